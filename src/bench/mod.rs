@@ -2,7 +2,8 @@
 //!
 //! [`run`] has two kinds of benches. The fan-out bench feeds an SFU with packets of realistic sizes and measures the
 //! cost of a [`crowd`] of students. The video bench encodes a lecture with [`codes`] in its frames, sends it through
-//! [`emulator`]s and judges the frames that each student decodes. In both, the students are another process on this
+//! [`emulator`]s and judges the frames that each student decodes; the lecture may come from an emulated publisher, over
+//! a line of its own. In both, the students are another process on this
 //! machine, so that the sender's CPU time can be measured separately: [`students()`] is the body of that process.
 
 pub mod codes;
@@ -10,6 +11,7 @@ mod cpu;
 pub mod crowd;
 pub mod emulator;
 mod fan_out;
+mod publisher;
 mod student_process;
 mod students;
 mod video;

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use super::access::{TypedAdmission, TypedPolicy, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
+use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::site::TypedSite;
 use super::tls::{TypedCertificate, TypedTrust};
@@ -99,10 +100,11 @@ local network, where servers announce their rooms (DNS-SD). You may start watch 
 the teacher: it waits for them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
 
-    /// Run only the signalling server
+    /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
     #[command(after_help = "Examples:
   classroom serve
   classroom serve --listen 192.168.1.20:18080
+  classroom serve --no-media                    only `classroom teach` can teach
   classroom serve --teach-key-file FILE         teachers need the key in this file
   classroom serve --auth keys.json              everybody needs a token: classroom token -h")]
     Serve(TypedServe),
@@ -135,6 +137,7 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
   classroom bench --burst 100%@5s+500ms         no packets for half a second
   classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
   classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
+  classroom bench --ingest                      a browser that teaches over four lines
 
 The students are real connections, in another process on this computer. They decrypt every packet if
 the computer is fast enough. If not, they take turns, and the table shows the share they decrypted.
@@ -428,12 +431,15 @@ pub(super) struct TypedServe {
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:18080", value_parser = values::listen)]
     pub(super) listen: SocketAddr,
 
-    /// Tell students to learn their public address from this STUN server; may be repeated
+    /// Learn this computer's public address from this STUN server, and tell students to use it too; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    #[command(flatten)]
+    pub(super) media: TypedServeMedia,
 
     #[command(flatten)]
     pub(super) policy: TypedPolicy,

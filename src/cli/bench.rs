@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::meaning::{Conflict, Video};
 use super::values::{self, Bitrate, Burst};
@@ -60,6 +60,18 @@ pub struct VideoBench {
     pub workers: NonZeroUsize,
     /// The length of the measurement, at least a second.
     pub length: Duration,
+    /// An emulated publisher sends the lecture to the SFU, and the network is that of the publisher; `None` if the
+    /// lecture is encoded beside the SFU.
+    pub ingest: Option<IngestOffer>,
+}
+
+/// What an emulated publisher offers beside audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IngestOffer {
+    /// Both tiers of the picture at once (simulcast)
+    Simulcast,
+    /// One picture, which has the one tier or the other
+    Single,
 }
 
 /// A bad network, the same in both directions.
@@ -121,6 +133,15 @@ pub(super) struct TypedBench {
     /// Measure for this long, once all students have joined [default: 10s, or 20s with a bad network or --glass]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::bench_length)]
     pub(super) length: Option<Duration>,
+
+    /// Measure the line of a publisher that is not this computer: an emulated browser teaches over the bad network, and
+    /// the students' networks are perfect. Without a bad network, four lines are measured one after another: perfect,
+    /// 5 % loss with 50 ms, 1 Mbit/s, half a second of nothing. The emulated browser sends lost packets again, makes key
+    /// frames when it is asked to, paces, and sends the low tier when its line is too narrow. Left out: an encoder that
+    /// follows the line bit by bit, bandwidth probes, FEC, several candidates, and a camera beside the screen
+    #[arg(long, value_name = "OFFER", num_args = 0..=1, require_equals = true, default_missing_value = "simulcast")]
+    #[arg(hide_short_help = true)]
+    pub(super) ingest: Option<IngestOffer>,
 
     #[command(flatten)]
     pub(super) network: TypedNetwork,
@@ -219,10 +240,10 @@ impl TryFrom<TypedBench> for Bench {
     type Error = Conflict;
     fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
         let is_bad = typed.network.is_bad();
-        if is_bad || typed.pictures.glass {
+        if is_bad || typed.pictures.glass || typed.ingest.is_some() {
             return typed.into_video(is_bad).map(|bench| Bench::Video(Box::new(bench)));
         }
-        let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures } = typed;
+        let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures, ingest: _ } = typed;
         if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
             return Err(Conflict::BenchWithoutPictures(flag));
         }
@@ -237,9 +258,11 @@ impl TypedBench {
     fn into_video(self, is_bad: bool) -> Result<VideoBench, Conflict> {
         /// The low tier has half the width, and its codes need 320 pixels.
         const LEAST_WIDTH: u32 = 640;
-        let Self { students, bitrate, fps, workers, length, network, pictures, .. } = self;
+        let Self { students, bitrate, fps, workers, length, network, pictures, ingest, .. } = self;
         let students = students.map_or(1, NonZeroUsize::get);
         let bad = match network.bad {
+            Some(_) if ingest.is_some() => return Err(Conflict::BadWithIngest),
+            None if ingest.is_some() => 0,
             Some(_) if !is_bad => return Err(Conflict::NothingBad),
             Some(bad) if bad > students => return Err(Conflict::MoreBadThanStudents(bad, students)),
             Some(bad) => bad,
@@ -272,6 +295,7 @@ impl TypedBench {
             latency: pictures.latency.unwrap_or(Latency::AUTO),
             workers,
             length: length.unwrap_or(Duration::from_secs(20)),
+            ingest,
         })
     }
 }

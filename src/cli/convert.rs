@@ -59,6 +59,7 @@ impl TypedTeach {
                 Signalling::Embedded { listen: listen.unwrap_or(any_address), tls: self.certificate.source() }
             }
         };
+        let udp_port_may_change = self.udp_port.is_none() && matches!(signalling, Signalling::Remote(_));
         let udp_port = self.udp_port.unwrap_or(match signalling {
             Signalling::Embedded { listen, .. } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
@@ -97,6 +98,7 @@ impl TypedTeach {
             admission: self.admission.into(),
             token: self.token.convert(link.token).filter(|_| is_remote),
             udp_port,
+            udp_port_may_change,
             advertise: self.advertise,
             stun: self.stun,
             turn,
@@ -218,7 +220,8 @@ impl TryFrom<TypedServe> for Serve {
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access })
+        let media = typed.media.convert(typed.listen.port())?;
+        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access, media })
     }
 }
 

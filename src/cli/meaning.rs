@@ -71,6 +71,9 @@ pub struct Teach {
     pub token: Option<Secret>,
     /// The UDP port of all media; 0 lets the system choose.
     pub udp_port: u16,
+    /// Whether any other port will do if that one is in use: nobody typed it, and the server is another process, which
+    /// may use the port for its own media.
+    pub udp_port_may_change: bool,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
     /// STUN servers that tell the SFU's socket its public address.
@@ -252,7 +255,7 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// The certificate, if the server speaks TLS.
     pub tls: Option<CertificateSource>,
-    /// STUN servers that the server names to students.
+    /// STUN servers that the server names to students, and that tell its media port its public address.
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
@@ -260,6 +263,23 @@ pub struct Serve {
     pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
+    /// The media of rooms; `None` with `--no-media`.
+    pub media: Option<ServeMedia>,
+}
+
+/// The media that `classroom serve` carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeMedia {
+    /// The UDP port of all rooms; 0 lets the system choose.
+    pub udp_port: u16,
+    /// The most rooms.
+    pub max_rooms: NonZeroUsize,
+    /// The most students of a room; `None`: only the server's limit holds.
+    pub max_students: Option<NonZeroUsize>,
+    /// The number of sending threads of each room.
+    pub workers: NonZeroUsize,
+    /// Additional addresses to offer as candidates (1:1 NAT).
+    pub advertise: Vec<IpAddr>,
 }
 
 /// `classroom completions`.
@@ -301,6 +321,8 @@ pub(super) enum Conflict {
     TrustWithoutTls(&'static str, ServerUrl),
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
+    #[error("--no-media carries no media, but {0} is about media: remove one of the two flags")]
+    MediaFlagWithoutMedia(&'static str),
     #[error("--loop repeats files, but there is no file: add --file PATH")]
     LoopWithoutFile,
     #[error("--still needs a picture file: add --file PATH")]
@@ -347,6 +369,8 @@ pub(super) enum Conflict {
     FastBeforeSlow,
     #[error("--bad needs a bad network: add, for example, --loss 5%")]
     NothingBad,
+    #[error("--bad is about students, whose networks are perfect with --ingest: remove --bad")]
+    BadWithIngest,
     #[error("--bad {0} is more than --students {1}: change one of the two numbers")]
     MoreBadThanStudents(usize, usize),
     #[error("--size {0} is too small for the code that bench draws: give a width of 640 pixels or more")]

@@ -9,6 +9,7 @@ mod bench;
 mod capture;
 mod convert;
 mod meaning;
+mod media;
 mod secrets;
 mod servers;
 mod site;
@@ -27,10 +28,10 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
-pub use self::bench::{Bench, FanOutBench, Line, Network, VideoBench};
+pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::meaning::{
-    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServerTrust, Signalling, Sink,
-    Sources, Teach, Video, Watch,
+    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServeMedia, ServerTrust,
+    Signalling, Sink, Sources, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};

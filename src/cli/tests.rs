@@ -69,6 +69,8 @@ fn the_media_port_defaults_to_the_port_of_the_built_in_server() {
     assert_eq!(teach("--listen 127.0.0.1:18090 --udp-port 5").udp_port, 5);
     let remote = teach("--server ws://a:1");
     assert_eq!((remote.signalling, remote.udp_port), (Signalling::Remote(ServerUrl::new("a", 1)), 18080));
+    assert!(remote.udp_port_may_change && !teach("").udp_port_may_change);
+    assert!(!teach("--server ws://a:1 --udp-port 18080").udp_port_may_change);
 }
 
 #[test]
@@ -184,7 +186,11 @@ fn output_flags_may_come_before_or_after_the_verb() {
     assert_eq!(parse_line("devices -v -q").unwrap().verbosity, Verbosity::Quiet);
     let (tls, site, access) = (None, Site::default(), AccessPolicy::default());
     let listen = "127.0.0.1:1".parse().unwrap();
-    let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access };
+    let one = NonZeroUsize::MIN;
+    let max_rooms = NonZeroUsize::new(16).unwrap();
+    let (max_students, workers, advertise) = (None, one, vec![]);
+    let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, workers, advertise });
+    let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access, media };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));
@@ -219,9 +225,12 @@ fn contradictory_flags_are_refused_with_the_next_step() {
         ("bench --codec vp8", "--codec only works with a bad network or --glass: add --glass"),
         ("bench --seed 1", "--seed only works with a bad network or --glass"),
         ("bench --glass --bad 1", "--bad needs a bad network"),
+        ("bench --ingest --bad 1", "--bad is about students"),
         ("bench --loss 5% --bad 2", "--bad 2 is more than --students 1"),
         ("bench --loss 5% --queue 1s", "--queue needs a limited bit rate: add --rate"),
         ("bench --loss 5% --size 320x180", "--size 320x180 is too small for the code"),
+        ("serve --no-media --max-media-rooms 3", "--no-media carries no media, but --max-media-rooms is about media"),
+        ("serve --no-media --udp-port 3", "--no-media carries no media, but --udp-port is about media"),
         ("serve --turn-pass secret", "--turn-pass needs a TURN server: add --turn"),
         ("watch --room 1 --user 2 --turn-user me", "--turn-user needs a TURN server: add --turn"),
         ("watch --room 1 --user 2 --turn turn:t --turn-user me", "--turn turn:t:3478 has no user name and password"),
@@ -321,6 +330,11 @@ fn a_bench_with_a_bad_network_encodes_pictures() {
     assert_eq!((slow.bad, slow.network.line, slow.network.bursts.len()), (1, Some(line), 2));
     let later = bench("--rate 600k --rate-from 5s --rate-until 20s");
     assert_eq!(later.network.line, Some(Line { from: Some(Duration::from_secs(5)), ..line }));
+    assert_eq!((slow.ingest, glass.ingest), (None, None));
+    let ingest = bench("--ingest --students 3");
+    assert_eq!((ingest.ingest, ingest.bad, &ingest.network), (Some(IngestOffer::Simulcast), 0, &Network::default()));
+    let ingest = bench("--ingest=single --loss 5%");
+    assert_eq!((ingest.ingest, ingest.bad, ingest.network.loss), (Some(IngestOffer::Single), 0, 0.05));
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         admission: RoomAdmission::default(),
         token: None,
         udp_port: 0,
+        udp_port_may_change: false,
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::serve::MediaMeter;
 use crate::exit::Failure;
 use crate::http;
 use crate::process;
@@ -25,17 +26,19 @@ struct Store {
     begun: SystemTime,
     ending: AtomicBool,
     server: Option<Server>,
+    media: Option<MediaMeter>,
     /// The lecture's metrics of the last second. So a request costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
 
 impl MetricsStore {
-    /// A store for a process with this server inside, or with none.
-    pub(super) fn new(server: Option<Server>) -> Self {
+    /// A store for a process with this server inside, and with the media of its rooms; or with neither.
+    pub(super) fn new(server: Option<Server>, media: Option<MediaMeter>) -> Self {
         Self(Arc::new(Store {
             begun: SystemTime::now(),
             ending: AtomicBool::new(false),
             server,
+            media,
             lecture: Mutex::new(None),
         }))
     }
@@ -58,8 +61,13 @@ impl MetricsStore {
 
     fn text(&self) -> String {
         let lecture = self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Metrics { process: process::metrics(self.0.begun), server: self.0.server.as_ref().map(server_metrics), lecture }
-            .text()
+        Metrics {
+            process: process::metrics(self.0.begun),
+            server: self.0.server.as_ref().map(server_metrics),
+            media: self.0.media.as_ref().map(MediaMeter::metrics),
+            lecture,
+        }
+        .text()
     }
 }
 

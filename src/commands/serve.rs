@@ -1,5 +1,8 @@
-//! `classroom serve`: the signalling server, which `teach` also runs inside its own process.
+//! `classroom serve`: the signalling server, which `teach` also runs inside its own process, and the media of rooms whose
+//! publisher does not host it.
 
+mod host;
+mod media;
 mod whep;
 
 use std::future::Future;
@@ -9,8 +12,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(super) use self::media::MediaMeter;
+use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
+use super::negotiation::stun_addresses;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
@@ -39,17 +45,26 @@ pub(super) async fn run(
         };
         reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
     }
+    let media = match &serve.media {
+        Some(media) => {
+            let stun = stun_addresses(&serve.stun, reporter).await;
+            Some(MediaServer::bind(serve.listen.ip(), media, &stun, reporter)?)
+        }
+        None => None,
+    };
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
         reservation: None,
+        media,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
     let fingerprint = served.fingerprint();
-    let (ws, page, room_page, code, udp) = (Some(ws), Some(page), None, None, None);
+    let udp = served.media.as_ref().map(RunningMedia::udp_port);
+    let (ws, page, room_page, code) = (Some(ws), Some(page), None, None);
     reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
     served.show_certificate(reporter);
     if let Some(fingerprint) = served.fingerprint() {
@@ -106,12 +121,15 @@ pub(super) struct ServerSettings {
     pub(super) site: Site,
     /// A room for a teacher in this process.
     pub(super) reservation: Option<Reservation>,
+    /// The media of rooms whose publisher does not host it; none without `serve`.
+    pub(super) media: Option<MediaServer>,
 }
 
-/// A running server: signalling, pages, WHEP and metrics on one port.
+/// A running server: signalling, pages, WHEP and metrics on one port, and the media of rooms on another.
 pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
+    media: Option<RunningMedia>,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
     public_url: Option<Origin>,
@@ -124,13 +142,12 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, reservation } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, reservation, media } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
-        let server = Server::with(signal::ServerConfig {
-            access: access.policy(),
-            ice_servers,
-            ..signal::ServerConfig::default()
-        });
+        let mut limits = signal::ServerLimits::default();
+        limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
+        let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers });
+        let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
         if let Some(reservation) = &reservation {
             server.reserve_room(reservation);
@@ -148,7 +165,7 @@ impl RunningServer {
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
-        let metrics = MetricsStore::new(Some(server.clone()));
+        let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
         let app = app.merge(metrics.router());
         let app = match &tls {
             Some(tls) => app.merge(http::certificate(tls)),
@@ -168,7 +185,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, address, tls, public_url, _access: access, end, task })
+        Ok(Self { server, metrics, media, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.
@@ -219,6 +236,9 @@ impl RunningServer {
         self.metrics.set_ending();
         // Until the sockets are closed, the port stays open and answers new users that the server is ending.
         self.server.shutdown().await;
+        if let Some(media) = self.media {
+            media.shutdown().await;
+        }
         let _ = self.end.send(());
         let _ = self.task.await;
     }

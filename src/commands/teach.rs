@@ -11,15 +11,17 @@ mod stats;
 mod talk;
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use self::attendance_file::AttendanceFile;
 use self::inputs::Inputs;
 use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
 use super::metrics::MetricsPort;
+use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stop::Stop;
 use super::{blocking, signal_failure};
@@ -27,9 +29,9 @@ use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
-use crate::protocol::{IceCandidate, MAX_ROOM_USERS};
+use crate::protocol::MAX_ROOM_USERS;
 use crate::report::{EndReason, Event, Reporter};
-use crate::sfu::{RTCIceCandidateInit, Sfu, SfuConfig};
+use crate::sfu::{Sfu, SfuConfig, SfuError, SfuEvent, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
@@ -68,7 +70,7 @@ pub(super) async fn run_with(
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let config = sfu_config(&teach, server.media_ip, &prepared, reporter).await;
-    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::usage)?;
+    let (sfu, sfu_events) = start_sfu(config, teach.udp_port_may_change).map_err(Failure::usage)?;
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
@@ -124,31 +126,29 @@ pub(super) async fn run_with(
     }
 }
 
+/// Starts the SFU, if it `may_change` its port on another one if that port is in use.
+fn start_sfu(config: SfuConfig, may_change: bool) -> Result<(Sfu, mpsc::Receiver<SfuEvent>), SfuError> {
+    match (Sfu::start(config.clone()), config.udp.clone()) {
+        (Err(SfuError::Bind { cause, .. }), UdpBinding::Own(address))
+            if may_change && cause.kind() == ErrorKind::AddrInUse =>
+        {
+            Sfu::start(SfuConfig { udp: UdpBinding::Own(SocketAddr::new(address.ip(), 0)), ..config })
+        }
+        (started, _) => started,
+    }
+}
+
 async fn sfu_config(teach: &Teach, media_ip: IpAddr, prepared: &Prepared, reporter: &Reporter) -> SfuConfig {
     SfuConfig {
         user: teach.user.clone(),
-        udp: SocketAddr::new(media_ip, teach.udp_port),
+        udp: UdpBinding::Own(SocketAddr::new(media_ip, teach.udp_port)),
         advertise: teach.advertise.clone(),
-        stun: stun_addresses(teach, reporter).await,
+        stun: stun_addresses(&teach.stun, reporter).await,
         max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
         encodings: prepared.rates(),
         workers: teach.workers,
         adapts: true,
     }
-}
-
-async fn stun_addresses(teach: &Teach, reporter: &Reporter) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for server in &teach.stun {
-        let found = tokio::net::lookup_host((server.host.as_str(), server.port)).await;
-        match found.ok().and_then(|mut all| all.find(SocketAddr::is_ipv4)) {
-            Some(address) => addresses.push(address),
-            None => {
-                reporter.warn(format!("the STUN server {} has no IPv4 address, so it is not used", server.url()));
-            }
-        }
-    }
-    addresses
 }
 
 /// Binds the port of `--metrics`.
@@ -192,16 +192,5 @@ fn capture_options(teach: &Teach) -> CaptureOptions {
         // Without the path of its own program, this process inspects files by itself.
         inspector: std::env::current_exe().ok(),
         ..defaults
-    }
-}
-
-/// Converts a candidate of the wire into the type of the peer connection.
-pub(super) fn candidate_init(candidate: IceCandidate) -> RTCIceCandidateInit {
-    RTCIceCandidateInit {
-        candidate: candidate.candidate,
-        sdp_mid: candidate.sdp_mid,
-        sdp_mline_index: candidate.sdp_m_line_index,
-        username_fragment: candidate.username_fragment,
-        url: None,
     }
 }

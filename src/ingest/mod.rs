@@ -1,13 +1,43 @@
 //! A publisher's RTP becomes [`Frame`]s, and the RTCP that the publisher gets back. Nothing is decoded.
 //!
 //! Every call is told the time. The caller opens SRTP and seals what [`Ingest::next_rtcp`] returns.
+//!
+//! 1. `packet` parses a packet, `sources` finds its encoding, and `limit` drops what is too much.
+//! 2. `stream` is the receiving side of one encoding: `order` restores the order and says what is to be NACKed,
+//!    `cutter` makes frames, and `key_frame_demand` says when a PLI is due.
+//! 3. `clock` tells when a frame was captured, and `timeline` gives all encodings of a track one RTP clock.
+//! 4. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
 
-#![allow(dead_code, unused_imports)]
-
+mod arrivals;
+mod clock;
+mod cutter;
+mod key_frame_demand;
+mod limit;
+mod order;
+mod packet;
+mod reception;
+mod sources;
 mod stats;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timeline;
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+use arrivals::Arrivals;
+use clock::WallClock;
+use cutter::MediaPacket;
+use limit::{ByteLimit, PerSecond};
+use packet::RtpPacket;
+use sources::{Source, Sources};
+use stream::{Content, Context, RoundTrip, Stream};
+use timeline::Timeline;
+
+use crate::rtcp::{
+    SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender,
+};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
 pub(crate) use stats::{EncodingStats, IngestStats};
@@ -61,70 +91,296 @@ impl Default for IngestLimit {
     }
 }
 
+/// The interval of receiver reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Another SSRC may carry an encoding after this time without a packet on the old one.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// A compound that is longer gets nothing more, in bytes: the rest comes in the next one.
+const FULL_COMPOUND: usize = 200;
+
 /// The receiving side of one publisher.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    sections: Vec<IngestSection>,
     ids: ExtensionIds,
-    limit: IngestLimit,
+    sources: Sources,
+    /// One per slot of `sources`.
+    streams: Vec<Stream>,
+    /// One per section of `sources`.
+    timelines: Vec<Timeline>,
+    wall_clock: WallClock,
+    round_trip: RoundTrip,
+    /// Absent if transport-wide feedback was not negotiated.
+    arrivals: Option<Arrivals>,
+    limit: ByteLimit,
+    frames: VecDeque<Frame>,
+    began: Instant,
+    /// The time of the last call.
     now: Instant,
+    report_due: Instant,
+    bits: PerSecond,
+    unknown_ssrc: u64,
+    malformed: u64,
+    over_limit: u64,
 }
 
 impl Ingest {
-    /// A publisher of which nothing has arrived.
-    pub(crate) fn new(now: Instant, sections: Vec<IngestSection>, ids: ExtensionIds, limit: IngestLimit) -> Self {
-        Self { sections, ids, limit, now }
+    /// A publisher of which nothing has arrived. Codecs that do not fit a section's track are ignored.
+    pub(crate) fn new(now: Instant, mut sections: Vec<IngestSection>, ids: ExtensionIds, limit: IngestLimit) -> Self {
+        for section in &mut sections {
+            let is_video = section.track.is_video();
+            section.codecs.retain(|(_, codec)| (*codec != Codec::Opus) == is_video);
+        }
+        sections.retain(|section| !section.codecs.is_empty());
+        let sources = Sources::new(sections, ids);
+        let encoding = |(slot, place): (usize, &sources::Slot)| {
+            let section = sources.section(slot);
+            // Sections without codecs are gone.
+            let codec = section.codecs.first().map_or(Codec::Opus, |(_, codec)| *codec);
+            Encoding { track: section.track, tier: place.tier, codec }
+        };
+        let encodings: Vec<Encoding> = sources.slots().iter().enumerate().map(encoding).collect();
+        let full = encodings.iter().filter(|encoding| encoding.tier == Tier::Full);
+        let mut ingest = Self {
+            ids,
+            streams: encodings.iter().map(|encoding| Stream::new(*encoding, now)).collect(),
+            timelines: full.map(|encoding| Timeline::new(encoding.codec.clock_rate())).collect(),
+            sources,
+            wall_clock: WallClock::default(),
+            round_trip: RoundTrip::default(),
+            arrivals: ids.twcc.map(|_| Arrivals::new(now)),
+            limit: ByteLimit::new(now, limit.bits_per_second),
+            frames: VecDeque::new(),
+            began: now,
+            now,
+            report_due: now + REPORT_INTERVAL,
+            bits: PerSecond::default(),
+            unknown_ssrc: 0,
+            malformed: 0,
+            over_limit: 0,
+        };
+        for slot in 0..ingest.streams.len() {
+            if let Some(ssrc) = ingest.sources.media_ssrc(slot) {
+                ingest.streams[slot].restart(now, ssrc);
+            }
+        }
+        ingest
     }
 
-    /// A decrypted RTP packet arrived.
-    pub(crate) fn on_rtp(&mut self, now: Instant, packet: &[u8]) {
-        let _ = packet;
+    /// A decrypted RTP packet arrived. Take the frames afterwards.
+    pub(crate) fn on_rtp(&mut self, now: Instant, bytes: &[u8]) {
         self.now = now;
+        let Some(packet) = RtpPacket::parse(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        self.bits.add(8 * bytes.len());
+        let source = self.sources.find(packet.ssrc).or_else(|| self.learn(now, &packet));
+        let (slot, by_rtx) = match source {
+            Some(Source::Media(slot)) => (Some(slot), false),
+            Some(Source::Rtx(slot)) => (Some(slot), true),
+            Some(Source::Unused) | None => (None, false),
+        };
+        let is_audio = slot.is_some_and(|slot| !self.streams[slot].encoding().track.is_video());
+        let passes = slot.is_none() || self.limit.take(now, bytes.len(), is_audio);
+        let mut level = None;
+        for (id, value) in packet.extensions {
+            if Some(id) == self.ids.twcc {
+                // A packet over the limit is reported as lost, so that the publisher sends less.
+                if let (Some(arrivals), [high, low], true) = (&mut self.arrivals, value, passes) {
+                    arrivals.arrived(now, u16::from_be_bytes([*high, *low]), bytes.len());
+                }
+            } else if Some(id) == self.ids.audio_level {
+                level = value.first().map(|value| value & 0x7f);
+            }
+        }
+        let Some(slot) = slot else {
+            self.unknown_ssrc += u64::from(source.is_none());
+            return;
+        };
+        let stream = &mut self.streams[slot];
+        stream.count(now, bytes.len());
+        if let Some(level) = level.filter(|_| is_audio) {
+            stream.on_audio_level(level);
+        }
+        if !passes {
+            self.over_limit += 1;
+            stream.count_over_limit();
+        }
+        if by_rtx { self.on_rtx(slot, &packet, passes) } else { self.on_media(slot, &packet, passes) }
+    }
+
+    fn on_media(&mut self, slot: usize, packet: &RtpPacket<'_>, passes: bool) {
+        let content = match self.sources.codec(slot, packet.payload_type) {
+            _ if packet.payload.is_empty() => Content::Padding,
+            Some(codec) if passes => Content::Media(media(packet, packet.payload_type, codec, packet.payload)),
+            Some(_) => Content::Refused,
+            None => {
+                self.streams[slot].count_wrong_payload_type();
+                Content::Refused
+            }
+        };
+        let (mut cx, stream) = self.context(slot);
+        stream.on_media(&mut cx, packet.sequence_number, packet.timestamp, content);
+    }
+
+    /// A retransmission starts with its original sequence number (RFC 4588, 4). Without payload it is a probe.
+    fn on_rtx(&mut self, slot: usize, packet: &RtpPacket<'_>, passes: bool) {
+        let repeated = self.sources.repeated(slot, packet.payload_type);
+        let Some((payload_type, codec)) = repeated.and_then(|apt| Some((apt, self.sources.codec(slot, apt)?))) else {
+            self.streams[slot].count_wrong_payload_type();
+            return;
+        };
+        let Some((number, payload)) = packet.payload.split_first_chunk().filter(|_| passes) else { return };
+        let content = match payload {
+            [] => Content::Padding,
+            payload => Content::Media(media(packet, payload_type, codec, payload)),
+        };
+        let (mut cx, stream) = self.context(slot);
+        stream.on_retransmission(&mut cx, u16::from_be_bytes(*number), content);
+    }
+
+    fn learn(&mut self, now: Instant, packet: &RtpPacket<'_>) -> Option<Source> {
+        let streams = &self.streams;
+        let is_silent = |slot: usize| streams[slot].heard().is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
+        let source = self.sources.learn(packet, is_silent)?;
+        if let Source::Media(slot) = source {
+            self.streams[slot].restart(now, packet.ssrc);
+            let place = self.sources.slots()[slot];
+            self.timelines[place.section].restart(place.tier);
+        }
+        Some(source)
+    }
+
+    fn context(&mut self, slot: usize) -> (Context<'_>, &mut Stream) {
+        let cx = Context {
+            now: self.now,
+            began: self.began,
+            wall_clock: &mut self.wall_clock,
+            timeline: &mut self.timelines[self.sources.slots()[slot].section],
+            round_trip: &mut self.round_trip,
+            frames: &mut self.frames,
+        };
+        (cx, &mut self.streams[slot])
     }
 
     /// A decrypted RTCP compound arrived: sender reports and BYE count.
     pub(crate) fn on_rtcp(&mut self, now: Instant, compound: &[u8]) {
-        let _ = compound;
         self.now = now;
+        for packet in read_sender(compound) {
+            match packet {
+                SenderPacket::Report(report) => self.on_sender_report(now, report),
+                SenderPacket::Bye(ssrc) => self.sources.forget(ssrc),
+            }
+        }
     }
 
-    /// A student needs a key frame. The publisher gets a PLI, at most two a second per encoding, until one comes.
+    fn on_sender_report(&mut self, now: Instant, report: SenderReport) {
+        let Some(Source::Media(slot)) = self.sources.find(report.ssrc) else { return };
+        let fraction = ((report.ntp_time & 0xffff_ffff) * 1_000_000_000) >> 32;
+        let wall = (report.ntp_time >> 32) as i64 * 1_000_000_000 + fraction.cast_signed();
+        let at = now.saturating_duration_since(self.began).as_nanos() as i64;
+        let (clock, reception) = self.streams[slot].clocks();
+        clock.report(&mut self.wall_clock, report.rtp_time, wall, at);
+        reception.on_sender_report(now, report);
+    }
+
+    /// A student needs a key frame. The publisher gets a PLI, at most two a second per encoding, until one comes. An
+    /// encoding that is not negotiated is ignored.
     pub(crate) fn request_key_frame(&mut self, now: Instant, encoding: Encoding) {
-        let _ = encoding;
         self.now = now;
+        self.streams.iter_mut().filter(|stream| stream.encoding() == encoding).for_each(Stream::want_key_frame);
     }
 
     /// The next whole frame. The frames of an encoding come in order. After a lost frame, none comes up to the next key
     /// frame, so each frame can be decoded after the one before and the SFU need not be told of a gap.
     pub(crate) fn next_frame(&mut self) -> Option<Frame> {
-        None
+        self.frames.pop_front()
     }
 
     /// The next RTCP compound for the publisher that is due, in plain. Call again until there is none: after
     /// [`on_rtp`](Self::on_rtp) (once per batch of packets) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.now = now;
-        None
+        let is_report_due = self.report_due <= now;
+        let mut out = Vec::new();
+        if is_report_due {
+            self.report_due = now + REPORT_INTERVAL;
+            let blocks = (0..self.streams.len()).filter_map(|slot| {
+                let ssrc = self.sources.media_ssrc(slot)?;
+                self.streams[slot].reception().report(now, ssrc)
+            });
+            let blocks: Vec<_> = blocks.collect();
+            push_receiver_report(&mut out, FEEDBACK_SSRC, &blocks);
+            push_cname(&mut out, FEEDBACK_SSRC, "classroom");
+            self.bits.turn();
+            self.streams.iter_mut().for_each(Stream::turn);
+        } else {
+            push_receiver_report(&mut out, FEEDBACK_SSRC, &[]);
+        }
+        let head = out.len();
+        for slot in 0..self.streams.len() {
+            let Some(ssrc) = self.sources.media_ssrc(slot).filter(|_| out.len() <= FULL_COMPOUND) else { continue };
+            if self.streams[slot].take_pli(now) {
+                push_pli(&mut out, FEEDBACK_SSRC, ssrc);
+            }
+            let numbers = self.streams[slot].nacks(now, &self.round_trip);
+            if !numbers.is_empty() {
+                push_nack(&mut out, FEEDBACK_SSRC, ssrc, &numbers);
+            }
+        }
+        if out.len() == head
+            && !is_report_due
+            && let Some(arrivals) = &mut self.arrivals
+        {
+            let ssrc = (0..self.streams.len()).find_map(|slot| self.sources.media_ssrc(slot)).unwrap_or(0);
+            arrivals.push_feedback(now, ssrc, &mut out);
+        }
+        (is_report_due || out.len() > head).then_some(out)
     }
 
-    /// When [`on_timeout`](Self::on_timeout) is to be called, even if nothing arrives.
+    /// When [`on_timeout`](Self::on_timeout) and [`next_rtcp`](Self::next_rtcp) are to be called, even if nothing
+    /// arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        None
+        let arrivals = self.arrivals.as_ref().and_then(Arrivals::deadline);
+        let streams = (0..self.streams.len()).filter(|slot| self.sources.media_ssrc(*slot).is_some());
+        let streams = streams.filter_map(|slot| {
+            let stream = &self.streams[slot];
+            let nack = stream.nack_deadline(&self.round_trip);
+            nack.into_iter().chain(stream.pli_deadline(self.now)).min()
+        });
+        streams.chain(arrivals).chain([self.report_due]).min()
     }
 
-    /// Time has passed: gives up lost packets. Frames and RTCP may be due afterwards.
+    /// Time has passed: gives up lost packets. Take the frames afterwards.
     pub(crate) fn on_timeout(&mut self, now: Instant) {
         self.now = now;
+        for slot in 0..self.streams.len() {
+            let (mut cx, stream) = self.context(slot);
+            stream.on_timeout(&mut cx);
+        }
     }
 
     /// The negotiated encodings, best first within a track. The codec is that of the newest packet, or the preferred
     /// one before the first packet.
     pub(crate) fn encodings(&self) -> Vec<Encoding> {
-        Vec::new()
+        self.streams.iter().map(Stream::encoding).collect()
     }
 
-    /// What has arrived so far. Rates are those of the last whole second before the last call that told the time.
+    /// What has arrived so far. Rates are those of the last whole second.
     pub(crate) fn stats(&self) -> IngestStats {
-        IngestStats::default()
+        IngestStats {
+            encodings: self.streams.iter().map(Stream::stats).collect(),
+            unknown_ssrc: self.unknown_ssrc,
+            malformed: self.malformed,
+            over_limit: self.over_limit,
+            bits_per_second: self.bits.last(),
+            round_trip: self.round_trip.smoothed(),
+        }
     }
+}
+
+fn media<'a>(packet: &RtpPacket<'_>, payload_type: u8, codec: Codec, payload: &'a [u8]) -> MediaPacket<'a> {
+    MediaPacket { codec, payload_type, marker: packet.marker, timestamp: packet.timestamp, payload }
 }

@@ -27,7 +27,7 @@ pub enum Event {
         /// The fingerprint for `--fingerprint`, of an own server with TLS; `None` without TLS, or if the certificate
         /// has a name.
         fingerprint: Option<String>,
-        /// The UDP port of the media; `None` without media, as for `serve`.
+        /// The UDP port of the media; `None` without media, as for `serve --no-media`.
         udp: Option<u16>,
     },
     /// This process has joined the room.

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub process: ProcessMetrics,
     /// The signalling server; `None` if another process runs it.
     pub server: Option<ServerMetrics>,
+    /// The media of rooms; `None` if this process carries none.
+    pub media: Option<MediaMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -64,6 +66,23 @@ pub struct ServerMetrics {
     pub longest_student_queue: usize,
     /// The capacity of the queue to one student.
     pub student_queue: usize,
+}
+
+/// The media of all rooms that a server carries. Counts are totals since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MediaMetrics {
+    /// Rooms whose media the server carries now.
+    pub rooms: usize,
+    /// Students that receive media from the server.
+    pub students: usize,
+    /// RTP packets sent.
+    pub packets: u64,
+    /// Bytes sent, without UDP and IP headers.
+    pub bytes: u64,
+    /// RTP packets received from publishers.
+    pub ingest_packets: u64,
+    /// Packets of publishers that did not come at first.
+    pub ingest_lost: u64,
 }
 
 /// A lecture. Counts are totals since the start of the lecture.
@@ -222,6 +241,9 @@ impl Collector for Metrics {
         if let Some(server) = &self.server {
             server.write(&mut to)?;
         }
+        if let Some(media) = &self.media {
+            media.write(&mut to)?;
+        }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;
         }
@@ -237,6 +259,23 @@ impl ProcessMetrics {
         to.gauge("process_resident_memory_bytes", "Memory of the process in RAM", bytes(self.resident_bytes))?;
         to.gauge("process_open_fds", "Open file descriptors", bytes(self.open_fds))?;
         to.gauge("process_max_fds", "File descriptors that may be open", bytes(self.max_fds))
+    }
+}
+
+impl MediaMetrics {
+    fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let (rooms, students) = (number(self.rooms), number(self.students));
+        to.gauge("classroom_media_rooms", "Rooms whose media the server carries", one(rooms))?;
+        to.gauge("classroom_media_students", "Students that receive media from the server", one(students))?;
+        for (name, help, value) in [
+            ("classroom_media_sent_packets", "RTP packets that the server sent", self.packets),
+            ("classroom_media_sent_bytes", "Bytes that the server sent", self.bytes),
+            ("classroom_ingest_packets", "RTP packets that arrived from publishers", self.ingest_packets),
+            ("classroom_ingest_lost_packets", "Packets of publishers that did not come at first", self.ingest_lost),
+        ] {
+            to.counter(name, help, one(value))?;
+        }
+        Ok(())
     }
 }
 

@@ -27,7 +27,9 @@ pub use self::event::{
 };
 pub(crate) use self::format::cut;
 use self::format::timestamp;
-pub use self::metrics::{EncodingMetrics, LectureMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics};
+pub use self::metrics::{
+    EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
+};
 use self::status::StatusLine;
 pub use self::summary::{StudentRow, Summary};
 use crate::id::RoomId;

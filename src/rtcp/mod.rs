@@ -1,7 +1,17 @@
-//! Reads the RTCP feedback of a receiver in place, without a copy.
+//! RTCP in both directions: reads the feedback of a receiver in place, without a copy, and writes that of our own
+//! receiving side.
 //!
 //! The `rtcp` library allocates a box per packet and lists of its contents: for transport-wide feedback one entry per
 //! media packet, which is too much for a thousand peers ten times a second.
+
+mod sender;
+mod write;
+
+pub(crate) use sender::{SenderPacket, SenderReport, read_sender};
+pub(crate) use write::{
+    MAX_REPORT_BLOCKS, ReceptionReport, TransportFeedbackHeader, push_cname, push_nack, push_pli,
+    push_receiver_report, push_transport_feedback,
+};
 
 use crate::rtp::Track;
 

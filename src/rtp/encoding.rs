@@ -6,6 +6,7 @@ use std::ops::{Index, IndexMut};
 use serde::{Deserialize, Serialize};
 
 use super::{Codec, Track};
+use crate::protocol::channel::SentTier;
 
 /// The quality of video. The protocol and the flags use these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +28,15 @@ impl Tier {
         match self {
             Tier::Full => "full",
             Tier::Low => "low",
+        }
+    }
+}
+
+impl From<Tier> for SentTier {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Full => SentTier::Full,
+            Tier::Low => SentTier::Low,
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::{Encoding, Tier};
+use crate::protocol::TrackName;
 
 /// A track of a lecture. Its names are those of the pipeline elements and of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +43,26 @@ impl Track {
     /// Whether this is a video track.
     pub fn is_video(self) -> bool {
         self != Track::Audio
+    }
+}
+
+impl From<TrackName> for Track {
+    fn from(name: TrackName) -> Self {
+        match name {
+            TrackName::Audio => Track::Audio,
+            TrackName::Screen => Track::Screen,
+            TrackName::Camera => Track::Camera,
+        }
+    }
+}
+
+impl From<Track> for TrackName {
+    fn from(track: Track) -> Self {
+        match track {
+            Track::Audio => TrackName::Audio,
+            Track::Screen => TrackName::Screen,
+            Track::Camera => TrackName::Camera,
+        }
     }
 }
 
@@ -101,7 +122,7 @@ impl fmt::Display for Codec {
 pub const HEADER_BYTES: usize = 12;
 
 /// The maximum number of packets of a frame: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
-const MAX_FRAME_PACKETS: usize = 1024;
+pub(crate) const MAX_FRAME_PACKETS: usize = 1024;
 
 /// The RTP packets of one video frame, or one audio packet, in order and in one buffer.
 ///
@@ -186,45 +207,63 @@ impl FrameAssembler {
     /// `captured` is the capture time; that of a frame's first packet counts. Malformed packets and unfinished frames
     /// are dropped.
     pub fn push(&mut self, packet: &[u8], captured: Instant) -> Option<Frame> {
-        let (marker, timestamp, payload) = parse(packet)?;
+        let offset = payload_offset(packet)?;
+        self.push_parts([packet, &[]], offset, captured)
+    }
+
+    /// Takes the next packet in two parts, which are joined; its payload starts at `offset`. Otherwise the same as
+    /// [`push`](Self::push).
+    pub(crate) fn push_parts(&mut self, packet: [&[u8]; 2], offset: usize, captured: Instant) -> Option<Frame> {
+        let &[_, second, _, _, t0, t1, t2, t3, ..] = packet[0] else { return None };
+        let timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
         if timestamp != self.timestamp || self.ends.len() >= MAX_FRAME_PACKETS {
             self.clear();
         }
         self.timestamp = timestamp;
         self.captured.get_or_insert(captured);
+        let start = self.data.len();
+        self.data.extend_from_slice(packet[0]);
+        self.data.extend_from_slice(packet[1]);
+        let payload = self.data.get(start + offset..).unwrap_or_default();
         self.key |= super::payload::starts_key_frame(self.encoding.codec, payload);
-        self.data.extend_from_slice(packet);
         self.ends.push(self.data.len() as u32);
-        if self.encoding.track.is_video() && !marker {
-            return None;
-        }
+        if self.encoding.track.is_video() && second & 0x80 == 0 { None } else { self.take() }
+    }
+
+    /// The number of packets of the unfinished frame.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Ends the unfinished frame, whose last packet should have had the marker bit, and returns it.
+    pub(crate) fn end(&mut self) -> Option<Frame> {
+        let last = self.ends.len().checked_sub(2).map_or(0, |before| self.ends[before] as usize);
+        *self.data.get_mut(last + 1)? |= 0x80;
+        self.take()
+    }
+
+    /// Drops the unfinished frame.
+    pub(crate) fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+        self.key = false;
+        self.captured = None;
+    }
+
+    fn take(&mut self) -> Option<Frame> {
         let frame = Frame {
             track: self.encoding.track,
             codec: self.encoding.codec,
             tier: self.encoding.tier,
             key: self.key,
-            timestamp,
-            captured: self.captured.unwrap_or(captured),
+            timestamp: self.timestamp,
+            captured: self.captured?,
             data: self.data.split().freeze(),
             ends: self.ends.as_slice().into(),
         };
         self.clear();
         Some(frame)
     }
-
-    fn clear(&mut self) {
-        self.data.clear();
-        self.ends.clear();
-        self.key = false;
-        self.captured = None;
-    }
-}
-
-/// Marker bit, timestamp and payload of an RTP packet (RFC 3550, 5.1); `None` if it is malformed.
-fn parse(packet: &[u8]) -> Option<(bool, u32, &[u8])> {
-    let payload = packet.get(payload_offset(packet)?..)?;
-    let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
-    Some((packet[1] & 0x80 != 0, timestamp, payload))
 }
 
 /// The offset of the payload in an RTP packet, after CSRCs and header extension; `None` if the packet is malformed.
@@ -287,6 +326,21 @@ mod tests {
         assert!(assembler.push(&packet(false, 1, &[0x10, 0]), Instant::now()).is_none());
         let frame = assembler.push(&packet(true, 2, &[0x10, 1]), Instant::now()).unwrap();
         assert_eq!((frame.len(), frame.key), (1, false));
+    }
+
+    #[test]
+    fn a_frame_can_end_without_the_marker() {
+        let mut assembler = FrameAssembler::new(Encoding::full(Track::Screen, Codec::Vp8));
+        let now = Instant::now();
+        assert!(assembler.end().is_none(), "nothing has come");
+        for byte in [0x10, 0] {
+            assert!(assembler.push(&packet(false, 1, &[byte, 0]), now).is_none());
+        }
+        assert_eq!(assembler.len(), 2);
+        let frame = assembler.end().unwrap();
+        let packets: Vec<&[u8]> = frame.packets().collect();
+        assert_eq!(packets, [packet(false, 1, &[0x10, 0]), packet(true, 1, &[0, 0])]);
+        assert!(frame.key && assembler.end().is_none());
     }
 
     #[test]

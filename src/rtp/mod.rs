@@ -18,10 +18,12 @@ mod subscription;
 pub use delays::Delays;
 pub use encoding::{Encoding, PerCodec, PerEncoding, PerTrack, Tier};
 pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
+pub(crate) use frame::MAX_FRAME_PACKETS;
 pub use frame_ring::FrameRing;
 pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, PlayoutEvent};
 pub use key_frame_requests::KeyFrameRequests;
 pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, TwccSequenceNumber};
+pub(crate) use payload::has_parameter_sets;
 pub use payload::starts_key_frame;
 pub(crate) use rtx::{RtxStream, SentTwccNumbers};
 pub use subscription::{

@@ -38,6 +38,11 @@ fn h264(payload: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether this RTP payload of H.264 has a sequence parameter set, with which a key frame begins in WebRTC.
+pub(crate) fn has_parameter_sets(payload: &[u8]) -> bool {
+    h264_level(payload).is_some()
+}
+
 /// The level (`level_idc`) in a sequence parameter set of this RTP payload, alone or aggregated.
 pub(super) fn h264_level(payload: &[u8]) -> Option<u8> {
     const SPS: u8 = 7;
@@ -103,6 +108,8 @@ mod tests {
     fn the_h264_level_is_read_from_the_parameter_set() {
         assert_eq!(h264_level(&[0x67, 0x42, 0xc0, 0x28, 0xda]), Some(0x28));
         assert_eq!(h264_level(&[0x18, 0, 2, 0x09, 0xf0, 0, 4, 0x67, 0x42, 0xc0, 0x1f]), Some(0x1f));
+        assert!(has_parameter_sets(&[0x18, 0, 2, 0x09, 0xf0, 0, 4, 0x67, 0x42, 0xc0, 0x1f]));
+        assert!(!has_parameter_sets(&[0x65, 0x88, 0x84]));
         for none in [&[0x65u8, 0x42, 0xc0, 0x28][..], &[0x67, 0x42], &[], &[0x18, 0, 9, 0x67], &[0x18, 0, 1, 0x09, 0]] {
             assert_eq!(h264_level(none), None, "{none:?}");
         }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use rtc::crypto::{RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 
 use super::amplification::CheckBudget;
 use super::places::Places;
+use super::port::{MediaPort, Tag};
 use crate::id::UserId;
 use crate::rtp::Encoding;
 
@@ -18,11 +20,11 @@ use crate::rtp::Encoding;
 pub struct SfuConfig {
     /// The publisher.
     pub user: UserId,
-    /// The address to bind; an unspecified address means all interfaces, IPv4 and IPv6.
-    pub udp: SocketAddr,
+    /// The UDP socket.
+    pub udp: UdpBinding,
     /// Further addresses by which students reach the socket's port (NAT 1:1).
     pub advertise: Vec<IpAddr>,
-    /// STUN servers to ask for the public address.
+    /// STUN servers to ask for the public address of a socket of its own; a shared port has been given its servers.
     pub stun: Vec<SocketAddr>,
     /// The largest number of students that are connected at the same time.
     pub max_students: usize,
@@ -34,6 +36,15 @@ pub struct SfuConfig {
     /// Whether each student gets the tiers that its path carries; otherwise all students get the best tiers, which is
     /// for measurements.
     pub adapts: bool,
+}
+
+/// The UDP socket of an SFU.
+#[derive(Debug, Clone)]
+pub enum UdpBinding {
+    /// A socket of its own at this address; an unspecified address means all interfaces, IPv4 and IPv6.
+    Own(SocketAddr),
+    /// A port that it shares with other SFUs of this process.
+    Shared(MediaPort),
 }
 
 /// Why an SFU can't start.
@@ -64,6 +75,8 @@ pub(super) struct AnswerContext {
     pub(super) checks: CheckBudget,
     /// The highest `level_idc` of the H.264 sent so far; None before the first H.264 key frame.
     pub(super) h264_level: Option<u8>,
+    /// The tag that the user name fragments of peers must begin with, on a shared port.
+    pub(super) tag: Option<Tag>,
 }
 
 impl AnswerContext {
@@ -75,6 +88,15 @@ impl AnswerContext {
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| setup(&e))?;
         let (places, checks) = (Places::new(max_students), CheckBudget::default());
-        Ok(Self { crypto, certificate, adapts, places, checks, h264_level: None })
+        Ok(Self { crypto, certificate, adapts, places, checks, h264_level: None, tag: None })
+    }
+
+    /// Gives a new peer a local user name fragment by which a shared port finds this SFU. Without one, and for the
+    /// password, the core makes random ones.
+    pub(super) fn with_ufrag(&self, settings: SettingEngineBuilder) -> SettingEngineBuilder {
+        match self.tag {
+            Some(tag) => settings.with_ice_credentials(tag.ufrag(), String::new()),
+            None => settings,
+        }
     }
 }

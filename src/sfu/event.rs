@@ -128,18 +128,18 @@ pub struct SfuStats {
     pub sealed_by_core: usize,
     /// STUN messages of students that were dropped because they far exceeded what ICE needs.
     pub checks_left_out: u64,
+    /// Datagrams to a shared port that were dropped because too many waited for this SFU.
+    pub datagrams_dropped: u64,
     /// The statistics of each connected student.
     pub peers: Vec<(UserId, PeerStats)>,
     /// Counters summed over all students, including those that have left.
     pub totals: PeerTotals,
     /// The publisher that is connected to this SFU.
-    #[allow(dead_code, reason = "for the host of a room's media")]
     pub(crate) ingest: Option<PublisherStats>,
 }
 
 /// What the publisher sends.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "for the host of a room's media")]
 pub(crate) struct PublisherStats {
     /// The publisher.
     pub(crate) user: UserId,

@@ -1,5 +1,5 @@
 //! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and optional further threads
-//! that only send.
+//! that only send. The SFUs of one process may share a socket, see [`MediaPort`].
 //!
 //! Pipelines pass frames to [`FrameInput::push`] and signalling passes offers to [`Sfu::offer`]; the SFU responds with
 //! [`SfuEvent`]s. Neither waits for the SFU. When the SFU falls behind, it refuses offers and candidates, drops the
@@ -24,10 +24,12 @@ mod peer;
 mod peer_table;
 mod pending_offers;
 mod places;
+mod port;
 mod publishing;
 mod router;
 mod sender;
 mod senders;
+mod socket;
 mod stats;
 pub(crate) mod stun_client;
 #[cfg(test)]
@@ -48,10 +50,12 @@ use std::time::Duration;
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use config::{SfuConfig, SfuError};
+pub use config::{SfuConfig, SfuError, UdpBinding};
+pub(crate) use event::PublisherStats;
 pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use peer::Departure;
+pub use port::{MediaPort, MediaPortStats};
 pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;

@@ -9,10 +9,11 @@ use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::Message;
 
 use super::PeerId;
-use super::addresses::{AddressTable, Claimants};
+use super::addresses::{AddressTable, Claimants, MAX_OF_A_PEER};
 use super::demux::Datagram;
 use super::event::OfferRefusal;
 use super::places::{PeerPlace, Places};
+use super::port::Announcer;
 use super::unconnected::{Origin, UnconnectedPeers};
 use crate::id::UserId;
 use crate::network::NetworkTag;
@@ -72,7 +73,9 @@ pub(super) struct PeerTable {
     next_id: PeerId,
     by_user: HashMap<UserId, PeerId>,
     by_ufrag: HashMap<String, PeerId>,
-    addresses: AddressTable,
+    addresses: AddressTable<PeerId>,
+    /// Tells a shared port of the addresses.
+    announcer: Option<Announcer>,
     unconnected: UnconnectedPeers,
     /// The number of peers of each worker.
     of_worker: Vec<usize>,
@@ -82,13 +85,14 @@ pub(super) struct PeerTable {
 
 impl PeerTable {
     /// A table for this number of workers; the first worker shares its thread with the router.
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, announcer: Option<Announcer>) -> Self {
         Self {
             peers: HashMap::new(),
             next_id: 0,
             by_user: HashMap::new(),
             by_ufrag: HashMap::new(),
-            addresses: AddressTable::default(),
+            addresses: AddressTable::new(MAX_OF_A_PEER),
+            announcer,
             unconnected: UnconnectedPeers::default(),
             of_worker: vec![0; workers],
             stun_dropped: 0,
@@ -172,7 +176,10 @@ impl PeerTable {
         self.of_worker[known.worker] -= 1;
         known.place.give_up();
         self.unconnected.remove(&known.origin, id);
-        self.addresses.forget(id);
+        let free = self.addresses.forget(id);
+        if let Some(announcer) = &self.announcer {
+            free.into_iter().for_each(|address| announcer.released(address));
+        }
         self.by_ufrag.remove(&known.ufrag);
         if self.by_user.get(&known.user) == Some(&id) {
             self.by_user.remove(&known.user);
@@ -182,8 +189,11 @@ impl PeerTable {
 
     /// Records that a connection has decrypted a packet from this address, to which its media is sent.
     pub(super) fn confirm(&mut self, now: Instant, from: SocketAddr, id: PeerId) {
-        if self.peers.contains_key(&id) {
-            self.addresses.confirm(now, from, id);
+        if self.peers.contains_key(&id)
+            && self.addresses.confirm(now, from, id)
+            && let Some(announcer) = &self.announcer
+        {
+            announcer.confirmed(from);
         }
     }
 
@@ -196,7 +206,7 @@ impl PeerTable {
         datagram: Datagram<'_>,
         bytes: &[u8],
         crypto: &dyn RTCCrypto,
-    ) -> Claimants {
+    ) -> Claimants<PeerId> {
         match datagram {
             Datagram::DtlsOrSrtp => self.addresses.claimants(now, from),
             Datagram::Unknown | Datagram::UnencryptedRtcp => Claimants::default(),
@@ -213,13 +223,22 @@ impl PeerTable {
                     self.addresses.is_free_for(now, from, id)
                         && self.takes_stun(now, id, StunKind::FromElsewhere)
                         && self.peers.get(&id).is_some_and(|known| is_authentic(bytes, &known.password, crypto))
-                        && self.addresses.claim(now, from, id)
+                        && self.claim(now, from, id)
                 };
                 let mut claimants = Claimants::default();
                 claimants[0] = Some(id).filter(|_| passes);
                 claimants
             }
         }
+    }
+
+    fn claim(&mut self, now: Instant, from: SocketAddr, id: PeerId) -> bool {
+        let has = self.addresses.claim(now, from, id);
+        // The port must know before the peer gets a response.
+        if let Some(announcer) = self.announcer.as_ref().filter(|_| has) {
+            announcer.claimed(from);
+        }
+        has
     }
 
     /// Whether one more STUN message of this kind is accepted; counts those that are not.
@@ -314,7 +333,7 @@ mod tests {
     #[test]
     fn the_router_thread_gets_fewer_peers_because_it_receives_for_all() {
         for (workers, expected) in [(1, vec![120]), (2, vec![56, 64]), (4, vec![24, 32, 32, 32])] {
-            let mut table = PeerTable::new(workers);
+            let mut table = PeerTable::new(workers, None);
             add(&mut table, 1..121);
             assert_eq!(table.of_worker, expected);
         }
@@ -322,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_lost_peers_gets_the_next_ones() {
-        let mut table = PeerTable::new(2);
+        let mut table = PeerTable::new(2, None);
         let ids = add(&mut table, 1..121);
         let of_first: Vec<PeerId> = ids.into_iter().filter(|id| table.get(*id).unwrap().worker == 0).collect();
         of_first[..20].iter().for_each(|id| assert!(table.remove(*id).is_some()));
@@ -334,7 +353,7 @@ mod tests {
 
     #[test]
     fn only_connected_peers_fill_the_room_and_each_may_be_replaced_by_its_user() {
-        let (mut table, places, start) = (PeerTable::new(1), Places::new(1), Instant::now());
+        let (mut table, places, start) = (PeerTable::new(1, None), Places::new(1), Instant::now());
         let ids = add(&mut table, 1..100);
         let now = start + Duration::from_secs(1);
         let user = |n: u32| n.to_string().parse::<UserId>().unwrap();
@@ -352,7 +371,7 @@ mod tests {
 
     #[test]
     fn unencrypted_rtcp_reaches_no_peer() {
-        let (mut table, now) = (PeerTable::new(1), Instant::now());
+        let (mut table, now) = (PeerTable::new(1, None), Instant::now());
         let (id, from) = (add(&mut table, 1..2)[0], "192.0.2.7:9".parse().unwrap());
         table.confirm(now, from, id);
         let crypto = rtc::crypto::default_provider().unwrap();

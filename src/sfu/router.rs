@@ -7,15 +7,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::PeerId;
 use super::candidates::Advertised;
 use super::command::Command;
-use super::config::{AnswerContext, SfuConfig, SfuError};
+use super::config::{AnswerContext, SfuConfig, SfuError, UdpBinding};
 use super::control_queue::ControlReceiver;
-
 use super::encoders::ActiveEncodings;
 use super::encoding_monitor::EncodingMonitor;
 use super::event::{OfferRefusal, SfuEvent, SfuStats};
@@ -27,9 +25,8 @@ use super::peer_table::PeerTable;
 use super::pending_offers::{PendingOffer, PendingOffers};
 use super::publishing::Publishing;
 use super::stats::Collector;
-use super::stun_client::StunClient;
+use super::stun_client::StunServers;
 use super::threads::WorkerThread;
-use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
@@ -37,9 +34,11 @@ use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
+mod binding;
 mod datagrams;
 mod publish;
 
+use self::binding::Binding;
 use self::publish::PublisherOffer;
 
 /// The thread's ends of the queues.
@@ -64,7 +63,7 @@ pub(super) fn run(
     runtime.block_on(async {
         match Router::new(config, context, queues) {
             Ok(mut router) => {
-                let _ = bound.send(Ok(router.receiver.local()));
+                let _ = bound.send(Ok(router.binding.local()));
                 event_loop::run(&mut router).await;
             }
             Err(error) => drop(bound.send(Err(error))),
@@ -85,18 +84,11 @@ struct Router {
     events: EventQueue,
     /// Limits the notices about lost messages.
     lost_messages: TokenBucket,
-    receiver: UdpReceiver,
-    receive_errors: ReceiveErrors,
-    /// The time to receive again after an error, because a persistent error must not keep the thread busy.
-    receive_again: Option<Instant>,
-    /// The number of times that the socket was reopened since the last success.
-    rebinds: u32,
+    binding: Binding,
     /// Whether the last slice ended before all datagrams were read.
     has_datagrams: bool,
-    /// For requests to STUN servers.
-    sender: UdpSender,
     advertised: Advertised,
-    stun: Vec<StunClient>,
+    stun: StunServers,
     requests: PerEncoding<KeyFrameRequests>,
     /// The number of frames, key frames and bytes.
     counts: PerEncoding<(u64, u64, u64)>,
@@ -139,21 +131,18 @@ impl Work for Router {
 
     fn datagrams(&mut self, slice: Duration) -> Next {
         let begun = Instant::now();
-        self.has_datagrams = self.receive_again.is_none_or(|at| at <= begun);
+        self.has_datagrams = self.binding.is_due(begun);
         while self.has_datagrams && begun.elapsed() < slice {
-            let mut batch: Vec<(SocketAddr, SocketAddr, BytesMut)> = Vec::new();
+            let mut batch = Vec::new();
             let now = Instant::now();
-            match self.receiver.receive(|at, from, bytes| batch.push((at, from, bytes.into()))) {
-                Ok(more) => {
-                    self.receive_errors.on_success();
-                    (self.has_datagrams, self.receive_again, self.rebinds) = (more, None, 0);
-                }
-                Err(error) => {
-                    (self.has_datagrams, self.receive_again) = (false, Some(now + event_loop::TICK));
-                    return self.on_receive_error(now, &error);
+            match self.binding.receive(now, &mut batch) {
+                Ok(more) => self.has_datagrams = more,
+                Err(failure) => {
+                    self.has_datagrams = false;
+                    return self.on_failure(failure);
                 }
             }
-            batch.into_iter().for_each(|(at, from, bytes)| self.datagram(now, at, from, bytes));
+            batch.into_iter().for_each(|arrived| self.datagram(now, arrived));
             self.send_ingested();
         }
         Next::GoOn
@@ -222,7 +211,6 @@ impl Work for Router {
     }
 
     async fn wait(&mut self) {
-        let receives = self.receive_again.is_none();
         tokio::select! {
             frame = self.frames.recv() => match frame {
                 Some(pushed) => self.next_frame = Some(pushed),
@@ -230,19 +218,22 @@ impl Work for Router {
             },
             Some(report) = self.reports.recv() => self.on_report(report),
             () = self.commands.ready() => {}
-            // Reading the socket returns the error again.
-            _ = self.receiver.readable(), if receives => {}
+            () = self.binding.readable() => {}
         }
     }
 }
 
 impl Router {
-    fn new(config: SfuConfig, context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
-        let bind = |cause| SfuError::Bind { address: config.udp, cause };
-        let receiver = UdpReceiver::bind(config.udp).map_err(bind)?;
-        let sender = || receiver.sender().map_err(|e| SfuError::Setup(e.to_string()));
-        let now = Instant::now();
-        let stun = config.stun.iter().map(|server| StunClient::new(*server, now)).collect();
+    fn new(config: SfuConfig, mut context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
+        let mut binding = Binding::new(&config.udp)?;
+        context.tag = binding.tag();
+        let mut advertised = Advertised::new(binding.local(), &config.advertise);
+        binding.changed_public().into_iter().for_each(|public| advertised.set_public(public));
+        let stun = match &config.udp {
+            UdpBinding::Own(_) => StunServers::new(&config.stun, Instant::now()),
+            UdpBinding::Shared(_) => StunServers::default(),
+        };
+        let sender = || binding.sender().map_err(|e| SfuError::Setup(e.to_string()));
         let (report, reports) = mpsc::unbounded_channel();
         let encodings: Vec<Encoding> = config.encodings.iter().map(|(encoding, _)| *encoding).collect();
         let new_worker = |worker| {
@@ -263,12 +254,7 @@ impl Router {
             reports,
             events: EventQueue::new(queues.events),
             lost_messages: TokenBucket::new(1, 1),
-            sender: sender()?,
-            advertised: Advertised::new(receiver.local(), &config.advertise),
-            receiver,
-            receive_errors: ReceiveErrors::default(),
-            receive_again: None,
-            rebinds: 0,
+            advertised,
             has_datagrams: false,
             stun,
             requests: PerEncoding::default(),
@@ -276,7 +262,8 @@ impl Router {
             active: ActiveEncodings::new(1 + workers.len(), &encodings),
             encodings,
             own_worker,
-            peers: PeerTable::new(1 + workers.len()),
+            peers: PeerTable::new(1 + workers.len(), binding.announcer()),
+            binding,
             pending: PendingOffers::default(),
             answering: CpuBudget::default(),
             workers,
@@ -403,7 +390,8 @@ impl Router {
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
-                let numbers = SfuStats { ingest: self.publisher_stats(), ..numbers };
+                let (datagrams_dropped, ingest) = (self.binding.dropped(), self.publisher_stats());
+                let numbers = SfuStats { datagrams_dropped, ingest, ..numbers };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);
@@ -421,7 +409,7 @@ impl Router {
             #[cfg(test)]
             Command::Stall(until) => drop(until.recv()),
             #[cfg(test)]
-            Command::FailReceives(errno) => self.receiver.fails_with = Some(errno),
+            Command::FailReceives(errno) => self.binding.fail_receives(errno),
         }
         Next::GoOn
     }

@@ -1,4 +1,4 @@
-//! Asks a STUN server for the SFU's server reflexive address, from the SFU's own socket (RFC 8489).
+//! Asks STUN servers for the server reflexive address of a socket, from that socket (RFC 8489).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const MAX_UNANSWERED: u32 = 8;
 
 /// The current transaction with one STUN server.
 pub(crate) struct StunClient {
-    pub(super) server: SocketAddr,
+    server: SocketAddr,
     transaction: TransactionId,
     due: Instant,
     unanswered: u32,
@@ -77,6 +77,68 @@ impl StunClient {
         let mapped = SocketAddr::new(address.ip, address.port);
         (self.mapped.replace(mapped) != Some(mapped)).then_some(mapped)
     }
+}
+
+/// The STUN servers that are asked for the public address of one socket.
+#[derive(Default)]
+pub(super) struct StunServers(Vec<StunClient>);
+
+/// What became of a STUN message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StunOutcome {
+    /// It is no response of a STUN server.
+    Other,
+    /// A STUN server has told nothing new.
+    Nothing,
+    /// A STUN server has told this public address, which is new.
+    Public(SocketAddr),
+}
+
+impl StunServers {
+    pub(super) fn new(servers: &[SocketAddr], now: Instant) -> Self {
+        Self(servers.iter().map(|server| StunClient::new(*server, now)).collect())
+    }
+
+    /// The addresses of the servers.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.0.iter().map(|client| client.server)
+    }
+
+    /// Reads a STUN message if it is a response to a request of ours.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        transaction: [u8; 12],
+        bytes: &[u8],
+    ) -> StunOutcome {
+        match self.0.iter_mut().find(|client| client.expects(from, transaction)) {
+            Some(client) => client.on_response(bytes, now).map_or(StunOutcome::Nothing, StunOutcome::Public),
+            None => StunOutcome::Other,
+        }
+    }
+
+    /// Gives `send` the requests that are due. Returns a sentence for the teacher if a server is silent.
+    pub(super) fn ask(&mut self, now: Instant, mut send: impl FnMut(SocketAddr, &[u8])) -> Option<String> {
+        let mut silent = None;
+        for client in &mut self.0 {
+            match client.step(now) {
+                StunStep::NotYet => {}
+                StunStep::Send(request) => send(client.server, &request),
+                StunStep::Silent => {
+                    let server = client.server;
+                    let trouble = "students outside this network may be unable to connect";
+                    silent = Some(format!("the STUN server {server} does not answer; {trouble}"));
+                }
+            }
+        }
+        silent
+    }
+}
+
+/// The sentence for the teacher about a public address.
+pub(super) fn public_notice(public: SocketAddr) -> String {
+    format!("the public address of this computer is UDP {public} (STUN)")
 }
 
 #[cfg(test)]

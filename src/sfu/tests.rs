@@ -9,7 +9,11 @@ use super::*;
 use crate::rtp::{Codec, Frame, FrameAssembler, Tier, Track};
 use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
-async fn student(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> (Viewer, mpsc::Receiver<ViewerEvent>) {
+pub(super) async fn student(
+    sfu: &Sfu,
+    events: &mut mpsc::Receiver<SfuEvent>,
+    id: &str,
+) -> (Viewer, mpsc::Receiver<ViewerEvent>) {
     let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
     let (link, offer, link_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     sfu.offer(id.parse().unwrap(), offer, None, None);
@@ -19,7 +23,7 @@ async fn student(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> 
     (link, link_events)
 }
 
-async fn next<E, T>(events: &mut mpsc::Receiver<E>, wanted: impl Fn(E) -> Option<T>) -> T {
+pub(super) async fn next<E, T>(events: &mut mpsc::Receiver<E>, wanted: impl Fn(E) -> Option<T>) -> T {
     let wait = async {
         loop {
             if let Some(found) = wanted(events.recv().await.unwrap()) {
@@ -43,17 +47,26 @@ fn sfu_for(
     encodings: Vec<(Encoding, u32)>,
     workers: NonZeroUsize,
 ) -> (Sfu, mpsc::Receiver<SfuEvent>) {
-    let config = SfuConfig {
+    let own = UdpBinding::Own("127.0.0.1:0".parse().unwrap());
+    Sfu::start(config(own, max_students, encodings, workers)).unwrap()
+}
+
+pub(super) fn config(
+    udp: UdpBinding,
+    max_students: usize,
+    encodings: Vec<(Encoding, u32)>,
+    workers: NonZeroUsize,
+) -> SfuConfig {
+    SfuConfig {
         user: "9999".parse().unwrap(),
-        udp: "127.0.0.1:0".parse().unwrap(),
+        udp,
         advertise: vec![],
         stun: vec![],
         max_students,
         encodings,
         workers,
         adapts: true,
-    };
-    Sfu::start(config).unwrap()
+    }
 }
 
 #[tokio::test]

@@ -152,17 +152,8 @@ impl UdpReceiver {
 
     /// A sending end of the same socket.
     pub(super) fn sender(&self) -> io::Result<UdpSender> {
-        Ok(UdpSender {
-            io: SockRef::from(&self.io).try_clone()?.into(),
-            state: Arc::clone(&self.state),
-            local: self.local,
-            max_segments: MAX_SEGMENTS.min(self.state.max_gso_segments()),
-            without_gso: HashSet::new(),
-            batch: Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() },
-            sent: SentCounts::default(),
-            delays: Delays::default(),
-            sound_delays: Delays::default(),
-        })
+        let io = SockRef::from(&self.io).try_clone()?.into();
+        Ok(UdpSender::new(io, Arc::clone(&self.state), self.local))
     }
 
     /// The bound address; its IP may be unspecified.
@@ -279,6 +270,25 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 impl UdpSender {
+    fn new(io: std::net::UdpSocket, state: Arc<UdpSocketState>, local: SocketAddr) -> Self {
+        Self {
+            io,
+            max_segments: MAX_SEGMENTS.min(state.max_gso_segments()),
+            state,
+            local,
+            without_gso: HashSet::new(),
+            batch: Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() },
+            sent: SentCounts::default(),
+            delays: Delays::default(),
+            sound_delays: Delays::default(),
+        }
+    }
+
+    /// Another sending end of the same socket, with counts of its own.
+    pub(super) fn another(&self) -> io::Result<Self> {
+        Ok(Self::new(self.io.try_clone()?, Arc::clone(&self.state), self.local))
+    }
+
     /// Adds a datagram to the batch. Sends the batch first if the datagram does not fit.
     pub(super) fn queue(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Sent {
         self.queue_with(from, to, datagram.len(), |batch| batch.extend_from_slice(datagram))

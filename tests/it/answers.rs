@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Track};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::time::timeout;
 
@@ -37,7 +37,7 @@ fn stun_server() -> std::net::SocketAddr {
 async fn answers_name_the_public_address_and_the_advertised_one() {
     let (sfu, mut events) = Sfu::start(SfuConfig {
         user: user(9999),
-        udp: "127.0.0.1:0".parse().unwrap(),
+        udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
         advertise: vec!["198.51.100.9".parse().unwrap()],
         stun: vec![stun_server()],
         max_students: 1,
@@ -70,7 +70,7 @@ async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
     }
     let (sfu, mut events) = Sfu::start(SfuConfig {
         user: user(9999),
-        udp: "0.0.0.0:0".parse().unwrap(),
+        udp: UdpBinding::Own("0.0.0.0:0".parse().unwrap()),
         advertise: vec!["198.51.100.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
         stun: vec![],
         max_students: 1,
@@ -124,7 +124,7 @@ fn offer_of_firefox() -> String {
 async fn a_bundle_only_section_of_firefox_is_answered_like_the_others() {
     let (sfu, mut events) = Sfu::start(SfuConfig {
         user: user(9999),
-        udp: "127.0.0.1:0".parse().unwrap(),
+        udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
         advertise: vec![],
         stun: vec![],
         max_students: 1,

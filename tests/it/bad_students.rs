@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
-use classroom::sfu::{Departure, Sfu, SfuConfig, SfuEvent, SfuStats};
+use classroom::sfu::{Departure, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
@@ -87,7 +87,7 @@ impl Class {
     async fn join(misbehaviours: &[Misbehaviour]) -> Self {
         let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
             stun: vec![],
             max_students: STUDENTS,

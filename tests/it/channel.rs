@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Track};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ impl Class {
         let workers = workers.try_into().unwrap();
         let config = SfuConfig {
             user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
             stun: vec![],
             max_students: 10,

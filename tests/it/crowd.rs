@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use classroom::bench::crowd::{Clock, Crowd, CrowdEvent, Tally};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Track};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 
 use crate::support::DEADLINE;
 
@@ -33,7 +33,7 @@ impl Bed {
     async fn join(students: usize, threads: usize, encoding: Encoding, emulated: bool) -> Self {
         let (sfu, mut events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
             stun: vec![],
             max_students: students,

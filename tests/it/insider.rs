@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Tier, Track};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rtc::stun::attributes::ATTR_USERNAME;
 use rtc::stun::fingerprint::FINGERPRINT;
@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 use crate::support::DEADLINE;
 
+mod shared_port;
+
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
 /// Messages that the victim sends, and packets that it receives, while its address is forged. At least.
@@ -28,6 +30,8 @@ const WORDS: usize = 20;
 struct Class {
     sfu: Sfu,
     events: mpsc::Receiver<SfuEvent>,
+    /// The bytes of its frames.
+    filling: u8,
 }
 
 struct Student {
@@ -37,6 +41,8 @@ struct Student {
     credentials: Credentials,
     /// The sequence numbers of the packets that it has received.
     received: Arc<Mutex<Vec<u16>>>,
+    /// The last byte of each of these packets.
+    fillings: Arc<Mutex<Vec<u8>>>,
 }
 
 /// The ICE credentials of one student (RFC 8445, 5.3).
@@ -67,9 +73,13 @@ impl Credentials {
 
 impl Class {
     fn start() -> Self {
+        Self::on(UdpBinding::Own("127.0.0.1:0".parse().unwrap()), 7)
+    }
+
+    fn on(udp: UdpBinding, filling: u8) -> Self {
         let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp,
             advertise: vec![],
             stun: vec![],
             max_students: 10,
@@ -78,7 +88,7 @@ impl Class {
             encodings: vec![(SCREEN, 1_000_000)],
         })
         .unwrap();
-        Self { sfu, events }
+        Self { sfu, events, filling }
     }
 
     /// The first result of `wanted` for the coming events.
@@ -97,10 +107,12 @@ impl Class {
     async fn student(&mut self, id: &str) -> Student {
         let user: UserId = id.parse().unwrap();
         let received: Arc<Mutex<Vec<u16>>> = Arc::default();
-        let of_sink = Arc::clone(&received);
+        let fillings: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let of_sink = (Arc::clone(&received), Arc::clone(&fillings));
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(_, packet) = incoming {
-                of_sink.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
+                of_sink.0.lock().unwrap().push(u16::from_be_bytes([packet[2], packet[3]]));
+                of_sink.1.lock().unwrap().extend(packet.last());
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
@@ -123,19 +135,19 @@ impl Class {
         let address = address.or_else(|| offer.lines().find_map(host_address)).expect("a candidate");
         let username = format!("{}:{}", attribute(&answer, "a=ice-ufrag:"), attribute(&offer, "a=ice-ufrag:"));
         let credentials = Credentials { username, password: attribute(&answer, "a=ice-pwd:") };
-        Student { user, viewer, address, credentials, received }
+        Student { user, viewer, address, credentials, received, fillings }
     }
 
     /// Pushes frames of one packet until the task is aborted.
     fn teach(&self) -> tokio::task::JoinHandle<()> {
-        let input = self.sfu.input();
+        let (input, filling) = (self.sfu.input(), self.filling);
         tokio::spawn(async move {
             let mut assembler = FrameAssembler::new(SCREEN);
             let mut pace = tokio::time::interval(Duration::from_millis(10));
             for n in 0u32.. {
                 pace.tick().await;
                 let header = [&[0x80, 0x80 | 96][..], &(n as u16).to_be_bytes(), &(n * 900).to_be_bytes()].concat();
-                let packet = [&header[..], &[0, 0, 0, 1, 0x10, u8::from(n % 100 > 0)], &[7; 500]].concat();
+                let packet = [&header[..], &[0, 0, 0, 1, 0x10, u8::from(n % 100 > 0)], &[filling; 500]].concat();
                 if let Some(frame) = assembler.push(&packet, Instant::now()) {
                     input.push(frame);
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
-use classroom::sfu::{Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
@@ -54,7 +54,7 @@ impl Class {
     fn start() -> Self {
         let (sfu, events) = Sfu::start(SfuConfig {
             user: "9999".parse().unwrap(),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
             stun: vec![],
             max_students: 10,

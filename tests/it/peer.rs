@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
-use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent};
+use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -117,7 +117,7 @@ impl Class {
     fn with_workers(max_students: usize, workers: usize) -> Self {
         let (sfu, mut events) = Sfu::start(SfuConfig {
             user: user(9999),
-            udp: "127.0.0.1:0".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
             stun: vec![],
             max_students,

@@ -30,7 +30,7 @@ use crate::cli::FanOutBench;
 use crate::process::memory_kb;
 use crate::report::Reporter;
 use crate::rtp::{Codec, Encoding, Track};
-use crate::sfu::{Sfu, SfuConfig, SfuStats};
+use crate::sfu::{Sfu, SfuConfig, SfuStats, UdpBinding};
 
 /// The time limit for joining: a fixed part plus the time that a slow machine needs per student, on each side.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
@@ -152,7 +152,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
 fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
     Ok(SfuConfig {
         user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
-        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         advertise: vec![],
         stun: vec![],
         max_students: bench.students.get(),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ingest::IngestFound;
 use super::judge::Verdict;
 use crate::bench::emulator::PathCounts;
 use crate::bench::wire::Sight;
@@ -25,6 +26,8 @@ pub(super) struct Findings {
     pub(super) start: u64,
     pub(super) students: Vec<Student>,
     pub(super) seed: u64,
+    /// What arrived from an emulated publisher.
+    pub(super) ingest: Option<IngestFound>,
 }
 
 /// The output and the cost of an encoder.
@@ -167,6 +170,9 @@ impl Findings {
         if let Value::Object(rest) = rest {
             object.extend(rest);
         }
+        if let Some(ingest) = &self.ingest {
+            object.insert("ingest".to_owned(), ingest.object());
+        }
         Value::Object(object)
     }
 
@@ -248,6 +254,7 @@ pub(super) mod tests {
             start: 1000,
             students: vec![student(true, 100, Some(700)), student(false, 200, Some(0))],
             seed: 7,
+            ingest: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! network has its own emulator.
 
 mod findings;
+mod ingest;
 mod judge;
 mod session;
 mod table;
@@ -17,6 +18,7 @@ use anyhow::{Context, anyhow};
 use tokio::time::Instant;
 
 use self::findings::{Encoder, Findings, Student};
+use self::ingest::{IngestFound, LineClock};
 use self::judge::{Encoded, Window, judge};
 use self::session::{Publisher, Session};
 use super::Report;
@@ -29,7 +31,8 @@ use crate::endpoints;
 use crate::exit::Failure;
 use crate::media::{Capture, CaptureOptions, Content, FileList, MainSource, Sources, VideoOptions};
 use crate::report::Reporter;
-use crate::sfu::{Sfu, SfuConfig, SfuStats};
+use crate::rtp::Encoding;
+use crate::sfu::{Sfu, SfuConfig, SfuStats, UdpBinding};
 
 /// The time limit for joining: a handshake over a bad network is retransmitted after 1, 2 and 4 s, and each student's
 /// graph and keys take up to 100 ms.
@@ -46,23 +49,19 @@ const TELL_WITHIN: Duration = Duration::from_secs(20);
 /// The interval of CPU samples: the threads of an encoder end with the encoder.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
+/// The user id of the publisher.
+const PUBLISHER: &str = "9999";
+
 /// Runs the bench.
 pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Report, Failure> {
+    if let Some(offer) = bench.ingest {
+        return ingest::run(bench, offer, reporter).await;
+    }
     let options = capture_options(bench);
     let prepared =
         tokio::task::spawn_blocking(move || Capture::prepare(options)).await.map_err(Failure::internal)??;
     let codes = CodeWriter::attach(&prepared, bench.film);
-    let config = SfuConfig {
-        user: "9999".parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
-        udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        advertise: vec![],
-        stun: vec![],
-        max_students: bench.students,
-        encodings: prepared.rates(),
-        workers: bench.workers,
-        adapts: true,
-    };
-    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
+    let (sfu, sfu_events) = Sfu::start(sfu_config(bench, prepared.rates())?).map_err(Failure::internal)?;
     let (capture, capture_events) = endpoints::start_capture(prepared, &sfu).await?;
     let seed = bench.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let join = JoinViewers {
@@ -76,12 +75,25 @@ pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Repor
         latency: bench.latency,
     };
     reporter.status(&format!("{} students join", bench.students));
-    let publisher = Publisher { sfu, sfu_events, capture, capture_events };
+    let publisher = Publisher { sfu, sfu_events, capture, capture_events, ingest: None };
     let mut session = Session::start(publisher, &ToStudents::JoinViewers(join), reporter).await?;
     let found = measure(bench, &mut session, &codes, seed, reporter).await;
     session.end().await;
     let found = found?;
     Ok(Report { object: found.object(), table: found.table() })
+}
+
+fn sfu_config(bench: &VideoBench, encodings: Vec<(Encoding, u32)>) -> Result<SfuConfig, Failure> {
+    Ok(SfuConfig {
+        user: PUBLISHER.parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
+        udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        advertise: vec![],
+        stun: vec![],
+        max_students: bench.students,
+        encodings,
+        workers: bench.workers,
+        adapts: true,
+    })
 }
 
 async fn measure(
@@ -100,11 +112,15 @@ async fn measure(
             _ => continue,
         }
     };
-    let end = Instant::now() + bench.length;
+    let (begun, end) = (Instant::now(), Instant::now() + bench.length);
+    let mut line = LineClock::new(&bench.network);
+    line.begin(session);
     let mut cpu = CpuByThread::default();
     let (before, sfu_before) = (Reading::take(session, &mut cpu).await?, cpu::of_sfu()?);
     while Instant::now() < end {
-        while session.next(end.min(Instant::now() + SAMPLE_EVERY)).await?.is_some() {}
+        let next = line.next_change().map_or(end, |after| end.min(begun + after));
+        while session.next(next.min(Instant::now() + SAMPLE_EVERY)).await?.is_some() {}
+        line.advance(session, begun.elapsed());
         cpu.sample();
     }
     let (after, sfu_cpu) = (Reading::take(session, &mut cpu).await?, cpu::of_sfu()?.saturating_sub(sfu_before));
@@ -156,6 +172,10 @@ async fn measure(
         start: window.start,
         students,
         seed,
+        ingest: before.stats.ingest.zip(after.stats.ingest).map(|(before, after)| {
+            let line = session.ingest().map(|ingest| ingest.line().up).unwrap_or_default();
+            IngestFound::new(&before.stats, &after.stats, line)
+        }),
     })
 }
 

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::PUBLISHER;
+use crate::bench::publisher::{EmulatedPublisher, PublisherEvent};
 use crate::bench::student_process::StudentProcess;
 use crate::bench::wire::{FromStudents, ToStudents};
+use crate::cli::IngestOffer;
 use crate::endpoints;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
@@ -21,6 +25,66 @@ pub(super) struct Publisher {
     pub(super) sfu_events: mpsc::Receiver<SfuEvent>,
     pub(super) capture: Capture,
     pub(super) capture_events: mpsc::Receiver<CaptureEvent>,
+    /// Between the capture and the SFU, if they are apart.
+    pub(super) ingest: Option<EmulatedPublisher>,
+}
+
+impl Publisher {
+    /// Serves SFU and capture until the SFU has an event about a student, or about its encodings.
+    pub(super) async fn next(&mut self, reporter: &Reporter) -> anyhow::Result<SfuEvent> {
+        loop {
+            let Self { sfu, sfu_events, capture, capture_events, ingest } = self;
+            tokio::select! {
+                event = sfu_events.recv() => {
+                    let event = event.context("the SFU ended")?;
+                    let event = match ingest {
+                        Some(ingest) => serve_publisher(ingest, capture, event)?,
+                        None => endpoints::serve_encoders(capture, event),
+                    };
+                    if let Some(event) = event {
+                        return Ok(event);
+                    }
+                }
+                event = capture_events.recv() => match event {
+                    Some(CaptureEvent::Error(error)) => return Err(error.into()),
+                    Some(CaptureEvent::Warning(sentence)) => {
+                        reporter.warn(sentence);
+                        if ingest.is_none() {
+                            endpoints::announce_encodings(capture, sfu);
+                        }
+                    }
+                    Some(CaptureEvent::Playing { .. }) => {}
+                    Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
+                },
+                Some(event) = OptionFuture::from(ingest.as_mut().map(EmulatedPublisher::next)) => match event {
+                    PublisherEvent::KeyFrameNeeded(encoding) => capture.request_key_frame(encoding),
+                    PublisherEvent::Gone(why) => bail!("the emulated publisher is gone: {why}"),
+                },
+            }
+        }
+    }
+}
+
+/// Passes the SFU's answer and its wishes to the publisher. Returns an event that is about something else.
+fn serve_publisher(ingest: &EmulatedPublisher, capture: &Capture, event: SfuEvent) -> anyhow::Result<Option<SfuEvent>> {
+    match event {
+        SfuEvent::Answer { user, sdp } if user.as_str() == PUBLISHER => ingest.answer(&sdp),
+        SfuEvent::Refused { user, why } if user.as_str() == PUBLISHER => {
+            bail!("the SFU does not take the emulated publisher: {why}")
+        }
+        SfuEvent::Gone { user, why } if user.as_str() == PUBLISHER => {
+            bail!("the SFU says that the emulated publisher is gone: {why}")
+        }
+        SfuEvent::Needed(encoding, is_needed) => {
+            ingest.need(encoding, is_needed);
+            // A single encoding may have any tier.
+            if ingest.video() == IngestOffer::Simulcast {
+                capture.need(encoding, is_needed);
+            }
+        }
+        other => return Ok(Some(other)),
+    }
+    Ok(None)
 }
 
 /// A publisher and its students. Dropping it ends both.
@@ -53,7 +117,6 @@ impl Session {
     /// before the deadline.
     pub(super) async fn next(&mut self, deadline: Instant) -> anyhow::Result<Option<FromStudents>> {
         loop {
-            let Publisher { sfu, sfu_events, capture, capture_events } = &mut self.publisher;
             tokio::select! {
                 message = timeout_at(deadline, self.students.next()) => {
                     let Ok(message) = message else { return Ok(None) };
@@ -61,21 +124,7 @@ impl Session {
                         return Ok(Some(message));
                     }
                 }
-                event = sfu_events.recv() => {
-                    let event = event.context("the SFU ended")?;
-                    if let Some(event) = endpoints::serve_encoders(capture, event) {
-                        self.on_sfu(event).await?;
-                    }
-                }
-                event = capture_events.recv() => match event {
-                    Some(CaptureEvent::Error(error)) => return Err(error.into()),
-                    Some(CaptureEvent::Warning(sentence)) => {
-                        self.reporter.warn(sentence);
-                        endpoints::announce_encodings(capture, sfu);
-                    }
-                    Some(CaptureEvent::Playing { .. }) => {}
-                    Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
-                },
+                event = self.publisher.next(&self.reporter) => self.on_sfu(event?).await?,
             }
         }
     }
@@ -128,10 +177,16 @@ impl Session {
         Ok(())
     }
 
+    /// The emulated publisher, if there is one.
+    pub(super) fn ingest(&self) -> Option<&EmulatedPublisher> {
+        self.publisher.ingest.as_ref()
+    }
+
     /// Ends the students' process, the SFU and the capture.
     pub(super) async fn end(self) {
         self.students.end().await;
-        let Publisher { sfu, capture, .. } = self.publisher;
+        let Publisher { sfu, capture, ingest, .. } = self.publisher;
+        ingest.into_iter().for_each(EmulatedPublisher::end);
         sfu.close().await;
         let _ = tokio::task::spawn_blocking(move || capture.stop()).await;
     }

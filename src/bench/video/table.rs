@@ -1,43 +1,16 @@
 //! The table of the video bench, for people.
 
 use super::findings::{Findings, Group};
+use super::ingest::IngestFound;
 
 impl Findings {
     /// The table, in Markdown: a column for students with a good network and one for students with a bad network.
     pub(super) fn table(&self) -> String {
-        let groups: Vec<(&str, Group)> = [("good network", false), ("bad network", true)]
+        let groups: Vec<(&str, Option<Group>)> = [("good network", false), ("bad network", true)]
             .into_iter()
-            .filter_map(|(name, bad)| Some((name, self.group(bad)?)))
+            .filter_map(|(name, bad)| Some((name, Some(self.group(bad)?))))
             .collect();
-        let build = if cfg!(debug_assertions) { ", NOT OPTIMIZED: build with --release" } else { "" };
-        let mut rows = vec![(
-            format!("{}{build}", self.title),
-            groups.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>(),
-        )];
-        let mut row = |name: &str, value: &dyn Fn(&Group) -> String| {
-            rows.push((name.to_owned(), groups.iter().map(|(_, group)| value(group)).collect()));
-        };
-        row("students", &|group| group.students.to_string());
-        row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
-        row("decoded pictures with an unreadable code", &|group| group.unreadable.to_string());
-        row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
-        row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
-        if self.has_event {
-            row("whole again after the fault", &|group| ms(group.recover_ms));
-        }
-        row("seconds of full, low and no picture", &|group| {
-            let [full, low, none] = group.tier_seconds;
-            format!("{full:.1}, {low:.1}, {none:.1}")
-        });
-        let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
-        row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
-        row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
-        row("packets of sound lost", &|group| group.audio_lost.to_string());
-        row("packets of sound concealed", &|group| group.audio_concealed.to_string());
-        row("packets requested again, key frames requested", &|group| format!("{}, {}", group.nacks, group.plis));
-        row("packets that the network lost, and its queue dropped", &|group| {
-            format!("{}, {}", group.path_lost, group.path_dropped)
-        });
+        let mut rows = group_rows(&self.title, &groups, self.has_event);
         let mut whole = |name: String, value: String| {
             rows.push((name, std::iter::once(value).chain(groups.iter().skip(1).map(|_| String::new())).collect()));
         };
@@ -49,6 +22,73 @@ impl Findings {
         whole("seed".into(), self.seed.to_string());
         markdown(&rows)
     }
+}
+
+/// The rows about students, with a column for each group; the first row is the header.
+fn group_rows(title: &str, groups: &[(&str, Option<Group>)], has_event: bool) -> Vec<(String, Vec<String>)> {
+    let build = if cfg!(debug_assertions) { ", NOT OPTIMIZED: build with --release" } else { "" };
+    let mut rows =
+        vec![(format!("{title}{build}"), groups.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>())];
+    let mut row = |name: &str, value: &dyn Fn(&Group) -> String| {
+        rows.push((
+            name.to_owned(),
+            groups.iter().map(|(_, group)| group.as_ref().map_or_else(|| "-".to_owned(), value)).collect(),
+        ));
+    };
+    row("students", &|group| group.students.to_string());
+    row("pictures decoded", &|group| measured(group.decoded_percent, 2, "%"));
+    row("decoded pictures with an unreadable code", &|group| group.unreadable.to_string());
+    row("time in freezes", &|group| format!("{:.2} %", group.freeze_percent));
+    row("longest freeze", &|group| format!("{} ms", group.longest_freeze_ms));
+    if has_event {
+        row("whole again after the fault", &|group| ms(group.recover_ms));
+    }
+    row("seconds of full, low and no picture", &|group| {
+        let [full, low, none] = group.tier_seconds;
+        format!("{full:.1}, {low:.1}, {none:.1}")
+    });
+    let two = |p50, p95| format!("{}, {}", measured(p50, 0, "ms"), measured(p95, 0, "ms"));
+    row("capture to decoded, p50 and p95", &|group| two(group.glass_p50_ms, group.glass_p95_ms));
+    row("capture to shown in time, p50 and p95", &|group| two(group.shown_p50_ms, group.shown_p95_ms));
+    row("packets of sound lost", &|group| group.audio_lost.to_string());
+    row("packets of sound concealed", &|group| group.audio_concealed.to_string());
+    row("packets requested again, key frames requested", &|group| format!("{}, {}", group.nacks, group.plis));
+    row("packets that the network lost, and its queue dropped", &|group| {
+        format!("{}, {}", group.path_lost, group.path_dropped)
+    });
+    rows
+}
+
+/// The table of an emulated publisher, in Markdown: a column for each of its lines.
+pub(super) fn of_lines(title: &str, lines: &[(String, Findings)]) -> String {
+    let groups: Vec<(&str, Option<Group>)> = lines.iter().map(|(name, found)| (&**name, found.group(false))).collect();
+    let has_event = lines.iter().any(|(_, found)| found.has_event);
+    let mut rows = group_rows(title, &groups, has_event);
+    let mut row = |name: &str, value: &dyn Fn(&Findings) -> String| {
+        rows.push((name.to_owned(), lines.iter().map(|(_, found)| value(found)).collect()));
+    };
+    let ingest = |found: &Findings, value: &dyn Fn(&IngestFound) -> String| {
+        found.ingest.as_ref().map_or_else(|| "-".to_owned(), value)
+    };
+    row("the publisher's line: lost, dropped by its queue", &|found| {
+        ingest(found, &|ingest| format!("{}, {}", ingest.line_lost, ingest.line_dropped))
+    });
+    row("missing packets of the publisher: recovered, given up", &|found| {
+        ingest(found, &|ingest| format!("{}, {}", ingest.recovered, ingest.given_up))
+    });
+    row("key frames requested of the publisher", &|found| {
+        ingest(found, &|ingest| ingest.key_frame_requests.to_string())
+    });
+    row("the publisher sends", &|found| {
+        ingest(found, &|ingest| format!("{:.0} kbit/s", ingest.bytes as f64 * 8.0 / 1000.0 / found.seconds))
+    });
+    row("CPU of ingest, without students", &|found| {
+        ingest(found, &|ingest| measured(ingest.cpu_us_per_packet, 1, "us a packet"))
+    });
+    row("the SFU sends", &|found| format!("{:.0} kbit/s", found.uplink_kbps));
+    row("CPU of the SFU", &|found| format!("{:.1} % of a core", found.sfu_cpu_percent));
+    row("seed", &|found| found.seed.to_string());
+    markdown(&rows)
 }
 
 /// A number with `digits` digits after the point; a dash for NaN.

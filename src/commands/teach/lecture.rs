@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
-use super::candidate_init;
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::stats::{self, LastSecond, Rates};
 use super::talk::TeacherTalk;
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
+use crate::commands::negotiation::{candidate_init, rejection};
 use crate::commands::signal_failure;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stop::Stop;
@@ -20,12 +20,9 @@ use crate::endpoints;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User, VideoCodec};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomSettings, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter, StudentState};
-use crate::rtp::Codec;
-use crate::sdp::offer::OfferError;
-use crate::sdp::publish::PublishError;
-use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
+use crate::sfu::{Departure, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
 use crate::token_bucket::TokenBucket;
 
@@ -71,6 +68,7 @@ impl<'a> Lecture<'a> {
         metrics: MetricsStore,
     ) -> Self {
         let LectureParts { sfu, client, capture, settings } = parts;
+        let talk = TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings, &sfu);
         Self {
             sfu,
             client,
@@ -80,7 +78,7 @@ impl<'a> Lecture<'a> {
             reporter,
             sources: SourceMonitor::default(),
             students: StudentStates::default(),
-            talk: TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings),
+            talk,
             attendance: Attendance::new(Now::read()),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
@@ -120,7 +118,7 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::TalkTick => {
-                    self.talk.tick(&self.sfu, self.reporter);
+                    self.talk.tick(&self.sfu);
                     None
                 }
                 Input::Second => self.on_second(&mut inputs).await,
@@ -143,11 +141,10 @@ impl<'a> Lecture<'a> {
         match event {
             SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
             SfuEvent::Refused { user, why } => {
-                let (code, message) = (refusal_code(&why), why.to_string());
-                let line = format!("refused {}: {message}", self.attendance.named(&user));
+                let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
-                self.send(ClientMessage::Reject { target_uid: user, code, message, codec: sent_codec(&why) });
+                self.send(rejection(user, &why));
             }
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
@@ -175,7 +172,7 @@ impl<'a> Lecture<'a> {
                 // The server drops this message if the student has left the room.
                 self.send(ClientMessage::Hangup { target_uid: user });
             }
-            SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu, self.reporter),
+            SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
             // `endpoints::serve_encoders` has handled these.
@@ -294,7 +291,7 @@ impl<'a> Lecture<'a> {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
         if !changed.is_empty() {
-            self.talk.sources_stopped(self.sources.stopped(), &self.sfu, self.reporter);
+            self.talk.sources_stopped(self.sources.stopped(), &self.sfu);
         }
     }
 
@@ -361,34 +358,6 @@ impl<'a> Lecture<'a> {
         if self.client.send(message).is_err() {
             self.reporter.warn("the queue to the signalling server is full; a student has to connect again");
         }
-    }
-}
-
-fn refusal_code(why: &OfferRefusal) -> ErrorCode {
-    match why {
-        OfferRefusal::Offer(OfferError::TooManySections(_)) => ErrorCode::TooManySections,
-        OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
-        OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
-            ErrorCode::BadSdp
-        }
-        OfferRefusal::Publish(PublishError::TooManySections(_)) => ErrorCode::TooManySections,
-        OfferRefusal::Publish(PublishError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
-        OfferRefusal::Publish(_) | OfferRefusal::NeverTookOver => ErrorCode::BadSdp,
-        OfferRefusal::OtherPublisher(_) => ErrorCode::PublisherExists,
-        OfferRefusal::Full(_) => ErrorCode::RoomFull,
-        OfferRefusal::TooFast(_) => ErrorCode::FloodedMessages,
-        OfferRefusal::Busy | OfferRefusal::NotLive => ErrorCode::TargetBusy,
-    }
-}
-
-/// The codec of the lecture, if an offer was refused because it lacks that codec.
-fn sent_codec(why: &OfferRefusal) -> Option<VideoCodec> {
-    match why {
-        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::H264, .. }) => Some(VideoCodec::H264),
-        OfferRefusal::Offer(OfferError::NoCommonCodec { sent: Codec::Vp8, .. }) => Some(VideoCodec::Vp8),
-        _ => None,
     }
 }
 

@@ -70,6 +70,7 @@ impl LectureServer {
             access,
             site: teach.site.clone(),
             reservation: Some(Reservation { room, user, session }),
+            media: None,
         };
         let embedded = RunningServer::start(listener, settings)?;
         Ok(Self { embedded: Some(embedded), url, token, trust, key: None, code, media_ip })
@@ -98,7 +99,7 @@ impl LectureServer {
     }
 
     pub(super) fn metrics(&self) -> MetricsStore {
-        self.embedded.as_ref().map_or_else(|| MetricsStore::new(None), |embedded| embedded.metrics().clone())
+        self.embedded.as_ref().map_or_else(|| MetricsStore::new(None, None), |embedded| embedded.metrics().clone())
     }
 
     /// The URL by which students on other computers join.

@@ -1,25 +1,22 @@
-//! Chat, hands, reactions and orders at the teacher's end: applies the rules of [`crate::room::talk`] and sends the
-//! results over the SFU's data channels. Orders about the members of the room go to the server.
+//! Chat, hands, reactions and orders at the teacher's terminal. Orders about the members of the room go to the server.
 
-use std::collections::HashSet;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::membership::{Membership, Reply};
 use crate::commands::chat_commands::TeacherInput;
+use crate::commands::lecture_talk::{LectureTalk, now_ms};
 use crate::id::{Nickname, UserId, named};
 use crate::protocol::channel::{Allowed, Moderation, Stopped};
 use crate::protocol::{RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
-use crate::room::talk::{Refusal, Talk, TalkOutput};
+use crate::room::talk::{Refusal, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The teacher's end of the conversation.
 pub(super) struct TeacherTalk {
     teacher: (UserId, Nickname),
-    rules: Talk,
+    talk: LectureTalk,
     membership: Membership,
-    /// The users in the room, as signalling sees it. Others may still have a data channel.
-    present: HashSet<UserId>,
     /// Actions since [`TeacherTalk::take_actions`]. The rules limit how much a room can say.
     actions: Vec<StudentAction>,
 }
@@ -34,23 +31,23 @@ pub(super) enum StudentAction {
 }
 
 impl TeacherTalk {
-    pub(super) fn new(teacher: UserId, nickname: Nickname, allowed: Allowed, settings: RoomSettings) -> Self {
-        let mut rules = Talk::new(teacher.clone(), nickname.clone());
-        // There is no student yet who would need the outputs.
-        rules.allow(allowed);
-        Self {
-            teacher: (teacher, nickname),
-            rules,
-            membership: Membership::new(settings),
-            present: HashSet::new(),
-            actions: Vec::new(),
-        }
+    /// A conversation without students. `allowed` are the permissions of the class.
+    pub(super) fn new(
+        teacher: UserId,
+        nickname: Nickname,
+        allowed: Allowed,
+        settings: RoomSettings,
+        sfu: &Sfu,
+    ) -> Self {
+        let mut talk = LectureTalk::new(teacher.clone(), nickname.clone());
+        talk.change(sfu, |rules| rules.allow(allowed));
+        let membership = Membership::new(settings);
+        Self { teacher: (teacher, nickname), talk, membership, actions: Vec::new() }
     }
 
     /// Tells the students which video sources have stopped.
-    pub(super) fn sources_stopped(&mut self, stopped: Stopped, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = self.rules.stopped(stopped);
-        self.apply(outputs, sfu, reporter);
+    pub(super) fn sources_stopped(&mut self, stopped: Stopped, sfu: &Sfu) {
+        self.talk.sources_stopped(stopped, sfu);
     }
 
     /// The reactions and hands of students since the last call.
@@ -60,41 +57,36 @@ impl TeacherTalk {
 
     /// A user has joined the room.
     pub(super) fn joined(&mut self, user: &User) {
-        self.present.insert(user.user_id.clone());
-        self.rules.joined(user);
+        self.talk.joined(user);
     }
 
     /// A user has left the room. A user who may return keeps its raised hand.
     pub(super) fn left(&mut self, user: &UserId, may_return: bool, sfu: &Sfu, reporter: &Reporter) {
-        self.present.remove(user);
-        if !may_return {
-            self.forget(user, sfu, reporter);
-        }
+        let outputs = self.talk.left(user, may_return, sfu);
+        self.report(outputs, reporter);
     }
 
     /// The connection of a student is gone. A student who is still in the room keeps its raised hand.
     pub(super) fn disconnected(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
-        if !self.present.contains(user) {
-            self.forget(user, sfu, reporter);
-        }
+        let outputs = self.talk.disconnected(user, sfu);
+        self.report(outputs, reporter);
     }
 
     /// A student's data channel is open.
-    pub(super) fn channel_opened(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = self.rules.opened(user);
-        self.apply(outputs, sfu, reporter);
+    pub(super) fn channel_opened(&mut self, user: &UserId, sfu: &Sfu) {
+        self.talk.channel_opened(user, sfu);
     }
 
     /// A message has come over a student's data channel.
     pub(super) fn received(&mut self, user: &UserId, text: &str, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = self.rules.heard(Instant::now(), now_ms(), user, text);
-        self.apply(outputs, sfu, reporter);
+        let outputs = self.talk.received(user, text, sfu);
+        self.report(outputs, reporter);
     }
 
     /// The teacher has typed a line. Returns an order for the server.
     pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) -> Option<RoomOrder> {
-        match self.obey(TeacherInput::parse(line), reporter) {
-            Ok(outputs) => self.apply(outputs, sfu, reporter),
+        match self.obey(TeacherInput::parse(line), sfu, reporter) {
+            Ok(outputs) => self.report(outputs, reporter),
             Err(Reply::Say(sentence)) => reporter.notice(sentence),
             Err(Reply::Send(order)) => return Some(order),
         }
@@ -118,28 +110,32 @@ impl TeacherTalk {
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
     }
 
-    /// Does what the teacher typed. The outputs are for the students; a [`Reply`] is for the teacher or the server.
-    fn obey(&mut self, input: TeacherInput, reporter: &Reporter) -> Result<Vec<TalkOutput>, Reply> {
+    /// Does what the teacher typed. The outputs are for the terminal; a [`Reply`] is for the teacher or the server.
+    fn obey(&mut self, input: TeacherInput, sfu: &Sfu, reporter: &Reporter) -> Result<Vec<TalkOutput>, Reply> {
+        let rules = self.talk.rules();
         match input {
-            TeacherInput::Say(words) => Ok(self.rules.teacher_says(now_ms(), &words)),
+            TeacherInput::Say(words) => Ok(self.talk.change(sfu, |rules| rules.teacher_says(now_ms(), &words))),
             TeacherInput::Hands => Err(Reply::Say(self.describe_hands())),
             TeacherInput::Lower(user) => {
-                let first = || self.rules.hands().first().map(|hand| hand.user_id.clone());
+                let first = || rules.hands().first().map(|hand| hand.user_id.clone());
                 let user_id = user.or_else(first).ok_or_else(|| Reply::Say("no hand is raised".to_owned()))?;
-                self.moderate(Moderation::Lower { user_id })
+                self.moderate(Moderation::Lower { user_id }, sfu)
             }
-            TeacherInput::LowerAll => self.moderate(Moderation::LowerAll),
-            TeacherInput::Order(order) => self.moderate(order.moderation(|user| self.rules.find(user)).map_err(say)?),
-            TeacherInput::Room(order) => Err(self.membership.typed(order, &self.rules, rand::random())),
+            TeacherInput::LowerAll => self.moderate(Moderation::LowerAll, sfu),
+            TeacherInput::Order(order) => {
+                let order = order.moderation(|user| rules.find(user)).map_err(say)?;
+                self.moderate(order, sfu)
+            }
+            TeacherInput::Room(order) => Err(self.membership.typed(order, rules, rand::random())),
             TeacherInput::Muted => Err(Reply::Say(self.describe_muted())),
-            TeacherInput::Slow => Ok(self.allow(self.rules.allowed(), reporter)),
+            TeacherInput::Slow => Ok(self.allow(rules.allowed(), sfu, reporter)),
             TeacherInput::Comments(switch) => {
-                let now = self.rules.allowed();
-                Ok(self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, reporter))
+                let now = rules.allowed();
+                Ok(self.allow(Allowed { comments: switch.unwrap_or(now.comments), ..now }, sfu, reporter))
             }
             TeacherInput::Reactions(switch) => {
-                let now = self.rules.allowed();
-                Ok(self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, reporter))
+                let now = rules.allowed();
+                Ok(self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, sfu, reporter))
             }
             TeacherInput::Advice(sentence) => Err(Reply::Say(sentence)),
         }
@@ -147,35 +143,37 @@ impl TeacherTalk {
 
     /// When [`TeacherTalk::tick`] is due.
     pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
-        self.rules.next_tick().map(Into::into)
+        self.talk.next_tick()
     }
 
     /// Sends what is due.
-    pub(super) fn tick(&mut self, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = self.rules.tick(Instant::now());
-        self.apply(outputs, sfu, reporter);
+    pub(super) fn tick(&mut self, sfu: &Sfu) {
+        self.talk.tick(sfu);
     }
 
     /// Changes what the class may do. Reports the state even if nothing changes, because the teacher asked.
-    fn allow(&mut self, allowed: Allowed, reporter: &Reporter) -> Vec<TalkOutput> {
+    fn allow(&mut self, allowed: Allowed, sfu: &Sfu, reporter: &Reporter) -> Vec<TalkOutput> {
         report_allowed(allowed, reporter);
-        self.rules.allow(allowed)
+        self.talk.change(sfu, |rules| rules.allow(allowed))
     }
 
-    fn moderate(&mut self, order: Moderation) -> Result<Vec<TalkOutput>, Reply> {
-        self.rules.moderate(Instant::now(), now_ms(), &self.teacher.0, order).map_err(say)
+    fn moderate(&mut self, order: Moderation, sfu: &Sfu) -> Result<Vec<TalkOutput>, Reply> {
+        let (teacher, mut refused) = (&self.teacher.0, None);
+        let outputs = self.talk.change(sfu, |rules| {
+            let obeyed = rules.moderate(Instant::now(), now_ms(), teacher, order);
+            obeyed.unwrap_or_else(|refusal| {
+                refused = Some(refusal);
+                Vec::new()
+            })
+        });
+        refused.map_or(Ok(outputs), |refusal| Err(say(refusal)))
     }
 
-    fn forget(&mut self, user: &UserId, sfu: &Sfu, reporter: &Reporter) {
-        let outputs = self.rules.left(Instant::now(), user);
-        self.apply(outputs, sfu, reporter);
-    }
-
-    fn apply(&mut self, outputs: Vec<TalkOutput>, sfu: &Sfu, reporter: &Reporter) {
+    fn report(&mut self, outputs: Vec<TalkOutput>, reporter: &Reporter) {
         for output in outputs {
             match output {
-                TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
-                TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
+                // These have been sent.
+                TalkOutput::To(..) | TalkOutput::All(_) => {}
                 TalkOutput::Said(message) => {
                     if !message.publishes {
                         self.actions.push(StudentAction::Chatted(message.user_id.clone()));
@@ -192,7 +190,7 @@ impl TeacherTalk {
                     if raised {
                         self.actions.push(StudentAction::RaisedHand(user.clone()));
                     }
-                    let hands = self.rules.hands().iter().map(|hand| hand.user_id.clone()).collect();
+                    let hands = self.talk.rules().hands().iter().map(|hand| hand.user_id.clone()).collect();
                     reporter.event(&Event::Hand { user, nickname: nickname.into(), raised, hands });
                 }
                 TalkOutput::Ordered { by, by_nickname, order, nickname } => {
@@ -205,7 +203,7 @@ impl TeacherTalk {
                         code: None,
                     });
                     if let Moderation::Slow { .. } | Moderation::MuteAll | Moderation::UnmuteAll = order {
-                        report_allowed(self.rules.allowed(), reporter);
+                        report_allowed(self.talk.rules().allowed(), reporter);
                     }
                 }
                 TalkOutput::Reacted { user, nickname, reaction } => {
@@ -216,8 +214,9 @@ impl TeacherTalk {
     }
 
     fn describe_muted(&self) -> String {
-        let names: Vec<String> = self.rules.exceptions().iter().map(ToString::to_string).collect();
-        match (self.rules.allowed().chat, names.join(", ")) {
+        let rules = self.talk.rules();
+        let names: Vec<String> = rules.exceptions().iter().map(ToString::to_string).collect();
+        match (rules.allowed().chat, names.join(", ")) {
             (true, names) if names.is_empty() => "nobody is muted".to_owned(),
             (true, names) => format!("muted: {names}"),
             (false, names) if names.is_empty() => "everybody is muted".to_owned(),
@@ -227,7 +226,8 @@ impl TeacherTalk {
 
     fn describe_hands(&self) -> String {
         let hands: Vec<String> = self
-            .rules
+            .talk
+            .rules()
             .hands()
             .iter()
             .enumerate()
@@ -258,9 +258,4 @@ fn reported(order: &Moderation) -> Order {
         Moderation::Lower { .. } => Order::Lower,
         Moderation::LowerAll => Order::LowerAll,
     }
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
 }

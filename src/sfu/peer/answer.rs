@@ -55,7 +55,8 @@ impl Peer {
         codecs.extend(tracks.iter().map(|(_, codec)| *codec).filter(|codec| *codec != Codec::Opus));
         codecs.dedup();
         let (crypto, keys) = srtp::capturing(context.crypto.clone());
-        let settings = engine::settings()
+        let settings = context
+            .with_ufrag(engine::settings())
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)

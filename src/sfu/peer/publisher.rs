@@ -90,7 +90,8 @@ impl Peer {
     ) -> Result<(Self, String), Error> {
         let (crypto, keys) = srtp::capturing(context.crypto.clone());
         let role = if offer.is_dtls_server() { RTCDtlsRole::Client } else { RTCDtlsRole::Server };
-        let settings = engine::settings()
+        let settings = context
+            .with_ufrag(engine::settings())
             .with_srtp_protection_profiles(srtp_profiles(offer))
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(role)

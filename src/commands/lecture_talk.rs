@@ -1,0 +1,107 @@
+//! The conversation of a lecture, in the process that sends the media: applies the rules of [`crate::room::talk`], and
+//! sends the results over the SFU's data channels. `teach` and the media hosts of `serve` share this.
+
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::id::{Nickname, UserId};
+use crate::protocol::User;
+use crate::protocol::channel::Stopped;
+use crate::room::talk::{Talk, TalkOutput};
+use crate::sfu::Sfu;
+
+/// The conversation of a lecture.
+///
+/// Every change sends messages to students; what it returns is for the teacher's terminal.
+#[derive(Debug)]
+pub(super) struct LectureTalk {
+    rules: Talk,
+    /// The users in the room, as signalling sees it. Others may still have a data channel.
+    present: HashSet<UserId>,
+}
+
+impl LectureTalk {
+    /// A conversation without students.
+    pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
+        Self { rules: Talk::new(teacher, nickname), present: HashSet::new() }
+    }
+
+    /// The rules, to read them.
+    pub(super) fn rules(&self) -> &Talk {
+        &self.rules
+    }
+
+    /// A change by the teacher.
+    pub(super) fn change(&mut self, sfu: &Sfu, change: impl FnOnce(&mut Talk) -> Vec<TalkOutput>) -> Vec<TalkOutput> {
+        send(change(&mut self.rules), sfu)
+    }
+
+    /// Tells the students which video sources have stopped.
+    pub(super) fn sources_stopped(&mut self, stopped: Stopped, sfu: &Sfu) {
+        self.change(sfu, |rules| rules.stopped(stopped));
+    }
+
+    /// The teacher has this nickname now.
+    pub(super) fn rename_teacher(&mut self, nickname: Nickname) {
+        self.rules.rename_teacher(nickname);
+    }
+
+    /// A user has joined the room.
+    pub(super) fn joined(&mut self, user: &User) {
+        self.present.insert(user.user_id.clone());
+        self.rules.joined(user);
+    }
+
+    /// A user has left the room. A user who may return keeps its raised hand.
+    pub(super) fn left(&mut self, user: &UserId, may_return: bool, sfu: &Sfu) -> Vec<TalkOutput> {
+        self.present.remove(user);
+        if may_return { Vec::new() } else { self.forget(user, sfu) }
+    }
+
+    /// The connection of a student is gone. A student who is still in the room keeps its raised hand.
+    pub(super) fn disconnected(&mut self, user: &UserId, sfu: &Sfu) -> Vec<TalkOutput> {
+        if self.present.contains(user) { Vec::new() } else { self.forget(user, sfu) }
+    }
+
+    /// A data channel is open.
+    pub(super) fn channel_opened(&mut self, user: &UserId, sfu: &Sfu) {
+        self.change(sfu, |rules| rules.opened(user));
+    }
+
+    /// A message has come over the data channel of a user.
+    pub(super) fn received(&mut self, user: &UserId, text: &str, sfu: &Sfu) -> Vec<TalkOutput> {
+        self.change(sfu, |rules| rules.heard(Instant::now(), now_ms(), user, text))
+    }
+
+    /// When [`LectureTalk::tick`] is due.
+    pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
+        self.rules.next_tick().map(Into::into)
+    }
+
+    /// Sends what is due.
+    pub(super) fn tick(&mut self, sfu: &Sfu) {
+        self.change(sfu, |rules| rules.tick(Instant::now()));
+    }
+
+    fn forget(&mut self, user: &UserId, sfu: &Sfu) -> Vec<TalkOutput> {
+        self.change(sfu, |rules| rules.left(Instant::now(), user))
+    }
+}
+
+/// Sends what is for students, and returns the rest.
+fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
+    let mut rest = Vec::new();
+    for output in outputs {
+        match output {
+            TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
+            TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
+            other => rest.push(other),
+        }
+    }
+    rest
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}

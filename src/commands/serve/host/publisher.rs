@@ -1,0 +1,229 @@
+//! What a room's host knows of the publisher's media, and what it tells the publisher and the class about that. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::TrackName;
+use crate::protocol::channel::{IngestReport, IngestTrack, NeededEncoding, Stopped, WatchedEncoding};
+use crate::rtp::{Encoding, PerEncoding, Track};
+use crate::sfu::{PublisherStats, SfuStats};
+
+/// How long a publisher may take until the first frame of an encoding arrives, once it is needed: a page switches the
+/// layer on, and its encoder makes a key frame.
+const STARTS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long offers wait for a key frame of a publisher that is connected. A lecture may have audio alone.
+const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
+
+/// The media of a room's publisher.
+#[derive(Debug, Default)]
+pub(super) struct PublisherMedia {
+    /// The encodings that students may get, each track best first.
+    encodings: Vec<Encoding>,
+    /// Since when an encoding is needed.
+    needed: PerEncoding<Option<Instant>>,
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No publisher has connected yet.
+    #[default]
+    Awaited,
+    /// The publisher is connected, and its first key frame has not arrived.
+    Starting { since: Instant },
+    /// The publisher is connected, and students can start.
+    Live { since: Instant },
+    /// The publisher was live, and its connection is gone.
+    Gone,
+}
+
+impl PublisherMedia {
+    /// A publisher has connected, or other encodings are available.
+    pub(super) fn available(&mut self, now: Instant, encodings: Vec<Encoding>) {
+        self.encodings = encodings;
+        self.state = match self.state {
+            State::Awaited => State::Starting { since: now },
+            State::Gone => State::Live { since: now },
+            connected => connected,
+        };
+    }
+
+    /// The publisher's connection is gone. Students that have media keep their connections.
+    pub(super) fn gone(&mut self) {
+        self.state = match self.state {
+            State::Live { .. } | State::Gone => State::Gone,
+            State::Awaited | State::Starting { .. } => State::Awaited,
+        };
+    }
+
+    /// An encoding is needed or not; returns whether that is new.
+    pub(super) fn need(&mut self, now: Instant, encoding: Encoding, is_needed: bool) -> bool {
+        let before = self.needed[encoding];
+        self.needed[encoding] = is_needed.then_some(before.unwrap_or(now));
+        before.is_some() != is_needed
+    }
+
+    /// Whether students' offers can be answered.
+    pub(super) fn takes_students(&self) -> bool {
+        matches!(self.state, State::Live { .. } | State::Gone)
+    }
+
+    /// Whether the first key frame is awaited.
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
+    /// Looks for the first key frame.
+    pub(super) fn look_for_key_frame(&mut self, now: Instant, stats: &SfuStats) {
+        if let State::Starting { since } = self.state
+            && (stats.key_frames.keys().any(|encoding| encoding.track.is_video())
+                || now.saturating_duration_since(since) >= KEY_FRAME_WITHIN)
+        {
+            self.state = State::Live { since };
+        }
+    }
+
+    /// The video encodings that somebody needs.
+    pub(super) fn needed(&self) -> Vec<NeededEncoding> {
+        let is_needed = |encoding: &Encoding| encoding.track.is_video() && self.needed[*encoding].is_some();
+        let mut needed: Vec<NeededEncoding> = Vec::new();
+        for encoding in Encoding::all().filter(is_needed) {
+            let encoding = NeededEncoding { track: encoding.track.into(), tier: encoding.tier.into() };
+            // The codec is the publisher's own.
+            if !needed.contains(&encoding) {
+                needed.push(encoding);
+            }
+        }
+        needed
+    }
+
+    /// The videos that do not arrive: all of them without a publisher; otherwise those that are needed, and of which
+    /// nothing arrives.
+    pub(super) fn stopped(&self, now: Instant, stats: Option<&PublisherStats>) -> Stopped {
+        let is_long_ago = |since: Instant| now.saturating_duration_since(since) >= STARTS_WITHIN;
+        let is_stopped = |track: Track| {
+            let mut of_track = self.encodings.iter().filter(|encoding| encoding.track == track).peekable();
+            match self.state {
+                State::Gone => of_track.peek().is_some(),
+                State::Live { since } if is_long_ago(since) => {
+                    let is_due = of_track.clone().any(|encoding| self.needed[*encoding].is_some_and(is_long_ago));
+                    is_due && stats.is_some_and(|stats| of_track.all(|encoding| stats.silent.contains(encoding)))
+                }
+                State::Live { .. } | State::Starting { .. } | State::Awaited => false,
+            }
+        };
+        Stopped { screen: is_stopped(Track::Screen), camera: is_stopped(Track::Camera) }
+    }
+}
+
+/// What the server received in the last second.
+pub(super) fn report(stats: &SfuStats) -> IngestReport {
+    let encodings = stats.ingest.as_ref().map(|ingest| ingest.stats.encodings.as_slice()).unwrap_or_default();
+    let mut tracks: Vec<IngestTrack> = Vec::new();
+    for arrived in encodings {
+        let track = TrackName::from(arrived.encoding.track);
+        let loss_percent = (arrived.loss * 100.0).round().clamp(0.0, 100.0) as u8;
+        let (bitrate, fps) = (arrived.bits_per_second, arrived.fps);
+        match tracks.iter_mut().find(|known| known.track == track) {
+            Some(known) => {
+                known.bitrate += bitrate;
+                known.loss_percent = known.loss_percent.max(loss_percent);
+                known.fps = known.fps.max(fps);
+            }
+            None => tracks.push(IngestTrack { track, bitrate, loss_percent, fps }),
+        }
+    }
+    let watched = stats.watched.iter().filter(|(encoding, _)| encoding.track.is_video());
+    let watched = watched.map(|(encoding, students)| WatchedEncoding {
+        track: encoding.track.into(),
+        tier: encoding.tier.into(),
+        students: *students,
+    });
+    IngestReport { tracks, watched: watched.collect(), students: stats.students }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::channel::SentTier;
+    use crate::rtp::{Codec, Tier};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn screen() -> Encoding {
+        Encoding::full(Track::Screen, Codec::Vp8)
+    }
+
+    fn encodings() -> Vec<Encoding> {
+        vec![Encoding::full(Track::Audio, Codec::Opus), screen(), screen().with(Tier::Low)]
+    }
+
+    fn silent(silent: &[Encoding]) -> PublisherStats {
+        let stats = crate::ingest::IngestStats::default();
+        PublisherStats { user: "9999".parse().unwrap(), stats, silent: silent.to_vec() }
+    }
+
+    /// A publisher that went live at `now`.
+    fn live(now: Instant) -> PublisherMedia {
+        let mut media = PublisherMedia::default();
+        media.available(now, encodings());
+        assert!(!media.takes_students() && media.is_starting());
+        let key_frames = [(screen(), 1)].into();
+        media.look_for_key_frame(now, &SfuStats { key_frames, ..SfuStats::default() });
+        assert!(media.takes_students());
+        media
+    }
+
+    #[test]
+    fn students_wait_for_the_first_key_frame_or_a_lecture_without_video() {
+        let now = Instant::now();
+        let mut media = PublisherMedia::default();
+        media.look_for_key_frame(now + 10 * SECOND, &SfuStats::default());
+        assert!(!media.takes_students(), "nobody is connected");
+        media.available(now, encodings());
+        let audio = [(Encoding::full(Track::Audio, Codec::Opus), 40)].into();
+        let stats = SfuStats { key_frames: audio, ..SfuStats::default() };
+        media.look_for_key_frame(now + SECOND, &stats);
+        assert!(!media.takes_students());
+        media.gone();
+        assert!(!media.takes_students() && !media.is_starting(), "nothing has arrived yet");
+        media.available(now, encodings());
+        media.look_for_key_frame(now + KEY_FRAME_WITHIN, &stats);
+        assert!(media.takes_students());
+        media.gone();
+        assert!(media.takes_students(), "the replay of the last publisher is there");
+    }
+
+    #[test]
+    fn a_video_has_stopped_if_it_is_needed_and_nothing_of_it_arrives() {
+        let now = Instant::now();
+        let mut media = live(now);
+        let stopped =
+            |media: &PublisherMedia, at, none: &[Encoding]| media.stopped(now + at, Some(&silent(none))).screen;
+        let (full, low) = (screen(), screen().with(Tier::Low));
+        assert!(!stopped(&media, 60 * SECOND, &[full, low]), "nobody needs it");
+        media.need(now + 60 * SECOND, low, true);
+        assert!(!stopped(&media, 61 * SECOND, &[full, low]), "the page is switching it on");
+        assert!(stopped(&media, 62 * SECOND, &[full, low]));
+        assert!(!stopped(&media, 62 * SECOND, &[full]), "the low tier arrives");
+        media.gone();
+        assert_eq!(media.stopped(now, None), Stopped { screen: true, camera: false }, "there is no camera");
+        media.available(now + 70 * SECOND, encodings());
+        assert!(!stopped(&media, 71 * SECOND, &[full, low]), "it has just come back");
+        assert!(stopped(&media, 72 * SECOND, &[full, low]));
+    }
+
+    #[test]
+    fn the_publisher_is_told_which_encodings_are_needed() {
+        let now = Instant::now();
+        let mut media = live(now);
+        assert!(media.need(now, screen(), true) && !media.need(now, screen(), true));
+        media.need(now, Encoding::full(Track::Screen, Codec::H264), true);
+        media.need(now, Encoding::full(Track::Audio, Codec::Opus), true);
+        media.need(now, Encoding::full(Track::Camera, Codec::Vp8).with(Tier::Low), true);
+        let needed = |track, tier| NeededEncoding { track, tier };
+        let (full, low) = (needed(TrackName::Screen, SentTier::Full), needed(TrackName::Camera, SentTier::Low));
+        assert_eq!(media.needed(), [full, low]);
+        assert!(media.need(now, screen(), false) && !media.need(now, screen(), false));
+    }
+}

@@ -1,0 +1,418 @@
+//! The receiving side of one encoding: order, frames, retransmissions and key frames.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::clock::{StreamClock, WallClock};
+use super::cutter::{FrameCutter, FrameHeader, MediaPacket};
+use super::key_frame_demand::KeyFrameDemand;
+use super::limit::PerSecond;
+use super::order::{NackPolicy, Order, Place};
+use super::reception::Reception;
+use super::stats::EncodingStats;
+use super::timeline::Timeline;
+use crate::rtp::{Codec, Encoding, Frame};
+
+/// From a gap to the first NACK: packets of one frame may overtake each other by this.
+const REORDERING: Duration = Duration::from_millis(3);
+
+/// A missing packet of video is given up after this: a student's jitter buffer waits no longer.
+const VIDEO_LIMIT: Duration = Duration::from_millis(450);
+
+/// The most NACKs for one packet of video.
+const VIDEO_NACKS: u8 = 10;
+
+/// A missing packet of audio is given up after this if the publisher answers NACKs for audio. Browsers do not.
+const AUDIO_LIMIT: Duration = Duration::from_millis(200);
+
+/// A missing packet of audio is given up after this if the publisher has not answered any NACK for audio.
+const AUDIO_REORDERING: Duration = Duration::from_millis(25);
+
+/// The assumed time from a NACK to its retransmission, before the first one, and the least time that counts.
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(5);
+
+/// The most sequence numbers in a NACK: at worst four bytes each.
+const MAX_NACKS: usize = 250;
+
+/// Buffers kept for packets that have to wait.
+const SPARE_BUFFERS: usize = 64;
+
+/// The time from a NACK to the retransmission, smoothed as in RFC 6298, 2.
+#[derive(Debug, Default)]
+pub(super) struct RoundTrip(Option<Duration>);
+
+impl RoundTrip {
+    /// The smoothed time; `None` before the first retransmission.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        self.0
+    }
+
+    fn add(&mut self, sample: Duration) {
+        self.0 = Some(self.0.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
+    }
+
+    fn or_first(&self) -> Duration {
+        self.0.unwrap_or(FIRST_ROUND_TRIP)
+    }
+}
+
+/// What the streams of a publisher share.
+pub(super) struct Context<'a> {
+    pub(super) now: Instant,
+    pub(super) began: Instant,
+    pub(super) wall_clock: &'a mut WallClock,
+    pub(super) timeline: &'a mut Timeline,
+    pub(super) round_trip: &'a mut RoundTrip,
+    pub(super) frames: &'a mut VecDeque<Frame>,
+}
+
+/// What a packet is good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    Media(MediaPacket<'a>),
+    /// Only padding, by which a sender probes the path.
+    Padding,
+    /// The packet was not taken: over the limit, or of a payload type that was not negotiated.
+    Refused,
+}
+
+/// A packet that waits for those before it.
+#[derive(Debug)]
+struct Waiting {
+    arrived: Instant,
+    kind: Kind,
+    payload: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Media { codec: Codec, payload_type: u8, marker: bool, timestamp: u32 },
+    Padding,
+    Refused,
+}
+
+impl Waiting {
+    fn content(&self) -> Content<'_> {
+        match self.kind {
+            Kind::Media { codec, payload_type, marker, timestamp } => {
+                Content::Media(MediaPacket { codec, payload_type, marker, timestamp, payload: &self.payload })
+            }
+            Kind::Padding => Content::Padding,
+            Kind::Refused => Content::Refused,
+        }
+    }
+
+    fn begins_key_frame(&self) -> bool {
+        matches!(self.content(), Content::Media(packet) if packet.begins_key_frame())
+    }
+}
+
+/// One encoding.
+#[derive(Debug)]
+pub(super) struct Stream {
+    ssrc: u32,
+    order: Order<Waiting>,
+    cutter: FrameCutter,
+    clock: StreamClock,
+    reception: Reception,
+    demand: KeyFrameDemand,
+    stats: EncodingStats,
+    bits: PerSecond,
+    fps: PerSecond,
+    /// The loudest audio level of the current second and of the last one, in -dBov.
+    levels: [Option<u8>; 2],
+    /// Whether the publisher has answered a NACK.
+    answers: bool,
+    heard: Option<Instant>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Stream {
+    /// A stream of which nothing has arrived.
+    pub(super) fn new(encoding: Encoding, now: Instant) -> Self {
+        let clock_rate = encoding.codec.clock_rate();
+        Self {
+            ssrc: 0,
+            order: Order::default(),
+            cutter: FrameCutter::new(encoding, now),
+            clock: StreamClock::new(clock_rate),
+            reception: Reception::new(clock_rate),
+            demand: KeyFrameDemand::default(),
+            stats: EncodingStats::new(encoding),
+            bits: PerSecond::default(),
+            fps: PerSecond::default(),
+            levels: [None; 2],
+            answers: false,
+            heard: None,
+            spare: Vec::new(),
+        }
+    }
+
+    /// The encoding, with the codec of the newest packet.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.cutter.encoding()
+    }
+
+    /// When the last packet came.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    /// This SSRC carries the encoding from now on.
+    pub(super) fn restart(&mut self, now: Instant, ssrc: u32) {
+        self.ssrc = ssrc;
+        let clock_rate = self.encoding().codec.clock_rate();
+        self.keep_loss_counts();
+        self.order = Order::default();
+        self.clock = StreamClock::new(clock_rate);
+        self.reception = Reception::new(clock_rate);
+        self.stats.dropped_frames += u64::from(self.cutter.on_gap(now));
+    }
+
+    /// A packet of the encoding has come, on any SSRC.
+    pub(super) fn count(&mut self, now: Instant, bytes: usize) {
+        self.stats.packets += 1;
+        self.stats.bytes += bytes as u64;
+        self.bits.add(8 * bytes);
+        self.heard = Some(now);
+        self.demand.heard();
+    }
+
+    /// A packet was dropped because the publisher sends too much.
+    pub(super) fn count_over_limit(&mut self) {
+        self.stats.over_limit += 1;
+    }
+
+    /// A packet has a payload type that was not negotiated.
+    pub(super) fn count_wrong_payload_type(&mut self) {
+        self.stats.wrong_payload_type += 1;
+    }
+
+    /// The audio level of a packet, in -dBov.
+    pub(super) fn on_audio_level(&mut self, level: u8) {
+        self.levels[0] = Some(self.levels[0].map_or(level, |loudest| loudest.min(level)));
+    }
+
+    /// A packet on the SSRC of the media.
+    pub(super) fn on_media(&mut self, cx: &mut Context<'_>, number: u16, timestamp: u32, content: Content<'_>) {
+        let (place, recovered) = self.order.arrive(cx.now, number);
+        if let Place::Next { index } | Place::AfterGap { index } | Place::Waits { index } = place {
+            let nanos = cx.now.saturating_duration_since(cx.began).as_nanos() as u64;
+            self.reception.arrived(index, timestamp, nanos);
+        }
+        // A packet that was only late may follow its NACK at once.
+        let sample = recovered.and_then(|recovered| recovered.round_trip).filter(|time| *time >= LEAST_ROUND_TRIP);
+        self.on_recovered(cx, sample);
+        self.on_placed(cx, place, content);
+    }
+
+    /// A retransmission on the RTX stream, with its original sequence number.
+    pub(super) fn on_retransmission(&mut self, cx: &mut Context<'_>, number: u16, content: Content<'_>) {
+        let (place, recovered) = self.order.arrive_by_rtx(cx.now, number);
+        self.on_recovered(cx, recovered.and_then(|recovered| recovered.round_trip));
+        self.on_placed(cx, place, content);
+    }
+
+    fn on_recovered(&mut self, cx: &mut Context<'_>, sample: Option<Duration>) {
+        if let Some(sample) = sample {
+            self.answers = true;
+            cx.round_trip.add(sample);
+        }
+    }
+
+    fn on_placed(&mut self, cx: &mut Context<'_>, place: Place, content: Content<'_>) {
+        match place {
+            Place::Next { index } => self.deliver(cx, index, content, cx.now, false),
+            Place::AfterGap { index } => self.deliver(cx, index, content, cx.now, true),
+            Place::Waits { index } => {
+                let waiting = self.waiting(cx.now, content);
+                self.order.wait(index, waiting);
+            }
+            Place::Late { answered } => {
+                if let Some(time) = answered.filter(|time| *time >= LEAST_ROUND_TRIP) {
+                    self.answers = true;
+                    cx.round_trip.add(time);
+                }
+            }
+        }
+        self.deliver_waiting(cx);
+    }
+
+    /// Gives up the packets that are missing for too long.
+    pub(super) fn on_timeout(&mut self, cx: &mut Context<'_>) {
+        let policy = self.policy(cx.round_trip);
+        while self.order.give_up_late(cx.now, policy) {
+            self.deliver_waiting(cx);
+        }
+    }
+
+    fn deliver_waiting(&mut self, cx: &mut Context<'_>) {
+        loop {
+            while let Some((index, waiting, gap)) = self.order.take() {
+                self.deliver(cx, index, waiting.content(), waiting.arrived, gap);
+                self.keep(waiting.payload);
+            }
+            if self.cutter.awaits_key().is_none() {
+                return;
+            }
+            // What is missing before a key frame is of no use any more.
+            let mut unused = Vec::new();
+            self.order.skip_to(Waiting::begins_key_frame, |waiting| unused.push(waiting.payload));
+            if !self.order.has_turn() {
+                return;
+            }
+            unused.into_iter().for_each(|payload| self.keep(payload));
+        }
+    }
+
+    fn deliver(&mut self, cx: &mut Context<'_>, index: u64, content: Content<'_>, arrived: Instant, gap: bool) {
+        if gap {
+            self.stats.dropped_frames += u64::from(self.cutter.on_gap(cx.now));
+        }
+        match content {
+            Content::Media(packet) => self.cut(cx, index, &packet, arrived),
+            Content::Padding => {}
+            Content::Refused => self.stats.dropped_frames += u64::from(self.cutter.on_gap(cx.now)),
+        }
+        if self.cutter.awaits_key().is_some() {
+            self.demand.want();
+        }
+    }
+
+    fn cut(&mut self, cx: &mut Context<'_>, index: u64, packet: &MediaPacket<'_>, arrived: Instant) {
+        let (clock, tier, ssrc) = (&mut self.clock, self.stats.encoding.tier, self.ssrc);
+        let header = || {
+            let at = arrived.saturating_duration_since(cx.began).as_nanos() as i64;
+            let captured = clock.frame(cx.wall_clock, packet.timestamp, at);
+            let timestamp = cx.timeline.place(tier, packet.timestamp, captured);
+            let captured = cx.began + Duration::from_nanos(captured.at.max(0).unsigned_abs());
+            FrameHeader { ssrc, timestamp, captured }
+        };
+        let cut = self.cutter.push(cx.now, index as u16, packet, header);
+        self.stats.encoding.codec = packet.codec;
+        self.stats.dropped_frames += u64::from(cut.dropped);
+        if cut.began_key_frame {
+            self.demand.fulfilled();
+        }
+        for frame in cut.frames.into_iter().flatten() {
+            self.stats.frames += 1;
+            self.stats.last_frame = Some(cx.now);
+            self.fps.add(1);
+            if frame.key {
+                self.stats.key_frames += 1;
+                self.demand.fulfilled();
+            }
+            cx.frames.push_back(frame);
+        }
+    }
+
+    /// A copy of a packet that has to wait, in a buffer that was used before.
+    fn waiting(&mut self, arrived: Instant, content: Content<'_>) -> Waiting {
+        let (kind, payload) = match content {
+            Content::Media(MediaPacket { codec, payload_type, marker, timestamp, payload }) => {
+                (Kind::Media { codec, payload_type, marker, timestamp }, payload)
+            }
+            Content::Padding => (Kind::Padding, &[][..]),
+            Content::Refused => (Kind::Refused, &[][..]),
+        };
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.extend_from_slice(payload);
+        Waiting { arrived, kind, payload: buffer }
+    }
+
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    fn policy(&self, round_trip: &RoundTrip) -> NackPolicy {
+        let round_trip = round_trip.or_first();
+        let again = round_trip * 5 / 4 + Duration::from_millis(10);
+        let policy = NackPolicy { first: REORDERING, again, most: VIDEO_NACKS, limit: VIDEO_LIMIT };
+        match (self.stats.encoding.track.is_video(), self.answers) {
+            (true, _) => policy,
+            (false, true) => NackPolicy { most: 3, limit: AUDIO_LIMIT.min(round_trip * 2 + AUDIO_REORDERING), ..policy },
+            (false, false) => NackPolicy { most: 1, limit: AUDIO_REORDERING, ..policy },
+        }
+    }
+}
+
+/// Feedback and statistics.
+impl Stream {
+    /// The sequence numbers to be NACKed now.
+    pub(super) fn nacks(&mut self, now: Instant, round_trip: &RoundTrip) -> Vec<u16> {
+        self.order.nacks(now, self.policy(round_trip), MAX_NACKS)
+    }
+
+    /// A student needs a key frame.
+    pub(super) fn want_key_frame(&mut self) {
+        if self.stats.encoding.track.is_video() {
+            self.demand.want();
+        }
+    }
+
+    /// Whether a PLI is due. The caller sends it.
+    pub(super) fn take_pli(&mut self, now: Instant) -> bool {
+        let is_due = self.demand.due(now).is_some_and(|due| due <= now);
+        if is_due {
+            self.demand.asked(now);
+            self.stats.key_frame_requests += 1;
+        }
+        is_due
+    }
+
+    /// When packets are to be NACKed or given up.
+    pub(super) fn nack_deadline(&self, round_trip: &RoundTrip) -> Option<Instant> {
+        self.order.deadline(self.policy(round_trip))
+    }
+
+    /// When a PLI is due.
+    pub(super) fn pli_deadline(&self, now: Instant) -> Option<Instant> {
+        self.demand.due(now)
+    }
+
+    /// The clock and the reception statistics, for a sender report.
+    pub(super) fn clocks(&mut self) -> (&mut StreamClock, &mut Reception) {
+        (&mut self.clock, &mut self.reception)
+    }
+
+    /// The statistics for a receiver report.
+    pub(super) fn reception(&mut self) -> &mut Reception {
+        &mut self.reception
+    }
+
+    /// A second is over.
+    pub(super) fn turn(&mut self) {
+        self.bits.turn();
+        self.fps.turn();
+        self.levels = [None, self.levels[0]];
+    }
+
+    /// The statistics so far.
+    pub(super) fn stats(&self) -> EncodingStats {
+        let counts = self.order.counts();
+        EncodingStats {
+            encoding: self.encoding(),
+            lost: self.stats.lost + counts.lost,
+            recovered: self.stats.recovered + counts.recovered,
+            given_up: self.stats.given_up + counts.given_up,
+            loss: self.reception.loss(),
+            awaits_key_frame: self.cutter.awaits_key(),
+            fps: self.fps.last().min(u32::MAX.into()) as u32,
+            bits_per_second: self.bits.last(),
+            audio_level: self.levels.into_iter().flatten().min(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The counts of an order that ends.
+    fn keep_loss_counts(&mut self) {
+        let counts = self.order.counts();
+        self.stats.lost += counts.lost;
+        self.stats.recovered += counts.recovered;
+        self.stats.given_up += counts.given_up;
+    }
+}
