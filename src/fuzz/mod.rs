@@ -6,6 +6,7 @@
 mod access;
 mod datagrams;
 mod http;
+mod ingest;
 mod input;
 mod matroska;
 mod media;
@@ -27,12 +28,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "demultiplex", body: datagrams::demultiplex },
     Target { name: "dtls_records", body: datagrams::dtls_records },
     Target { name: "http_request", body: http::http_request },
+    Target { name: "ingest", body: ingest::ingest },
     Target { name: "join_query", body: signalling::join_query },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },

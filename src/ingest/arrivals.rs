@@ -109,12 +109,8 @@ impl Arrivals {
         }
         let at = self.next.saturating_sub(self.first) as usize;
         let times = self.times.iter().skip(at).copied();
-        let header = TransportFeedbackHeader {
-            own_ssrc: FEEDBACK_SSRC,
-            media_ssrc,
-            base: self.next as u16,
-            count: self.count,
-        };
+        let header =
+            TransportFeedbackHeader { own_ssrc: FEEDBACK_SSRC, media_ssrc, base: self.next as u16, count: self.count };
         let covered = push_transport_feedback(out, header, times);
         self.next += covered as u64;
         if covered > 0 {
@@ -196,7 +192,9 @@ mod tests {
     fn lost_and_late_packets_are_reported_across_the_wrap() {
         let begin = Instant::now();
         let mut arrivals = Arrivals::new(begin);
-        [65_534, 65_535, 2].map(|number| arrivals.arrived(begin + MS, number, 500));
+        for number in [65_534, 65_535, 2] {
+            arrivals.arrived(begin + MS, number, 500);
+        }
         assert!(feedback(&mut arrivals, begin + 99 * MS).is_empty());
         assert_eq!(feedback(&mut arrivals, begin + 100 * MS), [(65_534, vec![true, true, false, false, true])]);
         // A late packet is reported again with those behind it, a duplicate is not.

@@ -128,8 +128,8 @@ impl FrameCutter {
         };
         self.at_end = packet.marker;
         if self.awaits_key.is_some() {
-            let begins = packet.begins_key_frame()
-                || self.is_complete && starts_key_frame(packet.codec, packet.payload);
+            let begins =
+                packet.begins_key_frame() || self.is_complete && starts_key_frame(packet.codec, packet.payload);
             if !begins {
                 cut.dropped |= packet.marker;
                 return cut;

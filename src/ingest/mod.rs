@@ -35,9 +35,7 @@ use sources::{Source, Sources};
 use stream::{Content, Context, RoundTrip, Stream};
 use timeline::Timeline;
 
-use crate::rtcp::{
-    SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender,
-};
+use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
 pub(crate) use stats::{EncodingStats, IngestStats};
@@ -243,7 +241,8 @@ impl Ingest {
 
     fn learn(&mut self, now: Instant, packet: &RtpPacket<'_>) -> Option<Source> {
         let streams = &self.streams;
-        let is_silent = |slot: usize| streams[slot].heard().is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
+        let is_silent =
+            |slot: usize| streams[slot].heard().is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
         let source = self.sources.learn(packet, is_silent)?;
         if let Source::Media(slot) = source {
             self.streams[slot].restart(now, packet.ssrc);

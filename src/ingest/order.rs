@@ -63,7 +63,9 @@ pub(super) enum Place {
 /// What the arrival of a missing packet tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Recovered {
-    /// The time since its only NACK: with several ones, nobody knows which one was answered.
+    /// The time since it was found missing.
+    pub(super) late: Duration,
+    /// The time since its only NACK; `None` without a NACK, or with several, of which any may be answered.
     pub(super) round_trip: Option<Duration>,
 }
 
@@ -177,10 +179,10 @@ impl<T> Order<T> {
     fn found(&mut self, now: Instant, index: u64) -> Option<Recovered> {
         let at = self.missing.binary_search_by_key(&index, |missing| missing.index).ok()?;
         let missing = self.missing.remove(at)?;
-        let asked = missing.asked?;
-        self.counts.recovered += 1;
-        let round_trip = (missing.nacks == 1).then(|| now.saturating_duration_since(asked));
-        Some(Recovered { round_trip })
+        let late = now.saturating_duration_since(missing.since);
+        self.counts.recovered += u64::from(missing.asked.is_some());
+        let round_trip = missing.asked.filter(|_| missing.nacks == 1).map(|at| now.saturating_duration_since(at));
+        Some(Recovered { late, round_trip })
     }
 
     /// Keeps a packet that has to wait.

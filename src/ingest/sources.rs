@@ -156,9 +156,11 @@ impl Sources {
 
 impl IngestSection {
     fn has(&self, payload_type: u8) -> bool {
-        self.codecs.iter().map(|(known, _)| known).chain(self.rtx.iter().map(|(known, _)| known)).any(|known| {
-            *known == payload_type
-        })
+        self.codecs
+            .iter()
+            .map(|(known, _)| known)
+            .chain(self.rtx.iter().map(|(known, _)| known))
+            .any(|known| *known == payload_type)
     }
 }
 

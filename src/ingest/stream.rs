@@ -13,8 +13,9 @@ use super::stats::EncodingStats;
 use super::timeline::Timeline;
 use crate::rtp::{Codec, Encoding, Frame};
 
-/// From a gap to the first NACK: packets of one frame may overtake each other by this.
+/// The least time from a gap to the first NACK, and the most: it follows by how much packets overtake each other.
 const REORDERING: Duration = Duration::from_millis(3);
+const MAX_REORDERING: Duration = Duration::from_millis(20);
 
 /// A missing packet of video is given up after this: a student's jitter buffer waits no longer.
 const VIDEO_LIMIT: Duration = Duration::from_millis(450);
@@ -122,8 +123,11 @@ pub(super) struct Stream {
     fps: PerSecond,
     /// The loudest audio level of the current second and of the last one, in -dBov.
     levels: [Option<u8>; 2],
-    /// Whether the publisher has answered a NACK.
+    /// By how much packets overtake each other.
+    reordering: Duration,
+    /// Whether the publisher has answered a NACK, and whether by RTX.
     answers: bool,
+    answers_by_rtx: bool,
     heard: Option<Instant>,
     spare: Vec<Vec<u8>>,
 }
@@ -143,7 +147,9 @@ impl Stream {
             bits: PerSecond::default(),
             fps: PerSecond::default(),
             levels: [None; 2],
+            reordering: REORDERING,
             answers: false,
+            answers_by_rtx: false,
             heard: None,
             spare: Vec::new(),
         }
@@ -201,8 +207,12 @@ impl Stream {
             let nanos = cx.now.saturating_duration_since(cx.began).as_nanos() as u64;
             self.reception.arrived(index, timestamp, nanos);
         }
+        let is_late = recovered.is_some_and(|recovered| recovered.late <= MAX_REORDERING);
+        if let Some(recovered) = recovered.filter(|_| is_late) {
+            self.reordering = self.reordering.max(recovered.late);
+        }
         // A packet that was only late may follow its NACK at once.
-        let sample = recovered.and_then(|recovered| recovered.round_trip).filter(|time| *time >= LEAST_ROUND_TRIP);
+        let sample = recovered.filter(|_| !is_late && !self.answers_by_rtx).and_then(|recovered| recovered.round_trip);
         self.on_recovered(cx, sample);
         self.on_placed(cx, place, content);
     }
@@ -210,6 +220,7 @@ impl Stream {
     /// A retransmission on the RTX stream, with its original sequence number.
     pub(super) fn on_retransmission(&mut self, cx: &mut Context<'_>, number: u16, content: Content<'_>) {
         let (place, recovered) = self.order.arrive_by_rtx(cx.now, number);
+        self.answers_by_rtx = true;
         self.on_recovered(cx, recovered.and_then(|recovered| recovered.round_trip));
         self.on_placed(cx, place, content);
     }
@@ -331,10 +342,12 @@ impl Stream {
     fn policy(&self, round_trip: &RoundTrip) -> NackPolicy {
         let round_trip = round_trip.or_first();
         let again = round_trip * 5 / 4 + Duration::from_millis(10);
-        let policy = NackPolicy { first: REORDERING, again, most: VIDEO_NACKS, limit: VIDEO_LIMIT };
+        let policy = NackPolicy { first: self.reordering, again, most: VIDEO_NACKS, limit: VIDEO_LIMIT };
         match (self.stats.encoding.track.is_video(), self.answers) {
             (true, _) => policy,
-            (false, true) => NackPolicy { most: 3, limit: AUDIO_LIMIT.min(round_trip * 2 + AUDIO_REORDERING), ..policy },
+            (false, true) => {
+                NackPolicy { most: 3, limit: AUDIO_LIMIT.min(round_trip * 2 + AUDIO_REORDERING), ..policy }
+            }
             (false, false) => NackPolicy { most: 1, limit: AUDIO_REORDERING, ..policy },
         }
     }
@@ -389,6 +402,7 @@ impl Stream {
         self.bits.turn();
         self.fps.turn();
         self.levels = [None, self.levels[0]];
+        self.reordering = REORDERING.max(self.reordering * 15 / 16);
     }
 
     /// The statistics so far.

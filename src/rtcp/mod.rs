@@ -9,8 +9,8 @@ mod write;
 
 pub(crate) use sender::{SenderPacket, SenderReport, read_sender};
 pub(crate) use write::{
-    MAX_REPORT_BLOCKS, ReceptionReport, TransportFeedbackHeader, push_cname, push_nack, push_pli,
-    push_receiver_report, push_transport_feedback,
+    ReceptionReport, TransportFeedbackHeader, push_cname, push_nack, push_pli, push_receiver_report,
+    push_transport_feedback,
 };
 
 use crate::rtp::Track;

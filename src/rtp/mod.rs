@@ -17,8 +17,8 @@ mod subscription;
 
 pub use delays::Delays;
 pub use encoding::{Encoding, PerCodec, PerEncoding, PerTrack, Tier};
-pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub(crate) use frame::MAX_FRAME_PACKETS;
+pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offset};
 pub use frame_ring::FrameRing;
 pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, PlayoutEvent};
 pub use key_frame_requests::KeyFrameRequests;

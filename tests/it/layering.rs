@@ -17,8 +17,7 @@ const OWNERS: [(&[&str], &[&str]); 8] = [
 ];
 
 /// Rules, packets and the wire: pure, each call is told the time.
-const CORE: [&str; 9] =
-    ["id", "protocol", "access", "room", "rtp", "rtcp", "congestion", "ingest", "token_bucket"];
+const CORE: [&str; 9] = ["id", "protocol", "access", "room", "rtp", "rtcp", "congestion", "ingest", "token_bucket"];
 
 /// What the core knows nothing of: sockets, threads of the runtime, files, clocks.
 const NOT_IN_CORE: [&str; 8] =

@@ -116,7 +116,8 @@ fn the_estimate_reads_what_is_written() {
         if n % 50 == 49 {
             let mut out = Vec::new();
             let base = (n + 1 - arrivals.len() as u64) as u16;
-            push_transport_feedback(&mut out, header(base), arrivals.drain(..));
+            push_transport_feedback(&mut out, header(base), arrivals.iter().copied());
+            arrivals.clear();
             let Some(Feedback::Transport(feedback)) = read(&out).next() else { panic!("{out:02x?}") };
             estimate.on_feedback(now, feedback.base, feedback.reference, feedback.statuses());
         }
