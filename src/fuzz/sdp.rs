@@ -8,8 +8,9 @@ use crate::rtp::{Codec, Track};
 use crate::sdp::answer::{with_level, with_moved_candidates};
 use crate::sdp::fragment::Fragment;
 use crate::sdp::offer::{MAX_SECTIONS, OfferError, tracks_for};
+use crate::sdp::publish::PublishOffer;
 use crate::sdp::whep_offer::WhepOffer;
-use crate::sfu::fuzz::{Unanswered, Unconnected};
+use crate::sfu::fuzz::{Unanswered, Unconnected, answer_publisher};
 use crate::viewer::answer::answered_tracks;
 
 /// The tracks of a lecture.
@@ -55,7 +56,35 @@ pub(super) fn sdp(bytes: &[u8]) -> bool {
         assert!(tracks.len() <= text.matches("m=").count());
     }
     rewritten(&text);
-    accepted
+    published(&text) | accepted
+}
+
+/// A publisher's offer: the answer has its sections, receives three tracks at the most, and sends nothing.
+fn published(text: &str) -> bool {
+    let offer = match PublishOffer::parse(text, None, &[]) {
+        Ok(offer) => offer,
+        Err(error) => {
+            assert!(error.to_string().len() <= text.len() + MAX_REASON_BYTES, "{error}");
+            return false;
+        }
+    };
+    let (sections, ids) = offer.ingest_sections();
+    assert!((1..=3).contains(&sections.len()) && offer.encodings().len() <= 5, "{sections:?}");
+    assert!(sections.iter().all(|section| section.rids.len() <= 2 && section.codecs.len() == 1), "{sections:?}");
+    let ids = [ids.mid, ids.rid, ids.repaired_rid, ids.twcc, ids.audio_level];
+    assert!(ids.iter().flatten().all(|id| (1..=14).contains(id)), "{ids:?}");
+    let for_core = offer.for_core();
+    assert!(for_core.len() <= 1_000 + text.len() && PublishOffer::parse(&for_core, None, &[]).is_ok(), "{for_core}");
+    checked_answer(&offer.answer(&for_core), text);
+    true
+}
+
+/// Checks the answer to a publisher's offer.
+fn checked_answer(answer: &str, offer: &str) {
+    let sections = |text: &str| text.lines().filter(|line| line.starts_with("m=")).count();
+    assert!(sections(answer) <= MAX_SECTIONS && sections(answer) <= sections(offer), "{answer}");
+    let count = |direction: &str| answer.lines().filter(|line| *line == direction).count();
+    assert!(count("a=sendonly") + count("a=sendrecv") == 0 && count("a=recvonly") <= 3, "{answer}");
 }
 
 /// Rewriting moves candidates and raises levels, and changes no other line.
@@ -105,6 +134,9 @@ pub(super) fn negotiation(bytes: &[u8]) -> bool {
     let at = bytes.windows(DATAGRAMS.len()).position(|window| window == DATAGRAMS);
     let (offer, rest) = bytes.split_at(at.unwrap_or(bytes.len()));
     let offer = String::from_utf8_lossy(offer);
+    if let Some(answer) = answer_publisher(&offer, now) {
+        checked_answer(&answer, &offer);
+    }
     let mut peer = match Unconnected::new(&offer, now) {
         Ok(peer) => peer,
         Err(Unanswered::Refused) => return false,

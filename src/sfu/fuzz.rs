@@ -12,9 +12,23 @@ use super::peer::Peer;
 use crate::id::UserId;
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::offer;
+use crate::sdp::publish::PublishOffer;
 
 /// The address of the SFU, and the one that datagrams come from.
 const ADDRESSES: [([u8; 4], u16); 2] = [([192, 0, 2, 1], 5_000), ([192, 0, 2, 2], 6_000)];
+
+/// The answer to a publisher's offer. None if it is refused.
+pub(crate) fn answer_publisher(offer: &str, now: Instant) -> Option<String> {
+    let offer = PublishOffer::parse(offer, None, &[]).ok()?;
+    let addresses = Advertised::new(SocketAddr::from(ADDRESSES[0]), &[]);
+    let user: UserId = "9999".parse().ok()?;
+    Some(Peer::answer_publisher(user, &offer, context()?, &addresses, now).ok()?.1)
+}
+
+fn context() -> Option<&'static AnswerContext> {
+    static CONTEXT: OnceLock<Option<AnswerContext>> = OnceLock::new();
+    CONTEXT.get_or_init(|| AnswerContext::new(true, 1).ok()).as_ref()
+}
 
 /// A peer that has not connected.
 pub(crate) struct Unconnected {
@@ -38,10 +52,8 @@ impl Unconnected {
     /// # Errors
     /// If the offer can't be answered.
     pub(crate) fn new(offer: &str, now: Instant) -> Result<Self, Unanswered> {
-        static CONTEXT: OnceLock<Option<AnswerContext>> = OnceLock::new();
         let by_core = |error: &dyn std::fmt::Display| Unanswered::ByCore(error.to_string());
-        let context = CONTEXT.get_or_init(|| AnswerContext::new(true, 1).ok());
-        let context = context.as_ref().ok_or_else(|| by_core(&"no certificate"))?;
+        let context = context().ok_or_else(|| by_core(&"no certificate"))?;
         let sent = [
             (Track::Audio, Codec::Opus),
             (Track::Screen, Codec::H264),

@@ -172,3 +172,114 @@ impl Publishing {
         self.encodings.contains(&encoding)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::{Codec, FrameAssembler};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn user(n: u32) -> UserId {
+        n.to_string().parse().unwrap()
+    }
+
+    fn publication(id: PeerId, of: u32) -> Publication {
+        let encodings = [Encoding::full(Track::Audio, Codec::Opus), Encoding::full(Track::Screen, Codec::Vp8)];
+        Publication::new(id, user(of), encodings.to_vec())
+    }
+
+    fn frame(track: Track, key: bool) -> Frame {
+        let codec = if track.is_video() { Codec::Vp8 } else { Codec::Opus };
+        let packet = [&[0x80, 0x80 | 96, 0, 1][..], &[0; 8], &[0x10, u8::from(!key), 0]].concat();
+        FrameAssembler::new(Encoding::full(track, codec)).push(&packet, Instant::now()).unwrap()
+    }
+
+    /// User 1 publishes as peer 10.
+    fn live(now: Instant) -> Publishing {
+        let mut publishing = Publishing::default();
+        publishing.admit(now, &user(1)).unwrap();
+        assert_eq!(publishing.begin(publication(10, 1)), None);
+        assert!(publishing.connected(now, 10), "nobody else publishes");
+        assert_eq!(publishing.take_over(), None);
+        publishing
+    }
+
+    #[test]
+    fn the_next_publisher_takes_over_with_its_first_key_frame() {
+        let now = Instant::now();
+        let mut publishing = live(now);
+        assert!(matches!(publishing.admit(now + OFFER_INTERVAL, &user(2)), Err(OfferRefusal::OtherPublisher(_))));
+        assert!(matches!(publishing.admit(now, &user(1)), Err(OfferRefusal::TooFast(_))));
+        publishing.admit(now + OFFER_INTERVAL, &user(1)).unwrap();
+        assert_eq!(publishing.begin(publication(11, 1)), None);
+        assert!(!publishing.connected(now, 11), "the current one goes on");
+        let mut on_frame = |id, track, key| publishing.on_frame(now, id, &frame(track, key));
+        assert_eq!(on_frame(11, Track::Screen, false), Passage::Drop);
+        assert_eq!(on_frame(11, Track::Audio, true), Passage::Drop);
+        assert_eq!(on_frame(10, Track::Screen, false), Passage::Send);
+        assert_eq!(on_frame(12, Track::Screen, true), Passage::Drop, "it has been replaced");
+        assert_eq!(on_frame(11, Track::Screen, true), Passage::TakeOver);
+        assert_eq!(publishing.take_over().map(|older| older.id), Some(10));
+        assert_eq!(publishing.on_frame(now, 10, &frame(Track::Screen, true)), Passage::Drop);
+        assert_eq!(publishing.on_frame(now, 11, &frame(Track::Screen, false)), Passage::Send);
+        assert_eq!(publishing.ended(10), None, "it was announced already");
+        assert_eq!(publishing.ended(11), Some(Ended::Gone));
+        assert!(publishing.has(Encoding::full(Track::Screen, Codec::Vp8)), "students may still join");
+    }
+
+    #[test]
+    fn a_publisher_with_a_microphone_alone_takes_over_after_a_while() {
+        let now = Instant::now();
+        let mut publishing = live(now);
+        publishing.begin(publication(11, 1));
+        publishing.connected(now, 11);
+        let audio = frame(Track::Audio, true);
+        assert_eq!(publishing.on_frame(now + AUDIO_ALONE_AFTER - MS, 11, &audio), Passage::Drop);
+        assert_eq!(publishing.on_frame(now + AUDIO_ALONE_AFTER, 11, &audio), Passage::TakeOver);
+        let mut publishing = live(now);
+        publishing.begin(publication(11, 1));
+        publishing.connected(now, 11);
+        publishing.on_frame(now, 11, &frame(Track::Screen, false));
+        assert_eq!(publishing.on_frame(now + AUDIO_ALONE_AFTER, 11, &audio), Passage::Drop, "its video follows");
+    }
+
+    #[test]
+    fn a_new_connection_that_fails_changes_nothing() {
+        let now = Instant::now();
+        let mut publishing = live(now);
+        publishing.begin(publication(11, 1));
+        assert_eq!(publishing.begin(publication(12, 1)).map(|displaced| displaced.id), Some(11));
+        assert_eq!(publishing.ended(12), Some(Ended::NeverTookOver));
+        assert_eq!(publishing.on_frame(now, 10, &frame(Track::Screen, false)), Passage::Send);
+        publishing.begin(publication(13, 1));
+        assert_eq!(publishing.ended(10), Some(Ended::Continues), "a page that is being loaded again");
+        assert!(!publishing.next_is_connected() && publishing.connected(now, 13) && publishing.next_is_connected());
+        assert_eq!(publishing.ended(13), Some(Ended::Gone));
+    }
+
+    #[test]
+    fn the_next_publisher_is_asked_for_a_key_frame_until_it_takes_over() {
+        let now = Instant::now();
+        let mut publishing = live(now);
+        publishing.begin(publication(11, 1));
+        assert_eq!(publishing.awaits_key_frame(now), None, "it is not connected");
+        publishing.connected(now, 11);
+        let asked = (11, vec![Encoding::full(Track::Screen, Codec::Vp8)]);
+        assert_eq!(publishing.awaits_key_frame(now), Some(asked.clone()));
+        assert_eq!(publishing.awaits_key_frame(now + ASK_EVERY - MS), None);
+        assert_eq!(publishing.awaits_key_frame(now + ASK_EVERY), Some(asked));
+        publishing.take_over();
+        assert_eq!(publishing.awaits_key_frame(now + 9 * ASK_EVERY), None);
+    }
+
+    #[test]
+    fn a_user_that_leaves_takes_both_its_connections_along() {
+        let mut publishing = live(Instant::now());
+        publishing.begin(publication(11, 1));
+        assert_eq!(publishing.of_user(&user(1)).collect::<Vec<_>>(), [11, 10]);
+        assert!(publishing.remove(&user(2)).is_empty());
+        assert_eq!(publishing.remove(&user(1)).len(), 2);
+        assert!(publishing.current().is_none() && publishing.admit(Instant::now(), &user(2)).is_err(), "too fast");
+    }
+}

@@ -9,6 +9,9 @@ use super::*;
 use crate::rtp::{Codec, Frame, FrameAssembler, Tier, Track};
 use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
+mod publish;
+mod publisher;
+
 pub(super) async fn student(
     sfu: &Sfu,
     events: &mut mpsc::Receiver<SfuEvent>,

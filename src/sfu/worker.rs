@@ -15,17 +15,17 @@ use super::encoders::EncoderRequests;
 use super::event_queue::EventQueue;
 use super::peer::{Departure, End, Path, Peer, Received};
 use super::senders::RetransmissionRequest;
-use super::stats::{PeerStats, PeerTotals, WorkerStats};
+use super::stats::{PeerTotals, WorkerStats};
 use super::transport::SendContext;
 use super::udp::UdpSender;
 use super::watchdog::{CpuBudget, Watchdog, caught};
 use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
 use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
-use crate::id::UserId;
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Suspension, SuspensionDetector};
 use crate::token_bucket::TokenBucket;
 
+mod counters;
 mod departures;
 mod newcomers;
 mod publishers;
@@ -474,31 +474,6 @@ impl Worker {
             if students != std::mem::replace(&mut self.active[encoding], students) {
                 self.report(WorkerReport::Active { worker: self.number, encoding, students });
             }
-        }
-    }
-
-    fn stats(&self) -> WorkerStats {
-        let peers = || self.peers.iter().flatten().filter(|peer| !peer.is_publisher());
-        let connected: Vec<&Peer> = peers().filter(|peer| peer.is_connected()).collect();
-        let numbers: Vec<(UserId, PeerStats)> =
-            connected.iter().map(|peer| (peer.user.clone(), peer.numbers())).collect();
-        let mut totals = self.totals_of_departed;
-        numbers.iter().for_each(|(_, numbers)| totals.add(numbers));
-        let mut watched = PerEncoding::default();
-        connected.iter().flat_map(|peer| peer.senders.watched()).for_each(|encoding| watched[encoding] += 1);
-        let udp = &self.media.udp;
-        WorkerStats {
-            students: connected.len(),
-            connecting: peers().count() - connected.len(),
-            disturbed: connected.iter().filter(|peer| peer.is_disturbed()).count(),
-            sent: udp.sent,
-            delays: udp.delays.clone(),
-            sound_delays: udp.sound_delays.clone(),
-            sealed_by_core: connected.iter().filter(|peer| peer.is_sealed_by_core()).count(),
-            watched,
-            dropped: self.dropped_by_departed + connected.iter().map(|peer| peer.stats.dropped).sum::<u64>(),
-            peers: numbers,
-            totals,
         }
     }
 

@@ -10,7 +10,7 @@
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use super::session::{RtpKey, TAG_BYTES, nonce};
+use super::session::{RtpKey, SessionKey, TAG_BYTES, nonce};
 use crate::rtp::payload_offset;
 
 /// The most SSRCs of one publisher: audio, and two encodings of two videos with their retransmissions, three times.
@@ -34,6 +34,11 @@ impl RtpOpener {
     pub(crate) fn new(RtpKey { session, ssrc, sequence_number }: &RtpKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt, streams: vec![Stream::new(*ssrc, (*sequence_number).into())] })
+    }
+
+    /// An opener with this session key and salt that has opened nothing yet, for [`crate::fuzz`].
+    pub(crate) fn with_key(key: [u8; 16], salt: [u8; 12]) -> Option<Self> {
+        Self::new(&RtpKey { session: SessionKey { key, salt }, ssrc: 1, sequence_number: 1 })
     }
 
     /// Decrypts a datagram in place, and returns the RTP packet in it, header first. None if the datagram is not RTP,
@@ -145,7 +150,6 @@ mod tests {
 
     use super::super::provider::{SessionKeys, capturing};
     use super::super::seal::Sealer;
-    use super::super::session::SessionKey;
     use super::*;
     use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 
@@ -168,7 +172,7 @@ mod tests {
     fn of_the_rfc() -> RtpOpener {
         let key = bytes("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
         let salt = bytes("517569642070726f2071756f").try_into().unwrap();
-        RtpOpener::new(&RtpKey { session: session(key, salt), ssrc: 1, sequence_number: 1 }).unwrap()
+        RtpOpener::with_key(key, salt).unwrap()
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod tests {
     /// Encrypts packets with any index.
     fn sealer() -> (Sealer, RtpOpener) {
         let key = || session([3; 16], [4; 12]);
-        let opener = RtpOpener::new(&RtpKey { session: key(), ssrc: 1, sequence_number: 1 }).unwrap();
+        let opener = RtpOpener::with_key([3; 16], [4; 12]).unwrap();
         (Sealer::new(&key()).unwrap(), opener)
     }
 

@@ -90,6 +90,9 @@ mod signalling;
 // Requests of clients that the server does not know, on loopback.
 mod strangers;
 
+// Rooms whose media the server carries.
+mod hosted;
+
 // WHEP players, one of which is not ours.
 mod whep;
 

@@ -73,7 +73,8 @@ fn offered(section: &MediaDescription) -> impl Iterator<Item = Offered<'_>> {
         let values = section.attributes.iter().filter(move |attribute| attribute.key == key);
         values.filter_map(move |attribute| {
             let (number, value) = attribute.value.as_deref()?.trim().split_once(' ')?;
-            (number.parse() == Ok(payload_type)).then_some(value.trim())
+            let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            (number.parse() == Ok(payload_type) && is_plain).then_some(value.trim())
         })
     };
     let formats = section.media_name.formats.iter().filter_map(|format| format.parse::<u8>().ok());

@@ -78,9 +78,8 @@ impl PublishOffer {
             of_session.or_else(of_sections).map(str::trim)
         };
         let required = |name: &'static str| match attribute(name) {
-            Some(value) if value.is_empty() || value.len() > MAX_ATTRIBUTE_BYTES => Err(PublishError::Missing(name)),
-            Some(value) => Ok(value.to_owned()),
-            None => Err(PublishError::Missing(name)),
+            Some(value) if is_usable(value) => Ok(value.to_owned()),
+            Some(_) | None => Err(PublishError::Missing(name)),
         };
         let (ufrag, password) = (required("ice-ufrag")?, required("ice-pwd")?);
         let fingerprint = fingerprint(&session).ok_or(PublishError::Missing("fingerprint"))?;
@@ -157,12 +156,16 @@ fn live(sections: &[MediaDescription]) -> impl Iterator<Item = &MediaDescription
     sections.iter().filter(|section| section.media_name.port.value != 0 || section.has_attribute("bundle-only"))
 }
 
+fn is_usable(value: &str) -> bool {
+    !value.is_empty() && value.len() <= MAX_ATTRIBUTE_BYTES && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
 /// The fingerprint of the publisher's certificate, SHA-256 if there are several.
 fn fingerprint(session: &SessionDescription) -> Option<String> {
     let of_sections = live(&session.media_descriptions).flat_map(|section| &section.attributes);
     let all = session.attributes.iter().chain(of_sections).filter(|attribute| attribute.key == "fingerprint");
     let mut values: Vec<&str> = all.filter_map(|attribute| Some(attribute.value.as_deref()?.trim())).collect();
-    values.retain(|value| value.len() <= MAX_ATTRIBUTE_BYTES && value.split(' ').count() == 2);
+    values.retain(|value| is_usable(value) && value.split(' ').count() == 2);
     let sha256 = values.iter().find(|value| value.to_ascii_lowercase().starts_with("sha-256 "));
     sha256.or(values.first()).map(|value| (*value).to_owned())
 }

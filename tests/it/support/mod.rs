@@ -5,6 +5,7 @@ mod display;
 mod lan;
 mod lecture_file;
 mod process;
+mod publisher;
 mod receiver;
 mod wait;
 
@@ -13,6 +14,7 @@ pub use self::display::{Display, Picture};
 pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
 pub use self::process::Process;
+pub use self::publisher::{Desk, Publisher};
 pub use self::receiver::Receiver;
 pub use self::wait::{DEADLINE, poll, until};
 
