@@ -194,3 +194,16 @@ fn a_reload_and_a_restarted_server_do_not_end_a_lecture() {
     teacher.is_on_air();
     anna.sees_moving("#camera-video");
 }
+
+#[test]
+fn firefox_teaches_too() {
+    let Some(lab) = Lab::new("Firefox teaches", Kind::Firefox) else { return };
+    let _server = lab.class.server();
+    let teacher = lab.teaches();
+    teacher.goes_on_air();
+    let anna = lab.enters(1001, "Anna");
+    anna.sees_moving("#camera-video");
+    teacher.wait_until("what is sent", "document.querySelector('#sent').textContent.startsWith('Camera: ')");
+    teacher.says("hello");
+    anna.reads("Ms Li", "hello");
+}
