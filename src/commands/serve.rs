@@ -97,6 +97,16 @@ pub(super) fn start_tls(source: CertificateSource, site: &Site, reporter: &Repor
     ServerTls::start(source, typed, move |warning| reporter.warn(warning)).map_err(Failure::usage)
 }
 
+/// The URL by which other computers join a server that listens on this address, see [`RunningServer::url`].
+fn url_of(public_url: Option<&Origin>, tls: Option<&ServerTls>, address: std::net::SocketAddr) -> ServerUrl {
+    if let Some(url) = public_url {
+        return ServerUrl::new(&url.host().to_string(), url.port()).with_tls(url.is_secure());
+    }
+    let name = tls.and_then(|tls| tls.names().first().cloned());
+    let host = name.unwrap_or_else(|| reachable_host(address.ip()).to_string());
+    ServerUrl::new(&host, address.port()).with_tls(tls.is_some())
+}
+
 /// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
@@ -174,6 +184,7 @@ impl RunningServer {
         });
         let app =
             app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
+        let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
         let app = app.merge(metrics.router());
         let app = match &tls {
@@ -205,12 +216,7 @@ impl RunningServer {
     /// The URL by which other computers join: that of `--public-url`, or the name in the certificate of `--tls-cert`,
     /// or an address of this computer.
     pub(super) fn url(&self) -> ServerUrl {
-        if let Some(url) = &self.public_url {
-            return ServerUrl::new(&url.host().to_string(), url.port()).with_tls(url.is_secure());
-        }
-        let name = self.tls.as_ref().and_then(|tls| tls.names().first().cloned());
-        let host = name.unwrap_or_else(|| reachable_host(self.address.ip()).to_string());
-        ServerUrl::new(&host, self.address.port()).with_tls(self.tls.is_some())
+        url_of(self.public_url.as_ref(), self.tls.as_ref(), self.address)
     }
 
     /// The URLs of the WebSocket and of the page, as other computers in the network use them.

@@ -35,7 +35,7 @@ macro_rules! files {
     };
 }
 
-/// All files except the HTML: name, type, content.
+/// All files for students, except the HTML: name, type, content.
 const FILES: &[(&str, &str, &str)] = &files! {
     "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
@@ -54,6 +54,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
+    "panel.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,
@@ -64,10 +65,29 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "views.js": JAVASCRIPT,
 };
 
+/// The files for those who teach from a browser. No student loads them, and the service worker does not cache them.
+const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
+    "broadcast.js": JAVASCRIPT,
+    "desk.js": JAVASCRIPT,
+    "invite.js": JAVASCRIPT,
+    "notices.js": JAVASCRIPT,
+    "publisher.js": JAVASCRIPT,
+    "setup.js": JAVASCRIPT,
+    "sound.js": JAVASCRIPT,
+    "sources.js": JAVASCRIPT,
+    "studio.js": JAVASCRIPT,
+    "teach.css": CSS,
+    "teach.html": HTML,
+    "teach.js": JAVASCRIPT,
+    "teach_chinese.js": JAVASCRIPT,
+    "teach_english.js": JAVASCRIPT,
+    "uplink.js": JAVASCRIPT,
+};
+
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
 pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/index.html")));
 
-/// The service worker, which caches the page and all files of this build.
+/// The service worker, which caches the page and all files for students of this build.
 static WORKER: LazyLock<File> = LazyLock::new(|| {
     let folder = format!("/assets/{}", ASSETS.hash);
     let files: Vec<_> = FILES.iter().map(|(name, ..)| format!("\"{folder}/{name}\"")).collect();
@@ -90,8 +110,10 @@ impl Assets {
     fn new() -> Self {
         let mut hasher = DefaultHasher::new();
         FILES.hash(&mut hasher);
-        // No line of the SVG looks like a comment.
-        let files = FILES.iter().map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
+        TEACHER_FILES.hash(&mut hasher);
+        // No line of SVG and HTML looks like a comment.
+        let all = FILES.iter().chain(TEACHER_FILES);
+        let files = all.map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
         Self { hash: format!("{:016x}", hasher.finish()), files }
     }
 }
@@ -198,18 +220,44 @@ mod tests {
         text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
     }
 
+    fn all_files() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+        FILES.iter().chain(TEACHER_FILES)
+    }
+
     fn file(name: &str) -> &'static str {
-        FILES.iter().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("{name} is not served")).2
+        all_files().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("{name} is not served")).2
+    }
+
+    fn modules_of(
+        files: &'static [(&'static str, &'static str, &'static str)],
+    ) -> impl Iterator<Item = (&'static str, &'static str)> {
+        files.iter().filter(|(name, ..)| name.ends_with(".js")).map(|(name, _, text)| (*name, *text))
     }
 
     fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
-        FILES.iter().filter(|(name, ..)| name.ends_with(".js")).map(|(name, _, text)| (*name, *text))
+        modules_of(FILES).chain(modules_of(TEACHER_FILES))
     }
 
     #[test]
     fn the_page_weighs_less_than_60_kilobytes() {
-        let bytes = PAGE.gzip.len() + ASSETS.files.iter().map(|(_, file)| file.gzip.len()).sum::<usize>();
+        let for_students = ASSETS.files.iter().filter(|(name, _)| FILES.iter().any(|(known, ..)| known == name));
+        let bytes = PAGE.gzip.len() + for_students.map(|(_, file)| file.gzip.len()).sum::<usize>();
         assert!(bytes < 60_000, "{bytes} bytes");
+    }
+
+    /// Only `teach.js`, which the page loads for those who teach, leads to the teacher's files.
+    #[test]
+    fn no_student_loads_a_file_for_teachers() {
+        let students: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
+        for (name, ..) in TEACHER_FILES {
+            let loaded_by = students.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));
+            let loaded_by: Vec<&str> = loaded_by.map(|(by, _)| *by).collect();
+            assert_eq!(loaded_by, if *name == "teach.js" { vec!["main.js"] } else { vec![] }, "{name}");
+            assert!(!INDEX.contains(name), "{name}");
+            let is_loaded = modules().any(|(by, text)| by != *name && text.contains(&format!("'./{name}'")));
+            assert!(is_loaded, "nothing loads {name}");
+        }
+        assert!(file("main.js").contains("await import('./teach.js')"));
     }
 
     #[test]
@@ -228,10 +276,12 @@ mod tests {
         for (name, by) in on_demand {
             assert!(file(by).contains(&format!("'./{name}'")), "{by} does not load {name}");
         }
-        for (name, text) in modules().filter(|(name, _)| on_demand.iter().all(|(known, _)| known != name)) {
+        for (name, text) in modules() {
             for imported in between(text, "from './", "'") {
                 assert!(file(imported).contains("export "), "{name} imports {imported}");
             }
+        }
+        for (name, _) in modules_of(FILES).filter(|(name, _)| on_demand.iter().all(|(known, _)| known != name)) {
             let preload = format!("rel=\"modulepreload\" href=\"{FOLDER}/{name}\"");
             assert!(INDEX.contains(&preload), "{name} is not preloaded");
         }
@@ -241,7 +291,7 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/page");
         for entry in std::fs::read_dir(folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let is_served = name == "worker.js" || FILES.iter().any(|(known, ..)| *known == name);
+            let is_served = name == "worker.js" || all_files().any(|(known, ..)| *known == name);
             assert!(name.ends_with(".html") || is_served, "{name} is not served");
         }
     }
@@ -250,7 +300,7 @@ mod tests {
     fn stripping_comments_keeps_line_numbers() {
         let text = "/** One. */\nconst a = 1; // kept\n  /*\n   * two\n   */\n  // three\nconst b = '//';\n";
         assert_eq!(without_comments(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
-        for (name, kind, text) in FILES.iter().filter(|(_, kind, _)| *kind != SVG) {
+        for (name, kind, text) in all_files().filter(|(_, kind, _)| *kind != SVG) {
             // Nothing follows a comment on its last line.
             let ends = |line: &str| line.find("*/").is_none_or(|at| line.trim_end().len() == at + 2);
             assert!(text.lines().filter(|line| line.trim().starts_with("/*")).all(ends), "{name}, {kind}");
@@ -259,13 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn the_service_worker_caches_every_file_of_this_build() {
+    fn the_service_worker_caches_every_file_for_students_of_this_build() {
         let worker = worker(&HeaderMap::new());
         assert_eq!(worker.headers()[header::CACHE_CONTROL], "no-cache");
         let text = std::str::from_utf8(&WORKER.plain).unwrap();
         for (name, ..) in FILES {
             assert!(text.contains(&format!("\"/assets/{}/{name}\"", ASSETS.hash)), "{name}");
         }
+        assert!(TEACHER_FILES.iter().all(|(name, ..)| !text.contains(&format!("/{name}\""))), "{text}");
         assert!(!text.contains("{{"), "{text}");
     }
 
@@ -278,21 +329,29 @@ mod tests {
     }
 
     /// The keys of one language: `  key: '...`, one a line.
-    fn keys(name: &str) -> Vec<&'static str> {
+    fn keys_of(name: &str) -> Vec<&'static str> {
         let block = between(file(name), " = {\n", "\n};");
         block[0].lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key).collect()
     }
 
     #[test]
     fn every_sentence_exists_in_both_languages() {
-        let english = keys("english.js");
-        assert!(english.len() > 100, "{}", english.len());
-        assert_eq!(english, keys("chinese.js"));
-        let in_html = ["data-i18n=\"", "data-label=\"", "data-placeholder=\""];
-        let mut used: Vec<&str> = in_html.iter().flat_map(|start| between(INDEX, start, "\"")).collect();
-        used.extend(modules().flat_map(|(_, text)| between(text, "say('", "'")));
-        for key in used {
+        let (english, more) = (keys_of("english.js"), keys_of("teach_english.js"));
+        assert!(english.len() > 100 && more.len() > 100, "{} and {}", english.len(), more.len());
+        assert_eq!((&english, &more), (&keys_of("chinese.js"), &keys_of("teach_chinese.js")));
+        let twice: Vec<_> = more.iter().filter(|key| english.contains(key)).collect();
+        assert!(twice.is_empty(), "{twice:?} have two sentences");
+        let used_by = |html, files| {
+            let in_html = ["data-i18n=\"", "data-label=\"", "data-placeholder=\""];
+            let mut used: Vec<&str> = in_html.iter().flat_map(|start| between(html, start, "\"")).collect();
+            used.extend(modules_of(files).flat_map(|(_, text)| between(text, "say('", "'")));
+            used
+        };
+        for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
+        }
+        for key in used_by(file("teach.html"), TEACHER_FILES) {
+            assert!(english.contains(&key) || more.contains(&key), "{key} is not in teach_english.js");
         }
     }
 
@@ -303,7 +362,7 @@ mod tests {
                 assert!(!text.contains(word), "{word} in {name}");
             }
         }
-        for (name, _, text) in FILES.iter().chain([&("index.html", "", INDEX)]) {
+        for (name, _, text) in all_files().chain([&("index.html", "", INDEX)]) {
             let text = text.replace("http://www.w3.org/2000/svg", "");
             assert!(!text.contains("https://") && !text.contains("http://"), "{name} names another host");
         }

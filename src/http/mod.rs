@@ -9,6 +9,7 @@
 //! - `/whip/{room}` publishers, see [`whip::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
+//! - `GET /api/origin`, `POST /api/qr` for a teacher's page, see [`invitation()`]
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
 //! A function supplies the rooms, so this module does not depend on signalling; the command that serves both adds the
@@ -22,6 +23,7 @@ mod connections;
 mod forwarded;
 mod guard;
 mod health;
+mod invitation;
 mod origin;
 mod pages;
 mod rooms;
@@ -47,6 +49,7 @@ use crate::room::{RoomState, RoomSummary};
 pub use ca::certificate;
 pub use guard::{Site, guard};
 pub use health::health;
+pub use invitation::invitation;
 pub use origin::{Host, Origin, OriginError, WhepOrigin};
 pub use rooms::creation;
 pub use secure::Port;

@@ -6,9 +6,11 @@ use axum::response::Response;
 
 use super::assets;
 
-/// The browser features that the page needs, and no others.
-const PERMISSIONS: &str = "fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), geolocation=(), \
-    display-capture=(), usb=(), serial=(), hid=(), midi=(), payment=(), screen-wake-lock=(), idle-detection=()";
+/// The browser features that the page needs, and no others. Camera, microphone and screen are for those who teach, whom
+/// the browser asks first; all pages are one document, which a service worker may have cached.
+const PERMISSIONS: &str = "fullscreen=(self), picture-in-picture=(self), camera=(self), microphone=(self), \
+    display-capture=(self), screen-wake-lock=(self), geolocation=(), usb=(), serial=(), hid=(), midi=(), payment=(), \
+    idle-detection=()";
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -81,7 +83,8 @@ mod tests {
             assert_eq!(response.status(), status);
             let header = |name: &str| response.headers()[name].to_str().unwrap();
             assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
-            assert!(header("permissions-policy").contains("camera=()"));
+            let permissions = header("permissions-policy");
+            assert!(permissions.contains("camera=(self)") && permissions.contains("geolocation=()"), "{permissions}");
             assert_eq!(header("x-content-type-options"), "nosniff");
             assert_eq!(header("cache-control"), "no-store");
             assert_eq!(header("content-type"), "text/html; charset=utf-8");

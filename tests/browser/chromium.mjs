@@ -4,6 +4,12 @@ import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { witness } from './witness.mjs';
 
+/**
+ * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who teach
+ * from a browser.
+ */
+const devices = ['--use-fake-device-for-media-stream=display-media-type=monitor', '--use-fake-ui-for-media-stream'];
+
 /** Contacts no other host: neither the browser's makers nor a name server. 10.13.0.0/24 is `Lan`'s network. */
 const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
   --disable-component-update --disable-sync
@@ -19,7 +25,7 @@ const PATIENCE_MS = 10_000;
 export async function launch(program, home) {
   const sessions = new WeakMap();
   const env = home ? { ...process.env, HOME: home } : process.env;
-  const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse], env });
+  const browser = await chromium.launch({ executablePath: program, args: [...flags, ...devices, nobodyElse], env });
   return {
     async context(options) {
       const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;

@@ -38,7 +38,9 @@ const commands = {
     page.on('pageerror', (error) => say('exception', { text: String(error?.stack ?? error) }));
     page.on('dialog', async (dialog) => {
       say('dialog', { text: dialog.message() });
-      await dialog.dismiss().catch(() => {});
+      // A page that asks before it closes is closed.
+      const isAboutLeaving = dialog.type() === 'beforeunload';
+      await (isAboutLeaving ? dialog.accept() : dialog.dismiss()).catch(() => {});
     });
     pages.set(name, page);
     await browser.goto(page, url);

@@ -8,6 +8,9 @@ const prefs = {
   // microphone it gathers only those of the default route.
   'media.peerconnection.ice.loopback': true,
   'permissions.default.microphone': 1,
+  // A camera that shows changing colours and a microphone that hums, for those who teach from a browser.
+  'permissions.default.camera': 1,
+  'media.navigator.streams.fake': true,
   // Contacts no other host: everything outside of this machine and of a `Lan` goes to a closed port.
   'network.proxy.type': 1,
   'network.proxy.http': '127.0.0.1',

@@ -47,5 +47,8 @@ mod firefox;
 // Hostile students.
 mod hostile;
 
+// A teacher in a browser.
+mod teach;
+
 // Accessible names, keyboard, languages, bytes.
 mod manners;

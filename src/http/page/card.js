@@ -5,7 +5,7 @@ import { say } from './i18n.js';
 import { isOwnId } from './identity.js';
 
 /** The actions of `view`, and the sentences on their buttons. */
-const LABELS = { retry: 'retry', takeBack: 'takeBack', back: 'close', rooms: 'allRooms' };
+const LABELS = { retry: 'retry', takeBack: 'takeBack', back: 'close', rooms: 'allRooms', teach: 'teachInRoom' };
 
 export class Card {
   #on;

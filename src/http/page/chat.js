@@ -37,7 +37,8 @@ export class Chat {
 
   /**
    * `on` has `line(message)`, `cleared()`, `hands(list)`, `reaction(r)`, `tier(message)`,
-   * `allows({ comments, reactions, muteAll, slowMs })`, `stopped({ screen, camera })` and `state(isOpen)`.
+   * `allows({ comments, reactions, muteAll, slowMs })`, `stopped({ screen, camera })` and `state(isOpen)`; and, if
+   * wanted, `other(message)` for a message that does not concern the conversation.
    */
   constructor(on) {
     this.#on = on;
@@ -94,6 +95,11 @@ export class Chat {
   /** An order of a member who moderates. */
   moderate(order) {
     return this.#send({ type: 'moderate', ...order });
+  }
+
+  /** What the teacher allows the class: `{ comments, reactions }`. */
+  allow(allowed) {
+    return this.#send({ type: 'allow', ...allowed });
   }
 
   /** Whether slow mode does not concern this member, who moderates. */
@@ -167,6 +173,7 @@ export class Chat {
         this.#refused(message);
         break;
       default:
+        this.#on.other?.(message);
     }
   }
 

@@ -1,8 +1,9 @@
-// The bar of buttons, its menus, the side panel, full screen and the keyboard shortcuts.
+// The bar of buttons, its menus, full screen and the keyboard shortcuts.
 
-import { $, announce, el, icon, setIcon, store } from './dom.js';
+import { $, announce, el, icon, press, setIcon } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';
 import { REACTIONS } from './chat.js';
+import { Panel } from './panel.js';
 
 /** How long the bar stays over a full screen without a movement. */
 const IDLE_MS = 2_500;
@@ -35,6 +36,7 @@ export class Controls {
   #danmaku;
   #stats;
   #leave;
+  #panel;
   #idle = 0;
   /** Whether the panel was open before the full screen. */
   #hadPanel = false;
@@ -67,8 +69,7 @@ export class Controls {
     for (const event of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
       document.addEventListener(event, () => this.#wake());
     }
-    this.#tabs();
-    this.#panel(isNarrow() || (!low.matches && store.get('panel', true)), false);
+    this.#panel = new Panel(() => chat.opened());
     onLanguage(() => {
       this.#menus();
       this.refresh();
@@ -87,17 +88,17 @@ export class Controls {
     $('sound-wanted').hidden = !layout.isBlocked || !layout.hasAudio;
     $('swap').hidden = !layout.isInsetShown;
     $('camera-toggle').hidden = !layout.hasTwo;
-    press('camera-toggle', layout.isInsetShown);
+    press($('camera-toggle'), layout.isInsetShown);
     $('pip').hidden = !document.pictureInPictureEnabled || !layout.main()?.requestPictureInPicture;
-    press('pip', Boolean(document.pictureInPictureElement));
-    press('danmaku-toggle', this.#danmaku.isOn);
+    press($('pip'), Boolean(document.pictureInPictureElement));
+    press($('danmaku-toggle'), this.#danmaku.isOn);
     const comments = say(this.#allowed.comments ? 'danmaku' : 'commentsOff');
     label($('danmaku-toggle'), comments);
     $('danmaku-name').textContent = comments;
     $('danmaku-toggle').setAttribute('aria-disabled', !this.#allowed.comments);
-    press('stats-toggle', this.#stats.isShown);
+    press($('stats-toggle'), this.#stats.isShown);
     const isFull = Boolean(document.fullscreenElement);
-    press('full', isFull);
+    press($('full'), isFull);
     setIcon($('full'), isFull ? 'i-small' : 'i-full');
     label($('full'), say(isFull ? 'notFull' : 'full'));
     $('room').classList.toggle('is-full', isFull);
@@ -113,7 +114,7 @@ export class Controls {
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();
-    press('hand', position > 0);
+    press($('hand'), position > 0);
     if (position !== this.#position) announce(position > 0 ? say('handPlace', { n: position }) : '');
     this.#position = position;
     $('hand-place').hidden = position === 0;
@@ -164,17 +165,10 @@ export class Controls {
       react: () => (this.#allowed.reactions ? this.#menu('react', 'react-menu') : announce(say('reactionsOff'))),
       mark: () => this.#menu('mark', 'mark-text'),
       more: () => this.#menu('more', 'more-menu'),
-      chat: () => this.#show('chat'),
-      people: () => this.#show('people'),
-      write: () => {
-        this.#panel(true);
-        this.#tab('chat');
-        $('chat-text').focus();
-      },
-      closePanel: () => {
-        this.#panel(false);
-        $('chat-toggle').focus();
-      },
+      chat: () => this.#panel.toggle('chat'),
+      people: () => this.#panel.toggle('people'),
+      write: () => this.#panel.write(),
+      closePanel: () => this.#panel.close(),
       help: () => $('help-dialog').showModal(),
       leave: this.#leave,
     };
@@ -201,8 +195,8 @@ export class Controls {
     try {
       if (document.fullscreenElement) await document.exitFullscreen();
       else if ($('room').requestFullscreen) {
-        this.#hadPanel = !$('panel').hidden && !isNarrow();
-        this.#panel(false, false);
+        this.#hadPanel = this.#panel.isBeside;
+        this.#panel.show(false, false);
         await $('room').requestFullscreen();
         // A phone turns to landscape, where it can.
         screen.orientation?.lock?.('landscape').catch(() => {});
@@ -214,7 +208,7 @@ export class Controls {
   }
 
   #fullChanged() {
-    if (!document.fullscreenElement && this.#hadPanel) this.#panel(true, false);
+    if (!document.fullscreenElement && this.#hadPanel) this.#panel.show(true, false);
     if (!document.fullscreenElement) this.#hadPanel = false;
     this.refresh();
     this.#wake();
@@ -227,50 +221,6 @@ export class Controls {
     } catch {
       // As above.
     }
-  }
-
-  /** A tab's button shows the tab, or hides the panel if the tab is shown. */
-  #show(tab) {
-    const isShown = !$('panel').hidden && !$(tab).hidden;
-    this.#panel(!isShown);
-    if (!isShown) this.#tab(tab);
-  }
-
-  #panel(isOpen, remember = true) {
-    $('room').classList.toggle('has-panel', isOpen);
-    $('panel').hidden = !isOpen && !isNarrow();
-    if (remember) store.set('panel', isOpen);
-    if (isOpen) this.#chat.opened();
-    this.#pressed();
-  }
-
-  #tabs() {
-    const tabs = ['chat', 'people'];
-    for (const tab of tabs) {
-      $(`tab-${tab}`).addEventListener('click', () => this.#tab(tab));
-      $(`tab-${tab}`).addEventListener('keydown', (event) => {
-        if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
-        const other = tabs.find((name) => name !== tab);
-        this.#tab(other);
-        $(`tab-${other}`).focus();
-      });
-    }
-    narrow.addEventListener('change', () => this.#panel(narrow.matches || store.get('panel', true), false));
-  }
-
-  #tab(shown) {
-    for (const tab of ['chat', 'people']) {
-      const button = $(`tab-${tab}`);
-      $(tab).hidden = tab !== shown;
-      button.setAttribute('aria-selected', tab === shown);
-      button.tabIndex = tab === shown ? 0 : -1;
-    }
-    if (shown === 'chat') this.#chat.opened();
-    this.#pressed();
-  }
-
-  #pressed() {
-    for (const tab of ['chat', 'people']) press(`${tab}-toggle`, !$('panel').hidden && !$(tab).hidden);
   }
 
   #menus() {
@@ -333,14 +283,3 @@ function fit(menu) {
   menu.style.setProperty('--most', `${Math.max(above, below) - MENU_EDGE_PX}px`);
 }
 
-/** Where the panel is below the video and not beside it; controls.css has the same condition. */
-const narrow = matchMedia(
-  '(max-width: 34rem) and (max-aspect-ratio: 3/2), (max-width: 64rem) and (max-aspect-ratio: 5/4)',
-);
-const isNarrow = () => narrow.matches;
-/** A phone in landscape has no space for the panel unless asked. */
-const low = matchMedia('(max-height: 30rem)');
-
-function press(id, isOn) {
-  $(id).setAttribute('aria-pressed', isOn);
-}

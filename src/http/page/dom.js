@@ -25,6 +25,9 @@ export function icon(name) {
 /** Changes the icon of a button. */
 export const setIcon = (element, name) => element.querySelector('use').setAttribute('href', `#${name}`);
 
+/** Shows whether a button is pressed. */
+export const press = (button, isOn) => button.setAttribute('aria-pressed', isOn);
+
 /** A name, isolated from the direction of the surrounding text. */
 export const bdi = (text, className = '') => el('bdi', className, text);
 

@@ -4,6 +4,8 @@ import { bdi, store } from './dom.js';
 
 /** The files with the sentences; only that of the language in use is loaded. */
 const FILES = { en: './english.js', zh: './chinese.js' };
+/** The files with the sentences of modules that are loaded on demand, such as those for teachers. */
+const more = [];
 const words = {};
 
 const listeners = new Set();
@@ -18,7 +20,14 @@ function pick() {
 }
 
 async function load(wanted) {
-  words[wanted] ??= (await import(FILES[wanted]))[wanted];
+  const files = await Promise.all([FILES, ...more].map((files) => import(files[wanted])));
+  words[wanted] = Object.assign({}, ...files.map((file) => file[wanted]));
+}
+
+/** Adds the sentences of these files, one for each language. */
+export async function addWords(files) {
+  more.push(files);
+  await load(language);
 }
 
 /** A sentence in the page's language. If `n` is 1, the sentence `KEYOne` is used where it exists. */

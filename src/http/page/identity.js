@@ -27,7 +27,37 @@ export function roomOfAddress() {
 }
 
 /** The link to a room. */
-export const linkTo = (room) => `${location.origin}/room/${encodeURIComponent(room)}`;
+export const linkTo = (room, origin = location.origin) => `${origin}/room/${encodeURIComponent(room)}`;
+
+/** The address of the page that teaches in a room. */
+export const teachingLink = (room) => `/room/${encodeURIComponent(room)}?pub=pub`;
+
+/** Whether the address asks to teach. */
+export const wantsToTeach = () => new URLSearchParams(location.search).get('pub') === 'pub';
+
+/**
+ * Whether this tab has what teaching in a room takes, as far as a page can know: a token of a teacher, the teaching
+ * key, or the server's own computer, which may teach where there are neither keys nor tokens.
+ */
+export function mayTeach(room) {
+  return isHere(location.hostname) || Boolean(teachingKey()) || roleOf(tab.get(`token ${room}`)) === 'teacher';
+}
+
+/** Whether a host is this computer by a name that no other computer can use. */
+export const isHere = (host) => ['localhost', '127.0.0.1', '[::1]'].includes(host);
+
+/** The role in a token; the server is the one that checks the signature. */
+function roleOf(token) {
+  try {
+    return JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'))).role;
+  } catch {
+    return null;
+  }
+}
+
+/** The teaching key of the server, until this tab is closed. */
+export const teachingKey = () => text(tab.get('key'));
+export const keepTeachingKey = (key) => tab.set('key', key);
 
 /**
  * `{ userId, nickname, known }`. `known` if the link or an earlier visit gives the name, so that nothing must be asked.
@@ -53,13 +83,16 @@ export function ownId() {
 
 /** Generates another id, because somebody else uses the first. */
 export function newId() {
-  const id = `s-${made('abcdefghijkmnpqrstuvwxyz23456789', 6)}`;
+  const id = drawnId('s');
   store.set('id', id);
   return id;
 }
 
+/** An id that nobody else has, for a student (`s`) or a teacher (`t`). */
+export const drawnId = (kind) => `${kind}-${made('abcdefghijkmnpqrstuvwxyz23456789', 6)}`;
+
 /** Whether an id was generated, and is therefore not shown to people. */
-export const isOwnId = (id) => /^s-[a-z0-9]{6}$/.test(id);
+export const isOwnId = (id) => /^[st]-[a-z0-9]{6}$/.test(id);
 
 /** Remembers the answers, and removes the name from the address, which would be shared with the link. */
 export function remember(userId, nickname) {

@@ -15,6 +15,8 @@ export class Layout {
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
+  /** Which videos have shown a frame in this lecture. */
+  shown = { screen: false, camera: false };
   #on;
   #tracks = {};
   #swapped = false;
@@ -40,6 +42,10 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
+      video.addEventListener('resize', () => {
+        if (video.videoWidth > 0) this.shown[id] = true;
+        this.#rearrange();
+      });
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -54,23 +60,19 @@ export class Layout {
   /** Shows these tracks: `{ audio, screen, camera }`, each may be missing. */
   show(tracks) {
     this.#tracks = tracks;
-    const { audio, screen, camera } = tracks;
-    // Audio plays in the same element as a video, so that the browser keeps them in sync.
-    this.#owner = camera && !screen ? $('camera-video') : $('screen-video');
-    this.#play($('screen-video'), [screen, this.#owner.id === 'screen-video' && audio]);
-    this.#play($('camera-video'), [camera, this.#owner.id === 'camera-video' && audio]);
-    this.#arrange();
+    this.#owner = this.#usualOwner();
+    this.#attach();
     this.applyVolume();
-    const main = this.main();
-    if (main) this.#whenFrameIn(main);
+    this.#rearrange();
   }
 
   /** Hides videos without a source and shows the others: `{ screen, camera }`, true where it has stopped. */
   stop(stopped) {
     this.#stopped = stopped;
-    this.#arrange();
-    const main = this.main();
-    if (main) this.#whenFrameIn(main);
+    const before = this.#owner;
+    this.#attach();
+    if (this.#owner !== before) this.applyVolume();
+    this.#rearrange();
   }
 
   /**
@@ -88,6 +90,7 @@ export class Layout {
   /** Shows nothing. */
   clear() {
     $('last-picture').hidden = true;
+    this.shown = { screen: false, camera: false };
     this.#stopped = { screen: false, camera: false };
     this.show({});
   }
@@ -110,8 +113,12 @@ export class Layout {
     return $(screen && !(this.#swapped && camera) ? 'screen-video' : 'camera-video');
   }
 
+  /** Whether a video is shown. One that has no frame yet would be black, so it waits while the other one has some. */
   #has(id) {
-    return Boolean(this.#tracks[id]) && !this.#stopped[id];
+    const exists = (name) => Boolean(this.#tracks[name]) && !this.#stopped[name];
+    const hasFrames = (name) => $(`${name}-video`).videoWidth > 0;
+    const other = id === 'screen' ? 'camera' : 'screen';
+    return exists(id) && (hasFrames(id) || !exists(other) || !hasFrames(other));
   }
 
   get hasAudio() {
@@ -174,6 +181,30 @@ export class Layout {
     this.#on.changed();
   }
 
+  /** Audio plays in the same element as a video, so that the browser keeps them in sync. */
+  #attach() {
+    const { audio, screen, camera } = this.#tracks;
+    // A video that waits for its first frame holds audio back, which must not wait for a source that has stopped.
+    if (this.#isStalled(this.#owner)) {
+      const other = [$('screen-video'), $('camera-video')].find((video) => video !== this.#owner);
+      const isBetter = this.#tracks[roleOf(other)] && !this.#isStalled(other);
+      this.#owner = isBetter ? other : this.#usualOwner();
+    }
+    for (const [video, track] of [[$('screen-video'), screen], [$('camera-video'), camera]]) {
+      this.#play(video, [!this.#isStalled(video) && track, video === this.#owner && audio]);
+    }
+  }
+
+  #usualOwner() {
+    return this.#tracks.camera && !this.#tracks.screen ? $('camera-video') : $('screen-video');
+  }
+
+  /** Whether a video has no frame, and none comes because its source has stopped. */
+  #isStalled(video) {
+    const role = roleOf(video);
+    return Boolean(this.#tracks[role]) && this.#stopped[role] && video.videoWidth === 0;
+  }
+
   #play(video, tracks) {
     const wanted = tracks.filter(Boolean);
     const have = video.srcObject?.getTracks() ?? [];
@@ -201,6 +232,12 @@ export class Layout {
       this.#on.firstFrame();
     };
     wait(shown);
+  }
+
+  #rearrange() {
+    this.#arrange();
+    const main = this.main();
+    if (main) this.#whenFrameIn(main);
   }
 
   #arrange() {
@@ -325,3 +362,5 @@ export class Layout {
     });
   }
 }
+
+const roleOf = (video) => (video.id === 'screen-video' ? 'screen' : 'camera');

@@ -2,7 +2,7 @@
 
 import { $, announce, copy, store } from './dom.js';
 import { say, switchLanguage } from './i18n.js';
-import { roomOfAddress } from './identity.js';
+import { roomOfAddress, wantsToTeach } from './identity.js';
 import { startRoom } from './room.js';
 import { startRooms } from './rooms.js';
 
@@ -40,5 +40,6 @@ document.addEventListener('click', (event) => {
 theme(store.get('theme'));
 const room = roomOfAddress();
 if (room === null) startRooms();
+else if (wantsToTeach()) (await import('./teach.js')).startTeaching(room);
 else startRoom(room);
 $('boot').hidden = true;

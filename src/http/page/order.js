@@ -1,6 +1,6 @@
 // The part of a member that moderates: the lobby, and orders about members and chat.
 
-import { $, bdi, clean, el, list, nameOf } from './dom.js';
+import { $, bdi, clean, el, icon, list, nameOf } from './dom.js';
 import { onLanguage, say } from './i18n.js';
 
 /** The most people of a lobby to show (`MAX_LOBBY_LIST` of the protocol). */
@@ -63,9 +63,13 @@ export class Order {
     this.#show();
   }
 
-  /** The button that opens the actions about a member, and the actions if they are open. */
-  actionsFor(user) {
+  /**
+   * The button that opens the actions about a member, and the actions if they are open. The hand at this position, from
+   * 1, has one action.
+   */
+  actionsFor(user, position) {
     if (!this.#isOn || user.isTeacher || user.moderates) return [];
+    if (position) return [this.#lower(user)];
     const isOpen = this.#open === user.userId;
     const more = button('…', () => {
       this.#open = isOpen ? null : user.userId;
@@ -91,6 +95,16 @@ export class Order {
       button(say('ban'), act(order, 'ban')),
     ];
     return [more, el('p', 'buttons', ...actions)];
+  }
+
+  /** The button that lowers a hand. */
+  #lower(user) {
+    const lower = button('', () => this.#on.moderate({ order: 'lower', userId: user.userId }));
+    lower.className = 'quiet round';
+    lower.title = `${say('lowerOne')}: ${nameOf(user)}`;
+    lower.setAttribute('aria-label', lower.title);
+    lower.append(icon('i-close'));
+    return lower;
   }
 
   #show() {

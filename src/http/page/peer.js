@@ -1,5 +1,5 @@
-// The peer connection to the teacher's SFU: audio, two videos and the data channel, with the target of its jitter
-// buffer.
+// The peer connection to an SFU, and that of a student: audio, two videos and the data channel, with the target of its
+// jitter buffer.
 
 const LABEL = 'classroom';
 /** Wi-Fi is silent for a second or two at times; after this time a new connection is faster. */
@@ -14,37 +14,28 @@ export const hasWebrtc = () => typeof RTCPeerConnection === 'function';
  */
 const withAudioNack = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i, '$&a=rtcp-fb:$1 nack\r\n');
 
-export class Peer {
-  #pc;
+/** A peer connection to an SFU: its candidates, and whether it works. */
+export class Connection {
+  pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+  isClosed = false;
   #on;
-  #offer;
   #sent = false;
   #waiting = [];
-  #closed = false;
   #timer = 0;
-  #target = new JitterBufferTarget();
 
-  /**
-   * Makes an offer. `on` has `candidate(c)`, `tracks({audio, screen, camera})`, `connected()`, `disturbed()` and
-   * `gone()`.
-   */
+  /** `on` has `candidate(c)`, `connected()`, `disturbed()` and `gone()`. */
   constructor(on) {
     this.#on = on;
-    const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-    this.#pc = pc;
-    for (const kind of ['audio', 'video', 'video']) pc.addTransceiver(kind, { direction: 'recvonly' });
-    this.channel = pc.createDataChannel(LABEL);
-    this.#offer = pc.createOffer();
-    this.#offer.catch(() => {});
-    pc.onicecandidate = ({ candidate }) => this.#candidate(candidate?.toJSON() ?? { candidate: '' });
-    pc.onconnectionstatechange = () => this.#changed(pc.connectionState);
+    this.channel = this.pc.createDataChannel(LABEL);
+    this.pc.onicecandidate = ({ candidate }) => this.#candidate(candidate?.toJSON() ?? { candidate: '' });
+    this.pc.onconnectionstatechange = () => this.changed(this.pc.connectionState);
   }
 
-  /** Returns the offer, and starts to gather candidates. */
-  async offer(iceServers) {
-    if (iceServers.length > 0) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
-    await this.#pc.setLocalDescription(await this.#offer);
-    return withAudioNack(this.#pc.localDescription.sdp);
+  /** Applies an offer that `createOffer` promised, starts to gather candidates, and returns the SDP to send. */
+  async apply(offer, iceServers) {
+    if (iceServers.length > 0) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    await this.pc.setLocalDescription(await offer);
+    return withAudioNack(this.pc.localDescription.sdp);
   }
 
   /** The offer is sent, so candidates may follow. */
@@ -53,46 +44,85 @@ export class Peer {
     for (const candidate of this.#waiting.splice(0)) this.#on.candidate(candidate);
   }
 
+  /** Adds a candidate of the SFU. An invalid one does no harm, there are others. */
+  candidate(candidate) {
+    if (candidate) this.pc.addIceCandidate(candidate).catch(() => {});
+  }
+
+  /** Whether media can flow. */
+  get isConnected() {
+    return this.pc.connectionState === 'connected';
+  }
+
+  close() {
+    this.isClosed = true;
+    clearTimeout(this.#timer);
+    this.pc.close();
+  }
+
+  /** The connection has changed its state. */
+  changed(state) {
+    if (this.isClosed) return;
+    clearTimeout(this.#timer);
+    if (state === 'connected') this.#on.connected();
+    if (state === 'disconnected') {
+      this.#on.disturbed();
+      this.#timer = setTimeout(() => this.#on.gone(), DISCONNECTED_MS);
+    }
+    if (state === 'failed' || state === 'closed') this.#on.gone();
+  }
+
+  #candidate(candidate) {
+    if (this.isClosed) return;
+    if (this.#sent) this.#on.candidate(candidate);
+    else this.#waiting.push(candidate);
+  }
+}
+
+/** A student's connection. */
+export class Peer extends Connection {
+  #on;
+  #offer;
+  #target = new JitterBufferTarget();
+
+  /** Makes an offer. `on` also has `tracks({audio, screen, camera})`. */
+  constructor(on) {
+    super(on);
+    this.#on = on;
+    for (const kind of ['audio', 'video', 'video']) this.pc.addTransceiver(kind, { direction: 'recvonly' });
+    this.#offer = this.pc.createOffer();
+    this.#offer.catch(() => {});
+  }
+
+  /** Returns the offer, and starts to gather candidates. */
+  offer(iceServers) {
+    return this.apply(this.#offer, iceServers);
+  }
+
   /** Applies the answer and passes on its tracks. */
   async answer(sdp) {
-    await this.#pc.setRemoteDescription({ type: 'answer', sdp });
-    if (this.#closed) return;
+    await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    if (this.isClosed) return;
     const roles = rolesOf(sdp);
     const tracks = {};
-    for (const transceiver of this.#pc.getTransceivers()) {
+    for (const transceiver of this.pc.getTransceivers()) {
       const role = roles.get(transceiver.mid);
       if (!role) continue;
       tracks[role] = transceiver.receiver.track;
       const transport = transceiver.receiver.transport;
       if (transport && !transport.onstatechange) {
-        transport.onstatechange = () => transport.state === 'closed' && this.#changed('closed');
+        transport.onstatechange = () => transport.state === 'closed' && this.changed('closed');
       }
     }
     this.#setJitterBuffer();
     this.#on.tracks(tracks);
   }
 
-  /** Adds a candidate of the SFU. An invalid one does no harm, there are others. */
-  candidate(candidate) {
-    if (candidate) this.#pc.addIceCandidate(candidate).catch(() => {});
-  }
-
   /** The browser's statistics; to be called once a second. */
   async stats() {
-    const report = await this.#pc.getStats();
+    const report = await this.pc.getStats();
     this.#setJitterBuffer(report);
     return report;
-  }
-
-  /** Whether media can flow. */
-  get isConnected() {
-    return this.#pc.connectionState === 'connected';
-  }
-
-  close() {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    this.#pc.close();
   }
 
   /** Sets the jitter buffer of all tracks to the same target, because audio and video are played in sync. */
@@ -103,27 +133,10 @@ export class Peer {
     const trips = all.map((x) => (x.type === 'candidate-pair' ? (x.currentRoundTripTime ?? 0) * 1000 : 0));
     const numbers = { packets: sum('packetsReceived'), nacks: sum('nackCount'), roundTripMs: Math.max(0, ...trips) };
     const target = this.#target.update(numbers);
-    for (const { receiver } of this.#pc.getTransceivers()) {
+    for (const { receiver } of this.pc.getTransceivers()) {
       const differs = 'jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target;
       if (differs) receiver.jitterBufferTarget = target;
     }
-  }
-
-  #candidate(candidate) {
-    if (this.#closed) return;
-    if (this.#sent) this.#on.candidate(candidate);
-    else this.#waiting.push(candidate);
-  }
-
-  #changed(state) {
-    if (this.#closed) return;
-    clearTimeout(this.#timer);
-    if (state === 'connected') this.#on.connected();
-    if (state === 'disconnected') {
-      this.#on.disturbed();
-      this.#timer = setTimeout(() => this.#on.gone(), DISCONNECTED_MS);
-    }
-    if (state === 'failed' || state === 'closed') this.#on.gone();
   }
 }
 

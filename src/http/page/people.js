@@ -20,7 +20,10 @@ export class People {
   #changed;
   #actionsFor;
 
-  /** `changed` is called when somebody joined or left; `actionsFor(user)` makes the actions of a moderator. */
+  /**
+   * `changed` is called when somebody joined or left; `actionsFor(user, position)` makes the actions of a moderator for
+   * a member, or, with a `position` from 1, for a raised hand.
+   */
   constructor(changed, actionsFor) {
     this.#changed = changed;
     this.#actionsFor = actionsFor;
@@ -76,6 +79,11 @@ export class People {
   /** The position of the student's own hand, from 1; 0 when it is down. */
   get handPosition() {
     return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1 || this.#place;
+  }
+
+  /** The raised hands, in their order. */
+  get handsUp() {
+    return this.#hands;
   }
 
   /** This browser's user, as the server knows it. */
@@ -137,7 +145,7 @@ export class People {
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
     if (position) item.append(el('span', 'place', position));
     else if (isUp) item.append(icon('i-hand'));
-    if (!position) item.append(...this.#actionsFor(user));
+    item.append(...this.#actionsFor(user, position));
     return item;
   }
 }

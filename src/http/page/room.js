@@ -3,8 +3,8 @@
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
 import {
-  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, newId, ownId, remember, secretsFromLink,
-  session, whoFromLink,
+  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
+  secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
 import { Chat } from './chat.js';
@@ -82,7 +82,7 @@ class Room {
       if (this.#order) this.#order.isOn = this.people.moderates;
       this.chat.isFree = this.people.moderates;
       this.#draw();
-    }, (user) => this.#order?.actionsFor(user) ?? []);
+    }, (user, position) => this.#order?.actionsFor(user, position) ?? []);
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       cleared: () => this.danmaku.clear(),
@@ -120,6 +120,7 @@ class Room {
       takeBack: () => this.#again(),
       back: () => this.#ask(null),
       rooms: () => this.#leave(),
+      teach: () => location.assign(teachingLink(this.#room)),
       asked: (event) => this.#answerAsk(event),
       coded: (event) => this.#answerCode(event),
     });
@@ -426,8 +427,10 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
+      shown: this.layout.shown,
       students: this.people.students,
       last: this.#last,
+      mayTeach: mayTeach(this.#room),
       wantsReload: this.#wantsReload,
       userId: this.#me.userId,
     });

@@ -1,8 +1,8 @@
 // The list of rooms, and the forms that enter and create one.
 
 import { $, bdi, clean, el, list, nameOf } from './dom.js';
-import { duration, onLanguage, say, sayOf, translate } from './i18n.js';
-import { isId, linkTo } from './identity.js';
+import { duration, label, onLanguage, say, sayOf, translate } from './i18n.js';
+import { isId, keepTeachingKey, linkTo, mayTeach, teachingKey, teachingLink } from './identity.js';
 
 const REFRESH_MS = 3_000;
 const MOST_ROOMS = 500;
@@ -85,7 +85,16 @@ function card({ id, state, name, teacher, since, watching, asks }) {
   const present = say(state === 'live' ? 'watching' : 'present', { n: watching });
   const facts = el('p', 'soft', [present, since, asks].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
-  return el('li', '', link);
+  const mayStart = state !== 'live' && mayTeach(id);
+  return el('li', '', link, ...(mayStart ? [teachButton(id)] : []));
+}
+
+/** For those who may teach in a room without a teacher. */
+function teachButton(id) {
+  const button = el('a', 'button quiet teach', say('teachInRoom'));
+  button.href = teachingLink(id);
+  label(button, `${say('teachInRoom')}: ${id}`);
+  return button;
 }
 
 function enter(event) {
@@ -103,7 +112,7 @@ async function create(event) {
   const error = $('create-error');
   error.textContent = name ? '' : say('nameMissing');
   if (!name) return $('create-name').focus();
-  const key = $('create-key').value.trim();
+  const key = $('create-key').value.trim() || teachingKey();
   try {
     const response = await fetch('/api/rooms', {
       method: 'POST',
@@ -118,6 +127,7 @@ async function create(event) {
       else error.textContent = say(why[answer.code] ?? 'cannotCreate');
       return;
     }
+    if (key) keepTeachingKey(key);
     newRoom = answer.roomId;
     $('create-name').value = '';
     created();
@@ -144,6 +154,7 @@ function created() {
   $('created-title').textContent = say('createdTitle', { id: newRoom });
   $('share-link').textContent = linkTo(newRoom);
   $('share-link').href = linkTo(newRoom);
+  $('teach-new').href = teachingLink(newRoom);
   $('created-command').textContent = command(newRoom);
 }
 

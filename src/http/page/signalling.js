@@ -60,7 +60,8 @@ export class Signalling {
   #stopped = false;
 
   /**
-   * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client. `on` has
+   * `query` is the join request (`roomId`, `userId`, ...), `credentials` the secrets of this client, which may change
+   * until the next connection. `on` has
    * `message(m)`, `lost(error, cause)` for a connection that will be retried, and `refused(error)` for one that will
    * not. The cause is `closed` (the server closed it), `refused` (the computer answers, but no server runs there) or
    * `silent` (nothing answers).
@@ -70,7 +71,8 @@ export class Signalling {
     this.#credentials = credentials;
     this.#on = on;
     for (const event of ['online', 'offline', 'visibilitychange']) addEventListener(event, this.check);
-    addEventListener('pagehide', this.#goodbye);
+    // After the goodbye of a teacher, students would see the end of the lecture during each reload.
+    if (query.pub !== 'pub') addEventListener('pagehide', this.#goodbye);
     this.#beat = setInterval(() => this.#ping(PING_AFTER_MS, PONG_WITHIN_MS), 1_000);
   }
 
@@ -84,7 +86,7 @@ export class Signalling {
 
   #dial() {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const query = new URLSearchParams({ ...this.#query, pub: 'no', client: 'browser', auth: '1' });
+    const query = new URLSearchParams({ pub: 'no', ...this.#query, client: 'browser', auth: '1' });
     const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
     socket.addEventListener('open', () => socket.send(JSON.stringify({ type: 'auth', ...this.#credentials })));
     return socket;
@@ -131,18 +133,18 @@ export class Signalling {
     this.#look();
   };
 
-  /** Says goodbye: the user id is free at once. */
-  leave() {
+  /** Says goodbye: the user id is free at once. `isOver` ends the lecture of a teacher. */
+  leave(isOver = false) {
     this.#stopped = true;
-    this.#goodbye();
+    this.#goodbye(isOver);
     this.#drop();
     clearInterval(this.#beat);
     for (const event of ['online', 'offline', 'visibilitychange']) removeEventListener(event, this.check);
     removeEventListener('pagehide', this.#goodbye);
   }
 
-  #goodbye = () => {
-    this.send({ type: 'leave' });
+  #goodbye = (isOver) => {
+    this.send({ type: 'leave', ...(isOver === true ? { over: true } : {}) });
     this.#socket?.close(1000);
   };
 

@@ -25,11 +25,14 @@ export function view(known) {
   if (rejected) return errorView(rejected, known);
   // Mention a blocked port only if everything else works.
   const isLate = signal.isOpen && lesson.since > 0 && Date.now() - Math.max(lesson.since, signal.since) > UDP_HINT_MS;
-  const gone = stoppedVideos(known);
-  if (known.isConnected && gone.length > 0 && gone.length === videosOf(known).length) {
-    const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
-    const text = say(tracks.audio ? 'stoppedSound' : 'stoppedText');
-    return { screen: 'sound', title: say(key), text, banner: banner(known, isLate) };
+  const stopped = stoppedVideos(known);
+  // A camera that was never on has not stopped.
+  const gone = stopped.filter((role) => known.shown[role]);
+  if (known.isConnected && stopped.length > 0 && stopped.length === videosOf(known).length) {
+    const seen = { screen: 'sound', banner: banner(known, isLate) };
+    if (gone.length === 0 && tracks.audio) return { ...seen, title: say('soundOnlyTitle'), text: say('soundOnlyText') };
+    const key = stopped.length > 1 ? 'bothStopped' : `${stopped[0]}Stopped`;
+    return { ...seen, title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText') };
   }
   if (known.hasVideo) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
   if (!wasIn && !went) return entryView(known);
@@ -79,7 +82,7 @@ function waitingView(known, went) {
   const others = students - 1;
   const how = { left: 'left', lost: 'lost' }[went];
   const [title, text] = how ? [`${how}Title`, 'backText'] : ['waitingTitle', 'waitingText'];
-  const seen = { screen: 'waiting', title: say(title), text: say(text) };
+  const seen = { screen: 'waiting', title: say(title), text: say(text), actions: known.mayTeach ? ['teach'] : [] };
   if (signal.isOpen) {
     seen.more = others > 1 ? say('waitingMany', { n: others }) : say(others === 1 ? 'waitingOne' : 'waitingFirst');
   } else if (isOffline) seen.banner = say('bannerOffline');
@@ -92,7 +95,8 @@ function waitingView(known, went) {
 function endedView(known) {
   const more = known.last?.by === 'ended' ? say('endedAt', { time: timeOfDay(known.last.at) }) : '';
   const [title, text] = [say('endedTitle'), say('endedText')];
-  return { screen: 'ended', title, text, more, actions: ['rooms'], banner: noReload(known) };
+  const actions = known.mayTeach ? ['teach', 'rooms'] : ['rooms'];
+  return { screen: 'ended', title, text, more, actions, banner: noReload(known) };
 }
 
 /** Why the page did not reload. */

@@ -1,0 +1,422 @@
+// A teacher's room: prepares a lecture, goes on air, and keeps teaching through reloads and lost connections.
+
+import { $, clean, el, list, onFrame, store, tab } from './dom.js';
+import { addWords, duration, hasWords, onLanguage, say, translate } from './i18n.js';
+import { drawnId, epoch as newEpoch, isId, secretsFromLink, session, teachingKey } from './identity.js';
+import { Broadcast } from './broadcast.js';
+import { Chat } from './chat.js';
+import { Danmaku } from './danmaku.js';
+import { Desk } from './desk.js';
+import { Invite, drawnCode } from './invite.js';
+import { Order } from './order.js';
+import { People } from './people.js';
+import { Setup } from './setup.js';
+import { Signalling } from './signalling.js';
+import { Sound } from './sound.js';
+import { Sources } from './sources.js';
+import { Studio } from './studio.js';
+import { notice } from './notices.js';
+
+/** The words of the teacher's page. */
+const WORDS = { en: './teach_english.js', zh: './teach_chinese.js' };
+/** How long after its last second on air a reloaded page goes on air by itself. */
+const RESUME_MS = 10 * 60_000;
+/** How long to show what happened. */
+const TOLD_MS = 8_000;
+/** A `pong` that took longer came over a path that was dead. */
+const LATE_MS = 800;
+
+/** Opens the room that the address names, to teach in it. */
+export async function startTeaching(room) {
+  await Promise.all([addWords(WORDS), addStyle(), addElements()]);
+  $('room').hidden = false;
+  new Teacher(room);
+}
+
+const fileOf = (name) => new URL(name, import.meta.url).href;
+
+function addStyle() {
+  const link = el('link');
+  link.rel = 'stylesheet';
+  link.href = fileOf('./teach.css');
+  return new Promise((done) => {
+    link.onload = done;
+    link.onerror = done;
+    document.head.append(link);
+  });
+}
+
+/** Puts the teacher's elements in the places of the student's. */
+async function addElements() {
+  const response = await fetch(fileOf('./teach.html'));
+  const parts = new DOMParser().parseFromString(await response.text(), 'text/html');
+  const childrenOf = (id) => [...parts.getElementById(id).childNodes].map((node) => document.adoptNode(node));
+  $('stage').replaceChildren(...childrenOf('teach-stage'));
+  $('controls').replaceChildren(...childrenOf('teach-controls'));
+  document.body.append(...[...parts.body.children].map((element) => document.adoptNode(element)));
+  for (const id of ['teach-stage', 'teach-controls']) $(id).remove();
+  $('setup-preview').append($('preview'));
+  document.querySelector('#room-header .facts').append(el('span', 'soft uplink'));
+  $('room').classList.add('teaching');
+  $('change-me').hidden = true;
+}
+
+/** Who teaches: from the address, or from an earlier lecture, or an id of this browser's own. */
+function teacherFromLink() {
+  const query = new URLSearchParams(location.search);
+  const kept = store.get('teacher', {});
+  const own = isId(kept.userId ?? '') ? kept.userId : drawnId('t');
+  store.set('teacher', { ...kept, userId: own });
+  const nickname = query.get('nickname') ?? kept.nickname ?? '';
+  return { userId: query.get('userId') || own, nickname: clean(nickname, 40) };
+}
+
+class Teacher {
+  iceServers = [];
+  signalling = null;
+  #room;
+  #me;
+  #credentials;
+  /** `setup`, `starting`, `live` or `finished`. */
+  #phase = 'setup';
+  #signal = { isOpen: false, cause: null, error: null };
+  #name = '';
+  #told = { text: '', until: 0 };
+  /** Whether a screen was shared before the page was reloaded. */
+  #hadScreen = false;
+  #since = 0;
+  #epoch;
+  #wakeLock = null;
+  #draw = onFrame(() => this.#show());
+
+  constructor(room) {
+    this.#room = room;
+    this.#credentials = secretsFromLink(room);
+    this.#me = teacherFromLink();
+    // Students keep their connections to the server while this page is reloaded.
+    this.#epoch = tab.get(`epoch ${room}`) ?? newEpoch;
+    tab.set(`epoch ${room}`, this.#epoch);
+    const settings = tab.get(`settings ${room}`);
+    if (settings) this.#credentials.room = settings;
+    translate();
+    this.sound = new Sound();
+    this.sources = new Sources({
+      changed: (kind) => this.#sourceChanged(kind),
+      told: (key, values) => this.#tell(say(key, values)),
+    });
+    this.studio = new Studio(this.sources, this.sound);
+    this.danmaku = new Danmaku(() => ({ left: 0, top: 0, width: 0, height: 0 }));
+    this.order = new Order({
+      order: (order) => this.signalling?.send({ type: 'order', ...order }),
+      moderate: (order) => this.chat.moderate(order),
+      changed: () => this.people.draw(),
+    });
+    this.people = new People(() => this.#membersChanged(), (user, position) => this.order.actionsFor(user, position));
+    this.chat = new Chat({
+      line: () => {},
+      cleared: () => {},
+      hands: (hands) => this.people.hands(hands),
+      reaction: (reaction) => this.danmaku.rise(reaction),
+      tier: () => {},
+      allows: (allowed) => {
+        this.order.allows(allowed);
+        this.desk.allows(allowed);
+      },
+      stopped: () => {},
+      state: () => {},
+      other: (message) => this.broadcast.message(message),
+    });
+    this.chat.isFree = true;
+    this.broadcast = new Broadcast(this);
+    this.invite = new Invite(room, (code) => this.signalling?.send({ type: 'order', order: 'code', code }));
+    this.invite.code = settings?.code ?? null;
+    this.setup = new Setup(room, this.#me, (answers) => this.#start(answers));
+    this.desk = new Desk(this, { end: (isOver) => this.#end(isOver), again: () => this.#prepare() });
+    setInterval(() => this.#second(), 1_000);
+    addEventListener('beforeunload', (event) => this.#phase === 'live' && event.preventDefault());
+    document.addEventListener('visibilitychange', () => this.#stayAwake());
+    onLanguage(() => {
+      this.studio.draw();
+      this.studio.drawDevices();
+      this.#draw();
+    });
+    this.#resume();
+  }
+
+  // What others call.
+
+  get phase() {
+    return this.#phase;
+  }
+
+  get content() {
+    return this.sources.content;
+  }
+
+  /** The tracks to send. */
+  tracks() {
+    return { audio: this.sound.track, screen: this.sources.screen, camera: this.sources.camera };
+  }
+
+  changed = () => this.#draw();
+
+  /** The server has refused the media of this lecture for good. */
+  refused(error) {
+    this.signalling?.leave();
+    this.#refuse(error);
+  }
+
+  // Before the lecture.
+
+  async #prepare() {
+    this.#to('setup');
+    if (!navigator.mediaDevices) return this.setup.complainInsecure();
+    await this.sources.openBoth();
+  }
+
+  /** Goes on air by itself if this tab was on air just now. */
+  async #resume() {
+    const air = tab.get(`air ${this.#room}`);
+    const isRecent = Date.now() - air?.at < RESUME_MS && navigator.mediaDevices;
+    if (!isRecent) return this.#prepare();
+    this.#hadScreen = air.hadScreen === true;
+    this.#since = Number(air.since) || 0;
+    this.sound.isMuted = air.isMuted === true;
+    this.#to('setup');
+    // The microphone first: a lecture without sound would be a surprise.
+    await this.sources.openBoth();
+    this.#start({ nickname: this.#me.nickname });
+  }
+
+  /** Goes on air. `withCode` says whether students need a code; without it, that stays as it is. */
+  #start({ nickname, key, withCode }) {
+    this.#me.nickname = nickname;
+    store.set('teacher', { ...store.get('teacher', {}), nickname });
+    if (!isId(this.#me.userId)) return this.setup.complain({ code: 'badRequest' });
+    this.#credentials.key = key ?? teachingKey();
+    const { code } = this.#credentials.room ?? {};
+    if (withCode && !code) this.#keepSettings({ code: drawnCode() });
+    if (withCode === false && code) this.#keepSettings({ code: null });
+    this.#credentials.session = session(this.#room, this.#me.userId);
+    this.setup.complain(null);
+    this.#to('starting');
+    this.signalling?.leave();
+    const query = { roomId: this.#room, ...this.#me, epoch: this.#epoch, pub: 'pub', media: 'server' };
+    this.signalling = new Signalling(query, this.#credentials, {
+      message: (message) => this.#message(message),
+      lost: (error, cause) => {
+        this.#signal = { isOpen: false, error, cause };
+        this.#draw();
+      },
+      refused: (error) => this.#refuse(error),
+    });
+    this.signalling.open();
+  }
+
+  /** Remembers the rules of the room for a server that was restarted. */
+  #keepSettings(more) {
+    const settings = { lobby: false, locked: false, ...this.#credentials.room, ...more };
+    if (!settings.code) delete settings.code;
+    this.#credentials.room = settings;
+    tab.set(`settings ${this.#room}`, settings);
+    this.invite.code = settings.code ?? null;
+  }
+
+  // Messages of the server.
+
+  #message(message) {
+    const isMine = message.userId === this.#me.userId;
+    switch (message.type) {
+      case 'joined':
+        this.#joined(message);
+        break;
+      case 'join':
+        this.people.join(message.users);
+        break;
+      case 'leave':
+        this.people.leave(message.users);
+        break;
+      case 'lobby':
+        this.order.waiting(message);
+        break;
+      case 'order':
+        this.#ordered(message);
+        break;
+      case 'pong':
+        if (!this.broadcast.offerNow() && this.signalling.waited > LATE_MS) this.broadcast.mend();
+        break;
+      case 'answer':
+        if (isMine) this.broadcast.answer(String(message.sdp));
+        break;
+      case 'candidate':
+        if (isMine) this.broadcast.candidate(message.candidate);
+        break;
+      case 'hangup':
+        if (isMine) this.broadcast.hangup();
+        break;
+      case 'error':
+        if (isMine) this.broadcast.error(message);
+        else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.hangup();
+        break;
+      default:
+    }
+    this.#draw();
+  }
+
+  #joined(message) {
+    this.#signal = { isOpen: true, error: null, cause: null };
+    this.#name = clean(message.roomName, 80);
+    this.iceServers = list(message.iceServers, 10);
+    // A token may give the user another id than the page asked for.
+    this.#me.userId = clean(message.userId, 64);
+    this.people.iAm(this.#me.userId);
+    this.chat.iAm(this.#me.userId);
+    this.people.set(message.users);
+    const isNew = this.#phase !== 'live';
+    if (isNew) {
+      this.#since ||= Date.now();
+      this.setup.accepted(this.#credentials.key);
+      this.#to('live');
+      this.broadcast.start({ userId: this.#me.userId, epoch: this.#epoch });
+      if (this.#hadScreen && !this.sources.screen) this.#tell(say('shareAgainText'));
+    } else {
+      this.broadcast.mend();
+    }
+  }
+
+  #ordered(message) {
+    this.order.carriedOut(message);
+    if (message.order === 'lock') this.#keepSettings({ locked: message.locked === true });
+    if (message.order === 'lobby') this.#keepSettings({ lobby: message.lobby === true });
+    if (message.order === 'code') this.#keepSettings({ code: clean(message.code, 64) });
+  }
+
+  #refuse(error) {
+    const wasLive = this.#phase === 'live';
+    this.#signal.isOpen = false;
+    this.broadcast.stop();
+    tab.set(`air ${this.#room}`, null);
+    if (error.code === 'teachingKeyRequired') this.#credentials.key = undefined;
+    this.#to('setup');
+    this.setup.complain(error, wasLive);
+    this.#draw();
+  }
+
+  // The lecture.
+
+  #sourceChanged(kind) {
+    const { microphone, tabSound } = this.sources;
+    let done;
+    if (kind === 'camera') done = this.broadcast.replace('camera');
+    if (kind === 'microphone' || kind === 'screen') {
+      this.sound.use(microphone, tabSound);
+      done = this.broadcast.replace('audio');
+    }
+    if (kind === 'screen') {
+      this.studio.shared();
+      if (this.sources.screen) this.#hadScreen = false;
+      this.broadcast.contentChanged();
+      done = this.broadcast.replace('screen');
+    }
+    this.studio.draw();
+    this.studio.drawDevices();
+    this.#draw();
+    return done;
+  }
+
+  #membersChanged() {
+    this.order.isOn = this.people.moderates;
+    this.desk?.hands();
+    this.#draw();
+  }
+
+  async #second() {
+    if (this.#phase === 'live') {
+      await this.broadcast.second();
+      const hadScreen = Boolean(this.sources.screen) || this.#hadScreen;
+      const { isMuted } = this.sound;
+      tab.set(`air ${this.#room}`, { at: Date.now(), since: this.#since, hadScreen, isMuted });
+    }
+    this.#draw();
+  }
+
+  /** Ends the lecture for all, or leaves the room. */
+  #end(isOver) {
+    this.signalling?.leave(isOver);
+    this.broadcast.stop();
+    this.sources.closeAll();
+    this.people.set([]);
+    tab.set(`air ${this.#room}`, null);
+    this.desk.finished(isOver, duration((Date.now() - this.#since) / 1_000));
+    this.#since = 0;
+    this.#to('finished');
+  }
+
+  #to(phase) {
+    this.#phase = phase;
+    $('room').dataset.screen = phase === 'live' ? 'live' : 'setup';
+    $('room').dataset.phase = phase;
+    $('setup').hidden = phase !== 'setup' && phase !== 'starting';
+    $('on-air').hidden = phase !== 'live';
+    $('finished').hidden = phase !== 'finished';
+    this.setup.phase = phase;
+    this.studio.isLive = phase === 'live';
+    this.studio.drawDevices();
+    this.#stayAwake();
+    this.#draw();
+  }
+
+  /** A phone that is the camera of a lecture must not go to sleep. */
+  async #stayAwake() {
+    if (this.#phase !== 'live') {
+      this.#wakeLock?.release().catch(() => {});
+      this.#wakeLock = null;
+    } else if (!document.hidden) {
+      this.#wakeLock = await navigator.wakeLock?.request('screen').catch(() => null);
+    }
+  }
+
+  #tell(text) {
+    this.#told = { text, until: performance.now() + TOLD_MS };
+    this.#draw();
+  }
+
+  // The view.
+
+  #show() {
+    const isLive = this.#phase === 'live';
+    const { broadcast, studio } = this;
+    const name = this.#name || say('room', { id: this.#room });
+    $('room-title').textContent = name;
+    $('room-teacher').textContent = this.#name ? say('room', { id: this.#room }) : '';
+    document.title = `${isLive ? '● ' : ''}${name} – classroom`;
+    this.desk.show({ isLive, since: this.#since, hadScreen: this.#hadScreen });
+    const banner = isLive
+      ? notice({
+        isOffline: navigator.onLine === false,
+        signal: this.#signal,
+        isConnected: broadcast.isConnected,
+        isFlowing: broadcast.isFlowing,
+        connectingSince: broadcast.since,
+        trouble: broadcast.uplink.trouble,
+        isUnheard: studio.isUnheard,
+        isSilent: studio.isSilent,
+      })
+      : null;
+    line('banner', banner ? say(banner.key, banner.values) : this.#refusedForNow());
+    line('toast', performance.now() < this.#told.until ? this.#told.text : '');
+  }
+
+  /** Why the lecture can't start yet, while the page tries again by itself. */
+  #refusedForNow() {
+    if (this.#phase !== 'starting' || this.#signal.isOpen) return '';
+    const code = this.#signal.error?.code;
+    if (code) return say(hasWords(`teach${code}`) ? `teach${code}` : 'teachunknown', { code, id: this.#room });
+    return this.#signal.cause ? say('serverLost') : '';
+  }
+}
+
+function line(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+  $(id).hidden = !text;
+}
