@@ -163,4 +163,43 @@ mod tests {
         assert!(matches!(told, Some(ServerMessage::Error { code: ErrorCode::ServerShutdown, .. })), "{told:?}");
         assert_eq!(first.receive().await, None);
     }
+
+    fn with_media_rooms(max_media_rooms: usize) -> Server {
+        let room = crate::room::RoomLimits { max_media_rooms, ..crate::room::RoomLimits::default() };
+        Server::new(ServerLimits { room, ..ServerLimits::default() })
+    }
+
+    #[tokio::test]
+    async fn a_media_host_answers_in_the_publishers_name_until_the_publisher_leaves() {
+        let server = with_media_rooms(1);
+        let mut hosts = server.media_hosts();
+        let mut publisher = join(&server, "userId=9999&pub=pub&media=server");
+        assert!(matches!(publisher.receive().await, Some(ServerMessage::Joined { .. })));
+        let LocalHost { room, publisher: id, member: mut host } = hosts.recv().await.unwrap();
+        assert_eq!((room.as_str(), id.as_str()), ("1", "9999"));
+        assert!(matches!(host.receive().await, Some(ServerMessage::Joined { .. })));
+        let offer = ClientMessage::Offer { target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
+        publisher.send(offer);
+        assert!(matches!(host.receive().await, Some(ServerMessage::Offer { user_id, .. }) if user_id == id));
+        host.send(ClientMessage::Answer { target_uid: id.clone(), sdp: "v=0".into() });
+        assert!(matches!(publisher.receive().await, Some(ServerMessage::Answer { user_id, .. }) if user_id == id));
+        drop(publisher);
+        assert!(matches!(host.receive().await, Some(ServerMessage::Leave { .. })));
+        assert_eq!(host.receive().await, None);
+        // Another lecture has another host, which nobody takes: the publisher is told.
+        drop(hosts);
+        let mut publisher = join(&server, "userId=9999&pub=pub&media=server");
+        assert!(matches!(publisher.receive().await, Some(ServerMessage::Joined { .. })));
+        assert!(matches!(publisher.receive().await, Some(ServerMessage::Hangup { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_closes_its_media_hosts() {
+        let server = with_media_rooms(1);
+        let mut hosts = server.media_hosts();
+        let _publisher = join(&server, "userId=9999&pub=pub&media=server");
+        let mut host = hosts.recv().await.unwrap().member;
+        server.shutdown().await;
+        while host.receive().await.is_some() {}
+    }
 }

@@ -4,7 +4,6 @@
 mod publisher;
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -157,10 +156,11 @@ impl RoomHost {
     }
 
     fn joined(&mut self, user: &User) {
-        if user.user_id == self.publisher {
-            self.talk.rename_teacher(user.nickname.clone());
-        } else {
+        if user.user_id != self.publisher {
             self.talk.joined(user);
+        } else if user.publishes {
+            // While the publisher is away, a guest may have its user id.
+            self.talk.rename_teacher(user.nickname.clone());
         }
     }
 
@@ -288,11 +288,9 @@ impl RoomHost {
 }
 
 /// Waits until a time, or for ever.
-fn due(at: Option<tokio::time::Instant>) -> impl Future<Output = ()> {
-    async move {
-        match at {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+async fn due(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -13,11 +13,12 @@ fn with_rooms(max_media_rooms: usize) -> TestServer {
 
 /// The rooms whose hosts the server has to start.
 fn starts(out: &[Output]) -> Vec<&str> {
-    let start = |output| match output {
-        &Output::StartHost { ref room, .. } => Some(room.as_str()),
-        _ => None,
-    };
-    out.iter().filter_map(start).collect()
+    out.iter()
+        .filter_map(|output| match output {
+            Output::StartHost { room, .. } => Some(room.as_str()),
+            _ => None,
+        })
+        .collect()
 }
 
 impl TestServer {
@@ -164,7 +165,7 @@ fn the_media_goes_on_while_the_publishers_connection_is_lost() {
     server.lose(publisher);
     let out = server.pass(protocol::RESUME_GRACE);
     let lost = ServerMessage::Leave { users: vec![id(TEACHER)], reason: LeaveReason::Lost };
-    assert_eq!(told(&out, host), [lost.clone()]);
+    assert_eq!(told(&out, host), std::slice::from_ref(&lost));
     assert!(told(&out, student_conn).contains(&lost) && closed(&out).is_empty(), "{out:?}");
     // Another process of the same client, within the time: the students keep their media.
     server.pass(protocol::MEDIA_STAYS - Duration::from_secs(1));
