@@ -16,7 +16,7 @@ use crate::support::{Answer, Classroom, DEADLINE, FRAGMENT, Process, ROOM, SDP, 
 const EXPIRY: Duration = Duration::from_secs(20);
 
 /// The publisher's secret in these tests.
-const KEY: &str = "open sesame 1234";
+const KEY: &str = "open-sesame-1234";
 
 fn post(class: &Classroom, path: &str, offer: &str) -> Answer {
     ask(class, "POST", path, &[SDP], offer)
@@ -255,7 +255,7 @@ fn a_publisher_that_is_killed_frees_the_room_and_may_return() {
     first.kill();
     let begun = Instant::now();
     // The same client again: refused while its media may still run, then taken.
-    let mut second = poll(EXPIRY, || {
+    let second = poll(EXPIRY, || {
         let mut next = publisher(&python, &class, "/camera", 3, None);
         let answered = next.wait_for("an answer", is_named("answered"));
         if answered["status"] != 201 {
