@@ -68,9 +68,9 @@ impl ClientAddress {
     }
 }
 
-/// How far a connection is. The server closes those that are less far first.
+/// How far a client is on its way to media. The server closes connections of those that are less far first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum ClientState {
     /// Not a member of a room.
     #[default]
     Outside,
@@ -80,22 +80,23 @@ pub enum Phase {
     Connected,
 }
 
-/// The phase of one connection. Signalling sets it, and the HTTP server, which accepted the connection, reads it.
+/// The state of the client of one connection. Signalling sets it, and the HTTP server, which accepted the connection,
+/// reads it.
 #[derive(Debug, Clone, Default)]
-pub struct SharedPhase(Arc<AtomicU8>);
+pub struct SharedClientState(Arc<AtomicU8>);
 
-impl SharedPhase {
-    /// Sets the phase.
-    pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+impl SharedClientState {
+    /// Sets the state.
+    pub fn set(&self, state: ClientState) {
+        self.0.store(state as u8, Ordering::Relaxed);
     }
 
-    /// The phase that was set last.
-    pub fn get(&self) -> Phase {
+    /// The state that was set last.
+    pub fn get(&self) -> ClientState {
         match self.0.load(Ordering::Relaxed) {
-            0 => Phase::Outside,
-            1 => Phase::Joined,
-            _ => Phase::Connected,
+            0 => ClientState::Outside,
+            1 => ClientState::Joined,
+            _ => ClientState::Connected,
         }
     }
 }

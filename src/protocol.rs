@@ -75,7 +75,8 @@
 //! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
 //! publisher's [`RoomSettings`] also judge students who came before: without the right code they get `codeRequired`,
 //! and with a lobby they get `waiting` again. A client in the lobby may only `ping` and `leave`. A client that was
-//! admitted may return with the same `session` until the lecture ends.
+//! admitted may return with the same `session` until the lecture ends. A server that has restarted knows of no room; its
+//! [`RoomSettings`] name the user ids that were put out.
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with
@@ -89,7 +90,8 @@
 //! # Presence
 //!
 //! The publisher hears of students at once, and everybody hears of the publisher at once. Students hear of each other
-//! in batches ([`PRESENCE_INTERVAL`]), and a crowd in several of them. A `join` is an upsert: for a member who is
+//! in batches ([`PRESENCE_INTERVAL`]). In a room with more than [`MAX_LISTED_USERS`] members they do not hear of joins:
+//! each second with changes brings the leaves and a `memberCount`. A `join` is an upsert: for a member who is
 //! listed already, it replaces the entry. A `leave` may name a user who was never listed.
 //!
 //! `leave`, or closing the WebSocket with code 1000, is a goodbye. After any other end of the connection the server
@@ -119,7 +121,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
 use crate::network::NetworkTag;
 
-pub use credentials::{Credentials, MAX_TOKEN_BYTES, RoomSettings};
+pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
@@ -387,6 +389,11 @@ pub enum ServerMessage {
         users: Vec<UserId>,
         /// How they left.
         reason: LeaveReason,
+    },
+    /// The number of members of a room that had more than [`MAX_LISTED_USERS`], when students did not hear of joins.
+    MemberCount {
+        /// The number of all members.
+        count: usize,
     },
     /// The answer to [`ClientMessage::RoomUserList`].
     RoomUserList {

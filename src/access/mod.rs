@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | the teaching key | yes | yes | as it asks |
 //! | a token | as the token says | as the token says | as the token says |
-//! | nothing, from this computer, where no key is set | yes | if it publishes | as it asks |
+//! | nothing, from this computer, without a proxy, where no key is set | yes | if it publishes | as it asks |
 //! | nothing | no | no | as it asks, where guests are welcome |
 
 mod attempts;
@@ -94,9 +94,9 @@ pub enum Identity {
     Loopback,
 }
 
-/// A client that may go on to its room.
+/// What a client that may go on to its room is and may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
+pub struct Authorization {
     /// The rights of the client.
     pub rights: Rights,
     /// The client's proved identity; `None` for a guest, which needs the room's join code.
@@ -154,9 +154,14 @@ impl Access {
         keys.iter().flat_map(KeyFile::ids).cloned().collect()
     }
 
-    /// Whether nobody can teach from another computer, as there is neither a teaching key nor a key for tokens.
+    /// Whether nobody can teach from another computer, and behind a proxy nobody at all, as there is neither a teaching key nor a key for tokens.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Who may teach, where there is neither a teaching key nor a key for tokens: the begin of a sentence.
+    pub fn who_may_without_keys(&self) -> &'static str {
+        if self.trusts_loopback { "only its own computer may" } else { "nobody behind its proxy may" }
     }
 
     /// Decides about a client that wants to join or to create a room.
@@ -169,11 +174,11 @@ impl Access {
         credentials: &Credentials,
         claim: &Claim<'_>,
         address: ClientAddress,
-    ) -> Result<Admission, Denied> {
+    ) -> Result<Authorization, Denied> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let has_key = self.has_teaching_key(credentials)?;
-        let mut admission = match (&credentials.token, keys.as_ref()) {
-            (Some(token), Some(keys)) => admission_of(&keys.verify(now, token, claim.room)?, claim),
+        let mut authorization = match (&credentials.token, keys.as_ref()) {
+            (Some(token), Some(keys)) => authorization_of(&keys.verify(now, token, claim.room)?, claim),
             (Some(_), None) => return Err(TokenError::NoKeys.into()),
             (None, keys) => {
                 let is_loopback = self.trusts_loopback && address.is_loopback;
@@ -185,11 +190,19 @@ impl Access {
             }
         };
         if has_key {
-            admission.rights = Rights { publishes: true, moderates: true };
-            admission.owner.get_or_insert(Identity::TeachingKey);
+            authorization.rights = Rights { publishes: true, moderates: true };
+            authorization.owner.get_or_insert(Identity::TeachingKey);
         }
-        if claim.publishes && !admission.rights.publishes {
-            let message = match (&admission.owner, &self.teaching_key, keys.as_ref()) {
+        if claim.publishes && !authorization.rights.publishes {
+            let message = match (&authorization.owner, &self.teaching_key, keys.as_ref()) {
+                (None, None, None) => {
+                    let who = self.who_may_without_keys();
+                    let message = format!(
+                        "this server has no teaching key, so {who} teach: start the server with --teach-key, or teach \
+                         without --server"
+                    );
+                    return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
+                }
                 (Some(_), ..) => "this token does not allow teaching: use a token of the role teacher",
                 (None, Some(_), None) => {
                     "teaching on this server needs its teaching key: set $CLASSROOM_TEACH_KEY or add --teach-key"
@@ -201,14 +214,10 @@ impl Access {
                 (None, None, Some(_)) => {
                     "teaching on this server needs a token of the role teacher: set $CLASSROOM_TOKEN"
                 }
-                (None, None, None) => {
-                    "this server has no teaching key, so only its own computer may teach: start the server with \
-                     --teach-key, or teach without --server"
-                }
             };
             return Err(Denied::new(ErrorCode::TeachingKeyRequired, message));
         }
-        Ok(admission)
+        Ok(authorization)
     }
 
     /// Decides about a client that wants to create a room, whose id the server draws. A token is for a room that exists
@@ -223,8 +232,11 @@ impl Access {
             return Ok(());
         }
         let message = match &self.teaching_key {
-            Some(_) => "creating a room needs the teaching key of this server",
-            None => "this server has no teaching key, so only its own computer may create rooms",
+            Some(_) => "creating a room needs the teaching key of this server".to_owned(),
+            None if has_keys => "this server has no teaching key, so nobody may create rooms: a teacher with a token \
+                                 teaches in the room of the token"
+                .to_owned(),
+            None => format!("this server has no teaching key, so {} create rooms", self.who_may_without_keys()),
         };
         Err(Denied::new(ErrorCode::TeachingKeyRequired, message))
     }
@@ -246,9 +258,9 @@ impl Access {
     }
 }
 
-fn guest(claim: &Claim<'_>, is_trusted: bool) -> Admission {
+fn guest(claim: &Claim<'_>, is_trusted: bool) -> Authorization {
     let is_teacher = is_trusted && claim.publishes;
-    Admission {
+    Authorization {
         rights: Rights { publishes: is_trusted, moderates: is_teacher },
         owner: is_teacher.then_some(Identity::Loopback),
         reserved: false,
@@ -258,8 +270,8 @@ fn guest(claim: &Claim<'_>, is_trusted: bool) -> Admission {
     }
 }
 
-fn admission_of(token: &token::Verified, claim: &Claim<'_>) -> Admission {
-    Admission {
+fn authorization_of(token: &token::Verified, claim: &Claim<'_>) -> Authorization {
+    Authorization {
         rights: token.rights,
         owner: Some(Identity::Token { key: token.key.clone(), subject: token.subject.clone() }),
         reserved: true,

@@ -97,7 +97,7 @@ const STUDENT: Client = Client { publishes: false, ip: "10.0.0.7" };
 const TEACHER: Client = Client { publishes: true, ip: "10.0.0.8" };
 const HERE: Client = Client { publishes: true, ip: "127.0.0.1" };
 
-fn check(access: &Access, credentials: &Credentials, client: Client) -> Result<Admission, Denied> {
+fn check(access: &Access, credentials: &Credentials, client: Client) -> Result<Authorization, Denied> {
     let (room, user, nickname) = (id("10013"), id("7"), Nickname::from("me"));
     let claim = Claim { room: &room, user: &user, nickname: &nickname, publishes: client.publishes };
     access.check(at(NOW), credentials, &claim, ClientAddress::of(client.ip.parse::<IpAddr>().unwrap()))
@@ -140,6 +140,16 @@ fn without_a_teaching_key_only_this_computer_teaches() {
     assert_eq!((student.rights.moderates, student.owner), (false, None), "a student here is a student");
     let proxied = Access::new(AccessConfig::default());
     assert_eq!(check(&proxied, &nothing(), HERE).unwrap_err().code, ErrorCode::TeachingKeyRequired);
+    for (policy, who) in [(&open, "only its own computer may"), (&proxied, "nobody behind its proxy may")] {
+        let denied = check(policy, &nothing(), TEACHER).unwrap_err().message;
+        assert!(denied.contains(&format!("no teaching key, so {who} teach")), "{denied}");
+        let address = ClientAddress::of("10.0.0.8".parse::<IpAddr>().unwrap());
+        let denied = policy.may_create(&nothing(), address).unwrap_err().message;
+        assert!(denied.contains(&format!("no teaching key, so {who} create rooms")), "{denied}");
+    }
+    let tokens = access(None, Some(file(true)));
+    let denied = tokens.may_create(&nothing(), ClientAddress::of("127.0.0.1".parse::<IpAddr>().unwrap())).unwrap_err();
+    assert!(denied.message.contains("nobody may create rooms"), "also at the server itself: {denied}");
     let elsewhere = check(&open, &key("the key of another server"), HERE);
     assert!(elsewhere.is_ok(), "a key in the environment does not lock a teacher out");
 }
@@ -171,11 +181,11 @@ fn a_token_gives_its_holder_a_user_id_a_name_and_rights() {
             [(Role::Student, false, false), (Role::Teacher, true, true), (Role::Assistant, false, true)]
         {
             let text = signer.sign(&grant(role)).unwrap();
-            let admission = check(&server, &token(&text), STUDENT).unwrap();
-            assert_eq!(admission.rights, Rights { publishes, moderates }, "{role:?}");
-            assert_eq!((admission.user.as_str(), admission.nickname.as_str()), ("1001", "Li Lei"));
-            assert_eq!((admission.reserved, admission.expires), (true, Some(at(NOW + 7_200))));
-            let Some(Identity::Token { subject, .. }) = admission.owner else { panic!("{admission:?}") };
+            let authorization = check(&server, &token(&text), STUDENT).unwrap();
+            assert_eq!(authorization.rights, Rights { publishes, moderates }, "{role:?}");
+            assert_eq!((authorization.user.as_str(), authorization.nickname.as_str()), ("1001", "Li Lei"));
+            assert_eq!((authorization.reserved, authorization.expires), (true, Some(at(NOW + 7_200))));
+            let Some(Identity::Token { subject, .. }) = authorization.owner else { panic!("{authorization:?}") };
             assert_eq!(subject.as_str(), "1001");
             let teaches = check(&server, &token(&text), TEACHER);
             assert_eq!(teaches.is_ok(), publishes, "{role:?}");
@@ -209,9 +219,9 @@ fn without_guests_everybody_needs_a_token_or_the_key() {
 fn a_token_of_livekit_is_accepted() {
     // LiveKit's servers name the key by `iss` and have no `kid`.
     let text = signed(&json!({"alg": "HS256"}), &with("video.canPublish", json!(true)));
-    let admission = check(&access(None, Some(file(false))), &token(text), TEACHER).unwrap();
-    assert_eq!(admission.rights, Rights { publishes: true, moderates: false });
-    assert_eq!(admission.nickname.as_str(), "me", "without a name in the token, the client's own name stays");
+    let authorization = check(&access(None, Some(file(false))), &token(text), TEACHER).unwrap();
+    assert_eq!(authorization.rights, Rights { publishes: true, moderates: false });
+    assert_eq!(authorization.nickname.as_str(), "me", "without a name in the token, the client's own name stays");
     let issued = school().sign(&grant(Role::Student)).unwrap();
     let payload = URL_SAFE_NO_PAD.decode(issued.split('.').nth(1).unwrap()).unwrap();
     let payload: Value = serde_json::from_slice(&payload).unwrap();

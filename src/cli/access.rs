@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use super::meaning::Conflict;
-use super::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
+use super::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 use crate::access::TurnSecret;
 
 /// The access policy of the server that runs here.
@@ -16,9 +16,10 @@ use crate::access::TurnSecret;
 pub(super) struct TypedPolicy {
     /// The key that a teacher needs, 8 characters or more
     ///
-    /// The key that a teacher needs to publish and to create rooms: 8 to 200 characters without spaces. Use 20 or more,
-    /// which nobody can guess. Other users of this computer see the arguments of a program, so use the variable
-    /// CLASSROOM_TEACH_KEY or --teach-key-file. Without a key, only this computer may teach on `serve`.
+    /// Whoever has it may teach and create rooms. It has at most 200 characters, without spaces; 20 random ones are
+    /// enough. Other users of this computer see the arguments of a program, so use the variable CLASSROOM_TEACH_KEY or
+    /// --teach-key-file instead. Without a key and --auth, only this computer may teach on `serve`, and nobody behind a
+    /// proxy (--public-url).
     #[arg(long, value_name = "KEY", env = "CLASSROOM_TEACH_KEY", hide_env_values = true, hide_short_help = true)]
     teach_key: Option<Secret>,
 
@@ -28,8 +29,8 @@ pub(super) struct TypedPolicy {
 
     /// Accept tokens signed with the keys in this file
     ///
-    /// Accept tokens signed with the keys in this JSON file, which `classroom token --new-key` makes. The file is read
-    /// again when it changes. With "guests": false in the file, nobody watches without a token.
+    /// `classroom token --new-key` makes this JSON file. It is read again when it changes. Nobody watches without a
+    /// token then, unless the file says "guests": true.
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) auth: Option<PathBuf>,
 }
@@ -43,14 +44,14 @@ pub(super) struct TypedToken {
     token: Option<Secret>,
 }
 
-/// The admission to the lecture.
+/// Who gets into the room.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lecture")]
-pub(super) struct TypedAdmission {
+pub(super) struct TypedRoomAccess {
     /// Ask students for a join code: six digits, or your own --code=blue-fox
     ///
-    /// Ask students for a join code: six digits, two words and a number with --code=words, or your own, for example
-    /// --code=blue-fox. The link and the QR code contain the code.
+    /// --code=words makes a code of two words and a number. The link and the QR code that you show contain the code, so
+    /// that students who use them need not type it.
     #[arg(long, value_name = "CODE", num_args = 0..=1, require_equals = true)]
     code: Option<Option<TypedCode>>,
 
@@ -95,10 +96,10 @@ impl TypedToken {
     }
 }
 
-impl From<TypedAdmission> for RoomAdmission {
-    fn from(typed: TypedAdmission) -> Self {
+impl From<TypedRoomAccess> for RoomAccess {
+    fn from(typed: TypedRoomAccess) -> Self {
         let code = typed.code.map(|code| code.map_or(CodeChoice::Digits, |TypedCode(choice)| choice));
-        RoomAdmission { code, lobby: typed.lobby }
+        RoomAccess { code, lobby: typed.lobby }
     }
 }
 

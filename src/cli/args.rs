@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::access::{TypedAdmission, TypedPolicy, TypedToken};
+use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::media::TypedServeMedia;
@@ -47,8 +47,8 @@ pub(super) struct TypedCli {
 
 const EXAMPLES: &str = "Examples:
   classroom demo                                teach and watch a sample lecture on this computer
-  classroom teach --room 10013                  teach with this computer's screen, camera and microphone
-  classroom watch --room 10013 --user 1001      watch it, here or on another computer of the local network
+  classroom teach --room 10013                  teach with this computer's screen and camera
+  classroom watch --room 10013 --user 1001      watch, here or on another computer of the LAN
 
 classroom VERB -h shows the most common flags, classroom VERB --help shows all of them.";
 
@@ -72,18 +72,19 @@ pub(super) enum TypedVerb {
     /// Teach: send the screen, the camera and the microphone to every student of a room
     #[command(after_help = "Example: classroom teach --room 10013     (all flags: classroom teach --help)")]
     #[command(after_long_help = "Examples:
-  classroom teach --room 10013                  screen, camera and microphone, with a built-in server
+  classroom teach --room 10013                  screen, camera and microphone
+  classroom teach --room 10013 --tls --code     encrypted, and students need a join code
   classroom teach --room 10013 --screen --mic   the screen and the microphone, no camera
   classroom teach --room 10013 --file lecture.mp4 --loop
   classroom teach --room 10013 --file title.png --file part1.mp4 --file part2.mp4 --end-class
   classroom teach --room 10013 --file lecture.mp4 --camera --mic
   classroom teach --room 10013 --server ws://school.example:18080
 
-Lines that you type at the terminal go to the chat. /hands lists the raised hands, /lower lowers one,
-/help lists all commands.
-If you name no source, teach sends the screen, the camera and the microphone of this computer;
-`classroom devices` lists them. When you stop teaching, the students wait for the next lecture. To end
-the class for them too, add --end-class, or answer y to the question after Ctrl-C.")]
+Lines that you type at the terminal go to the chat. /hands lists the raised hands, /help lists all commands.
+
+If you name no source, teach sends the screen, the camera and the microphone of this computer; \
+`classroom devices` lists them. When you stop teaching, the students wait for the next lecture. To end the class \
+for them too, add --end-class, or answer y to the question after Ctrl-C.")]
     Teach(Box<TypedTeach>),
 
     /// Watch: show the lecture of a room, record it, or measure it
@@ -95,9 +96,10 @@ the class for them too, add --end-class, or answer y to the question after Ctrl-
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
 
 Lines that you type at the terminal go to the chat. /hand raises your hand, /help lists all commands.
-watch looks for the server in this order: --server, $CLASSROOM_SERVER, this computer, and then the
-local network, where servers announce their rooms (DNS-SD). You may start watch before the server and
-the teacher: it waits for them, for ever unless you set --timeout, and it reconnects by itself.")]
+
+watch looks for the server in this order: --server, $CLASSROOM_SERVER, this computer, and then the local network, \
+where servers announce their rooms (DNS-SD). You may start watch before the server and the teacher: it waits for \
+them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
 
     /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
@@ -139,16 +141,16 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
   classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
   classroom bench --ingest                      a browser that teaches over four lines
 
-The students are real connections, in another process on this computer. They decrypt every packet if
-the computer is fast enough. If not, they take turns, and the table shows the share they decrypted.
+The students are real connections, in another process on this computer. They decrypt every packet if the computer \
+is fast enough. If not, they take turns, and the table shows the share they decrypted.
 
-The floor is what one thread takes to copy, seal and send the same packets with nothing around it: a
-figure to divide by, not a lower bound. On loopback, the sender also pays for receiving. As root, or
-with user namespaces, bench runs in a network namespace of its own and measures both once more while
-the kernel drops media before it is received.
+The floor is what one thread takes to copy, seal and send the same packets with nothing around it: a figure to \
+divide by, not a lower bound. On loopback, the sender also pays for receiving. As root, or with user namespaces, \
+bench runs in a network namespace of its own and measures both once more while the kernel drops media before it is \
+received.
 
-With a bad network or --glass, bench encodes and decodes a real lecture. Each picture carries a code,
-so that bench can count the pictures that arrive.")]
+With a bad network or --glass, bench encodes and decodes a real lecture. Each picture carries a code, so that bench \
+can count the pictures that arrive.")]
     Bench(TypedBench),
 
     /// Print a shell script that completes the verbs and flags of classroom
@@ -255,11 +257,11 @@ pub(super) struct TypedTeach {
     pub(super) length: Option<Duration>,
 
     #[command(flatten)]
-    pub(super) admission: TypedAdmission,
+    pub(super) room_access: TypedRoomAccess,
 
     /// When you stop, end the class for the students too
     ///
-    /// When you stop, end the class for the students too; otherwise they wait for the next lecture.
+    /// Without this flag they wait for the next lecture.
     #[arg(long, help_heading = "Lecture")]
     pub(super) end_class: bool,
 

@@ -98,7 +98,7 @@ impl TypedTeach {
             audio,
             video: Video { codec, size, fps, bitrate, tiers, content },
             access: self.policy.convert(turn_secret)?,
-            admission: self.admission.into(),
+            room_access: self.room_access.into(),
             token: self.token.convert(link.token).filter(|_| is_remote),
             udp_port,
             udp_port_may_change,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
-use super::secrets::{AccessPolicy, RoomAdmission, Secret};
+use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
@@ -65,8 +65,8 @@ pub struct Teach {
     pub video: Video,
     /// The access policy of the embedded server; the teaching key is also shown to another server.
     pub access: AccessPolicy,
-    /// The admission to the lecture.
-    pub admission: RoomAdmission,
+    /// Who gets into the room.
+    pub room_access: RoomAccess,
     /// The token to show to another server.
     pub token: Option<Secret>,
     /// The UDP port of all media; 0 lets the system choose.

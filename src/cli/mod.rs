@@ -33,7 +33,7 @@ pub use self::meaning::{
     ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServeMedia, ServerTrust,
     Signalling, Sink, Sources, Teach, Video, Watch,
 };
-pub use self::secrets::{AccessPolicy, CodeChoice, RoomAdmission, Secret, TeachingKeySource};
+pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;

@@ -61,9 +61,9 @@ pub struct AccessPolicy {
     pub turn_secret: Option<TurnSecret>,
 }
 
-/// The admission to a lecture.
+/// Who gets into the room of a lecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RoomAdmission {
+pub struct RoomAccess {
     /// The join code; `None`: everybody with the link.
     pub code: Option<CodeChoice>,
     /// Whether students wait until the teacher admits them.

@@ -87,7 +87,7 @@ impl FromStr for TypedTurn {
 pub(super) struct TypedRelays {
     /// Tell students to relay through turn:HOST:PORT; may be repeated
     ///
-    /// Tell students to relay through turn:HOST:PORT; may be repeated. With --turn-secret, each student gets a user
+    /// A TURN server relays media where a student can't reach the teacher. With --turn-secret, each student gets a user
     /// name and a password that expire. Without it, write turn:USER:PASS@HOST:PORT: everybody who joins a room can read
     /// this user name and password, so use an account that is good for nothing else.
     #[arg(long, value_name = "URL", hide_short_help = true)]

@@ -9,9 +9,9 @@ use crate::http::{Host, Origin, Site, WhepOrigin};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct TypedSite {
-    /// The address by which browsers reach this server through a reverse proxy, for example
-    /// https://class.school.example. The proxy runs on this computer and sets X-Forwarded-For; connections from this
-    /// computer are then nothing special, for they come from the proxy
+    /// The address by which browsers reach this server, for example https://class.school.example, where a reverse proxy
+    /// answers. The proxy runs on this computer and sets X-Forwarded-For. To teach on this server, everybody then needs
+    /// a teaching key or a token, also on this computer, because all connections come from the proxy
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub(super) public_url: Option<Origin>,
 
@@ -19,8 +19,8 @@ pub(super) struct TypedSite {
     #[arg(long, value_name = "IP", hide_short_help = true, requires = "public_url")]
     pub(super) proxy: Vec<IpAddr>,
 
-    /// Another name by which browsers reach this computer, for example lab.school.example; may be repeated. Its
-    /// addresses, localhost and its host name are known without this
+    /// Another name by which browsers reach this computer, for example lab.school.example; may be repeated. The
+    /// certificate of --tls is for this name, too. Addresses, localhost and the host name are known without this flag
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) host: Vec<Host>,
 

@@ -9,7 +9,7 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAdmission, ServerTrust, Signalling, Teach, Verbosity,
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAccess, ServerTrust, Signalling, Teach, Verbosity,
     Video, Watch,
 };
 use crate::exit::Failure;
@@ -60,7 +60,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
             content: None,
         },
         access: AccessPolicy::default(),
-        admission: RoomAdmission::default(),
+        room_access: RoomAccess::default(),
         token: None,
         udp_port: 0,
         udp_port_may_change: false,

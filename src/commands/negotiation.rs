@@ -40,9 +40,9 @@ pub(super) fn refusal_code(why: &OfferRefusal) -> ErrorCode {
         OfferRefusal::Offer(OfferError::NotRecvonly(..)) => ErrorCode::OfferNotRecvonly,
         OfferRefusal::Offer(OfferError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
         OfferRefusal::Offer(OfferError::NoSuchTrack { .. }) => ErrorCode::NoSuchTrack,
-        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked) | OfferRefusal::Unanswerable(_) => {
-            ErrorCode::BadSdp
-        }
+        OfferRefusal::Offer(OfferError::Malformed(_) | OfferError::NothingAsked)
+        | OfferRefusal::Offer(OfferError::UnknownSection(_) | OfferError::SameMid(_))
+        | OfferRefusal::Unanswerable(_) => ErrorCode::BadSdp,
         OfferRefusal::Publish(PublishError::TooManySections(_)) => ErrorCode::TooManySections,
         OfferRefusal::Publish(PublishError::NoCommonCodec { .. }) => ErrorCode::NoCommonCodec,
         OfferRefusal::Publish(_) | OfferRefusal::NeverTookOver => ErrorCode::BadSdp,

@@ -27,7 +27,7 @@ use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::Reservation;
 use crate::signal::{Server, ServerUrl};
-use crate::tls::{CertificateSource, Identity, ServerTls};
+use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
 use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
@@ -39,13 +39,16 @@ pub(super) async fn run(
     let listener = listen(serve.listen)?;
     let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
     if access.policy().teaches_only_here() {
-        let (who, door) = match serve.site.public_url {
-            None => ("only this computer may teach", "--teach-key or --auth"),
-            Some(_) => {
-                ("nobody may teach, as a proxy hides which clients are on this computer", "--teach-key or --auth")
+        reporter.notice(match serve.site.public_url {
+            None => {
+                "only this computer may teach: start the server with --teach-key or --auth to let teachers in from \
+                     elsewhere"
             }
-        };
-        reporter.notice(format!("{who}: start the server with {door} to let teachers in from elsewhere"));
+            Some(_) => {
+                "nobody may teach, as a proxy hides which clients are on this computer: start the server with \
+                        --teach-key or --auth to let teachers in"
+            }
+        });
     }
     let media = match &serve.media {
         Some(media) => {
@@ -81,12 +84,17 @@ pub(super) async fn run(
 /// Makes or reads the certificate of a server. Later warnings go to the terminal.
 pub(super) fn start_tls(source: CertificateSource, site: &Site, reporter: &Reporter) -> Result<ServerTls, Failure> {
     let reporter = reporter.clone();
-    // The certificate of `--public-url` is that of the proxy.
-    let names = site.hosts.iter().filter_map(|host| match host {
-        Host::Name(name) => Some(name.to_string()),
-        Host::Ip(_) => None,
-    });
-    ServerTls::start(source, names.collect(), move |warning| reporter.warn(warning)).map_err(Failure::usage)
+    let typed = |flag, host: &Host, may_be_proxy| {
+        let host = match host {
+            Host::Name(name) => name.to_string(),
+            Host::Ip(ip) => ip.to_string(),
+        };
+        TypedHost { flag, host, may_be_proxy }
+    };
+    let public_url = site.public_url.iter().filter(|url| url.is_secure());
+    let public_url = public_url.map(|url| typed("--public-url", url.host(), true));
+    let typed = public_url.chain(site.hosts.iter().map(|host| typed("--host", host, false))).collect();
+    ServerTls::start(source, typed, move |warning| reporter.warn(warning)).map_err(Failure::usage)
 }
 
 /// STUN and TURN servers in the form of the wire.
@@ -224,9 +232,11 @@ impl RunningServer {
         }
     }
 
-    /// Tells how browsers come to trust a server with a CA of its own.
+    /// Tells how browsers come to trust a server with a CA of its own. A proxy, which has another port, has a
+    /// certificate of its own.
     pub(super) fn show_certificate(&self, reporter: &Reporter) {
-        if self.tls.as_ref().is_some_and(|tls| tls.root().is_some()) {
+        let has_proxy = self.public_url.as_ref().is_some_and(|url| url.port() != self.address.port());
+        if !has_proxy && self.tls.as_ref().is_some_and(|tls| tls.root().is_some()) {
             let help = format!("{}/ca/help", self.url().with_tls(false).origin());
             reporter.notice(format!("browsers warn until the certificate of this computer is installed once: {help}"));
         }

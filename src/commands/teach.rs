@@ -102,7 +102,7 @@ pub(super) async fn run_with(
     let (source, source_events) = match prepared {
         Some(prepared) => {
             let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
-            (Source::Capture(capture), SourceEvents::Capture(captured))
+            (Source::Capture(Box::new(capture)), SourceEvents::Capture(captured))
         }
         None => (Source::Whip(WhipMedia::default()), SourceEvents::Whip(whip_requests)),
     };

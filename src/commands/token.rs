@@ -25,6 +25,8 @@ struct SignedToken<'a> {
     token: &'a str,
     /// Unix time in seconds, as in the token.
     exp: u64,
+    /// The id of the token, by which a key file revokes it.
+    jti: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'a str>,
 }
@@ -62,7 +64,7 @@ fn sign(token: SignToken, reporter: &Reporter) -> Result<(), Failure> {
     let link = token.link.map(|base| format!("{base}/room/{}#token={text}", grant.room));
     if reporter.is_json() {
         let exp = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        reporter.result_object(&SignedToken { token: &text, exp, link: link.as_deref() });
+        reporter.result_object(&SignedToken { token: &text, exp, jti: &grant.id, link: link.as_deref() });
     } else {
         reporter.result(link.as_deref().unwrap_or(&text));
     }

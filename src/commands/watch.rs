@@ -113,7 +113,7 @@ struct Session<'a> {
     /// The typed STUN and TURN servers, or those that the server names.
     ice_servers: Vec<IceServer>,
     title: WindowTitle,
-    /// Whether the teacher has left on purpose and nobody has taught since.
+    /// Whether the teacher has left on purpose and nobody has taught since. Silence is no trouble then.
     is_break: bool,
     /// Whether this student waits in the lobby of the room.
     waits_for_admission: bool,
@@ -254,6 +254,7 @@ impl Session<'_> {
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::http::whip::{Lectures, PublisherOffer};
 use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
 use crate::id::{Nickname, RoomId};
-use crate::network::SharedPhase;
+use crate::network::SharedClientState;
 use crate::protocol::IceCandidate;
 use crate::room::RoomRefusal;
 use crate::signal::Server;
@@ -125,7 +125,13 @@ impl Lectures for WhipDoor {
             drop(alive);
         });
         // The STUN and TURN servers of a lecture are for students: the client reaches the socket of this process.
-        Ok(Negotiated { answer: sdp, ice_servers: Vec::new(), candidates, over, phase: SharedPhase::default() })
+        Ok(Negotiated {
+            answer: sdp,
+            ice_servers: Vec::new(),
+            candidates,
+            over,
+            client_state: SharedClientState::default(),
+        })
     }
 }
 

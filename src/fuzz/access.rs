@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::input::MAX_REASON_BYTES;
-use crate::access::{Access, AccessConfig, Admission, Claim, Denied, KeyFile, SigningKey};
+use crate::access::{Access, AccessConfig, Authorization, Claim, Denied, KeyFile, SigningKey};
 use crate::id::{MAX_NICKNAME_CHARS, Nickname, RoomId, UserId};
 use crate::network::ClientAddress;
 use crate::protocol::{Credentials, ErrorCode, MAX_TOKEN_BYTES};
@@ -36,21 +36,27 @@ pub(super) fn token(bytes: &[u8]) -> bool {
         Some((token, claims))
     });
     let (token, claims) = signed.map_or_else(|| (text.into_owned(), None), |(token, claims)| (token, Some(claims)));
-    let admission = match check(&access, &token, true).or_else(|_| check(&access, &token, false)) {
-        Ok(admission) => admission,
+    let authorization = match check(&access, &token, true).or_else(|_| check(&access, &token, false)) {
+        Ok(authorization) => authorization,
         Err(denied) => {
             let is_known = matches!(denied.code, ErrorCode::BadToken | ErrorCode::TeachingKeyRequired);
             assert!(is_known && denied.message.len() <= MAX_TOKEN_BYTES + MAX_REASON_BYTES, "{denied}");
             return false;
         }
     };
-    assert!(token.len() <= MAX_TOKEN_BYTES && admission.reserved && admission.owner.is_some(), "{admission:?}");
-    assert!(admission.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS);
+    assert!(
+        token.len() <= MAX_TOKEN_BYTES && authorization.reserved && authorization.owner.is_some(),
+        "{authorization:?}"
+    );
+    assert!(authorization.nickname.as_str().chars().count() <= MAX_NICKNAME_CHARS);
     let claims = claims.unwrap_or_else(|| claims_of(&token));
     let video = &claims["video"];
-    assert!(claims["sub"] == admission.user.as_str() && video["room"] == ROOM && video["roomJoin"] == true, "{claims}");
-    assert_eq!(admission.rights.publishes, video["canPublish"] == true, "{claims}");
-    assert_eq!(admission.rights.moderates, video["roomAdmin"] == true, "{claims}");
+    assert!(
+        claims["sub"] == authorization.user.as_str() && video["room"] == ROOM && video["roomJoin"] == true,
+        "{claims}"
+    );
+    assert_eq!(authorization.rights.publishes, video["canPublish"] == true, "{claims}");
+    assert_eq!(authorization.rights.moderates, video["roomAdmin"] == true, "{claims}");
     let is_current = claims["exp"].as_u64().is_some_and(|exp| exp + 10 > NOW);
     assert!(
         is_current && claims["nbf"].as_u64().is_none_or(|nbf| nbf <= NOW + 10) && claims["jti"] != "lost",
@@ -66,7 +72,7 @@ pub(super) fn token(bytes: &[u8]) -> bool {
 }
 
 /// Decides about a student or a teacher with this token.
-fn check(access: &Access, token: &str, publishes: bool) -> Result<Admission, Denied> {
+fn check(access: &Access, token: &str, publishes: bool) -> Result<Authorization, Denied> {
     let [room, user] = [ROOM, "guest"];
     let (Ok(room), Ok(user)) = (room.parse::<RoomId>(), user.parse::<UserId>()) else { panic!("ids") };
     let nickname = Nickname::from("");

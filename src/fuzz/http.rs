@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Site, Unavailable, creation, guard};
 use crate::http::{whep, whip};
 use crate::id::MAX_NICKNAME_CHARS;
-use crate::network::SharedPhase;
+use crate::network::SharedClientState;
 use crate::protocol::{ClientKind, MAX_MESSAGE_BYTES, VideoTrack};
 
 /// The longest answer, in bytes: a refusal with its sentence.
@@ -74,9 +74,9 @@ impl whip::Lectures for Lecture {
 
 fn answered() -> Result<Negotiated, Unavailable> {
     let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
-    let phase = SharedPhase::default();
+    let client_state = SharedClientState::default();
     let answer = "v=0\r\na=recvonly\r\na=recvonly\r\n".to_owned();
-    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, over, phase })
+    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, over, client_state })
 }
 
 /// The routes, and the runtime that they run in.

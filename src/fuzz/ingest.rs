@@ -16,6 +16,9 @@ const MAX_COMPOUND_BYTES: usize = 1_500;
 /// The most compounds that are due at once: feedback on 8,192 packets, NACKs and a report.
 const MAX_COMPOUNDS: usize = 64;
 
+/// A retransmission does not come after this time.
+const TOO_LONG: Duration = Duration::from_secs(60 * 60);
+
 fn section(mid: &str, track: Track, codecs: &[(u8, Codec)]) -> IngestSection {
     IngestSection {
         mid: mid.to_owned(),
@@ -76,6 +79,14 @@ pub(super) fn ingest(bytes: &[u8]) -> bool {
     assert!(given <= received, "{given} bytes of frames from {received} bytes");
     let stats = ingest.stats();
     assert_eq!(stats.encodings.iter().map(|encoding| encoding.frames).sum::<u64>(), frames);
+    assert!(stats.unknown_ssrc + stats.malformed + stats.over_limit <= MAX_PACKETS as u64);
+    assert!(stats.bits_per_second <= 8 * received as u64 && stats.round_trip.is_none_or(|time| time < TOO_LONG));
+    for encoding in stats.encodings {
+        assert!((0.0..=1.0).contains(&encoding.loss) && u64::from(encoding.fps) <= encoding.frames);
+        assert!(encoding.bits_per_second <= stats.bits_per_second);
+        assert!(encoding.awaits_key_frame.is_none_or(|since| since <= now));
+        assert!(encoding.audio_level.is_none_or(|level| level <= 127 && encoding.encoding.track == Track::Audio));
+    }
     frames > 0
 }
 

@@ -18,6 +18,9 @@ use flate2::write::GzEncoder;
 /// Stands in an HTML file for the folder of these files.
 const FOLDER: &str = "{{assets}}";
 
+/// Stands in an HTML file without scripts for the head up to the title.
+const HEAD: (&str, &str) = ("{{head}}", include_str!("page/head.html"));
+
 /// Stands in the service worker for the list of these files.
 const LIST: &str = "{{files}}";
 
@@ -110,6 +113,7 @@ impl File {
     }
 
     pub(super) fn html(text: &str) -> Self {
+        let text = text.replace(HEAD.0, HEAD.1);
         Self::new(HTML, text.replace(FOLDER, &format!("/assets/{}", ASSETS.hash)))
     }
 

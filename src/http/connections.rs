@@ -20,7 +20,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::network::{Network, Phase, SharedPhase};
+use crate::network::{ClientState, Network, SharedClientState};
 
 /// Places that a network may hold for each place that is free.
 const SHARE: usize = 3;
@@ -54,7 +54,7 @@ struct Held {
 pub(super) struct Place {
     network: Network,
     number: u64,
-    phase: SharedPhase,
+    client_state: SharedClientState,
     closed: AtomicBool,
     reader: AtomicWaker,
 }
@@ -78,13 +78,13 @@ impl Ledger {
         let held = self.networks.get(&network).map_or(0, |held| held.all);
         let free = self.most - self.all;
         let fits = free > 0 && (held == 0 || held < SHARE * (free - 1));
-        if !fits && !self.close_of_a_larger_one(held) && !self.close_oldest(network, Phase::Outside) {
+        if !fits && !self.close_of_a_larger_one(held) && !self.close_oldest(network, ClientState::Outside) {
             return None;
         }
         let number = self.next;
         self.next += 1;
         let (closed, reader) = (AtomicBool::new(false), AtomicWaker::new());
-        let place = Arc::new(Place { network, number, phase: SharedPhase::default(), closed, reader });
+        let place = Arc::new(Place { network, number, client_state: SharedClientState::default(), closed, reader });
         self.all += 1;
         self.change(network, |held| {
             held.all += 1;
@@ -97,31 +97,31 @@ impl Ledger {
     fn close_of_a_larger_one(&mut self, held: usize) -> bool {
         while let Some((_, largest)) = self.by_size.last().copied().filter(|(size, _)| *size > held + 1) {
             // Fails if all of that network have media; then the network is no longer in `by_size`.
-            if self.close_oldest(largest, Phase::Joined) {
+            if self.close_oldest(largest, ClientState::Joined) {
                 return true;
             }
         }
         false
     }
 
-    /// Closes the network's oldest connection of those whose phase is at most `most`.
-    fn close_oldest(&mut self, network: Network, most: Phase) -> bool {
+    /// Closes the network's oldest connection of those whose clients are at most as far as `most`.
+    fn close_oldest(&mut self, network: Network, most: ClientState) -> bool {
         let mut closed = None;
         self.change(network, |held| {
             while closed.is_none()
                 && let Some((number, place)) = held.outside.pop_first()
             {
-                match place.phase.get() {
-                    Phase::Outside => closed = Some(place),
-                    Phase::Joined => _ = held.joined.insert(number, place),
-                    Phase::Connected => {}
+                match place.client_state.get() {
+                    ClientState::Outside => closed = Some(place),
+                    ClientState::Joined => _ = held.joined.insert(number, place),
+                    ClientState::Connected => {}
                 }
             }
             while closed.is_none()
-                && most >= Phase::Joined
+                && most >= ClientState::Joined
                 && let Some((_, place)) = held.joined.pop_first()
             {
-                closed = Some(place).filter(|place| place.phase.get() < Phase::Connected);
+                closed = Some(place).filter(|place| place.client_state.get() < ClientState::Connected);
             }
             held.all -= usize::from(closed.is_some());
         });
@@ -173,8 +173,8 @@ impl CountedStream {
     }
 
     /// How far the connection is; signalling sets it.
-    pub(super) fn phase(&self) -> SharedPhase {
-        self.place.phase.clone()
+    pub(super) fn client_state(&self) -> SharedClientState {
+        self.place.client_state.clone()
     }
 
     fn check(&self) -> io::Result<()> {
@@ -248,9 +248,10 @@ mod tests {
             place
         }
 
-        /// The number of connections that get a place and then this phase, until one is refused.
-        fn admit(&mut self, network: Network, most: usize, phase: Phase) -> usize {
-            let admitted = (0..most).map_while(|_| self.connect(network).inspect(|place| place.phase.set(phase)));
+        /// The number of connections that get a place and then this state, until one is refused.
+        fn admit(&mut self, network: Network, most: usize, client_state: ClientState) -> usize {
+            let admitted =
+                (0..most).map_while(|_| self.connect(network).inspect(|place| place.client_state.set(client_state)));
             admitted.count()
         }
     }
@@ -266,19 +267,19 @@ mod tests {
     #[test]
     fn a_class_of_2000_behind_one_address_gets_in_at_once() {
         let mut server = Server::new(10_000);
-        assert_eq!(server.admit(network(1), 2_000, Phase::Joined), 2_000);
+        assert_eq!(server.admit(network(1), 2_000, ClientState::Joined), 2_000);
     }
 
     #[test]
     fn networks_that_take_all_they_can_leave_places_for_others() {
         let mut server = Server::new(10_000);
-        assert_eq!(server.admit(network(1), 10_000, Phase::Connected), 7_500);
-        assert_eq!(server.admit(network(2), 500, Phase::Joined), 500, "a class");
+        assert_eq!(server.admit(network(1), 10_000, ClientState::Connected), 7_500);
+        assert_eq!(server.admit(network(2), 500, ClientState::Joined), 500, "a class");
         for attacker in 10..60 {
-            server.admit(network(attacker), 10_000, Phase::Joined);
+            server.admit(network(attacker), 10_000, ClientState::Joined);
         }
         assert!(server.0.all >= 9_999);
-        assert_eq!(server.admit(network(9), 30, Phase::Connected), 30, "members without media make place");
+        assert_eq!(server.admit(network(9), 30, ClientState::Connected), 30, "members without media make place");
         let class = server.0.networks[&network(2)].all;
         assert!(class >= 40, "{class}: a class loses no more than what makes it as small as others");
     }
@@ -287,13 +288,13 @@ mod tests {
     fn a_member_with_media_is_never_closed_and_one_without_not_for_its_own_network() {
         let mut server = Server::new(8);
         let class: Vec<_> = (0..4).map(|_| server.connect(network(1)).unwrap()).collect();
-        class.iter().for_each(|place| place.phase.set(Phase::Connected));
+        class.iter().for_each(|place| place.client_state.set(ClientState::Connected));
         let idle: Vec<_> = (0..20).filter_map(|_| server.connect(network(2))).collect();
         assert_eq!(idle.len(), 20, "each idle connection of a network closes an older one");
         assert!(class.iter().all(is_open));
         assert_eq!(idle.iter().filter(|place| is_open(place)).count(), server.0.all - 4);
         let last = idle.last().unwrap();
-        last.phase.set(Phase::Joined);
+        last.client_state.set(ClientState::Joined);
         assert_eq!((0..20).filter_map(|_| server.connect(network(2))).count(), 20);
         assert!(is_open(last) && class.iter().all(is_open));
     }
@@ -306,7 +307,7 @@ mod tests {
         let honest = server.connect(network(1)).unwrap();
         let flood = (0..70).filter_map(|_| server.connect(network(1))).count();
         assert!(flood == 70 && is_open(&honest), "a newcomer has the time of 75 connects");
-        let others: usize = (2..6).map(|n| server.admit(network(n), 10, Phase::Joined)).sum();
+        let others: usize = (2..6).map(|n| server.admit(network(n), 10, ClientState::Joined)).sum();
         assert_eq!(others, 40, "what is free, and then idle places of the largest");
         assert_eq!(idle.iter().filter(|place| is_open(place)).count(), 0, "the oldest went first");
     }

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connections::{CountedStream, Places};
 use super::secure::{Port, Spoken, spoken};
-use crate::network::{ClientAddress, Network, SharedPhase};
+use crate::network::{ClientAddress, Network, SharedClientState};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -114,8 +114,8 @@ async fn connection(stream: CountedStream, ip: IpAddr, port: Port, limits: Conne
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.tcp().set_nodelay(true);
     _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
-    let (phase, plain) = (stream.phase(), Peer { ip, is_secure: false });
-    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, phase);
+    let (client_state, plain) = (stream.client_state(), Peer { ip, is_secure: false });
+    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, client_state);
     let Some(secure) = port.secure else { return http(stream, of_one_client(port.app, plain), limits).await };
     match spoken(stream.tcp(), limits.header_timeout).await {
         Some(Spoken::Tls) => {
@@ -162,16 +162,16 @@ pub(super) struct Peer {
 }
 
 /// The application, as one client sees it: each request has its [`Peer`], [`ClientAddress`] and
-/// [`SharedPhase`] as extensions.
+/// [`SharedClientState`] as extensions.
 struct OfOneClient {
     app: TowerToHyperService<Router>,
     peer: Peer,
-    phase: SharedPhase,
+    client_state: SharedClientState,
 }
 
 impl OfOneClient {
-    fn new(app: Router, peer: Peer, phase: SharedPhase) -> Self {
-        Self { app: TowerToHyperService::new(app), peer, phase }
+    fn new(app: Router, peer: Peer, client_state: SharedClientState) -> Self {
+        Self { app: TowerToHyperService::new(app), peer, client_state }
     }
 }
 
@@ -184,7 +184,7 @@ impl Service<Request<Incoming>> for OfOneClient {
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
         extensions.insert(ClientAddress::of(self.peer.ip));
-        extensions.insert(self.phase.clone());
+        extensions.insert(self.client_state.clone());
         self.app.call(request)
     }
 }

@@ -20,6 +20,9 @@ const WINDOW: i64 = 5_000_000_000;
 /// A rise of the minimum takes this many times as long: by less than playback notices.
 const RISE: i64 = 100;
 
+/// A larger rise of the minimum counts at once: the source paused its timestamps, or the path has become longer.
+const MAX_RISE: i64 = 300_000_000;
+
 /// The minimum of a difference of two clocks over the last seconds. A fall counts at once, a rise slowly.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Least {
@@ -44,7 +47,8 @@ impl Least {
         let passed = (at - self.updated).max(0);
         self.updated = self.updated.max(at);
         let wanted = self.windows.0.min(self.windows.1);
-        self.value = if wanted < self.value { wanted } else { self.value + (wanted - self.value).min(passed / RISE) };
+        let rise = wanted - self.value;
+        self.value += if (0..=MAX_RISE).contains(&rise) { rise.min(passed / RISE) } else { rise };
     }
 }
 
@@ -274,5 +278,7 @@ mod tests {
         assert_eq!(least.value(), 60 * MS);
         least.add(100_000 * MS, 5 * MS);
         assert_eq!(least.value(), 5 * MS);
+        (1_000..1_110).for_each(|n| least.add(n * 100 * MS, 900 * MS));
+        assert_eq!(least.value(), 900 * MS, "a large rise that lasts");
     }
 }

@@ -170,6 +170,11 @@ pub enum PublisherMessage {
         /// The list.
         hands: Vec<RaisedHand>,
     },
+    /// Before a list of hands that is too long to hold the receiver's: the place of the receiver's own hand.
+    HandPlace {
+        /// From 1.
+        place: usize,
+    },
     /// A reaction.
     Reaction {
         /// The sender.

@@ -6,12 +6,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::SessionSecret;
+use crate::id::UserId;
 
 /// The longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// The longest join code and the longest teaching key, in bytes.
 const MAX_SECRET_BYTES: usize = 256;
+
+/// The most ids in [`RoomSettings::banned`].
+pub const MAX_BANNED: usize = 256;
 
 /// The secrets of a client that joins; each may be absent. `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,9 @@ pub struct RoomSettings {
     pub lobby: bool,
     /// Whether nobody else may join.
     pub locked: bool,
+    /// User ids that are refused, at most [`MAX_BANNED`]: a server that has restarted does not know who was put out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<UserId>,
 }
 
 /// The first message of a client that asked for `auth=1`.
@@ -81,6 +88,9 @@ impl Credentials {
                 return Err(format!("{name} has more than {most} bytes"));
             }
         }
+        if self.room.as_ref().is_some_and(|room| room.banned.len() > MAX_BANNED) {
+            return Err(format!("room.banned has more than {MAX_BANNED} ids"));
+        }
         Ok(())
     }
 }
@@ -105,6 +115,7 @@ impl fmt::Debug for RoomSettings {
             .field("has_code", &self.code.is_some())
             .field("lobby", &self.lobby)
             .field("locked", &self.locked)
+            .field("banned", &self.banned)
             .finish()
     }
 }
@@ -120,7 +131,12 @@ mod tests {
             code: Some("472 913".into()),
             token: Some("a.b.c".into()),
             key: Some("open sesame".into()),
-            room: Some(RoomSettings { code: Some("472913".into()), lobby: true, locked: false }),
+            room: Some(RoomSettings {
+                code: Some("472913".into()),
+                lobby: true,
+                locked: false,
+                banned: vec!["1001".parse().unwrap()],
+            }),
         };
         let text = credentials.to_json();
         assert!(text.starts_with(r#"{"type":"auth","session":"0123456789abcdef""#), "{text}");

@@ -47,11 +47,9 @@ pub const OWNED_ROOM_STAYS: Duration = Duration::from_secs(10 * 60);
 /// The most rooms of one network that wait for their first teacher with students inside.
 pub const MAX_UNCLAIMED_ROOMS: usize = 50;
 
-/// Rooms that can be created: a staff room full of teachers in one burst; a loop needs an hour to fill a server.
-pub const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 4, all_burst: 300 };
-
-/// Rooms that teachers open by joining: the lectures of a school behind one address, after a restart of the server.
-pub const OPENINGS: Rate = Rate { per_second: 2, burst: 30, all_per_second: 20, all_burst: 300 };
+/// Rooms that are created, or that teachers open by joining: the lectures of a school behind one address, after a
+/// restart of the server.
+pub const OPENINGS: Rate = Rate { per_second: 1, burst: 40, all_per_second: 20, all_burst: 300 };
 
 /// Joins: a building of 2,000 students behind one NAT in one burst, and some that join twice.
 pub const JOINS: Rate = Rate { per_second: 50, burst: 2_400, all_per_second: 400, all_burst: 4_800 };

@@ -6,10 +6,10 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::summary::StudentRow;
+use super::summary::{HowLeft, StudentRow};
 
 /// The names of the columns, in order.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "user_id",
     "nickname",
     "first_joined",
@@ -24,6 +24,7 @@ const COLUMNS: [&str; 14] = [
     "client",
     "hands_raised",
     "chat_messages",
+    "how_left",
 ];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -45,7 +46,7 @@ fn in_zone(rows: &[StudentRow], zone: &TimeZone) -> Vec<u8> {
     writer.into_inner().unwrap_or_default()
 }
 
-fn record(row: &StudentRow, zone: &TimeZone) -> [String; 14] {
+fn record(row: &StudentRow, zone: &TimeZone) -> [String; 15] {
     let percent = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
     let time = |at: Timestamp| at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
     [
@@ -63,6 +64,7 @@ fn record(row: &StudentRow, zone: &TimeZone) -> [String; 14] {
         row.client.unwrap_or_default().to_owned(),
         row.hands.to_string(),
         row.chats.to_string(),
+        row.how_left.map(HowLeft::as_str).unwrap_or_default().to_owned(),
     ]
 }
 
@@ -89,15 +91,16 @@ mod tests {
 
     #[test]
     fn each_student_is_a_row() {
-        let there = StudentRow { last_left: None, loss_percent: None, client: None, ..anna() };
+        let there = StudentRow { last_left: None, how_left: None, loss_percent: None, client: None, ..anna() };
         let text = text(&[anna(), there]);
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines[0], format!("\u{feff}{}", COLUMNS.join(",")));
         assert_eq!(
             lines[1],
-            "1001,Anna,2026-03-02T16:00:00+08:00,2026-03-02T16:45:10+08:00,43.1,2,0.12,12.34,0.00,126,812.3,browser,1,7"
+            "1001,Anna,2026-03-02T16:00:00+08:00,2026-03-02T16:45:10+08:00,43.1,2,0.12,12.34,0.00,126,812.3,browser,1,7,\
+             kicked"
         );
-        assert_eq!(lines[2], "1001,Anna,2026-03-02T16:00:00+08:00,,43.1,2,,12.34,0.00,126,812.3,,1,7");
+        assert_eq!(lines[2], "1001,Anna,2026-03-02T16:00:00+08:00,,43.1,2,,12.34,0.00,126,812.3,,1,7,");
         assert_eq!(lines[3..], [""]);
     }
 

@@ -10,6 +10,8 @@ mod metrics;
 mod sentence;
 mod status;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod typing;
 
 use std::io::{self, IsTerminal, Write};
@@ -31,7 +33,7 @@ pub use self::metrics::{
     EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
 };
 use self::status::StatusLine;
-pub use self::summary::{StudentRow, Summary};
+pub use self::summary::{HowLeft, StudentRow, Summary};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.
@@ -179,7 +181,12 @@ impl Reporter {
 
     /// Prints a requested result, such as a table, on stdout.
     pub fn result(&self, text: &str) {
-        self.inner.state().stdout.line(text);
+        let mut state = self.inner.state();
+        match &self.inner.mode {
+            // Stdout may be the terminal of the status line.
+            Mode::Terminal(bar) => bar.suspend(|| state.stdout.line(text)),
+            Mode::Plain | Mode::Json => state.stdout.line(text),
+        }
     }
 
     /// Prints a requested result as one JSON object on stdout, with the time as `at`.
@@ -229,7 +236,7 @@ impl Reporter {
     }
 
     /// Asks a question in place of the status line. Sentences that follow are printed before the question, which is
-    /// then repeated.
+    /// then repeated, until [`Reporter::answered`] or the end.
     pub fn ask(&self, question: &str) {
         self.inner.clear();
         let mut state = self.inner.state();
@@ -237,13 +244,20 @@ impl Reporter {
         state.question = Some(question.to_owned());
     }
 
+    /// Nobody waits for the answer to the question any more. `typed`: a line was typed, so the cursor is on a new line.
+    pub fn answered(&self, typed: bool) {
+        let mut state = self.inner.state();
+        if state.question.take().is_some() && !typed {
+            state.stderr.write("\n");
+        }
+    }
+
     fn print(&self, state: &mut State, event: &Event, sentence: &str) {
         if self.inner.verbosity == Verbosity::Quiet && !matches!(event, Event::Warning { .. }) {
             return;
         }
-        if let Some(question) = state.question.take_if(|_| matches!(event, Event::Ended { .. })) {
-            // It has been answered, or nobody waits for the answer any more.
-            drop(question);
+        if state.question.take_if(|_| matches!(event, Event::Ended { .. })).is_some() {
+            state.stderr.write("\n");
         } else if let Some(question) = state.question.clone() {
             state.stderr.write(&format!("\n{sentence}\n{question}"));
             return;
@@ -358,125 +372,5 @@ impl Stream {
             Ok(text) => self.line(&text),
             Err(error) => debug_assert!(false, "not an object: {error}"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Page {
-        fn lines(&self) -> Vec<String> {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
-        }
-    }
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A stream whose reader has gone away.
-    struct Gone;
-
-    impl Write for Gone {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn reporter(mode: Mode, verbosity: Verbosity) -> (Reporter, Page, Page) {
-        let (out, err) = (Page::default(), Page::default());
-        let room = Some("10013".parse().unwrap());
-        (Reporter::on(mode, verbosity, room, Box::new(out.clone()), Box::new(err.clone())), out, err)
-    }
-
-    fn stats() -> Event {
-        Event::TeachStats(TeachStats { students: 2, ..TeachStats::default() })
-    }
-
-    #[test]
-    fn a_script_reads_one_object_per_line_with_time_and_room() {
-        let (reporter, out, err) = reporter(Mode::Json, Verbosity::Normal);
-        reporter.status("waiting for a teacher");
-        let before = Timestamp::now();
-        reporter.event(&Event::Publisher { user: Some("9999".parse().unwrap()), nickname: Some("Ms Li".into()) });
-        reporter.about("7".parse().unwrap()).warn("no sound card");
-        reporter.result_object(&serde_json::json!({"roomId": "7"}));
-        let mut objects: Vec<serde_json::Value> =
-            out.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        for object in &mut objects {
-            let at = object.as_object_mut().unwrap().remove("at").unwrap();
-            let at: Timestamp = at.as_str().unwrap().parse().unwrap();
-            assert!(at.as_millisecond() >= before.as_millisecond() && at <= Timestamp::now(), "{at}");
-        }
-        assert_eq!(
-            objects,
-            [
-                serde_json::json!({"event": "publisher", "user": "9999", "nickname": "Ms Li", "room": "10013"}),
-                serde_json::json!({"event": "warning", "message": "no sound card", "room": "7"}),
-                serde_json::json!({"roomId": "7"}),
-            ]
-        );
-        assert!(err.lines().is_empty());
-    }
-
-    #[test]
-    fn times_are_utc_with_milliseconds() {
-        let at = |text: &str| timestamp(text.parse().unwrap());
-        assert_eq!(at("2026-03-01T08:30:00+08:00"), "2026-03-01T00:30:00.000Z");
-        assert_eq!(at("2026-03-01T00:30:00.1239Z"), "2026-03-01T00:30:00.123Z");
-    }
-
-    #[test]
-    fn a_log_has_sentences_and_sometimes_the_status() {
-        let (reporter, out, err) = reporter(Mode::Plain, Verbosity::Normal);
-        reporter.notice("screen :0 by ximagesrc");
-        for _ in 0..3 {
-            reporter.event(&stats());
-        }
-        reporter.detail("only for the verbose");
-        let lines = err.lines();
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert_eq!(lines[0], "screen :0 by ximagesrc");
-        assert!(lines[1].starts_with("live  00:00:00  2 students"), "{lines:?}");
-        assert!(out.lines().is_empty());
-    }
-
-    #[test]
-    fn a_log_has_the_status_every_five_seconds() {
-        let start = Instant::now();
-        assert!(is_due(None, start));
-        assert!(!is_due(Some(start), start + Duration::from_millis(4999)));
-        assert!(is_due(Some(start), start + PLAIN_EVERY));
-    }
-
-    #[test]
-    fn quiet_prints_only_warnings() {
-        let (reporter, _, err) = reporter(Mode::Plain, Verbosity::Quiet);
-        reporter.notice("hello");
-        reporter.status("waiting");
-        reporter.event(&stats());
-        reporter.warn("no sound card");
-        assert_eq!(err.lines(), ["warning: no sound card"]);
-    }
-
-    #[test]
-    fn a_reader_that_goes_away_does_not_end_the_lecture() {
-        let reporter = Reporter::on(Mode::Json, Verbosity::Normal, None, Box::new(Gone), Box::new(Gone));
-        reporter.event(&stats());
-        reporter.result("text");
-        reporter.finish();
-        assert!(reporter.is_json());
     }
 }

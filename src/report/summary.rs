@@ -33,6 +33,38 @@ pub struct Summary {
     pub students: Vec<StudentRow>,
 }
 
+/// How a student left the lecture. A later one counts more, if several things happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HowLeft {
+    /// The student was there at the end of the lecture.
+    Stayed,
+    /// The connection was lost, and did not return.
+    Lost,
+    /// The student said goodbye.
+    Left,
+    /// The server gave the place or the user id to somebody else.
+    Removed,
+    /// A teacher put the student out.
+    Kicked,
+    /// A teacher banned the student.
+    Banned,
+}
+
+impl HowLeft {
+    /// The word for files and scripts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stayed => "stayed",
+            Self::Lost => "lost",
+            Self::Left => "left",
+            Self::Removed => "removed",
+            Self::Kicked => "kicked",
+            Self::Banned => "banned",
+        }
+    }
+}
+
 /// The statistics of one student of a lecture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StudentRow {
@@ -48,6 +80,8 @@ pub struct StudentRow {
     /// When the student last left; `None` while it is in class.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub last_left: Option<Timestamp>,
+    /// How the student left then.
+    pub how_left: Option<HowLeft>,
     /// Seconds with a media connection.
     #[serde(serialize_with = "one_decimal")]
     pub watched_s: f64,
@@ -140,6 +174,7 @@ pub(super) mod tests {
             client: Some("browser"),
             first_joined: "2026-03-02T08:00:00.25Z".parse().unwrap(),
             last_left: Some("2026-03-02T08:45:10Z".parse().unwrap()),
+            how_left: Some(HowLeft::Kicked),
             watched_s: 2584.0,
             times_joined: 2,
             loss_percent: Some(0.1234),
@@ -162,6 +197,7 @@ pub(super) mod tests {
             user: "1002".parse().unwrap(),
             nickname: "李雷".into(),
             last_left: None,
+            how_left: None,
             watched_s: 0.0,
             times_joined: 1,
             loss_percent: None,
@@ -217,7 +253,7 @@ pub(super) mod tests {
                 "attendance": null, "students": [{
                     "user": "1001", "nickname": "Anna", "client": "browser",
                     "first_joined": "2026-03-02T08:00:00.250Z", "last_left": "2026-03-02T08:45:10.000Z",
-                    "watched_s": 2584.0, "times_joined": 2, "loss_percent": 0.12, "low_percent": 12.3,
+                    "how_left": "kicked", "watched_s": 2584.0, "times_joined": 2, "loss_percent": 0.12, "low_percent": 12.3,
                     "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0, "hands": 1,
                     "chats": 7}]})
         );

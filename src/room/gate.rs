@@ -54,6 +54,12 @@ impl Gate {
         self.set_code(settings.code.as_deref())?;
         self.has_lobby = settings.lobby;
         self.is_locked = settings.locked;
+        for user in &settings.banned {
+            if !self.outcasts.iter().any(|outcast| outcast.is_banned && outcast.user == *user) {
+                let user = user.clone();
+                self.put_out(Outcast { user, session: None, identity: None, is_banned: true, network: None });
+            }
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
 use crate::id::{UserId, count_of_students, named};
-use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomOrder, ServerMessage};
 
 impl Room {
     /// Lets the applicant in, or into the lobby. After a refusal nothing has changed, except for attempts.
@@ -166,12 +166,17 @@ impl Room {
         Ok(!std::mem::replace(&mut self.is_governed, true))
     }
 
-    /// Judges the students who came before the publisher: without the right code they are out, and with a lobby they
-    /// wait.
+    /// Judges the students who came before the publisher: the banned ones and those without the right code are out, and
+    /// with a lobby they wait.
     fn govern(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
         let early = self.members.iter().filter(|(_, member)| member.is_student() && !member.is_admitted);
         for id in early.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             let Some(member) = self.members.get_mut(&id) else { continue };
+            if self.gate.refuses(&member.newcomer) {
+                // Only somebody who is not in the room can't be put out.
+                let _ = self.expel(now, &id, true, limits, out);
+                continue;
+            }
             let code = self.gate.code.as_ref().filter(|_| member.newcomer.identity.is_none());
             if code.is_some_and(|code| member.newcomer.code.as_ref().is_none_or(|given| !code.matches(given))) {
                 let message = "the room has a join code now: ask the teacher for it, and add --code CODE";
@@ -294,6 +299,7 @@ impl Room {
         }
         let user = member.user.clone();
         self.members.insert(id.clone(), member);
+        self.has_partial_lists |= self.members.len() > MAX_LISTED_USERS;
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {

@@ -1,7 +1,7 @@
 //! A room: its members, and who hears of whom.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use super::host::Host;
@@ -35,6 +35,8 @@ pub(super) struct Room {
     /// Whether the members have passed the gate: from the publisher's arrival to the end of the lecture.
     pub(super) is_governed: bool,
     pub(super) presence: Presence,
+    /// Whether members were told only a part of the others, since the room was empty.
+    pub(super) has_partial_lists: bool,
     /// Not later than the earliest deadline of a lost connection.
     reserved_until: Option<Instant>,
 }
@@ -71,6 +73,7 @@ impl Room {
             lobby: Lobby::default(),
             is_governed: false,
             presence: Presence::default(),
+            has_partial_lists: false,
             reserved_until: None,
         }
     }
@@ -178,6 +181,7 @@ impl Room {
     pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() && self.lobby.is_empty() {
             self.retention.emptied(now, self.owner.is_some(), limits);
+            self.has_partial_lists = false;
         }
     }
 
@@ -212,7 +216,10 @@ impl Room {
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
-            let messages = self.presence.take(now + limits.presence_interval);
+            let mut messages = self.presence.take(now + self.presence_interval(limits), self.members.len());
+            if self.has_partial_lists {
+                messages.push(ServerMessage::MemberCount { count: self.members.len() });
+            }
             if !to.is_empty() {
                 out.extend(messages.into_iter().map(|message| Output::Broadcast { to: to.clone(), message }));
             }
@@ -246,7 +253,7 @@ impl Room {
             self.presence.forget(&user.user_id);
             self.broadcast(message, Some(&user.user_id), out);
         } else {
-            self.presence.joined(now, user, limits.presence_interval);
+            self.presence.joined(now, user, self.presence_interval(limits));
             self.send_to_publisher(message, out);
         }
     }
@@ -276,7 +283,7 @@ impl Room {
                 self.forget_media(now);
             }
         } else {
-            self.presence.left(now, &user.user_id, reason, limits.presence_interval);
+            self.presence.left(now, &user.user_id, reason, self.presence_interval(limits));
             self.send_to_publisher(message, out);
         }
     }
@@ -316,6 +323,10 @@ impl Room {
             Some(Connection::Lost { mailbox, .. }) => _ = mailbox.push(message, true),
             None => {}
         }
+    }
+
+    fn presence_interval(&self, limits: &RoomLimits) -> Duration {
+        Presence::interval(self.members.len(), limits)
     }
 
     /// The members that `receiver` is told of.

@@ -213,9 +213,7 @@ pub struct RoomLimits {
     pub joins: Rate,
     /// Offers.
     pub offers: Rate,
-    /// Rooms that are created.
-    pub creations: Rate,
-    /// Rooms that teachers open by joining.
+    /// Rooms that are created, or that teachers open by joining.
     pub openings: Rate,
 }
 
@@ -235,7 +233,6 @@ impl Default for RoomLimits {
             media_within: protocol::MEDIA_WITHIN,
             joins: protocol::JOINS,
             offers: protocol::OFFERS,
-            creations: protocol::CREATIONS,
             openings: protocol::OPENINGS,
         }
     }

@@ -83,7 +83,7 @@ impl Room {
     }
 
     /// Puts a member or a waiting client out for the rest of the lecture.
-    fn expel(
+    pub(super) fn expel(
         &mut self,
         now: Instant,
         target: &UserId,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::RoomLimits;
 use crate::id::UserId;
-use crate::protocol::{LeaveReason, PUBLISHER_QUEUE_BYTES, STUDENT_QUEUE_BYTES, ServerMessage, User};
+use crate::protocol::{LeaveReason, MAX_LISTED_USERS, PUBLISHER_QUEUE_BYTES, STUDENT_QUEUE_BYTES, ServerMessage, User};
 
 /// The most messages that wait for a student: one negotiation.
 const STUDENT_MESSAGES: usize = 64;
@@ -61,7 +62,13 @@ fn text_bytes(message: &ServerMessage) -> usize {
     }
 }
 
+/// In a crowd, the interval between batches, in those of a smaller room. Each batch goes to everybody.
+const CROWD_INTERVALS: u32 = 10;
+
 /// The joins and leaves of students that other students have not heard of yet. A batch becomes at most four messages.
+///
+/// In a crowd, a room with more than [`MAX_LISTED_USERS`] members, students hear of no further joins: names for
+/// everybody would grow with the square of the members. They hear of leaves and of the number of members.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     joins: BTreeMap<UserId, User>,
@@ -70,6 +77,12 @@ pub(super) struct Presence {
 }
 
 impl Presence {
+    /// The interval between batches in a room with this number of members.
+    pub(super) fn interval(members: usize, limits: &RoomLimits) -> Duration {
+        let intervals = if members > MAX_LISTED_USERS { CROWD_INTERVALS } else { 1 };
+        limits.presence_interval * intervals
+    }
+
     pub(super) fn joined(&mut self, now: Instant, user: &User, interval: Duration) {
         self.joins.insert(user.user_id.clone(), user.clone());
         self.due.get_or_insert(now + interval);
@@ -92,9 +105,12 @@ impl Presence {
         self.due
     }
 
-    /// The next batch: leaves by reason, then joins, so that a user who did both is in the room. If this is not all,
-    /// another batch is due at `next`.
-    pub(super) fn take(&mut self, next: Instant) -> Vec<ServerMessage> {
+    /// The next batch for a room with this number of members: leaves by reason, then joins, so that a user who did both
+    /// is in the room. If this is not all, another batch is due at `next`.
+    pub(super) fn take(&mut self, next: Instant, members: usize) -> Vec<ServerMessage> {
+        if members > MAX_LISTED_USERS {
+            self.joins.clear();
+        }
         let mut by_reason: BTreeMap<LeaveReason, Vec<UserId>> = BTreeMap::new();
         for (user, reason) in std::iter::from_fn(|| self.leaves.pop_first()).take(LEAVES_PER_BATCH) {
             by_reason.entry(reason).or_default().push(user);

@@ -26,7 +26,6 @@ pub struct Rooms {
     hosts: HashMap<ConnId, RoomId>,
     joins: RateLimit,
     offers: RateLimit,
-    creations: RateLimit,
     openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
@@ -52,7 +51,6 @@ impl Rooms {
             hosts: HashMap::new(),
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
-            creations: RateLimit::new(limits.creations),
             openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
             tags: RandomState::new(),
@@ -140,7 +138,7 @@ impl Rooms {
         name: RoomName,
         creator: Network,
     ) -> Result<Vec<Output>, RoomRefusal> {
-        self.creations.take(now, creator).map_err(|wait| {
+        self.openings.take(now, creator).map_err(|wait| {
             let message = "too many rooms were created just now, try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;

@@ -158,10 +158,12 @@ impl Talk {
         while !history.is_empty() && size(&history) > MAX_PUBLISHER_MESSAGE_BYTES {
             history.drain(..history.len().div_ceil(4));
         }
+        let mut unlisted = self.hands.unlisted(hands.len());
+        let place =
+            unlisted.find(|(_, hand)| hand.user_id == *user).map(|(place, _)| PublisherMessage::HandPlace { place });
         let welcome = PublisherMessage::Welcome { history, hands, cleared_up_to };
-        [welcome, PublisherMessage::Allows(self.allowed_to(user)), PublisherMessage::Stopped(self.stopped)]
-            .map(|message| TalkOutput::To(user.clone(), message))
-            .into()
+        let rest = [welcome, PublisherMessage::Allows(self.allowed_to(user)), PublisherMessage::Stopped(self.stopped)];
+        place.into_iter().chain(rest).map(|message| to(user, message)).collect()
     }
 
     /// The permissions of the class, as the teacher set them.
@@ -268,10 +270,14 @@ impl Talk {
         self.hands.due()
     }
 
-    /// Sends the list of raised hands, if it changed and is due.
+    /// Sends the list of raised hands, if it changed and is due. A student whose hand is behind the end of the list is
+    /// first told its place.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
-        let hands = self.hands.tick(now);
-        hands.map(|hands| TalkOutput::All(PublisherMessage::Hands { hands })).into_iter().collect()
+        let Some(hands) = self.hands.tick(now) else { return Vec::new() };
+        let place = |(place, hand): (usize, &RaisedHand)| to(&hand.user_id, PublisherMessage::HandPlace { place });
+        let mut outputs: Vec<_> = self.hands.unlisted(hands.len()).map(place).collect();
+        outputs.push(TalkOutput::All(PublisherMessage::Hands { hands }));
+        outputs
     }
 
     fn student_says(&mut self, now: Instant, at: u64, user: &UserId, text: ChatText) -> Vec<TalkOutput> {
@@ -375,6 +381,10 @@ fn not_allowed(sentence: &str) -> Refusal {
 
 fn too_fast(sentence: &str) -> Refusal {
     (ErrorCode::FloodedMessages, sentence.to_owned())
+}
+
+fn to(user: &UserId, message: PublisherMessage) -> TalkOutput {
+    TalkOutput::To(user.clone(), message)
 }
 
 #[cfg(test)]

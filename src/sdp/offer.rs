@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use rtc::sdp::SessionDescription;
+use rtc::sdp::description::common::Attribute;
 use rtc::sdp::description::media::MediaDescription;
 
 use crate::protocol::VideoTrack;
@@ -23,6 +24,12 @@ pub enum OfferError {
     /// A section is not recvonly.
     #[error("section {0} of the offer is {1}, a student only receives: make it recvonly")]
     NotRecvonly(usize, String),
+    /// Two sections have one `a=mid` (RFC 5888, 4); the core would answer both with the same track.
+    #[error("section {0} of the offer has the a=mid of an earlier one: give each its own")]
+    SameMid(usize),
+    /// The core omits such a section from the answer, which must have as many as the offer (RFC 3264, 6).
+    #[error("section {0} of the offer is neither audio nor video nor a WebRTC data channel: leave it out")]
+    UnknownSection(usize),
     /// The student can't decode any of the codecs that are sent.
     #[error(
         "no common codec: the lecture is sent as {sent}, the offer has {offered}; \
@@ -63,8 +70,7 @@ pub fn tracks_for(
     video: Option<VideoTrack>,
     sent: &[(Track, Codec)],
 ) -> Result<Vec<(Track, Codec)>, OfferError> {
-    let session = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
-        .map_err(|e| OfferError::Malformed(e.to_string()))?;
+    let session = parse(sdp)?;
     let sections = &session.media_descriptions;
     if sections.len() > MAX_SECTIONS {
         return Err(OfferError::TooManySections(sections.len()));
@@ -83,16 +89,23 @@ pub fn tracks_for(
         return Err(OfferError::NoSuchTrack { wanted: only.name(), sent: sent.join(" and ") });
     }
     let mut tracks = Vec::new();
-    let mut asked = false;
+    let (mut asked, mut mids) = (false, Vec::new());
     for (n, section) in sections.iter().enumerate() {
+        let mid = section.attribute("mid").flatten();
+        if mid.is_some_and(|mid| mids.contains(&mid)) {
+            return Err(OfferError::SameMid(n));
+        }
+        mids.extend(mid);
         let kind = section.media_name.media.as_str();
-        if is_rejected(section) || !matches!(kind, "audio" | "video") {
+        if !is_media(section) && !is_data_channel(section) {
+            return Err(OfferError::UnknownSection(n));
+        }
+        if is_rejected(section) || !is_media(section) {
             continue;
         }
         // The direction of the section overrides that of the session: Firefox writes a=sendrecv at the session level.
-        let directions = || ["sendrecv", "sendonly", "inactive", "recvonly"].into_iter();
-        let own = directions().find(|d| section.has_attribute(d));
-        let direction = own.or_else(|| directions().find(|d| session.has_attribute(d))).unwrap_or("sendrecv");
+        let own = own_direction(section);
+        let direction = own.unwrap_or_else(|| session_direction(&session));
         if direction != "recvonly" {
             return Err(OfferError::NotRecvonly(n, direction.to_owned()));
         }
@@ -117,6 +130,24 @@ pub fn tracks_for(
     if asked { Ok(tracks) } else { Err(OfferError::NothingAsked) }
 }
 
+/// The offer with a direction in each section of audio and video: the core omits a section without one from the answer,
+/// which must have as many sections as the offer (RFC 3264, 6). A rejected section becomes inactive, and the others get
+/// the direction of the session.
+///
+/// # Errors
+/// [`OfferError::Malformed`].
+pub fn with_directions(sdp: &str) -> Result<String, OfferError> {
+    let mut session = parse(sdp)?;
+    let inherited = session_direction(&session);
+    let mut lacking = session.media_descriptions.iter_mut().filter(|s| is_media(s) && own_direction(s).is_none());
+    let Some(first) = lacking.next() else { return Ok(sdp.to_owned()) };
+    for section in std::iter::once(first).chain(lacking) {
+        let direction = if is_rejected(section) { "inactive" } else { inherited };
+        section.attributes.push(Attribute::new(direction.to_owned(), None));
+    }
+    Ok(session.marshal())
+}
+
 /// The offer with its first `most` candidates only, and the number of candidates that are left.
 pub fn with_fewer_candidates(sdp: &str, most: usize) -> (String, usize) {
     let mut count = 0;
@@ -127,6 +158,31 @@ pub fn with_fewer_candidates(sdp: &str, most: usize) -> (String, usize) {
     };
     let fewer = sdp.split_inclusive('\n').filter(stays).collect();
     (fewer, count.min(most))
+}
+
+fn parse(sdp: &str) -> Result<SessionDescription, OfferError> {
+    SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes())).map_err(|e| OfferError::Malformed(e.to_string()))
+}
+
+/// Direction attributes (RFC 8866, 6.7).
+const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "inactive", "recvonly"];
+
+fn own_direction(section: &MediaDescription) -> Option<&'static str> {
+    DIRECTIONS.into_iter().find(|direction| section.has_attribute(direction))
+}
+
+/// The direction of sections without one of their own. The default is sendrecv (RFC 8866, 6.7).
+fn session_direction(session: &SessionDescription) -> &'static str {
+    DIRECTIONS.into_iter().find(|direction| session.has_attribute(direction)).unwrap_or("sendrecv")
+}
+
+fn is_media(section: &MediaDescription) -> bool {
+    matches!(section.media_name.media.as_str(), "audio" | "video")
+}
+
+/// Whether the core answers a section as that of a data channel.
+fn is_data_channel(section: &MediaDescription) -> bool {
+    section.media_name.media == "application" && section.media_name.formats == ["webrtc-datachannel"]
 }
 
 /// Whether the offerer has rejected a section. Firefox offers all sections but the first with port 0 and `bundle-only`;
@@ -220,6 +276,37 @@ mod tests {
         assert_eq!(tracks_for(&offer(&[AUDIO, H264, &bundled]), None, &LECTURE).unwrap(), LECTURE);
         let rejected = H264.replace("m=video 9", "m=video 0");
         assert_eq!(tracks_for(&offer(&[AUDIO, H264, &rejected]), None, &LECTURE).unwrap(), LECTURE[..2]);
+    }
+
+    #[test]
+    fn a_section_without_a_direction_gets_one() {
+        let complete = offer(&[AUDIO, H264, DATA]);
+        assert_eq!(with_directions(&complete).unwrap(), complete);
+        let silent = AUDIO.replace("a=recvonly\r\n", "");
+        let rejected = silent.replace("m=audio 9", "m=audio 0");
+        let inactive = format!("{rejected}a=inactive\r\n");
+        assert_eq!(with_directions(&offer(&[&rejected, H264])).unwrap(), offer(&[&inactive, H264]));
+        let inherited = with_directions(&offer(&["a=recvonly\r\n", &silent, DATA])).unwrap();
+        assert_eq!(inherited, offer(&["a=recvonly\r\n", &silent, "a=recvonly\r\n", DATA]));
+        assert!(matches!(with_directions("hello"), Err(OfferError::Malformed(_))));
+    }
+
+    #[test]
+    fn no_two_sections_have_the_same_mid() {
+        let with_mid = |section: &str, mid: &str| format!("{section}a=mid:{mid}\r\n");
+        let all = offer(&[&with_mid(AUDIO, "a"), &with_mid(H264, "b"), &with_mid(H264, "c")]);
+        assert_eq!(tracks_for(&all, None, &LECTURE).unwrap(), LECTURE);
+        let same = all.replace("mid:c", "mid:b");
+        assert_eq!(tracks_for(&same, None, &LECTURE), Err(OfferError::SameMid(2)));
+    }
+
+    #[test]
+    fn a_section_that_the_core_omits_is_refused() {
+        for other in
+            ["m=text 0 RTP/AVP 98\r\n", "m=application 9 DTLS/SCTP 5000\r\na=sctpmap:5000 webrtc-datachannel\r\n"]
+        {
+            assert_eq!(tracks_for(&offer(&[AUDIO, other]), None, &LECTURE), Err(OfferError::UnknownSection(1)));
+        }
     }
 
     #[test]

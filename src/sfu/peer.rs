@@ -135,9 +135,9 @@ pub(super) struct Polled {
     pub(super) end: Option<End>,
 }
 
-/// The phase of a connection.
+/// How far a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum PeerState {
     /// ICE and DTLS are not done.
     Connecting { since: Instant },
     /// Connected; media starts at this time.
@@ -162,7 +162,7 @@ pub(super) struct Peer {
     pub(super) user: UserId,
     pub(super) ufrag: String,
     pub(super) password: String,
-    phase: Phase,
+    state: PeerState,
     /// The place that the peer takes when it connects.
     pub(super) place: PeerPlace,
     /// The number of remote candidates.
@@ -210,7 +210,7 @@ impl Peer {
             user,
             ufrag,
             password,
-            phase: Phase::Connecting { since: now },
+            state: PeerState::Connecting { since: now },
             place,
             candidates: 0,
             is_unheard: false,
@@ -234,7 +234,7 @@ impl Peer {
 
     /// Whether ICE and DTLS are done.
     pub(super) fn is_connected(&self) -> bool {
-        !matches!(self.phase, Phase::Connecting { .. })
+        !matches!(self.state, PeerState::Connecting { .. })
     }
 
     /// Whether the connection is established but ICE is `disconnected`.
@@ -324,12 +324,12 @@ impl Peer {
                 _ => {}
             }
         }
-        match self.phase {
-            Phase::Starting { at } if at <= cx.now => self.start(cx),
-            Phase::Connecting { since } if cx.now.saturating_duration_since(since) > CONNECT_WITHIN => {
+        match self.state {
+            PeerState::Starting { at } if at <= cx.now => self.start(cx),
+            PeerState::Connecting { since } if cx.now.saturating_duration_since(since) > CONNECT_WITHIN => {
                 polled.end = Some(End::Departed(Departure::NeverConnected));
             }
-            Phase::Connecting { .. } | Phase::Starting { .. } | Phase::Live => {}
+            PeerState::Connecting { .. } | PeerState::Starting { .. } | PeerState::Live => {}
         }
         self.stats.refused = self.transport.refused();
         if let Some(violation) = self.transport.violation() {
@@ -360,7 +360,7 @@ impl Peer {
                     polled.end = Some(End::NoPlace);
                     return;
                 }
-                self.phase = Phase::Starting { at: now + START_DELAY };
+                self.state = PeerState::Starting { at: now + START_DELAY };
                 polled.connected = true;
             }
             RTCPeerConnectionState::Connected => self.is_disturbed = false,
@@ -373,7 +373,7 @@ impl Peer {
 
     /// Starts audio, and also video unless the bandwidth of a distant peer must be probed first.
     fn start(&mut self, cx: &mut SendContext<'_>) {
-        self.phase = Phase::Live;
+        self.state = PeerState::Live;
         if self.is_publisher() {
             return;
         }
@@ -443,7 +443,7 @@ impl Peer {
         if let Some(at) = self.publisher.as_ref().and_then(|publisher| publisher.ingest.deadline()) {
             deadline = deadline.min(at);
         }
-        if let Phase::Starting { at } = self.phase {
+        if let PeerState::Starting { at } = self.state {
             deadline = deadline.min(at);
         }
         self.deadline = self.earliest_deadline.map_or(deadline, |earliest_deadline| deadline.max(earliest_deadline));
@@ -459,7 +459,7 @@ impl Peer {
     /// The time since which the peer's path has been in trouble, if it is. None for a peer whose media has not started
     /// or that has no video, because such a peer does not count.
     pub(super) fn troubled_since(&self) -> Option<Option<Instant>> {
-        let counts = self.phase == Phase::Live && !self.is_publisher();
+        let counts = self.state == PeerState::Live && !self.is_publisher();
         if counts { self.adaptation.troubled_since() } else { None }
     }
 

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::attempt::{ClientConfig, Entered, FailedAttempt, SignalError, SignalEvent, Socket, closing_error, enter};
 use super::dial::Backoff;
-use crate::protocol::{self, ClientMessage, ServerMessage};
+use crate::protocol::{self, ClientMessage, RoomSettings, ServerMessage};
 
 /// The longest pause between attempts: a class is complete again one second after its server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -55,6 +55,8 @@ pub struct Client {
     goodbye: Option<oneshot::Sender<Goodbye>>,
     /// How many probes were requested.
     probes: watch::Sender<u32>,
+    /// The settings of the room for the next time that the client joins.
+    room: watch::Sender<Option<RoomSettings>>,
     task: JoinHandle<()>,
 }
 
@@ -87,16 +89,22 @@ impl Client {
         let (events, received) = mpsc::channel(EVENT_QUEUE);
         let (goodbye, leaving) = oneshot::channel();
         let (probes, probed) = watch::channel(0);
+        let (room, settings) = watch::channel(None);
         // A new channel has space.
         _ = events.try_send(joined);
-        let task = ClientTask { config, address, messages, events, leaving, probed };
+        let task = ClientTask { config, address, messages, events, leaving, probed, settings };
         let task = tokio::spawn(task.run(socket));
-        Ok((Self { outgoing, goodbye: Some(goodbye), probes, task }, received))
+        Ok((Self { outgoing, goodbye: Some(goodbye), probes, room, task }, received))
     }
 
     /// Queues a message. While the connection is lost, the message waits for the next one.
     pub fn send(&self, message: ClientMessage) -> Result<(), QueueFull> {
         self.outgoing.try_send(message).map_err(|_| QueueFull)
+    }
+
+    /// Sets what a publisher gives to its room if it joins again. A server that still knows the room ignores that.
+    pub fn set_room(&self, settings: RoomSettings) {
+        self.room.send_replace(Some(settings));
     }
 
     /// Asks the server for a sign of life; without an answer within two seconds the connection counts as lost. Call
@@ -140,6 +148,7 @@ struct ClientTask {
     events: mpsc::Sender<SignalEvent>,
     leaving: oneshot::Receiver<Goodbye>,
     probed: watch::Receiver<u32>,
+    settings: watch::Receiver<Option<RoomSettings>>,
 }
 
 impl ClientTask {
@@ -166,6 +175,9 @@ impl ClientTask {
         let mut is_distrust_told = false;
         loop {
             let begun = Instant::now();
+            if let Some(settings) = self.settings.borrow_and_update().clone() {
+                self.config.credentials.room = Some(settings);
+            }
             let failed = tokio::select! {
                 _ = &mut self.leaving => return None,
                 () = self.events.closed() => return None,

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::core::{Core, ServerLimits};
 use super::outbox::{Item, Outgoing};
-use crate::network::{ClientAddress, SharedPhase};
+use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, JoinError, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 use crate::token_bucket::TokenBucket;
@@ -46,7 +46,7 @@ pub(super) async fn run(
     core: Arc<Core>,
     io: Upgraded,
     join: Result<JoinRequest, JoinError>,
-    (address, phase): (ClientAddress, SharedPhase),
+    (address, client_state): (ClientAddress, SharedClientState),
 ) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
@@ -69,7 +69,7 @@ pub(super) async fn run(
         Err(Some(message)) => return farewell(socket, Some((ErrorCode::MalformedMessage, message))).await,
         Err(None) => return,
     };
-    let (conn, mut outgoing) = core.join(request, credentials, address, phase);
+    let (conn, mut outgoing) = core.join(request, credentials, address, client_state);
     let (mut sink, mut stream) = socket.split();
     // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {

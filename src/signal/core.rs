@@ -10,9 +10,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::local::{LocalHost, LocalMember};
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
-use crate::access::{Access, AccessConfig, Admission, Attempts, Claim, Denied, Rights, TurnCredentials};
+use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights, TurnCredentials};
 use crate::id::{RoomId, UserId};
-use crate::network::{ClientAddress, SharedPhase};
+use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
@@ -137,19 +137,19 @@ impl Core {
         request: JoinRequest,
         credentials: Credentials,
         address: ClientAddress,
-        phase: SharedPhase,
+        client_state: SharedClientState,
     ) -> (ConnId, Outgoing) {
         let checked = self.check(&request, &credentials, address);
         let mut state = self.lock();
-        let (outbox, outgoing) = outbox(request.publishes, phase, &state.student_bytes);
+        let (outbox, outgoing) = outbox(request.publishes, client_state, &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down {
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
-        let admission = match checked {
-            Ok(admission) => admission,
+        let authorization = match checked {
+            Ok(authorization) => authorization,
             Err(denied) => {
                 // A new outbox has space.
                 _ = outbox.push(denied_message(&denied).to_json().into());
@@ -158,7 +158,7 @@ impl Core {
             }
         };
         state.outboxes.insert(conn, outbox);
-        let newcomer = newcomer(request, credentials, admission, address);
+        let newcomer = newcomer(request, credentials, authorization, address);
         self.apply(state, Input::Join { conn, newcomer });
         (conn, outgoing)
     }
@@ -169,11 +169,11 @@ impl Core {
         join: &JoinRequest,
         credentials: &Credentials,
         from: ClientAddress,
-    ) -> Result<Admission, Denied> {
+    ) -> Result<Authorization, Denied> {
         let JoinRequest { room, user, nickname, publishes, .. } = join;
         // The teacher of this process needs no other proof: only this process knows the secret.
         if credentials.session.as_ref().is_some_and(|session| self.lock().rooms.is_reserved_for(room, session)) {
-            return Ok(Admission {
+            return Ok(Authorization {
                 rights: Rights { publishes: true, moderates: true },
                 owner: None,
                 reserved: false,
@@ -238,8 +238,8 @@ impl Core {
     /// Hands a media host over. If nobody takes it, it is dropped, and so it ends.
     fn start_host(&self, host: StartingHost, to: Option<&mpsc::UnboundedSender<LocalHost>>) {
         let Some(core) = self.this.upgrade() else { return };
-        let StartingHost { room, publisher, conn, outgoing, phase } = host;
-        let member = LocalMember::attached(core, conn, outgoing, phase);
+        let StartingHost { room, publisher, conn, outgoing, client_state } = host;
+        let member = LocalMember::attached(core, conn, outgoing, client_state);
         if let Some(to) = to {
             // If the receiver is gone, the error has the host, which is dropped.
             _ = to.send(LocalHost { room, publisher, member });
@@ -355,12 +355,12 @@ impl State {
 
     /// Makes the connection of a media host, which starts once the lock is released.
     fn attach_host(&mut self, room: RoomId, publisher: UserId) {
-        let phase = SharedPhase::default();
-        let (outbox, outgoing) = outbox(true, phase.clone(), &self.student_bytes);
+        let client_state = SharedClientState::default();
+        let (outbox, outgoing) = outbox(true, client_state.clone(), &self.student_bytes);
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         self.outboxes.insert(conn, outbox);
-        self.starting.push(StartingHost { room: room.clone(), publisher, conn, outgoing, phase });
+        self.starting.push(StartingHost { room: room.clone(), publisher, conn, outgoing, client_state });
         let outputs = self.rooms.handle(Instant::now(), Input::HostStarted { conn, room });
         self.carry_out(outputs);
     }
@@ -384,29 +384,34 @@ struct StartingHost {
     publisher: UserId,
     conn: ConnId,
     outgoing: Outgoing,
-    phase: SharedPhase,
+    client_state: SharedClientState,
 }
 
 /// The client as the rooms see it.
-fn newcomer(request: JoinRequest, credentials: Credentials, admission: Admission, address: ClientAddress) -> Newcomer {
+fn newcomer(
+    request: JoinRequest,
+    credentials: Credentials,
+    authorization: Authorization,
+    address: ClientAddress,
+) -> Newcomer {
     let JoinRequest { room, room_name, publishes, media, epoch, client, .. } = request;
     let Credentials { session, code, room: settings, .. } = credentials;
     Newcomer {
         room,
         room_name,
-        user: admission.user,
-        nickname: admission.nickname,
+        user: authorization.user,
+        nickname: authorization.nickname,
         publishes,
         media,
         epoch,
         session: session.unwrap_or_else(random_session),
         client,
         network: address.network,
-        moderates: admission.rights.moderates,
+        moderates: authorization.rights.moderates,
         code,
         settings: settings.filter(|_| publishes),
-        identity: admission.owner,
-        reserved: admission.reserved,
+        identity: authorization.owner,
+        reserved: authorization.reserved,
     }
 }
 

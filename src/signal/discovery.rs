@@ -10,7 +10,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mdns_sd::{Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TryRecvError};
+use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TryRecvError};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::time::{Instant, sleep};
 
@@ -25,6 +25,16 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often to poll the library: short for a person who waits, and cheap for a computer that waits all night.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
+
+/// The most records of others that the library may keep for an announcement. It sets no limit of its own, and looks
+/// through all of them after each datagram.
+const MAX_CACHED: i64 = 8_192;
+
+/// The most events of one search: two for each announced server.
+const MAX_EVENTS: usize = 8_192;
+
+/// How long the library may take to count its records.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The most servers that a search returns.
 const MAX_FOUND: usize = 256;
@@ -112,10 +122,18 @@ impl Announcement {
         Ok(self.daemon.register(service(announced, &self.unique)?)?)
     }
 
+    /// Whether a flood of records has filled the library's cache; then it is time for a new announcement.
+    pub async fn is_flooded(&self) -> bool {
+        let Ok(counted) = self.daemon.get_metrics() else { return false };
+        let metrics = next(|| counted.try_recv(), Instant::now() + COUNT_TIMEOUT).await.unwrap_or_default();
+        let cached = metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count);
+        cached.sum::<i64>() > MAX_CACHED
+    }
+
     /// Withdraws the announcement; waits half a second at the most.
     pub async fn stop(self) {
         if let Ok(done) = self.daemon.unregister(&self.name) {
-            _ = next(&done, Instant::now() + STOP_TIMEOUT).await;
+            _ = next(|| done.try_recv(), Instant::now() + STOP_TIMEOUT).await;
         }
     }
 }
@@ -128,7 +146,7 @@ impl Drop for Announcement {
     }
 }
 
-/// Searches for servers. With a room, returns as soon as a server of that room is found; with an identity as well, as
+/// Searches for servers, up to [`MAX_EVENTS`], which are a flood. With a room, returns as soon as a server of that room is found; with an identity as well, as
 /// soon as the server with that identity is found, which is then the first one. Else returns all answers within `time`.
 pub async fn discover(
     room: Option<&RoomId>,
@@ -140,7 +158,12 @@ pub async fn discover(
     let events = searching.0.browse(SERVICE_TYPE)?;
     let own = own_networks();
     let mut found: Vec<Found> = Vec::new();
-    while let Some(event) = next(&events, deadline).await {
+    let mut seen = 0;
+    while let Some(event) = next(|| events.try_recv(), deadline).await {
+        seen += 1;
+        if seen > MAX_EVENTS {
+            break;
+        }
         let ServiceEvent::ServiceResolved(service) = event else { continue };
         let Some(server) = understood(&service, &own) else { continue };
         if room.is_some_and(|room| *room != server.room) {
@@ -163,15 +186,16 @@ pub async fn discover(
 
 /// The next event before the deadline. Polls, because the library wakes tasks only with features that we do not need
 /// otherwise, and a blocked thread would outlive a cancelled search.
-async fn next<T>(events: &Receiver<T>, deadline: Instant) -> Option<T> {
-    loop {
-        match events.try_recv() {
+async fn next<T>(mut receive: impl FnMut() -> Result<T, TryRecvError>, deadline: Instant) -> Option<T> {
+    // First the deadline, which also ends a flood of events.
+    while Instant::now() < deadline {
+        match receive() {
             Ok(event) => return Some(event),
             Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) if Instant::now() >= deadline => return None,
             Err(TryRecvError::Empty) => sleep(POLL_INTERVAL).await,
         }
     }
+    None
 }
 
 /// A search. Dropping it ends its thread.
@@ -272,6 +296,14 @@ mod tests {
 
         announcement.stop().await;
         assert_eq!(discover(Some(&room), None, Duration::from_millis(300)).await.unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_without_end_do_not_outlast_the_deadline() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        assert_eq!(next(|| Ok(1), deadline).await, Some(1));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(next(|| Ok(1), deadline).await, None);
     }
 
     #[tokio::test]

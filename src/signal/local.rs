@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::outbox::{Item, Outgoing};
 use crate::id::{RoomId, UserId};
-use crate::network::{ClientAddress, SharedPhase};
+use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 
@@ -30,26 +30,26 @@ pub struct LocalMember {
     core: Arc<Core>,
     conn: ConnId,
     outgoing: Outgoing,
-    phase: SharedPhase,
+    client_state: SharedClientState,
     /// Whether dropping the member is its goodbye.
     says_goodbye: bool,
 }
 
 impl LocalMember {
     pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
-        let phase = SharedPhase::default();
-        let (conn, outgoing) = core.join(request, credentials, address, phase.clone());
-        Self { core, conn, outgoing, phase, says_goodbye: true }
+        let client_state = SharedClientState::default();
+        let (conn, outgoing) = core.join(request, credentials, address, client_state.clone());
+        Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 
     /// A member with a connection that exists already.
-    pub(super) fn attached(core: Arc<Core>, conn: ConnId, outgoing: Outgoing, phase: SharedPhase) -> Self {
-        Self { core, conn, outgoing, phase, says_goodbye: true }
+    pub(super) fn attached(core: Arc<Core>, conn: ConnId, outgoing: Outgoing, client_state: SharedClientState) -> Self {
+        Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 
     /// How far this member is.
-    pub fn phase(&self) -> SharedPhase {
-        self.phase.clone()
+    pub fn client_state(&self) -> SharedClientState {
+        self.client_state.clone()
     }
 
     /// Sends a message. The caller limits the rate.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::network::{Phase, SharedPhase};
+use crate::network::{ClientState, SharedClientState};
 use crate::protocol::{self, ErrorCode};
 
 /// An item to write.
@@ -27,7 +27,7 @@ pub(super) struct Outbox {
     items: mpsc::Sender<Item>,
     backlog: Arc<Backlog>,
     most: Most,
-    phase: SharedPhase,
+    client_state: SharedClientState,
 }
 
 /// The limits of an outbox.
@@ -70,20 +70,20 @@ pub(super) struct Full;
 const RESERVE: usize = 4;
 
 /// Makes an outbox for a publisher or for a student.
-pub(super) fn outbox(publishes: bool, phase: SharedPhase, students: &StudentBytes) -> (Outbox, Outgoing) {
+pub(super) fn outbox(publishes: bool, client_state: SharedClientState, students: &StudentBytes) -> (Outbox, Outgoing) {
     if publishes {
-        with_room_for(OF_PUBLISHER, phase, None)
+        with_room_for(OF_PUBLISHER, client_state, None)
     } else {
-        with_room_for(OF_STUDENT, phase, Some(students.clone()))
+        with_room_for(OF_STUDENT, client_state, Some(students.clone()))
     }
 }
 
-fn with_room_for(most: Most, phase: SharedPhase, of_all: Option<StudentBytes>) -> (Outbox, Outgoing) {
+fn with_room_for(most: Most, client_state: SharedClientState, of_all: Option<StudentBytes>) -> (Outbox, Outgoing) {
     let (sender, receiver) = mpsc::channel(most.messages + RESERVE);
     let (messages, bytes, overflow) = (AtomicUsize::new(0), AtomicUsize::new(0), Notify::new());
     let backlog = Arc::new(Backlog { messages, bytes, overflow, of_all });
     let outgoing = Outgoing { items: receiver, backlog: backlog.clone(), taken: (0, 0) };
-    (Outbox { items: sender, backlog, most, phase }, outgoing)
+    (Outbox { items: sender, backlog, most, client_state }, outgoing)
 }
 
 impl StudentBytes {
@@ -127,12 +127,12 @@ impl Outbox {
 
     /// The client is a member of a room now.
     pub(super) fn joined(&self) {
-        self.phase.set(if self.is_of_student() { Phase::Joined } else { Phase::Connected });
+        self.client_state.set(if self.is_of_student() { ClientState::Joined } else { ClientState::Connected });
     }
 
     /// The client's media is connected.
     pub(super) fn connected(&self) {
-        self.phase.set(Phase::Connected);
+        self.client_state.set(ClientState::Connected);
     }
 
     /// Closes the connection once all waiting messages are written.
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn with_messages(messages: usize) -> (Outbox, Outgoing) {
-        with_room_for(Most { messages, ..OF_PUBLISHER }, SharedPhase::default(), None)
+        with_room_for(Most { messages, ..OF_PUBLISHER }, SharedClientState::default(), None)
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_message_waits_until_the_socket_has_taken_it() {
         let all = StudentBytes::default();
-        let (outbox, mut outgoing) = outbox(false, SharedPhase::default(), &all);
+        let (outbox, mut outgoing) = outbox(false, SharedClientState::default(), &all);
         let bytes = || all.0.load(Ordering::Relaxed);
         let big = Utf8Bytes::from("x".repeat(protocol::STUDENT_QUEUE_BYTES));
         assert_eq!(outbox.push(big.clone()), Ok(()));
@@ -276,8 +276,8 @@ mod tests {
         let all = StudentBytes::default();
         let bytes = || all.0.load(Ordering::Relaxed);
         let text = Utf8Bytes::from("x".repeat(1_000));
-        let (one, mut outgoing_one) = outbox(false, SharedPhase::default(), &all);
-        let (two, outgoing_two) = outbox(false, SharedPhase::default(), &all);
+        let (one, mut outgoing_one) = outbox(false, SharedClientState::default(), &all);
+        let (two, outgoing_two) = outbox(false, SharedClientState::default(), &all);
         assert!(one.push(text.clone()).is_ok() && two.push(text.clone()).is_ok());
         assert_eq!(bytes(), 2_000);
         one.overflowed();

@@ -15,7 +15,7 @@ use super::local::{LocalHost, LocalMember};
 use super::outbox::Outbox;
 use crate::access::Denied;
 use crate::id::{RoomId, RoomName};
-use crate::network::{ClientAddress, SharedPhase};
+use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, ServerMessage};
 use crate::room::{Reservation, RoomRefusal, RoomSummary};
 
@@ -43,10 +43,10 @@ impl Server {
         Self { core: Core::start(config) }
     }
 
-    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] and [`SharedPhase`] as extensions, and the
-    /// caller has checked its `Host` and `Origin`. A request without an upgrade gets an HTTP status and a JSON error. A
-    /// query that is not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read the error
-    /// there.
+    /// Answers a WebSocket upgrade. The request has its [`ClientAddress`] and [`SharedClientState`] as extensions, and
+    /// the caller has checked its `Host` and `Origin`. A request without an upgrade gets an HTTP status and a JSON
+    /// error. A query that is not a [`JoinRequest`] is refused over the WebSocket, because a browser's script can read
+    /// the error there.
     pub fn upgrade<B>(&self, request: Request<B>) -> Response<String> {
         if self.core.lock().shutting_down {
             return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
@@ -60,7 +60,7 @@ impl Server {
             return response;
         };
         let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
-        let phase = request.extensions().get().cloned().unwrap_or_else(SharedPhase::default);
+        let client_state = request.extensions().get().cloned().unwrap_or_else(SharedClientState::default);
         let join = JoinRequest::parse(request.uri().query().unwrap_or_default());
         let core = self.core.clone();
         let open = OpenConnection::new(core.clone());
@@ -69,7 +69,7 @@ impl Server {
             let _open = open;
             // Bounded: `http::serve` ends a connection whose response can't be written in time.
             if let Ok(upgraded) = upgrade.await {
-                connection::run(core, upgraded, join, (address, phase)).await;
+                connection::run(core, upgraded, join, (address, client_state)).await;
             }
         });
         response

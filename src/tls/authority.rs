@@ -87,6 +87,8 @@ pub(super) struct Authority {
     certificate: CertificateDer<'static>,
     /// The certificate in PEM.
     pem: String,
+    /// The file of the key and the certificate.
+    path: PathBuf,
 }
 
 /// A certificate that a CA has signed.
@@ -138,12 +140,17 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|e| content(e.to_string()))?;
         let pem = pem[pem.find("-----BEGIN CERTIFICATE").unwrap_or_default()..].to_owned();
-        Ok(Self { issuer, certificate, pem })
+        Ok(Self { issuer, certificate, pem, path: path.into() })
     }
 
     /// The CA's certificate in PEM.
     pub(super) fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The file of the CA.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The fingerprint of the CA's certificate.

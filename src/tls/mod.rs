@@ -12,6 +12,7 @@
 mod authority;
 mod fingerprint;
 mod known;
+mod leaf;
 mod names;
 mod server;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use rustls::crypto::CryptoProvider;
 pub use authority::CaError;
 pub use fingerprint::{Fingerprint, Identity, IdentityError};
 pub use known::KnownServers;
+pub use names::TypedHost;
 pub use server::{CertificateError, CertificateSource, HANDSHAKE_RECORD, ServerTls, ServerTlsStream};
 pub use trust::{Stream, TlsError, Trust, TrustError};
 

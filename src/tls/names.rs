@@ -6,6 +6,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The most addresses in a certificate: a machine with many containers has hundreds of bridges.
 const MAX_ADDRESSES: usize = 64;
 
+/// A name or an address by which browsers reach this server, as a flag says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedHost {
+    /// The flag, for messages: `--host`, `--public-url`.
+    pub flag: &'static str,
+    /// The name, or the address without brackets.
+    pub host: String,
+    /// Whether a reverse proxy may answer there, with a certificate of its own.
+    pub may_be_proxy: bool,
+}
+
+impl TypedHost {
+    /// Why no CA of this computer signs for the host, whatever its name constraints.
+    pub(super) fn obstacle(&self) -> Option<&'static str> {
+        if self.host.parse::<IpAddr>().is_ok() {
+            None
+        } else if !is_hostname(&self.host) {
+            Some("a host name has only letters, digits, hyphens and dots")
+        } else {
+            (!is_own(&self.host)).then_some("a name of letters alone may be a top-level domain, so take one with a dot")
+        }
+    }
+}
+
 /// The names and addresses that a certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Names {
@@ -14,16 +38,18 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The names and addresses of this computer now, and the `more` names.
-    pub(super) fn of_this_machine(more: &[String]) -> Self {
+    /// The names and addresses of this computer now, and the typed ones.
+    pub(super) fn of_this_machine(typed: &[TypedHost]) -> Self {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Self::new(hostname.trim(), interfaces.iter().map(if_addrs::Interface::ip), more)
+        Self::new(hostname.trim(), interfaces.iter().map(if_addrs::Interface::ip), typed)
     }
 
-    pub(super) fn new(hostname: &str, addresses: impl IntoIterator<Item = IpAddr>, more: &[String]) -> Self {
-        let more = more.iter().map(|name| name.to_ascii_lowercase());
-        let mut dns: BTreeSet<String> = more.filter(|name| is_hostname(name) && is_own(name)).collect();
+    pub(super) fn new(hostname: &str, addresses: impl IntoIterator<Item = IpAddr>, typed: &[TypedHost]) -> Self {
+        let typed =
+            typed.iter().filter(|typed| typed.obstacle().is_none()).map(|typed| typed.host.to_ascii_lowercase());
+        let (typed_addresses, names): (Vec<_>, Vec<_>) = typed.partition(|host| host.parse::<IpAddr>().is_ok());
+        let mut dns: BTreeSet<String> = names.into_iter().collect();
         dns.insert("localhost".into());
         let hostname = hostname.to_ascii_lowercase();
         if is_hostname(&hostname) {
@@ -39,7 +65,8 @@ impl Names {
         // An address with a zone (fe80::1%eth0) can't stand in a certificate.
         let is_usable = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-        let all = loopback.into_iter().chain(addresses.into_iter().filter(is_usable));
+        let typed_addresses = typed_addresses.iter().filter_map(|host| host.parse().ok());
+        let all = loopback.into_iter().chain(typed_addresses).chain(addresses.into_iter().filter(is_usable));
         Self { dns, addresses: all.take(MAX_ADDRESSES).collect() }
     }
 
@@ -50,8 +77,12 @@ impl Names {
 
     /// All names and addresses, for people.
     pub(super) fn list(&self) -> String {
-        let addresses = self.addresses.iter().map(ToString::to_string);
-        self.dns.iter().cloned().chain(addresses).collect::<Vec<_>>().join(", ")
+        self.hosts().collect::<Vec<_>>().join(", ")
+    }
+
+    /// All names, then all addresses.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
+        self.dns.iter().cloned().chain(self.addresses.iter().map(ToString::to_string))
     }
 }
 

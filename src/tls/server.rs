@@ -19,12 +19,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::authority::{Authority, CaError, Issued};
 use super::fingerprint::{Fingerprint, Identity};
-use super::names::Names;
+use super::leaf::LeafNames;
+use super::names::{Names, TypedHost};
 
 /// The first byte of a TLS connection: the content type of a handshake record (RFC 8446, 5.1). No method of HTTP begins
 /// with it.
@@ -116,18 +116,17 @@ impl fmt::Debug for ServerTls {
 
 impl ServerTls {
     /// Makes or reads the certificate, and starts the task that renews it. A certificate of our own is also for the
-    /// `more` names. `warn` gets a sentence when something about the certificate needs a person. Call this inside a
-    /// tokio runtime.
+    /// typed hosts, as far as the CA may sign for them. `warn` gets a sentence when something about the certificate
+    /// needs a person. Call this inside a tokio runtime.
     ///
     /// # Errors
     /// If there is no usable certificate at the start. Later the last usable one stays.
     pub fn start(
         source: CertificateSource,
-        more: Vec<String>,
+        typed: Vec<TypedHost>,
         warn: impl Fn(String) + Send + 'static,
     ) -> Result<Self, CertificateError> {
-        let names = Names::of_this_machine(&more);
-        let mut certificates = Certificates::new(source, &names, SystemTime::now())?;
+        let mut certificates = Certificates::new(source, typed, SystemTime::now())?;
         certificates.take_warnings().into_iter().for_each(&warn);
         let resolver = certificates.current.clone();
         let config = ServerConfig::builder_with_provider(super::provider())
@@ -145,7 +144,8 @@ impl ServerTls {
             check.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 check.tick().await;
-                certificates.check(&Names::of_this_machine(&more), SystemTime::now());
+                let names = Names::of_this_machine(certificates.typed());
+                certificates.check(&names, SystemTime::now());
                 certificates.take_warnings().into_iter().for_each(&warn);
                 let now = certificates.identity();
                 told.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
@@ -183,7 +183,8 @@ impl ServerTls {
         self.identity.clone()
     }
 
-    /// The names in the certificate of `--tls-cert`. URLs of this server must use one of them.
+    /// The names of this server in the certificate of `--tls-cert`, typed ones first. URLs of this server must use one
+    /// of them.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -215,6 +216,8 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 /// Decides when the certificate is renewed; the caller tells it the time and the names of this computer.
 pub(super) struct Certificates {
     pub(super) current: Arc<Current>,
+    /// The hosts that flags name.
+    typed: Vec<TypedHost>,
     kind: Kind,
     expires: SystemTime,
     warnings: Vec<String>,
@@ -238,27 +241,42 @@ enum Kind {
 }
 
 impl Certificates {
-    pub(super) fn new(source: CertificateSource, names: &Names, now: SystemTime) -> Result<Self, CertificateError> {
+    fn new(source: CertificateSource, typed: Vec<TypedHost>, now: SystemTime) -> Result<Self, CertificateError> {
         match source {
-            CertificateSource::OwnCa => Self::own(Authority::of_this_user(names)?, names, now),
-            CertificateSource::Files { certificate, key } => Self::files(certificate, key, now),
+            CertificateSource::OwnCa => {
+                let names = Names::of_this_machine(&typed);
+                Self::own(Authority::of_this_user(&names)?, &names, typed, now)
+            }
+            CertificateSource::Files { certificate, key } => Self::files(certificate, key, typed, now),
         }
     }
 
-    pub(super) fn own(authority: Authority, names: &Names, now: SystemTime) -> Result<Self, CertificateError> {
+    pub(super) fn own(
+        authority: Authority,
+        names: &Names,
+        typed: Vec<TypedHost>,
+        now: SystemTime,
+    ) -> Result<Self, CertificateError> {
         let Issued { key, expires, left_out } = authority.issue(names, now)?;
+        let mut warnings: Vec<_> = typed.iter().filter_map(unusable_warning).collect();
+        warnings.extend(left_out_warning(&left_out, &typed, authority.path()));
         let kind = Kind::Own { authority: Box::new(authority), made_for: names.clone() };
-        let warnings = left_out_warning(&left_out).into_iter().collect();
-        Ok(Self { current: Arc::new(Current(RwLock::new(Arc::new(key)))), kind, expires, warnings })
+        Ok(Self { current: Arc::new(Current(RwLock::new(Arc::new(key)))), typed, kind, expires, warnings })
     }
 
-    pub(super) fn files(certificate: PathBuf, key: PathBuf, now: SystemTime) -> Result<Self, CertificateError> {
+    pub(super) fn files(
+        certificate: PathBuf,
+        key: PathBuf,
+        typed: Vec<TypedHost>,
+        now: SystemTime,
+    ) -> Result<Self, CertificateError> {
         let read = [stamp(&certificate), stamp(&key)];
         let loaded = load(&certificate, &key)?;
         let expires = expiry(&loaded);
+        let warnings = LeafNames::of(&loaded).warnings(&certificate, &typed);
         let kind = Kind::Files { certificate, key, read, seen: read, warned_of_expiry: false };
         let current = Arc::new(Current(RwLock::new(Arc::new(loaded))));
-        let mut certificates = Self { current, kind, expires, warnings: Vec::new() };
+        let mut certificates = Self { current, typed, kind, expires, warnings };
         certificates.warn_of_expiry(now);
         Ok(certificates)
     }
@@ -277,7 +295,8 @@ impl Certificates {
                     Ok(Issued { key, expires, left_out }) => {
                         self.current.set(key);
                         self.expires = expires;
-                        self.warnings.extend(left_out_warning(&left_out).filter(|_| has_new_names));
+                        let warning = left_out_warning(&left_out, &self.typed, authority.path());
+                        self.warnings.extend(warning.filter(|_| has_new_names));
                     }
                     Err(error) => self.warnings.push(format!("{error}; the certificate before stays in use")),
                 }
@@ -291,6 +310,7 @@ impl Certificates {
                         Ok(loaded) => {
                             self.expires = expiry(&loaded);
                             *warned_of_expiry = false;
+                            self.warnings.extend(LeafNames::of(&loaded).warnings(certificate, &self.typed));
                             self.current.set(loaded);
                         }
                         Err(error) => self.warnings.push(format!("{error}; the certificate before stays in use")),
@@ -330,11 +350,16 @@ impl Certificates {
         }
     }
 
-    /// The DNS names in the certificate of `--tls-cert`.
-    fn names(&self) -> Vec<String> {
+    /// The hosts that flags name.
+    fn typed(&self) -> &[TypedHost] {
+        &self.typed
+    }
+
+    /// The names of this server in the certificate of `--tls-cert`: the typed ones that it is for, then its own.
+    pub(super) fn names(&self) -> Vec<String> {
         match &self.kind {
             Kind::Own { .. } => Vec::new(),
-            Kind::Files { .. } => self.current.get().end_entity_cert().map(|leaf| dns_names(leaf)).unwrap_or_default(),
+            Kind::Files { .. } => LeafNames::of(&self.current.get()).usable(&self.typed),
         }
     }
 
@@ -353,12 +378,32 @@ impl Certificates {
     }
 }
 
-fn left_out_warning(left_out: &Names) -> Option<String> {
+/// A typed host for which no CA of ours signs.
+fn unusable_warning(typed: &TypedHost) -> Option<String> {
+    let TypedHost { flag, host, .. } = typed;
+    let why = typed.obstacle().filter(|_| !typed.may_be_proxy)?;
+    Some(format!(
+        "the certificate is not for {host} ({flag}), so browsers warn there: {why}, or give --tls-cert and --tls-key a \
+         certificate for {host}"
+    ))
+}
+
+/// The name constraints of a CA are in its certificate, so a CA can't learn a name later.
+fn left_out_warning(left_out: &Names, typed: &[TypedHost], ca: &Path) -> Option<String> {
+    let source = |host: &String| typed.iter().find(|typed| typed.host.eq_ignore_ascii_case(host));
+    let named = |host: String| match source(&host) {
+        Some(typed) => format!("{host} ({})", typed.flag),
+        None => host,
+    };
+    let proxied = left_out.hosts().any(|host| source(&host).is_some_and(|typed| typed.may_be_proxy));
+    let proxy = if proxied { ". A reverse proxy with a certificate of its own needs neither" } else { "" };
     (!left_out.is_empty()).then(|| {
         format!(
-            "the CA of this computer may not sign for {}, so browsers warn there, and `watch` needs --fingerprint. To \
-             make a new CA, which clients must then install again, remove ca.pem from the state folder",
-            left_out.list()
+            "the certificate is not for {}, so browsers warn there, and `watch` needs --fingerprint: the CA was made \
+             without this and may not sign for it. Remove {} and start again for a new CA, whose certificate every \
+             computer must install anew; or give --tls-cert and --tls-key a certificate of another CA{proxy}",
+            left_out.hosts().map(named).collect::<Vec<_>>().join(", "),
+            ca.display()
         )
     })
 }
@@ -392,15 +437,4 @@ fn expiry(key: &CertifiedKey) -> SystemTime {
     let leaf = key.end_entity_cert().ok().and_then(|leaf| X509Certificate::from_der(leaf).ok());
     let seconds = leaf.map(|(_, leaf)| u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or_default());
     seconds.map_or(far, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-}
-
-/// The DNS names of a certificate by which a person can reach the server, in the order of the certificate.
-fn dns_names(leaf: &[u8]) -> Vec<String> {
-    let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return Vec::new() };
-    let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return Vec::new() };
-    let names = alternative.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) if !name.contains('*') => Some((*name).to_owned()),
-        _ => None,
-    });
-    names.collect()
 }

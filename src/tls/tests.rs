@@ -27,6 +27,11 @@ fn lab() -> Names {
     Names::new("lab3.school.example", ["192.168.1.5", "203.0.113.7", "fe80::1"].map(|ip| ip.parse().unwrap()), &[])
 }
 
+/// A host of `--host`.
+fn host(host: &str) -> TypedHost {
+    TypedHost { flag: "--host", host: host.into(), may_be_proxy: false }
+}
+
 fn at(time: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap())
 }
@@ -84,9 +89,8 @@ fn the_names_of_a_computer_are_those_that_only_it_can_have() {
     for bad in ["", "a b", "a..b", "_x", "a/b"] {
         assert_eq!(names(bad), ["localhost"], "{bad}");
     }
-    let more = ["Class.School.example", "dev", "a b"].map(str::to_owned);
-    let typed: Vec<String> = Names::new("", [], &more).dns.into_iter().collect();
-    assert_eq!(typed, ["class.school.example", "localhost"], "names of --host");
+    let typed = Names::new("", [], &["Class.School.example", "dev", "a b", "198.51.100.1"].map(host));
+    assert_eq!(typed.list(), "class.school.example, localhost, 127.0.0.1, 198.51.100.1, ::1", "hosts of --host");
     assert!(!lab().addresses.contains(&"fe80::1".parse::<IpAddr>().unwrap()), "it needs a zone");
 }
 
@@ -216,7 +220,7 @@ fn a_certificate_is_renewed_for_new_addresses_and_before_it_expires() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Authority::load_or_make(dir.path(), &lab()).unwrap();
     let start = SystemTime::now();
-    let mut certificates = Certificates::own(ca, &lab(), start).unwrap();
+    let mut certificates = Certificates::own(ca, &lab(), Vec::new(), start).unwrap();
     let identity = certificates.identity();
     let first = certificates.current.get();
     certificates.check(&lab(), start + DAY);
@@ -237,6 +241,44 @@ fn a_certificate_is_renewed_for_new_addresses_and_before_it_expires() {
     assert_eq!(certificates.take_warnings(), [""; 0]);
 }
 
+#[test]
+fn a_name_that_a_flag_gives_later_needs_a_new_ca_and_the_warning_says_which_file_to_remove() {
+    let dir = tempfile::tempdir().unwrap();
+    Authority::load_or_make(dir.path(), &lab()).unwrap();
+    let proxy = TypedHost { flag: "--public-url", host: "proxy.example".into(), may_be_proxy: true };
+    let typed = vec![host("class.school.example"), host("198.51.100.1"), host("10.0.0.9"), host("teacher"), proxy];
+    let names = Names::new("lab3.school.example", [], &typed);
+    let certificates = || {
+        let ca = Authority::load_or_make(dir.path(), &names).unwrap();
+        Certificates::own(ca, &names, typed.clone(), SystemTime::now()).unwrap()
+    };
+    let mut old = certificates();
+    let chain = old.current.get().cert.clone();
+    for host in ["lab3.school.example", "10.0.0.9"] {
+        check(&chain[1], &chain, host).unwrap_or_else(|error| panic!("{host}: {error}"));
+    }
+    assert!(check(&chain[1], &chain, "class.school.example").is_err());
+    let warnings = old.take_warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("the certificate is not for teacher (--host), so browsers warn there: "));
+    assert!(warnings[0].contains("take one with a dot"), "{warnings:?}");
+    let missing = "class.school.example (--host), proxy.example (--public-url), 198.51.100.1 (--host)";
+    assert!(warnings[1].starts_with(&format!("the certificate is not for {missing}, so")), "{warnings:?}");
+    let file = dir.path().join("ca.pem");
+    assert!(warnings[1].contains(&format!("Remove {} and start again", file.display())), "{warnings:?}");
+    assert!(warnings[1].contains("--tls-cert") && warnings[1].ends_with("certificate of its own needs neither"));
+
+    // The step that the warning names.
+    fs::remove_file(file).unwrap();
+    let mut new = certificates();
+    assert_ne!(new.identity(), old.identity(), "every computer must install the new CA");
+    let chain = new.current.get().cert.clone();
+    for host in ["lab3.school.example", "10.0.0.9", "class.school.example", "198.51.100.1", "proxy.example"] {
+        check(&chain[1], &chain, host).unwrap_or_else(|error| panic!("{host}: {error}"));
+    }
+    assert_eq!(new.take_warnings().len(), 1, "only the name that may be a top-level domain");
+}
+
 /// A certificate and its key in files, signed by nobody.
 fn write_pair(dir: &Path, name: &str, not_after: SystemTime) -> Fingerprint {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -254,7 +296,7 @@ fn files_are_read_again_once_they_are_whole() {
     let now = SystemTime::now();
     let first = write_pair(dir.path(), "school.example", now + 90 * DAY);
     let (certificate, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
-    let mut certificates = Certificates::files(certificate.clone(), key.clone(), now).unwrap();
+    let mut certificates = Certificates::files(certificate.clone(), key.clone(), Vec::new(), now).unwrap();
     assert_eq!(certificates.identity(), Identity::Name("school.example".into()));
     let served = |certificates: &Certificates| Fingerprint::of(&certificates.current.get().cert[0]);
     let look = |certificates: &mut Certificates| certificates.check(&lab(), now);
@@ -285,6 +327,46 @@ fn files_are_read_again_once_they_are_whole() {
 }
 
 #[test]
+fn a_wildcard_is_for_the_names_of_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let leaf = write_pair(dir.path(), "*.school.example", now + 90 * DAY);
+    let read = |typed: &[TypedHost]| {
+        let (certificate, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+        Certificates::files(certificate, key, typed.to_vec(), now).unwrap()
+    };
+    let mut named = read(&[host("a.other.example"), host("class.school.example"), host("a.b.school.example")]);
+    assert_eq!(named.names(), ["class.school.example"]);
+    assert_eq!(named.identity(), Identity::Name("class.school.example".into()), "a renewal changes nothing");
+    let warnings = named.take_warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let other = "is for *.school.example and not for a.other.example (--host), so browsers warn there";
+    assert!(warnings[0].ends_with(other) && warnings[1].contains("a.b.school.example"), "{warnings:?}");
+
+    let mut nameless = read(&[]);
+    assert_eq!(nameless.names(), [""; 0]);
+    assert_eq!(nameless.identity(), Identity::Certificate(leaf));
+    let warnings = nameless.take_warnings();
+    assert!(warnings.len() == 1 && warnings[0].ends_with("add --host NAME.school.example"), "{warnings:?}");
+
+    let public = |name: &str| TypedHost { flag: "--public-url", host: name.into(), may_be_proxy: true };
+    for (name, names) in [("class.school.example", vec!["class.school.example"]), ("proxy.example", vec![])] {
+        let mut behind_proxy = read(&[public(name)]);
+        assert_eq!(
+            (behind_proxy.names(), behind_proxy.take_warnings()),
+            (names.iter().map(ToString::to_string).collect(), vec![])
+        );
+    }
+
+    // A new certificate is judged like the first.
+    let mut renewed = read(&[host("class.school.example")]);
+    write_pair(dir.path(), "new.example", now + 90 * DAY);
+    (0..2).for_each(|_| renewed.check(&lab(), now));
+    assert_eq!(renewed.names(), ["new.example"]);
+    assert!(renewed.take_warnings()[0].contains("not for class.school.example (--host)"));
+}
+
+#[test]
 fn unusable_files_are_refused_with_the_flag() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let now = SystemTime::now();
@@ -292,7 +374,7 @@ fn unusable_files_are_refused_with_the_flag() {
     write_pair(other.path(), "a.example", now + DAY);
     let (certificate, key) = (one.path().join("c.pem"), one.path().join("k.pem"));
     let refused = |certificate: &Path, key: &Path| {
-        Certificates::files(certificate.into(), key.into(), now).err().unwrap().to_string()
+        Certificates::files(certificate.into(), key.into(), Vec::new(), now).err().unwrap().to_string()
     };
     let none = one.path().join("none");
     assert!(refused(&none, &key).contains("check --tls-cert"));
@@ -307,7 +389,7 @@ fn the_end_of_a_certificate_is_announced_once() {
     let now = SystemTime::now();
     write_pair(dir.path(), "a.example", now + 30 * DAY);
     let (certificate, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
-    let mut certificates = Certificates::files(certificate, key, now).unwrap();
+    let mut certificates = Certificates::files(certificate, key, Vec::new(), now).unwrap();
     assert_eq!(certificates.take_warnings(), [""; 0]);
     for day in 0..40 {
         certificates.check(&lab(), now + day * DAY);

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::member::{Member, Refusal};
-use super::{ATTACKER, Pace, Tally, Target, network};
+use super::{ATTACKER, Pace, Tally, Target, attackers, network};
 
 /// How long a server may keep a connection that does not authenticate: 5 s, and a margin for a busy machine.
 const SILENCE_ENDS: Duration = Duration::from_secs(8);
@@ -32,23 +31,18 @@ pub async fn join_with(
 
 /// Guesses of the join code from a few networks. None may get in, and most must be refused without a look at the code.
 pub async fn wrong_codes(target: &Target, count: usize, per_second: u32) -> Tally {
-    let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let code = format!("{:06}", rand::random_range(0..1_000_000));
-            let is_wrong = code != target.code;
-            match join_with(&target, network(n % 3), &format!("guess-{n}"), json!({ "code": code })).await {
-                Ok(_) if is_wrong => tally.broken.push(format!("the wrong code {code} let a stranger in")),
-                Ok(_) => tally.count("guessed"),
-                Err(refusal) => tally.count(refusal),
-            }
-            tally
-        });
-    }
-    tally.join(attackers).await;
+    let mut tally = attackers(target, count, Pace::new(per_second), move |target, n| async move {
+        let mut tally = Tally::default();
+        let code = format!("{:06}", rand::random_range(0..1_000_000));
+        let is_wrong = code != target.code;
+        match join_with(&target, network(n % 3), &format!("guess-{n}"), json!({ "code": code })).await {
+            Ok(_) if is_wrong => tally.broken.push(format!("the wrong code {code} let a stranger in")),
+            Ok(_) => tally.count("guessed"),
+            Err(refusal) => tally.count(refusal),
+        }
+        Ok(tally)
+    })
+    .await;
     let (looked_at, slowed) = (tally.of("wrongCode"), tally.of("tooManyAttempts"));
     tally.expect(slowed > looked_at, || format!("{looked_at} wrong codes were looked at, {slowed} slowed down"));
     tally
@@ -56,30 +50,19 @@ pub async fn wrong_codes(target: &Target, count: usize, per_second: u32) -> Tall
 
 /// Connections that announce a first message and never send it.
 pub async fn silent(target: &Target, count: usize) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    let pace = Pace::new(500);
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let query = format!("{}&auth=1", target.query(&format!("silent-{n}")));
-            match Member::open(&target, ATTACKER, &query, &[], true).await {
-                Ok(mut member) => {
-                    let begun = Instant::now();
-                    match timeout(SILENCE_ENDS, member.is_in()).await {
-                        Ok(Ok(())) => tally.broken.push("a silent stranger is in the room".into()),
-                        Ok(Err(refusal)) => tally.count(refusal),
-                        Err(_) => tally.broken.push(format!("a silent stranger waits for {:?}", begun.elapsed())),
-                    }
-                }
-                Err(refusal) => tally.count(refusal),
-            }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+    attackers(target, count, Pace::new(500), move |target, n| async move {
+        let mut tally = Tally::default();
+        let query = format!("{}&auth=1", target.query(&format!("silent-{n}")));
+        let mut member = Member::open(&target, ATTACKER, &query, &[], true).await?;
+        let begun = Instant::now();
+        match timeout(SILENCE_ENDS, member.is_in()).await {
+            Ok(Ok(())) => tally.broken.push("a silent stranger is in the room".into()),
+            Ok(Err(refusal)) => tally.count(refusal),
+            Err(_) => tally.broken.push(format!("a silent stranger waits for {:?}", begun.elapsed())),
+        }
+        Ok(tally)
+    })
+    .await
 }
 
 /// Tokens that nobody signed, and tokens with the algorithm `none`.
@@ -102,29 +85,17 @@ pub async fn forged_tokens(target: &Target, count: usize) -> Tally {
 
 /// Strangers who wait in the lobby. The teacher admits none of them.
 pub async fn lobby(target: &Target, count: usize, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    let pace = Pace::new(500);
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let query = format!("{}&auth=1", target.query(&format!("waits-{n}")));
-            match Member::open(&target, network(n % 2), &query, &[], true).await {
-                Ok(mut member) => {
-                    let auth = json!({ "type": "auth", "code": target.code });
-                    member.say_text(auth.to_string()).await;
-                    match timeout(lasts, member.is_in()).await {
-                        Ok(Ok(())) => tally.broken.push("a stranger passed the lobby".into()),
-                        Ok(Err(Refusal::Socket("closed"))) | Err(_) => tally.count("waited"),
-                        Ok(Err(refusal)) => tally.count(refusal),
-                    }
-                }
-                Err(refusal) => tally.count(refusal),
-            }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+    attackers(target, count, Pace::new(500), move |target, n| async move {
+        let mut tally = Tally::default();
+        let query = format!("{}&auth=1", target.query(&format!("waits-{n}")));
+        let mut member = Member::open(&target, network(n % 2), &query, &[], true).await?;
+        member.say_text(json!({ "type": "auth", "code": target.code }).to_string()).await;
+        match timeout(lasts, member.is_in()).await {
+            Ok(Ok(())) => tally.broken.push("a stranger passed the lobby".into()),
+            Ok(Err(Refusal::Socket("closed"))) | Err(_) => tally.count("waited"),
+            Ok(Err(refusal)) => tally.count(refusal),
+        }
+        Ok(tally)
+    })
+    .await
 }

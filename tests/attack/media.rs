@@ -4,34 +4,33 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use classroom::protocol::{ClientMessage, ErrorCode, ServerMessage};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::bad_student::{Bad, Misbehaviour};
+use super::forger::Forgery;
 use super::ice::Credentials;
 use super::insider::Insider;
 use super::member::{Member, Refusal};
 use super::offer::Offer;
 use super::udp::{self, Flood};
-use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network, web};
+use super::{ATTACKER, PATIENCE, Pace, Tally, Target, attackers, network, web};
+
+/// The packets that one student forges at most: four seconds of them, a fragment in a burst ([`Forgery::burst`]).
+const FORGED_PACKETS: u64 = 200;
 
 /// The candidates of an offer, as many as a laptop with two interfaces and two families has.
 const CANDIDATES: usize = 4;
 
 /// Offers by WHEP that never connect. Their candidates are addresses of the bystander.
 pub async fn whep_offers(target: &Target, count: usize, per_second: u32) -> Tally {
-    let (mut tally, pace, mut players) = (Tally::default(), Pace::new(per_second), JoinSet::new());
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = target.clone();
-        players.spawn(async move {
-            let mut tally = Tally::default();
-            let offer = Offer::new((0..CANDIDATES).map(|n| target.bystander.address(n)));
-            tally.sent_bytes = offer.sdp.len() as u64;
-            tally.count(web::outcome(&web::whep(&target, ATTACKER, &offer, "").await));
-            tally
-        });
-    }
-    tally.join(players).await;
+    let mut tally = attackers(target, count, Pace::new(per_second), move |target, _| async move {
+        let mut tally = Tally::default();
+        let offer = Offer::new((0..CANDIDATES).map(|n| target.bystander.address(n)));
+        tally.sent_bytes = offer.sdp.len() as u64;
+        tally.count(web::outcome(&web::whep(&target, ATTACKER, &offer, "").await));
+        Ok(tally)
+    })
+    .await;
     // The teacher may go on for a while after the last offer.
     tokio::time::sleep(Duration::from_secs(1)).await;
     expect_no_amplification(target, &mut tally);
@@ -39,16 +38,16 @@ pub async fn whep_offers(target: &Target, count: usize, per_second: u32) -> Tall
 }
 
 /// Offers of a member, each as soon as the server takes another one.
-async fn offers(target: &Target, from: Ipv4Addr, user: &str, pause: Duration, lasts: Duration) -> Tally {
+async fn offers(
+    target: &Target,
+    from: Ipv4Addr,
+    user: &str,
+    pause: Duration,
+    lasts: Duration,
+) -> Result<Tally, Refusal> {
     let mut tally = Tally::default();
-    let Ok(teacher) = target.teacher.parse::<classroom::id::UserId>() else { return tally };
-    let mut member = match Member::join(target, from, user).await {
-        Ok(member) => member,
-        Err(refusal) => {
-            tally.count(refusal);
-            return tally;
-        }
-    };
+    let Ok(teacher) = target.teacher.parse::<classroom::id::UserId>() else { return Ok(tally) };
+    let mut member = Member::join(target, from, user).await?;
     let end = Instant::now() + lasts;
     while Instant::now() < end {
         let sdp = Offer::new([]).sdp;
@@ -68,25 +67,23 @@ async fn offers(target: &Target, from: Ipv4Addr, user: &str, pause: Duration, la
             }
         }
     }
-    tally
+    Ok(tally)
 }
 
 /// Students that offer again and again, each a little slower than the limit of one student.
 pub async fn re_offers(target: &Target, students: usize, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    for n in 0..students {
-        let target = target.clone();
-        let pause = Duration::from_millis(310);
-        attackers.spawn(async move { offers(&target, ATTACKER, &format!("again-{n}"), pause, lasts).await });
-    }
-    tally.join(attackers).await;
-    tally
+    let pause = Duration::from_millis(310);
+    attackers(target, students, Pace::at_once(), move |target, n| async move {
+        offers(&target, ATTACKER, &format!("again-{n}"), pause, lasts).await
+    })
+    .await
 }
 
 /// One student that offers faster than allowed. The student must be told, by a code that it can act on.
 pub async fn too_fast_offers(target: &Target, count: u32) -> Tally {
     let pause = Duration::from_millis(20);
-    let mut tally = offers(target, ATTACKER, "too-fast", pause, pause * count).await;
+    let offered = offers(target, ATTACKER, "too-fast", pause, pause * count).await;
+    let mut tally = offered.unwrap_or_else(Tally::refused);
     let told = tally.of(ErrorCode::FloodedMessages.as_str()) + tally.of("tooManyAttempts");
     tally.expect(told > 0, || "a student that offers too fast is not told".into());
     tally
@@ -94,35 +91,25 @@ pub async fn too_fast_offers(target: &Target, count: u32) -> Tally {
 
 /// Students whose offers name `each` addresses of the bystander as candidates.
 pub async fn candidates(target: &Target, students: usize, each: usize, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    for n in 0..students {
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let user = format!("pointer-{n}");
-            let mut member = match Member::join(&target, ATTACKER, &user).await {
-                Ok(member) => member,
-                Err(refusal) => {
-                    tally.count(refusal);
-                    return tally;
-                }
-            };
-            let Ok(target_uid) = target.teacher.parse() else { return tally };
-            let sdp = Offer::new((0..each).map(|n| target.bystander.address(n))).sdp;
-            tally.sent_bytes = sdp.len() as u64;
-            member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
-            let answer = member.hear_until(|message| match message {
-                ServerMessage::Answer { .. } => Some("answer".to_owned()),
-                ServerMessage::Error { code, .. } => Some(code.to_string()),
-                _ => None,
-            });
-            tally.count(answer.await.unwrap_or_else(|| "silence".into()));
-            // The member must stay, because a departure would end the checks.
-            let _ = timeout(lasts, member.drain()).await;
-            tally
+    let mut tally = attackers(target, students, Pace::at_once(), move |target, n| async move {
+        let mut tally = Tally::default();
+        let user = format!("pointer-{n}");
+        let mut member = Member::join(&target, ATTACKER, &user).await?;
+        let Ok(target_uid) = target.teacher.parse() else { return Ok(tally) };
+        let sdp = Offer::new((0..each).map(|n| target.bystander.address(n))).sdp;
+        tally.sent_bytes = sdp.len() as u64;
+        member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
+        let answer = member.hear_until(|message| match message {
+            ServerMessage::Answer { .. } => Some("answer".to_owned()),
+            ServerMessage::Error { code, .. } => Some(code.to_string()),
+            _ => None,
         });
-    }
-    tally.join(attackers).await;
+        tally.count(answer.await.unwrap_or_else(|| "silence".into()));
+        // The member must stay, because a departure would end the checks.
+        let _ = timeout(lasts, member.drain()).await;
+        Ok(tally)
+    })
+    .await;
     expect_no_amplification(target, &mut tally);
     tally
 }
@@ -198,41 +185,34 @@ pub async fn junk(target: &Target, flood: Flood) -> Tally {
 
 /// Peers whose ICE succeeds and whose DTLS never does: each sends the same ClientHello again and again.
 pub async fn half_dtls(target: &Target, peers: usize, per_second: u32, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    let pace = Pace::new(100);
-    for n in 0..peers {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let from = network(n % 4);
-            let Ok(socket) = udp::socket(from) else { return tally };
-            let Some(own) = socket.local_addr().ok().and_then(udp::v4) else { return tally };
-            let offer = Offer::new([own]);
-            let answer = web::whep(&target, from, &offer, "").await;
-            tally.count(web::outcome(&answer));
-            let credentials = answer.ok().and_then(|answer| Credentials::new(&offer.ufrag, &answer.body));
-            let Some(check) = credentials.and_then(|credentials| credentials.check(true)) else { return tally };
-            let media = target.media;
-            let end = Instant::now() + lasts;
-            let mut turn = tokio::time::interval(Duration::from_millis(500));
-            let mut hellos = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
-            while Instant::now() < end {
-                tokio::select! {
-                    _ = turn.tick() => {
-                        let _ = socket.send_to(&check, media);
-                    }
-                    _ = hellos.tick() => {
-                        tally.count("ClientHello");
-                        let _ = socket.send_to(&client_hello(), media);
-                    }
+    attackers(target, peers, Pace::new(100), move |target, n| async move {
+        let mut tally = Tally::default();
+        let from = network(n % 4);
+        let Ok(socket) = udp::socket(from) else { return Ok(tally) };
+        let Some(own) = socket.local_addr().ok().and_then(udp::v4) else { return Ok(tally) };
+        let offer = Offer::new([own]);
+        let answer = web::whep(&target, from, &offer, "").await;
+        tally.count(web::outcome(&answer));
+        let credentials = answer.ok().and_then(|answer| Credentials::new(&offer.ufrag, &answer.body));
+        let Some(check) = credentials.and_then(|credentials| credentials.check(true)) else { return Ok(tally) };
+        let media = target.media;
+        let end = Instant::now() + lasts;
+        let mut turn = tokio::time::interval(Duration::from_millis(500));
+        let mut hellos = tokio::time::interval(Duration::from_secs(1) / per_second.max(1));
+        while Instant::now() < end {
+            tokio::select! {
+                _ = turn.tick() => {
+                    let _ = socket.send_to(&check, media);
+                }
+                _ = hellos.tick() => {
+                    tally.count("ClientHello");
+                    let _ = socket.send_to(&client_hello(), media);
                 }
             }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+        }
+        Ok(tally)
+    })
+    .await
 }
 
 /// A ClientHello of DTLS 1.2 without a cookie (RFC 6347, 4.2.1), with one cipher suite, one curve and `use_srtp`.
@@ -258,66 +238,102 @@ fn client_hello() -> Vec<u8> {
     [&[22, 254, 255, 0, 0, 0, 0][..], &sequence, &record_length, &handshake].concat()
 }
 
+/// Students that forge SCTP packets, each `rounds` times: until the teacher disconnects them, or for
+/// [`FORGED_PACKETS`].
+pub async fn sctp(target: &Target, students: usize, forgery: Forgery, rounds: usize) -> Tally {
+    attackers(target, students, Pace::at_once(), move |target, n| async move {
+        let mut tally = Tally::default();
+        for round in 0..rounds {
+            match Member::join(&target, network(n % 4), &format!("{forgery:?}-{n}-{round}")).await {
+                Ok(member) => tally.count(forge(&target, member, forgery).await),
+                Err(refusal) => tally.count(refusal),
+            }
+        }
+        Ok(tally)
+    })
+    .await
+}
+
+/// One round of [`sctp`]: how it ended.
+async fn forge(target: &Target, mut member: Member, forgery: Forgery) -> &'static str {
+    let Ok(target_uid) = target.teacher.parse() else { return "no teacher" };
+    let (bad, sdp) = Bad::offer(Misbehaviour::Forges(forgery));
+    member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
+    let answer = member.hear_until(|message| match message {
+        ServerMessage::Answer { sdp, .. } => Some(Some(sdp)),
+        ServerMessage::Error { .. } => Some(None),
+        _ => None,
+    });
+    let Some(Some(answer)) = answer.await else {
+        bad.end();
+        return "no answer";
+    };
+    bad.answer(answer);
+    bad.misbehave();
+    let forges = async {
+        while bad.asked() < FORGED_PACKETS * forgery.burst() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let hangup = member.hear_until(|message| matches!(message, ServerMessage::Hangup { .. }).then_some(()));
+    let outcome = tokio::select! {
+        heard = hangup => if heard.is_some() { "disconnected" } else { "silence" },
+        () = forges => "forged",
+    };
+    bad.end();
+    outcome
+}
+
 /// Students that connect and leave in a loop.
 pub async fn churn(target: &Target, at_once: usize, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    for n in 0..at_once {
-        let target = target.clone();
-        attackers.spawn(async move {
-            let (mut tally, end) = (Tally::default(), Instant::now() + lasts);
-            for round in 0.. {
-                if Instant::now() >= end {
-                    break;
-                }
-                match timeout(PATIENCE, Insider::join(&target, network(n % 4), &format!("churn-{n}-{round}"))).await {
-                    Ok(Ok(insider)) => {
-                        tally.count("connected");
-                        insider.leave().await;
-                    }
-                    Ok(Err(Refusal::Code(code))) => {
-                        tally.count(code);
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                    Ok(Err(refusal)) => tally.count(refusal),
-                    Err(_) => tally.count("silence"),
-                }
+    attackers(target, at_once, Pace::at_once(), move |target, n| async move {
+        let (mut tally, end) = (Tally::default(), Instant::now() + lasts);
+        for round in 0.. {
+            if Instant::now() >= end {
+                break;
             }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+            match timeout(PATIENCE, Insider::join(&target, network(n % 4), &format!("churn-{n}-{round}"))).await {
+                Ok(Ok(insider)) => {
+                    tally.count("connected");
+                    insider.leave().await;
+                }
+                Ok(Err(Refusal::Code(code))) => {
+                    tally.count(code);
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Ok(Err(refusal)) => tally.count(refusal),
+                Err(_) => tally.count("silence"),
+            }
+        }
+        Ok(tally)
+    })
+    .await
 }
 
 /// A school behind one address: `students` that join and offer at the same time. Each must get an answer.
 pub async fn school(target: &Target, students: usize) -> Tally {
-    let (mut tally, mut arriving) = (Tally::default(), JoinSet::new());
-    for n in 0..students {
-        let target = target.clone();
-        arriving.spawn(async move {
-            let mut tally = Tally::default();
-            let mut member = match Member::join(&target, ATTACKER, &format!("pupil-{n}")).await {
-                Ok(member) => member,
-                Err(refusal) => {
-                    tally.broken.push(format!("one of a school is not let in: {refusal}"));
-                    return tally;
-                }
-            };
-            let Ok(target_uid) = target.teacher.parse() else { return tally };
-            member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None, tracks: None }).await;
-            let answer = member.hear_until(|message| match message {
-                ServerMessage::Answer { .. } => Some(None),
-                ServerMessage::Error { code, .. } => Some(Some(code)),
-                _ => None,
-            });
-            match answer.await {
-                Some(None) => tally.count("answer"),
-                Some(Some(code)) => tally.broken.push(format!("one of a school gets {code} for its offer")),
-                None => tally.broken.push("one of a school gets no answer".into()),
+    attackers(target, students, Pace::at_once(), move |target, n| async move {
+        let mut tally = Tally::default();
+        let mut member = match Member::join(&target, ATTACKER, &format!("pupil-{n}")).await {
+            Ok(member) => member,
+            Err(refusal) => {
+                tally.broken.push(format!("one of a school is not let in: {refusal}"));
+                return Ok(tally);
             }
-            tally
+        };
+        let Ok(target_uid) = target.teacher.parse() else { return Ok(tally) };
+        member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None, tracks: None }).await;
+        let answer = member.hear_until(|message| match message {
+            ServerMessage::Answer { .. } => Some(None),
+            ServerMessage::Error { code, .. } => Some(Some(code)),
+            _ => None,
         });
-    }
-    tally.join(arriving).await;
-    tally
+        match answer.await {
+            Some(None) => tally.count("answer"),
+            Some(Some(code)) => tally.broken.push(format!("one of a school gets {code} for its offer")),
+            None => tally.broken.push("one of a school gets no answer".into()),
+        }
+        Ok(tally)
+    })
+    .await
 }

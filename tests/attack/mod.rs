@@ -3,7 +3,10 @@
 //! attacks in small. All traffic stays on loopback: addresses of 127.0.0.0/8 stand for other networks.
 
 pub mod admission;
+pub mod bad_student;
 pub mod bystander;
+pub mod dns_sd;
+pub mod forger;
 pub mod ice;
 pub mod insider;
 pub mod media;
@@ -16,6 +19,7 @@ pub mod tally;
 pub mod udp;
 pub mod web;
 
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +27,10 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::task::JoinSet;
 
 pub use self::bystander::Bystander;
+use self::member::Refusal;
 pub use self::tally::Tally;
 
 /// How long one answer may take. An attacker counts a later one as missing.
@@ -72,6 +78,23 @@ impl Target {
     }
 }
 
+/// Runs `count` attackers, each with its number, which start at this pace, and adds up their results. One that is
+/// refused counts the refusal.
+pub async fn attackers<F>(target: &Target, count: usize, pace: Pace, attacker: impl Fn(Target, usize) -> F) -> Tally
+where
+    F: Future<Output = Result<Tally, Refusal>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for n in 0..count {
+        pace.wait(n).await;
+        let attack = attacker(target.clone(), n);
+        running.spawn(async move { attack.await.unwrap_or_else(Tally::refused) });
+    }
+    let mut tally = Tally::default();
+    tally.join(running).await;
+    tally
+}
+
 /// A TLS client that trusts the CA in this PEM file.
 ///
 /// # Errors
@@ -102,6 +125,11 @@ impl Pace {
     /// A pace that begins now.
     pub fn new(per_second: u32) -> Self {
         Self { begun: Instant::now(), per_second: per_second.into() }
+    }
+
+    /// All actions are due now.
+    pub fn at_once() -> Self {
+        Self { begun: Instant::now(), per_second: f64::INFINITY }
     }
 
     /// Waits until action `n` is due.

@@ -9,49 +9,36 @@ use tokio::time::timeout;
 
 use super::member::{Member, connect};
 use super::offer::Offer;
-use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network, web};
+use super::{ATTACKER, PATIENCE, Pace, Tally, Target, attackers, network, web};
 
 /// Members that ask for the list of the room again and again, `per_second` times each. Deaf ones never read.
 pub async fn user_lists(target: &Target, members: usize, per_second: u32, reads: bool, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    let pace = Pace::new(500);
-    for n in 0..members {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            // A long name, so that the list is long.
-            let (name, long) = (format!("lists-{n}"), "W".repeat(60));
-            let query = target.query(&name).replace(&format!("nickname={name}"), &format!("nickname={long}"));
-            let mut member = match Member::open(&target, ATTACKER, &query, &[], reads).await {
-                Ok(member) => member,
-                Err(refusal) => {
-                    tally.count(refusal);
-                    return tally;
-                }
-            };
-            let (end, mut turns) = (Instant::now() + lasts, tokio::time::interval(Duration::from_secs(1) / per_second));
-            while Instant::now() < end {
-                turns.tick().await;
-                if !member.say(&ClientMessage::RoomUserList).await {
-                    tally.count("closed");
-                    return tally;
-                }
-                tally.count("asked");
-                while reads && let Ok(heard) = timeout(Duration::from_millis(1), member.hear()).await {
-                    match heard {
-                        Some(ServerMessage::RoomUserList { .. }) => tally.count("list"),
-                        Some(ServerMessage::Error { code, .. }) => tally.count(code),
-                        Some(_) => {}
-                        None => break,
-                    }
+    attackers(target, members, Pace::new(500), move |target, n| async move {
+        let mut tally = Tally::default();
+        // A long name, so that the list is long.
+        let (name, long) = (format!("lists-{n}"), "W".repeat(60));
+        let query = target.query(&name).replace(&format!("nickname={name}"), &format!("nickname={long}"));
+        let mut member = Member::open(&target, ATTACKER, &query, &[], reads).await?;
+        let (end, mut turns) = (Instant::now() + lasts, tokio::time::interval(Duration::from_secs(1) / per_second));
+        while Instant::now() < end {
+            turns.tick().await;
+            if !member.say(&ClientMessage::RoomUserList).await {
+                tally.count("closed");
+                return Ok(tally);
+            }
+            tally.count("asked");
+            while reads && let Ok(heard) = timeout(Duration::from_millis(1), member.hear()).await {
+                match heard {
+                    Some(ServerMessage::RoomUserList { .. }) => tally.count("list"),
+                    Some(ServerMessage::Error { code, .. }) => tally.count(code),
+                    Some(_) => {}
+                    None => break,
                 }
             }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+        }
+        Ok(tally)
+    })
+    .await
 }
 
 /// Students that join and stay, without media: `networks` networks with `each` students, in the attacked room.
@@ -123,36 +110,30 @@ async fn expect_page(target: &Target, tally: &mut Tally) {
 
 /// Students that join, offer, and drop the connection without a goodbye, in a loop, each time with another id.
 pub async fn ghosts(target: &Target, at_once: usize, lasts: Duration) -> Tally {
-    let (mut tally, mut attackers) = (Tally::default(), JoinSet::new());
-    for n in 0..at_once {
-        let target = target.clone();
-        attackers.spawn(async move {
-            let (mut tally, end) = (Tally::default(), Instant::now() + lasts);
-            let Ok(teacher) = target.teacher.parse::<classroom::id::UserId>() else { return tally };
-            let mut round = 0;
-            while Instant::now() < end {
-                round += 1;
-                match Member::join(&target, ATTACKER, &format!("ghost-{n}-{round}")).await {
-                    Ok(mut member) => {
-                        let sdp = Offer::new([]).sdp;
-                        let offer =
-                            ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None };
-                        let _ = member.say(&offer).await;
-                        tally.count("ghost");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        member.vanish();
-                    }
-                    Err(refusal) => {
-                        tally.count(refusal);
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
+    attackers(target, at_once, Pace::at_once(), move |target, n| async move {
+        let (mut tally, end) = (Tally::default(), Instant::now() + lasts);
+        let Ok(teacher) = target.teacher.parse::<classroom::id::UserId>() else { return Ok(tally) };
+        let mut round = 0;
+        while Instant::now() < end {
+            round += 1;
+            match Member::join(&target, ATTACKER, &format!("ghost-{n}-{round}")).await {
+                Ok(mut member) => {
+                    let sdp = Offer::new([]).sdp;
+                    let offer = ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None };
+                    let _ = member.say(&offer).await;
+                    tally.count("ghost");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    member.vanish();
+                }
+                Err(refusal) => {
+                    tally.count(refusal);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
-            tally
-        });
-    }
-    tally.join(attackers).await;
-    tally
+        }
+        Ok(tally)
+    })
+    .await
 }
 
 /// Rooms created in a loop: by HTTP, and by joining rooms that do not exist.

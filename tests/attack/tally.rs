@@ -5,6 +5,8 @@ use std::fmt;
 
 use tokio::task::JoinSet;
 
+use super::member::Refusal;
+
 /// The results of an attack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -17,6 +19,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The results of an attacker that was refused.
+    pub fn refused(refusal: Refusal) -> Self {
+        let mut tally = Self::default();
+        tally.count(refusal);
+        tally
+    }
+
     /// Counts an answer.
     pub fn count(&mut self, answer: impl fmt::Display) {
         self.count_many(answer, 1);

@@ -1,6 +1,5 @@
 //! Attacks by HTTP alone: pages of other sites, guesses, and requests that never end.
 
-use std::fmt::Write;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use tokio::time::timeout;
 
 use super::member::{Member, connect, dial};
 use super::offer::Offer;
-use super::{ATTACKER, PATIENCE, Pace, Tally, Target, network};
+use super::{ATTACKER, PATIENCE, Pace, Tally, Target, attackers, network};
 
 /// The origin of a page of another site.
 pub const FOREIGN: &str = "evil.example";
@@ -122,26 +121,23 @@ pub async fn foreign_pages(target: &Target) -> Tally {
 
 /// Guesses of WHEP sessions: ends and changes none of them.
 pub async fn session_guesses(target: &Target, count: usize, per_second: u32) -> Tally {
-    let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
     let mine = whep(target, Ipv4Addr::LOCALHOST, &Offer::new([]), "").await;
     let session = mine.ok().and_then(|answer| answer.header("location").map(str::to_owned)).unwrap_or_default();
-    tally.expect(!session.is_empty(), || "a player got no session".into());
-    for n in 0..count {
-        pace.wait(n).await;
-        let (target, mut guess) = (target.clone(), session.clone());
-        attackers.spawn(async move {
+    // All but the last characters are right, as if most of the secret had leaked.
+    let leaked = session[..session.len().saturating_sub(6)].to_owned();
+    let mut tally = attackers(target, count, Pace::new(per_second), |target, n| {
+        let guess = format!("{leaked}{n:06}");
+        async move {
             let mut tally = Tally::default();
-            // All but the last characters are right, as if most of the secret had leaked.
-            guess.truncate(guess.len().saturating_sub(6));
-            let _ = write!(guess, "{n:06}");
             let method = ["DELETE", "PATCH", "GET"][n % 3];
             let headers = "content-type: application/trickle-ice-sdpfrag\r\nif-match: *\r\n";
             let answer = ask(&target, ATTACKER, &format!("{method} {guess}"), headers, "").await;
             tally.count(format!("{method} {}", outcome(&answer)));
-            tally
-        });
-    }
-    tally.join(attackers).await;
+            Ok(tally)
+        }
+    })
+    .await;
+    tally.expect(!session.is_empty(), || "a player got no session".into());
     let alive = ask(target, Ipv4Addr::LOCALHOST, &format!("GET {session}"), "", "").await;
     let reached: u64 = ["DELETE 200", "PATCH 204", "GET 204"].into_iter().map(|answer| tally.of(answer)).sum();
     tally.expect(reached == 0, || format!("{reached} guesses reached a session"));
@@ -222,56 +218,45 @@ pub async fn slow_connections(target: &Target, slow: Slow, count: usize, lasts: 
 
 /// Many half handshakes of TLS: each connection sends the begin of a ClientHello, or random bytes in its place.
 pub async fn half_handshakes(target: &Target, count: usize, per_second: u32) -> Tally {
-    let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = target.clone();
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            let Ok(mut stream) = connect(network(n % 4), target.http, true).await else {
-                tally.count("no connection");
-                return tally;
-            };
-            // A record of type handshake whose length of 512 bytes never comes (RFC 8446, 5.1).
-            let mut hello = vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
-            hello.extend_from_slice(&rand::random::<[u8; 32]>());
-            let _ = stream.write_all(&hello).await;
-            let ended = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
-            tally.count(match ended {
-                Ok(Ok(0) | Err(_)) => "closed",
-                Ok(Ok(_)) => "answered",
-                Err(_) => "still open",
-            });
-            tally
+    attackers(target, count, Pace::new(per_second), move |target, n| async move {
+        let mut tally = Tally::default();
+        let Ok(mut stream) = connect(network(n % 4), target.http, true).await else {
+            tally.count("no connection");
+            return Ok(tally);
+        };
+        // A record of type handshake whose length of 512 bytes never comes (RFC 8446, 5.1).
+        let mut hello = vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+        hello.extend_from_slice(&rand::random::<[u8; 32]>());
+        let _ = stream.write_all(&hello).await;
+        let ended = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
+        tally.count(match ended {
+            Ok(Ok(0) | Err(_)) => "closed",
+            Ok(Ok(_)) => "answered",
+            Err(_) => "still open",
         });
-    }
-    tally.join(attackers).await;
-    tally
+        Ok(tally)
+    })
+    .await
 }
 
 /// Handshakes of TLS that cost the server its key exchange and its signature: the client trusts no certificate, and
 /// ends each handshake when it has the server's.
 pub async fn costly_handshakes(target: &Target, count: usize, per_second: u32) -> Tally {
-    let (mut tally, pace, mut attackers) = (Tally::default(), Pace::new(per_second), JoinSet::new());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let Ok(config) = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() else {
-        return tally;
+        return Tally::default();
     };
     let config = Arc::new(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
-    for n in 0..count {
-        pace.wait(n).await;
-        let target = Target { tls: Some(Arc::clone(&config)), ..target.clone() };
-        attackers.spawn(async move {
-            let mut tally = Tally::default();
-            tally.count(match dial(&target, network(n % 4), true).await {
-                Ok(_) => "trusted".to_owned(),
-                Err(error) => format!("{:?}", error.kind()),
-            });
-            tally
+    let distrusting = Target { tls: Some(config), ..target.clone() };
+    attackers(&distrusting, count, Pace::new(per_second), move |target, n| async move {
+        let mut tally = Tally::default();
+        tally.count(match dial(&target, network(n % 4), true).await {
+            Ok(_) => "trusted".to_owned(),
+            Err(error) => format!("{:?}", error.kind()),
         });
-    }
-    tally.join(attackers).await;
-    tally
+        Ok(tally)
+    })
+    .await
 }
 
 /// Sends heads, methods and targets that no client sends, and reads that each is refused.

@@ -15,9 +15,11 @@ const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim(
 /** How long a click may take to find its button, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
-export async function launch(program) {
+/** `home` is a home directory, in which Chromium looks for certificates (`.pki/nssdb`). */
+export async function launch(program, home) {
   const sessions = new WeakMap();
-  const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse] });
+  const env = home ? { ...process.env, HOME: home } : process.env;
+  const browser = await chromium.launch({ executablePath: program, args: [...flags, nobodyElse], env });
   return {
     async context(options) {
       const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;

@@ -1,7 +1,9 @@
 // Drives one browser for the tests in tests/it/browser: commands come in on stdin and answers go out on stdout, one
 // JSON object a line. What a page does by itself (requests, messages on the console, dialogs) is told as an event.
 //
-//   node driver.mjs chromium|firefox PROGRAM
+//   node driver.mjs chromium|firefox PROGRAM [PROFILE]
+//
+// PROFILE is a folder with a database of certificates: Chromium's home directory, or the profile of Firefox.
 //
 //   {"id":1,"do":"open","page":"p1","person":"anna","url":"http://127.0.0.1:18080/"}    {"id":1,"value":null}
 //   {"id":2,"do":"evaluate","page":"p1","code":"document.title"}                        {"id":2,"value":"classroom"}
@@ -10,13 +12,13 @@
 
 import { createInterface } from 'node:readline';
 
-const [which, program] = process.argv.slice(2);
+const [which, program, profile] = process.argv.slice(2);
 const tell = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 // Nobody reads any more; the end of stdin follows.
 process.stdout.on('error', () => {});
 
 const { launch } = await import(`./${which}.mjs`);
-const browser = await launch(program);
+const browser = await launch(program, profile);
 const contexts = new Map();
 const pages = new Map();
 

@@ -35,11 +35,13 @@ function find(selector, name) {
   return [...document.querySelectorAll(selector)].find(isIt);
 }
 
-export async function launch(program) {
+/** `profile` is a folder for the profile, which may have a database of certificates. */
+export async function launch(program, profile) {
   const browser = await puppeteer.launch({
     browser: 'firefox',
     executablePath: program,
     headless: true,
+    userDataDir: profile,
     extraPrefsFirefox: prefs,
   });
   return {

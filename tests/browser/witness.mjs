@@ -2,6 +2,7 @@
 
 function install() {
   const connections = [];
+  const sockets = [];
   const violations = [];
 
   const Real = globalThis.RTCPeerConnection;
@@ -9,6 +10,13 @@ function install() {
     constructor(...given) {
       super(...given);
       connections.push(this);
+    }
+  };
+  const Socket = globalThis.WebSocket;
+  globalThis.WebSocket = class WebSocket extends Socket {
+    constructor(...given) {
+      super(...given);
+      sockets.push(this.url);
     }
   };
   document.addEventListener('securitypolicyviolation', (event) => {
@@ -43,6 +51,8 @@ function install() {
 
   globalThis.witness = {
     connections,
+    /** The addresses of the page's WebSockets. */
+    sockets,
     violations,
 
     /** A reduced frame of a video: red, green and blue of each pixel; null without a frame. */

@@ -38,8 +38,8 @@ fn admitted(keys: &Path, token: &str) -> Result<(String, Rights), String> {
     let claim = Claim { room: &room, user: &user, nickname: &nickname, publishes: false };
     let credentials = Credentials { token: Some(token.into()), ..Credentials::default() };
     let address = ClientAddress::of("10.0.0.7".parse().unwrap());
-    let admission = access.check(SystemTime::now(), &credentials, &claim, address);
-    admission.map(|admission| (admission.user.to_string(), admission.rights)).map_err(|denied| denied.message)
+    let authorization = access.check(SystemTime::now(), &credentials, &claim, address);
+    authorization.map(|client| (client.user.to_string(), client.rights)).map_err(|denied| denied.message)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -137,6 +137,11 @@ fn a_link_and_json_have_the_same_token() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let left = Duration::from_secs(json["exp"].as_u64().unwrap()).saturating_sub(now);
     assert!((7_100..=7_200).contains(&left.as_secs()), "{left:?}");
+    // The id of the token takes it back.
+    let mut file: serde_json::Value = serde_json::from_str(&fs::read_to_string(&keys).unwrap()).unwrap();
+    file["revoked"] = serde_json::json!([json["jti"]]);
+    fs::write(&keys, file.to_string()).unwrap();
+    assert!(admitted(&keys, token).is_err(), "{file}");
     let program =
         classroom::cli::parse(["classroom", "watch", "--room", "10013", "--user", "1", "--server", "http://a?token=x"]);
     assert!(program.is_ok(), "watch takes the link");

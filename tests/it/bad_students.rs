@@ -1,9 +1,6 @@
 //! Misbehaving students in a class of ten on loopback: real ICE, DTLS and SRTP, synthetic frames. The other students
 //! get every packet, and the teacher sends hardly more.
 
-mod forger;
-mod student;
-
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -15,8 +12,8 @@ use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
-use self::forger::Forgery;
-use self::student::{Bad, Misbehaviour};
+use crate::attack::bad_student::{Bad, Misbehaviour};
+use crate::attack::forger::Forgery;
 use crate::support::DEADLINE;
 
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };

@@ -29,6 +29,12 @@ mod sizes;
 // The end of a lecture, later visitors, and a reload without a server.
 mod endings;
 
+// The page over TLS, with and without the CA of the teacher's computer.
+mod tls;
+
+// The list of people, in Node.js.
+mod people;
+
 // A bad network in front of one page.
 mod network;
 

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{Classroom, DEADLINE, Process, is_picture};
+use crate::support::{Classroom, DEADLINE, Process, is_picture, poll};
+
+/// Longer than the silence of a teacher that is reported as trouble.
+const BREAK: Duration = Duration::from_secs(7);
 
 const TEST: [&str; 3] = ["--test", "--size", "320x180"];
 
@@ -28,6 +31,13 @@ fn students_wait_for_the_next_lecture() {
         student.wait_for("word that the teacher has left", gone);
     }
     let marks: Vec<usize> = students.iter().map(Process::mark).collect();
+    // The passing of time is tested: a break is no trouble, and nobody is told to check the network.
+    let is_alarm = |event: &serde_json::Value| {
+        let says = |words: &str| event["message"].as_str().is_some_and(|message| message.contains(words));
+        event["event"] == "trouble" || says("nothing has arrived")
+    };
+    let alarm = || students.iter().find_map(|student| student.events().into_iter().find(is_alarm));
+    assert_eq!(poll(BREAK, alarm), None);
     let mut teacher = class.teacher(&[&TEST[..], &["--end-class"]].concat());
     for (student, mark) in students.iter().zip(marks) {
         student.wait_since(mark, DEADLINE, "the second lecture", is_picture);
@@ -119,6 +129,14 @@ impl TeacherAtTerminal {
         }
     }
 
+    /// The question has gone with the answer: the summary follows it, not the other way round.
+    #[track_caller]
+    fn has_asked(&self, question: &str) {
+        let screen = self.screen.lock().unwrap();
+        let after = screen.rsplit(question).next().unwrap();
+        assert!(after.contains("the lecture took"), "{screen:?}");
+    }
+
     #[track_caller]
     fn ends(&mut self) {
         let deadline = Instant::now() + DEADLINE;
@@ -170,6 +188,7 @@ fn at_a_terminal_ctrl_c_asks_whether_the_class_ends() {
             teacher.terminal.write_all(answer.as_bytes()).unwrap();
         }
         teacher.ends();
+        teacher.has_asked(QUESTION);
     }
     let mut teacher = TeacherAtTerminal::new(&class);
     let mark = student.mark();
@@ -178,6 +197,7 @@ fn at_a_terminal_ctrl_c_asks_whether_the_class_ends() {
     teacher.shows(QUESTION);
     teacher.terminal.write_all(b"y\n").unwrap();
     teacher.ends();
+    teacher.has_asked(QUESTION);
     student.ends_with(0);
     assert_eq!(student.events().last().unwrap()["reason"], "lecture-over");
 }

@@ -2,6 +2,7 @@
 //! `cargo bench --bench hostile` runs the same attacks at full size and prints what they cost.
 
 mod admission;
+mod dns_sd;
 mod media;
 mod signalling;
 mod talk;

@@ -1,6 +1,6 @@
 //! An admitted student that abuses its own ICE credentials, on loopback: real ICE, DTLS and SRTP, synthetic frames.
 
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddrV4, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,12 @@ use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Tier, Track};
 use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
-use rtc::stun::attributes::ATTR_USERNAME;
-use rtc::stun::fingerprint::FINGERPRINT;
-use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_REQUEST, Message, TransactionId};
-use rtc::stun::textattrs::TextAttribute;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::attack::ice::Credentials;
+use crate::attack::offer::{attribute, host_address};
+use crate::attack::udp;
 use crate::support::DEADLINE;
 
 mod shared_port;
@@ -43,32 +41,6 @@ struct Student {
     received: Arc<Mutex<Vec<u16>>>,
     /// The last byte of each of these packets.
     fillings: Arc<Mutex<Vec<u8>>>,
-}
-
-/// The ICE credentials of one student (RFC 8445, 5.3).
-struct Credentials {
-    username: String,
-    password: String,
-}
-
-impl Credentials {
-    /// A connectivity check of this student: the SFU accepts its MESSAGE-INTEGRITY (RFC 8445, 7.2.2).
-    fn check(&self) -> Vec<u8> {
-        let crypto = rtc::crypto::default_provider().unwrap();
-        let mut message = Message::new();
-        let integrity =
-            MessageIntegrity::new_short_term_integrity_with_provider(self.password.clone(), crypto.crypto());
-        message
-            .build(&[
-                Box::new(BINDING_REQUEST),
-                Box::new(TransactionId::new()),
-                Box::new(TextAttribute::new(ATTR_USERNAME, self.username.clone())),
-                Box::new(integrity),
-                Box::new(FINGERPRINT),
-            ])
-            .unwrap();
-        message.raw
-    }
 }
 
 impl Class {
@@ -133,8 +105,7 @@ impl Class {
         timeout(DEADLINE, opens).await.expect("the channel opens");
         self.next(|event| matches!(event, SfuEvent::ChannelOpen(who) if who == user).then_some(())).await;
         let address = address.or_else(|| offer.lines().find_map(host_address)).expect("a candidate");
-        let username = format!("{}:{}", attribute(&answer, "a=ice-ufrag:"), attribute(&offer, "a=ice-ufrag:"));
-        let credentials = Credentials { username, password: attribute(&answer, "a=ice-pwd:") };
+        let credentials = Credentials::new(&attribute(&offer, "a=ice-ufrag:").unwrap(), &answer).unwrap();
         Student { user, viewer, address, credentials, received, fillings }
     }
 
@@ -156,49 +127,15 @@ impl Class {
     }
 }
 
-fn attribute(sdp: &str, name: &str) -> String {
-    sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
-}
-
-/// `candidate:1 1 udp 2130706431 127.0.0.1 4711 typ host`
-fn host_address(candidate: &str) -> Option<SocketAddrV4> {
-    let words: Vec<&str> = candidate.split(' ').collect();
-    let at = words.iter().position(|word| *word == "typ")?;
-    (words.get(at + 1)? == &"host").then(|| format!("{}:{}", words[at - 2], words[at - 1]).parse().ok())?
-}
-
-/// An IPv4 packet with a UDP datagram and any source address. The kernel writes the header checksum.
-fn forged(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
-    let length = 20 + 8 + payload.len() as u16;
-    let mut packet = vec![0x45, 0];
-    packet.extend_from_slice(&length.to_be_bytes());
-    packet.extend_from_slice(&[0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend_from_slice(&from.ip().octets());
-    packet.extend_from_slice(&to.ip().octets());
-    for field in [from.port(), to.port(), length - 20, 0] {
-        packet.extend_from_slice(&field.to_be_bytes());
-    }
-    packet.extend_from_slice(payload);
-    packet
-}
-
 /// A socket that sends whole IPv4 packets; `None` where this process is not root.
 fn raw_socket() -> Option<socket2::Socket> {
-    let (raw, with_header) = (socket2::Type::from(libc::SOCK_RAW), socket2::Protocol::from(libc::IPPROTO_RAW));
-    match socket2::Socket::new(socket2::Domain::IPV4, raw, Some(with_header)) {
+    match udp::raw_socket() {
         Ok(socket) => Some(socket),
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "a raw socket: {error}");
             println!("skipped: a forged source address needs a raw socket, and that needs root: {error}");
             None
         }
-    }
-}
-
-fn sfu_address(sfu: &Sfu) -> SocketAddrV4 {
-    match sfu.udp() {
-        SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => unreachable!("the SFU was bound to 127.0.0.1"),
     }
 }
 
@@ -218,13 +155,13 @@ async fn checks_from_a_victims_forged_address_divert_none_of_its_datagrams() {
     let mut class = Class::start();
     let teaching = class.teach();
     let (victim, insider) = (class.student("1001").await, class.student("1002").await);
-    let to = sfu_address(&class.sfu);
+    let to = udp::v4(class.sfu.udp()).expect("the SFU was bound to 127.0.0.1");
     let (from, stop) = (victim.address, Arc::new(AtomicBool::new(false)));
     let sent = Arc::new(AtomicUsize::new(0));
     let (stopped, counted, credentials) = (Arc::clone(&stop), Arc::clone(&sent), insider.credentials);
     let forging = std::thread::spawn(move || {
         while !stopped.load(Ordering::Relaxed) {
-            raw.send_to(&forged(from, to, &credentials.check()), &to.into()).unwrap();
+            raw.send_to(&udp::forged(from, to, &credentials.check(false).unwrap()), &to.into()).unwrap();
             counted.fetch_add(1, Ordering::Relaxed);
             // The rate of the attack: up to 1,000 forged checks per second.
             std::thread::sleep(Duration::from_millis(1));
@@ -260,7 +197,7 @@ async fn a_flood_of_authentic_checks_is_limited() {
     let mut class = Class::start();
     let insider = class.student("1002").await;
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let check = insider.credentials.check();
+    let check = insider.credentials.check(false).unwrap();
     let mut counted = 0;
     // In small bursts, so that the socket's receive buffer does not overflow.
     for sent in 1..=FLOOD {
@@ -287,7 +224,7 @@ async fn a_flood_of_authentic_checks_takes_nothing_from_others() {
     let mut class = Class::start();
     let teaching = class.teach();
     let (victim, insider) = (class.student("1001").await, class.student("1002").await);
-    let (to, check) = (class.sfu.udp(), insider.credentials.check());
+    let (to, check) = (class.sfu.udp(), insider.credentials.check(false).unwrap());
     let flooding = std::thread::spawn(move || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (begun, mut sent) = (Instant::now(), 0u64);

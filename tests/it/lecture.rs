@@ -118,7 +118,7 @@ fn media_flows_without_a_server_and_everybody_joins_the_new_one() {
     }
     let class = Classroom::new();
     let mut server = class.server();
-    let _teacher = class.guest_lecturer();
+    let teacher = class.guest_lecturer();
     let student = class.student(1001, &[]);
     watches(&student);
 
@@ -133,6 +133,10 @@ fn media_flows_without_a_server_and_everybody_joins_the_new_one() {
     class.wait_for_room("the teacher and the student", DEADLINE, |room| {
         room.is_some_and(|room| room["publisher"]["userId"] == "9999" && room["watching"] == 1)
     });
+    let is_told = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|message| message.starts_with("the signalling server is back"))
+    };
+    teacher.wait_for("word that the server is back", is_told);
     let late = class.student(1002, &[]);
     watches(&late);
     let mark = student.mark();

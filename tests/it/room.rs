@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Classroom, Process, ROOM};
+use crate::support::{Classroom, DEADLINE, Process, ROOM, is_picture};
 
 /// How often the teacher starts.
 const STARTS: usize = 8;
@@ -92,4 +92,36 @@ fn a_student_learns_that_a_code_is_asked_for_or_that_nobody_admits_it() {
     let stderr = class.student(1001, &["--code", "472913", "--timeout", "2s"]).ends_with(5);
     assert!(stderr.contains("did not admit you to room 10013 within 2 s"), "{stderr}");
     teacher.interrupt();
+}
+
+/// Needs: the teacher's process gives the bans and the other orders to a server that knows nothing of them.
+#[test]
+fn bans_and_a_lock_outlive_a_restart_of_the_server() {
+    let class = Classroom::new();
+    let mut server = class.server();
+    let flags = ["--test", "--no-audio", "--size", "320x180", "--chat", "--server", &class.url(), "--udp-port", "0"];
+    let mut command = class.teach(&flags);
+    command.stdin(Stdio::piped());
+    let mut teacher = Process::start("teacher", command);
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    let [mut rude, honest] = [1001, 1002].map(|user| class.student(user, &[]));
+    [&rude, &honest].iter().for_each(|student| _ = student.wait_for("picture", is_picture));
+    teacher.types("/ban 1001");
+    rude.ends_with(5);
+    teacher.types("/lock");
+    let is_lock = |event: &serde_json::Value| event["event"] == "order" && event["order"] == "lock";
+    teacher.wait_for("the lock", is_lock);
+
+    server.kill();
+    let mark = teacher.mark();
+    let _server = class.server();
+    teacher.wait_since(mark, DEADLINE, "the lock again", is_lock);
+    let stderr = class.student(1001, &[]).ends_with(5);
+    assert!(stderr.contains("the teacher has put you out of room 10013"), "{stderr}");
+    let stderr = class.student(1003, &[]).ends_with(5);
+    assert!(stderr.contains("has locked room"), "{stderr}");
+    // The student who was in the room is in it again, and watches all the while.
+    honest.wait_since(honest.mark(), DEADLINE, "picture", is_picture);
+    let has_it = |room: Option<&serde_json::Value>| room.is_some_and(|room| room["watching"] == 1);
+    class.wait_for_room("the student", DEADLINE, has_it);
 }

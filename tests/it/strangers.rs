@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::routing::any;
 use classroom::http::whep::Lectures;
 use classroom::http::{self, MAX_CANDIDATES, MediaClient, Negotiated, Site, Unavailable};
-use classroom::network::SharedPhase;
+use classroom::network::SharedClientState;
 use classroom::protocol::{Credentials, ErrorCode, JoinRequest, VideoTrack};
 use classroom::signal::{Server, ServerLimits};
 use futures_util::future::join_all;
@@ -45,8 +45,8 @@ impl Lectures for Lecture {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
-        let (answer, ice_servers, phase) = ("v=0\r\n".into(), Vec::new(), SharedPhase::default());
-        Ok(Negotiated { answer, ice_servers, candidates, over, phase })
+        let (answer, ice_servers, client_state) = ("v=0\r\n".into(), Vec::new(), SharedClientState::default());
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
     }
 }
 

@@ -36,11 +36,11 @@ fn a_server_takes_a_teaching_key_and_a_file_of_keys() {
 
 #[test]
 fn a_lecture_may_have_a_join_code_and_a_lobby() {
-    let admission = |flags: &str| teach(flags).admission;
-    assert_eq!(admission(""), RoomAdmission { code: None, lobby: false });
-    assert_eq!(admission("--code --lobby"), RoomAdmission { code: Some(CodeChoice::Digits), lobby: true });
-    assert_eq!(admission("--code=words").code, Some(CodeChoice::Words));
-    assert_eq!(admission("--code=Blue-Fox").code, Some(CodeChoice::Own("blue-fox".parse().unwrap())));
+    let room_access = |flags: &str| teach(flags).room_access;
+    assert_eq!(room_access(""), RoomAccess { code: None, lobby: false });
+    assert_eq!(room_access("--code --lobby"), RoomAccess { code: Some(CodeChoice::Digits), lobby: true });
+    assert_eq!(room_access("--code=words").code, Some(CodeChoice::Words));
+    assert_eq!(room_access("--code=Blue-Fox").code, Some(CodeChoice::Own("blue-fox".parse().unwrap())));
     assert!(refusal("teach --room 1 --code=abc").contains("4 to 32 letters"));
     assert_eq!(watch("--code 472913").code, Some("472 913".parse().unwrap()));
     assert!(refusal("watch --room 1 --user 2 --code a/b").contains("--code"));

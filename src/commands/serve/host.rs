@@ -149,6 +149,7 @@ impl RoomHost {
             | ServerMessage::Lobby { .. }
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

@@ -36,7 +36,7 @@ impl Lectures for Players {
             return Err(Unavailable::NobodyTeaches);
         }
         let mut member = self.0.join(request, credentials, address);
-        let phase = member.phase();
+        let client_state = member.client_state();
         let Agreed { teacher, answer, ice_servers } = negotiate(&mut member, offer, video).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
@@ -45,7 +45,7 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Negotiated { answer, ice_servers, candidates, over, phase })
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
     }
 }
 

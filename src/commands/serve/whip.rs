@@ -148,7 +148,7 @@ impl Lectures for Publishers {
         };
         let credentials = Credentials { session: Some(secret.clone()), ..client.credentials.clone() };
         let (mut member, Joined { user, ice_servers }) = self.join(request, &credentials, &client).await?;
-        let phase = member.phase();
+        let client_state = member.client_state();
         let answer = negotiate(&mut member, &user, offer).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
@@ -165,7 +165,7 @@ impl Lectures for Publishers {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Negotiated { answer, ice_servers, candidates, over, phase })
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
     }
 }
 

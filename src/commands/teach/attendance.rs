@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use super::talk::StudentAction;
 use crate::id::{Named, UserId, named};
-use crate::protocol::{ClientKind, User};
-use crate::report::{StudentRow, Summary};
-use crate::sfu::{PeerStats, SentPicture};
+use crate::protocol::{ClientKind, LeaveReason, RoomOrder, User};
+use crate::report::{HowLeft, StudentRow, Summary};
+use crate::sfu::{Departure, PeerStats, SentPicture};
 
 /// The maximum number of rows. Anybody can join a room with many ids, so a full list drops students who never watched.
 const MAX_ROWS: usize = 10_000;
@@ -54,6 +54,8 @@ struct Row {
     client: Option<ClientKind>,
     first_joined: Timestamp,
     last_left: Option<Timestamp>,
+    /// How the student leaves, as far as known; it is reported with `last_left`.
+    how_left: Option<HowLeft>,
     times_joined: u32,
     /// Whether signalling has the student in the room.
     is_in_room: bool,
@@ -100,13 +102,21 @@ impl Attendance {
         row.nickname = user.nickname.as_str().to_owned();
         row.client = user.client.or(row.client);
         row.is_in_room = true;
+        row.how_left = None;
     }
 
     /// A student has left the room. It may still receive media.
-    pub(super) fn left(&mut self, now: Now, user: &UserId) {
+    pub(super) fn left(&mut self, now: Now, user: &UserId, reason: LeaveReason) {
         let Some(row) = self.rows.get_mut(user) else { return };
         row.is_in_room = false;
-        row.leave(now);
+        row.leave(
+            now,
+            match reason {
+                LeaveReason::Left | LeaveReason::Ended => HowLeft::Left,
+                LeaveReason::Removed => HowLeft::Removed,
+                LeaveReason::Lost | LeaveReason::Replaced => HowLeft::Lost,
+            },
+        );
         self.changed = true;
     }
 
@@ -119,11 +129,27 @@ impl Attendance {
     }
 
     /// A student no longer receives media.
-    pub(super) fn disconnected(&mut self, now: Now, user: &UserId) {
+    pub(super) fn disconnected(&mut self, now: Now, user: &UserId, why: Departure) {
         let Some(row) = self.rows.get_mut(user) else { return };
         row.end_watching(now.instant);
-        row.leave(now);
+        // A student in the room may connect again, and leaves later.
+        if !row.is_in_room {
+            row.leave(now, if why == Departure::Left { HowLeft::Left } else { HowLeft::Lost });
+        }
         self.changed = true;
+    }
+
+    /// The server carried out an order. Those who are put out have left the room already.
+    pub(super) fn ordered(&mut self, order: &RoomOrder) {
+        let (user, how) = match order {
+            RoomOrder::Kick { target_uid } => (target_uid, HowLeft::Kicked),
+            RoomOrder::Ban { target_uid } => (target_uid, HowLeft::Banned),
+            _ => return,
+        };
+        if let Some(row) = self.rows.get_mut(user).filter(|row| !row.is_in_room) {
+            row.how_left = row.how_left.max(Some(how));
+            self.changed = true;
+        }
     }
 
     /// Takes the SFU's statistics, once a second: `bytes` sent to all students, and the totals of each.
@@ -180,9 +206,12 @@ impl Attendance {
     /// The lecture is over: all students leave now.
     pub(super) fn close(&mut self, now: Now) {
         for row in self.rows.values_mut() {
+            if row.is_in_class() {
+                row.how_left = None;
+            }
             row.end_watching(now.instant);
             row.is_in_room = false;
-            row.leave(now);
+            row.leave(now, HowLeft::Stayed);
         }
     }
 
@@ -222,7 +251,7 @@ impl Attendance {
         let row = self.rows.get_mut(user)?;
         if !row.is_in_class() {
             row.times_joined += 1;
-            row.last_left = None;
+            (row.last_left, row.how_left) = (None, None);
         }
         Some(row)
     }
@@ -236,6 +265,7 @@ impl Row {
             client: None,
             first_joined,
             last_left: None,
+            how_left: None,
             times_joined: 0,
             is_in_room: false,
             watching: None,
@@ -257,8 +287,12 @@ impl Row {
     }
 
     /// Sets `last_left` if the student is neither in the room nor receives media.
-    fn leave(&mut self, now: Now) {
-        if !self.is_in_class() && self.last_left.is_none() {
+    fn leave(&mut self, now: Now, how: HowLeft) {
+        if self.last_left.is_some() {
+            return;
+        }
+        self.how_left = self.how_left.max(Some(how));
+        if !self.is_in_class() {
             self.last_left = Some(now.at);
         }
     }
@@ -318,6 +352,7 @@ impl Row {
             client: self.client.map(ClientKind::name),
             first_joined: self.first_joined,
             last_left: self.last_left,
+            how_left: self.how_left.filter(|_| self.last_left.is_some()),
             watched_s: watched.as_secs_f64(),
             times_joined: self.times_joined,
             loss_percent: percent(sent.lost as f64, sent.packets as f64),

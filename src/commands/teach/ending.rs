@@ -11,8 +11,8 @@ use crate::signal::Goodbye;
 const QUESTION: &str = "End the class for the students too? [y/N] ";
 
 /// A question that waits for its answer. The lecture goes on meanwhile.
-#[derive(Debug)]
 pub(super) struct EndQuestion {
+    reporter: Reporter,
     answer: oneshot::Receiver<bool>,
     signals: [Signal; 3],
 }
@@ -34,19 +34,20 @@ impl EndQuestion {
         reporter.ask(QUESTION);
         // A task of the runtime would keep the process alive until the read returns.
         std::thread::Builder::new().name("question".into()).spawn(read).ok()?;
-        Some(Self { answer, signals: [interrupt, terminate, hangup] })
+        Some(Self { reporter: reporter.clone(), answer, signals: [interrupt, terminate, hangup] })
     }
 
     /// Waits for the answer. A second Ctrl-C, or another signal to end, means no.
     pub(super) async fn answered(&mut self) -> Goodbye {
         let [interrupt, terminate, hangup] = &mut self.signals;
-        let ends = tokio::select! {
-            answer = &mut self.answer => answer.unwrap_or(false),
-            _ = interrupt.recv() => false,
-            _ = terminate.recv() => false,
-            _ = hangup.recv() => false,
+        let answer = tokio::select! {
+            answer = &mut self.answer => answer.ok(),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            _ = hangup.recv() => None,
         };
-        if ends { Goodbye::LectureOver } else { Goodbye::Leave }
+        self.reporter.answered(answer.is_some());
+        if answer.unwrap_or(false) { Goodbye::LectureOver } else { Goodbye::Leave }
     }
 }
 

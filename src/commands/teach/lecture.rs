@@ -33,6 +33,10 @@ use crate::token_bucket::TokenBucket;
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long after the teacher has joined again the server gets the orders that it may lack: students come back within a
+/// second ([`Client`]), and a lock or a new code must not keep them out.
+const CLASS_IS_BACK_AFTER: Duration = Duration::from_secs(5);
+
 /// The parts of a lecture, and the teacher's settings for its room.
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
@@ -60,9 +64,13 @@ pub(super) struct Lecture<'a> {
     attendance_writer: Option<AttendanceWriter>,
     rates: Rates,
     metrics: MetricsStore,
+    /// Whether the teacher has read that the server is lost.
+    has_lost_server: bool,
     /// Lines about refused offers, and about errors that the server reports.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
+    /// When to repeat the orders that a server which has restarted lacks.
+    orders_due: Option<Instant>,
 }
 
 impl<'a> Lecture<'a> {
@@ -92,8 +100,10 @@ impl<'a> Lecture<'a> {
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
             metrics,
+            has_lost_server: false,
             refusals: ThrottledLines::default(),
             server_errors: ThrottledLines::default(),
+            orders_due: None,
         }
     }
 
@@ -167,7 +177,7 @@ impl<'a> Lecture<'a> {
                 self.send(ClientMessage::Connected { target_uid: user });
             }
             SfuEvent::Gone { user, why } => {
-                self.attendance.disconnected(Now::read(), &user);
+                self.attendance.disconnected(Now::read(), &user, why);
                 if why == Departure::Failed {
                     self.reporter.warn(format!(
                         "the connection of {} failed because of a bug in this program; the student can connect again; \
@@ -274,18 +284,25 @@ impl<'a> Lecture<'a> {
     fn on_signal(&mut self, event: SignalEvent) -> Result<(), Failure> {
         match event {
             SignalEvent::Joined { users, .. } => {
+                if std::mem::take(&mut self.has_lost_server) {
+                    self.reporter.notice("the signalling server is back: new students can join again");
+                }
                 self.joined(&users);
                 // A server that has restarted does not know whose media runs.
                 for target_uid in self.students.watching() {
                     self.send(ClientMessage::Connected { target_uid });
                 }
+                self.orders_due = Some(Instant::now() + CLASS_IS_BACK_AFTER);
             }
             // The server never lets a teacher wait.
             SignalEvent::Waiting { .. } => {}
-            SignalEvent::Lost { reason } => self.reporter.warn(format!(
-                "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
-                 trying to reconnect"
-            )),
+            SignalEvent::Lost { reason } => {
+                self.has_lost_server = true;
+                self.reporter.warn(format!(
+                    "lost the signalling server ({reason}): the lecture goes on, but new students must wait; \
+                     trying to reconnect"
+                ));
+            }
             SignalEvent::Message(message) => self.on_message(message),
             SignalEvent::Ended(error) => return Err(signal_failure(error)),
         }
@@ -319,14 +336,17 @@ impl<'a> Lecture<'a> {
             },
             ServerMessage::Lobby { users, count } => self.talk.lobby_changed(users, count, self.reporter),
             ServerMessage::Order { user_id, order } => {
+                self.attendance.ordered(&order);
                 let nickname = |user: &UserId| self.attendance.nickname(user).into();
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
+                self.client.set_room(self.talk.membership().after_restart());
             }
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
+            | ServerMessage::MemberCount { .. }
             | ServerMessage::Hangup { .. } => {}
         }
     }
@@ -345,7 +365,7 @@ impl<'a> Lecture<'a> {
         // A student who lost signalling may still receive media. Then the SFU reports the end.
         let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
-        self.attendance.left(Now::read(), &user);
+        self.attendance.left(Now::read(), &user, reason);
         self.waiting.remove(&user);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
@@ -378,6 +398,10 @@ impl<'a> Lecture<'a> {
         self.check_sources();
         for user in self.waiting.expired(Instant::now()) {
             self.reject_waiting(user);
+        }
+        if self.orders_due.take_if(|due| Instant::now() >= *due).is_some() {
+            let orders = self.talk.membership().orders_after_restart();
+            orders.into_iter().for_each(|order| self.send(ClientMessage::Order(order)));
         }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {

@@ -4,7 +4,7 @@
 use crate::access::JoinCode;
 use crate::commands::room_orders::{TypedCode, TypedOrder, Whom};
 use crate::id::{Nickname, UserId, count_of_students, named};
-use crate::protocol::{RoomOrder, RoomSettings, User};
+use crate::protocol::{MAX_BANNED, RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter, Waiting};
 use crate::room::talk::Talk;
 
@@ -14,6 +14,8 @@ const MAX_NAMED: usize = 40;
 /// The room as the server last described it.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
+    /// The settings with which the publisher came.
+    initial: RoomSettings,
     settings: RoomSettings,
     /// The clients that wait for admission; of many, those who have waited longest.
     waiting: Vec<User>,
@@ -36,7 +38,34 @@ pub(super) type Person = (UserId, Nickname);
 impl Membership {
     /// A room with the settings that its publisher gives it.
     pub(super) fn new(settings: RoomSettings) -> Self {
-        Self { settings, ..Self::default() }
+        Self { initial: settings.clone(), settings, ..Self::default() }
+    }
+
+    /// The settings for a server that has restarted: those with which the class came in, so that it can come back, and
+    /// the students who were put out since.
+    pub(super) fn after_restart(&self) -> RoomSettings {
+        RoomSettings { banned: self.settings.banned.clone(), ..self.initial.clone() }
+    }
+
+    /// The orders that such a server lacks, once the class is back.
+    pub(super) fn orders_after_restart(&self) -> Vec<RoomOrder> {
+        let RoomSettings { code, lobby, locked, .. } = self.settings.clone();
+        let orders = [
+            (code != self.initial.code).then_some(RoomOrder::Code { code }),
+            (lobby != self.initial.lobby).then_some(RoomOrder::Lobby { lobby }),
+            (locked != self.initial.locked).then_some(RoomOrder::Lock { locked }),
+        ];
+        orders.into_iter().flatten().collect()
+    }
+
+    /// Remembers a student who was put out. Of many, the first one is forgotten.
+    fn put_out(&mut self, user: &UserId) {
+        let banned = &mut self.settings.banned;
+        banned.retain(|other| other != user);
+        banned.push(user.clone());
+        if banned.len() > MAX_BANNED {
+            banned.remove(0);
+        }
     }
 
     /// Interprets a command. `rules` knows the members; `random` makes a new join code.
@@ -85,6 +114,13 @@ impl Membership {
         nickname: impl Fn(&UserId) -> Nickname,
         reporter: &Reporter,
     ) {
+        match order {
+            RoomOrder::Kick { target_uid } | RoomOrder::Ban { target_uid } | RoomOrder::Deny { target_uid } => {
+                self.put_out(target_uid);
+            }
+            RoomOrder::Unban { target_uid } => self.settings.banned.retain(|user| user != target_uid),
+            _ => {}
+        }
         let (order, user) = match order {
             RoomOrder::Kick { target_uid } => (Order::Kick, Some(target_uid)),
             RoomOrder::Ban { target_uid } => (Order::Ban, Some(target_uid)),
@@ -206,7 +242,7 @@ mod tests {
             rules.joined(&user(id, nickname));
         }
         let waiting = vec![user("1004", "Cleo"), user("1005", "Dan"), user("1006", "Dan")];
-        (Membership { settings: RoomSettings::default(), waiting_count: waiting.len(), waiting }, rules)
+        (Membership { waiting_count: waiting.len(), waiting, ..Membership::default() }, rules)
     }
 
     #[test]
@@ -236,6 +272,28 @@ mod tests {
             matches!(typed(TypedOrder::Deny("Dan".into())), Reply::Say(sentence) if sentence.contains("1005, 1006"))
         );
         assert!(matches!(typed(TypedOrder::Deny("1001".into())), Reply::Say(_)), "a member does not wait");
+    }
+
+    #[test]
+    fn a_server_that_has_restarted_gets_the_bans_at_once_and_the_other_orders_later() {
+        let initial = RoomSettings { code: Some("472913".into()), ..RoomSettings::default() };
+        let mut room = Membership::new(initial.clone());
+        let reporter = Reporter::new(crate::report::Output::Human, crate::report::Verbosity::Quiet, None);
+        let id = |n: usize| format!("{n}").parse::<UserId>().unwrap();
+        let mut order = |order| room.ordered((id(9999), "Ms Li".into()), &order, |_| "".into(), &reporter);
+        for n in 0..MAX_BANNED + 2 {
+            order(RoomOrder::Ban { target_uid: id(n) });
+        }
+        order(RoomOrder::Kick { target_uid: id(2) });
+        order(RoomOrder::Unban { target_uid: id(3) });
+        order(RoomOrder::Lock { locked: true });
+        order(RoomOrder::Code { code: None });
+        let RoomSettings { banned, .. } = room.after_restart();
+        assert_eq!(room.after_restart(), RoomSettings { banned: banned.clone(), ..initial });
+        assert_eq!((banned.len(), banned.first(), banned.last()), (MAX_BANNED - 1, Some(&id(4)), Some(&id(2))));
+        assert_eq!(room.orders_after_restart(), [RoomOrder::Code { code: None }, RoomOrder::Lock { locked: true }]);
+        let unchanged = Membership::new(RoomSettings { lobby: true, ..RoomSettings::default() });
+        assert_eq!(unchanged.orders_after_restart(), []);
     }
 
     #[test]

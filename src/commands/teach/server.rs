@@ -44,7 +44,7 @@ impl LectureServer {
     /// `whip`: the door for a WHIP client that sends the media.
     pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
         let trust = ClientTrust::new(&teach.trust)?;
-        let code = teach.admission.code.as_ref().map(join_code);
+        let code = teach.room_access.code.as_ref().map(join_code);
         let token = |url: &ServerUrl| SessionToken::acquire(url, &teach.room, &teach.user);
         let (address, tls) = match &teach.signalling {
             Signalling::Embedded { listen, tls } => (*listen, tls.clone()),
@@ -194,7 +194,7 @@ impl LectureServer {
     /// The teacher's settings for the room.
     pub(super) fn settings(&self, teach: &Teach) -> RoomSettings {
         let code = self.code.as_ref().map(|code| code.as_str().to_owned());
-        RoomSettings { code, lobby: teach.admission.lobby, locked: false }
+        RoomSettings { code, lobby: teach.room_access.lobby, ..RoomSettings::default() }
     }
 
     /// The configuration with which this process joins.

@@ -10,7 +10,7 @@ use crate::sfu::{Sfu, SfuEvent, SfuStats};
 /// The source of a lecture.
 pub(super) enum Source {
     /// GStreamer captures and encodes.
-    Capture(Capture),
+    Capture(Box<Capture>),
     /// A WHIP client sends encoded media.
     Whip(WhipMedia),
 }

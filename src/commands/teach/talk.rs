@@ -110,6 +110,11 @@ impl TeacherTalk {
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
     }
 
+    /// The room as the server described it.
+    pub(super) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// Does what the teacher typed. The outputs are for the terminal; a [`Reply`] is for the teacher or the server.
     fn obey(&mut self, input: TeacherInput, sfu: &Sfu, reporter: &Reporter) -> Result<Vec<TalkOutput>, Reply> {
         let rules = self.talk.rules();

@@ -136,6 +136,9 @@ impl Session<'_> {
             return;
         }
         self.lesson.silent();
+        if self.is_break {
+            return;
+        }
         self.reporter
             .warn("nothing has arrived from the teacher for some seconds; waiting for the connection to come back");
         self.show_message(Some("Nothing arrives from the teacher.\nWaiting for the connection to come back."));

@@ -57,7 +57,7 @@ impl Session<'_> {
         // If all sources have stopped, silence is no trouble.
         let is_expected = self.formats.iter().any(|format| !has_stopped(self.stopped, format.track));
         let is_answered = self.connection.as_ref().is_some_and(|connection| connection.answered);
-        if is_answered && self.lesson.is_live() && is_expected {
+        if is_answered && self.lesson.is_live() && is_expected && !self.is_break {
             for event in self.diagnosis.second(&last.tracks, last.nacked) {
                 self.reporter.event(&event);
             }
@@ -67,8 +67,14 @@ impl Session<'_> {
             has_picture |= stats.fps > 0.0;
             self.reporter.event(&Event::WatchStats(stats));
         }
+        // The last pictures of a teacher who has left still come out of the jitter buffer.
+        if self.is_break && self.silent_seconds == PROBE_AFTER {
+            self.reporter.status("waiting for a teacher");
+        }
         if has_picture {
-            self.show_message(None);
+            if !self.is_break {
+                self.show_message(None);
+            }
             self.lesson.picture_shown(Instant::now());
         }
     }

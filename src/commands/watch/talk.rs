@@ -32,6 +32,10 @@ pub(super) struct StudentTalk {
     /// Messages up to this id are cleared.
     cleared_up_to: u64,
     hands: Vec<RaisedHand>,
+    /// The place of the student's own hand in the next list, which is too long to hold the hand.
+    next_place: Option<usize>,
+    /// Whether the student's own hand is up.
+    is_up: bool,
     /// Whether the student wants to raise a hand.
     raised: bool,
     /// The permissions of the class.
@@ -40,7 +44,16 @@ pub(super) struct StudentTalk {
 
 impl StudentTalk {
     pub(super) fn new(me: UserId) -> Self {
-        Self { me, last_id: 0, cleared_up_to: 0, hands: Vec::new(), raised: false, allowed: Allowed::default() }
+        Self {
+            me,
+            last_id: 0,
+            cleared_up_to: 0,
+            hands: Vec::new(),
+            next_place: None,
+            is_up: false,
+            raised: false,
+            allowed: Allowed::default(),
+        }
     }
 
     /// A message has come from the publisher.
@@ -53,18 +66,19 @@ impl StudentTalk {
                 }
                 self.list(hands, reporter);
                 // A teacher who restarted has no list of hands, and without a connection the request was lost.
-                if self.raised != self.is_up() {
+                if self.raised != self.is_up {
                     return Effect::Reply(StudentMessage::Hand { raised: self.raised });
                 }
             }
             Ok(PublisherMessage::Msg(message)) => self.show(message, reporter, screen),
             Ok(PublisherMessage::Cleared { up_to }) => self.clear(up_to, reporter, screen),
             Ok(PublisherMessage::Hands { hands }) => {
-                let was_up = self.is_up();
+                let was_up = self.is_up;
                 self.list(hands, reporter);
                 // The teacher lowered the hand.
-                self.raised &= !was_up || self.is_up();
+                self.raised &= !was_up || self.is_up;
             }
+            Ok(PublisherMessage::HandPlace { place }) => self.next_place = Some(place),
             Ok(PublisherMessage::Reaction { user_id, nickname, reaction }) => {
                 reporter.event(&Event::Reaction {
                     user: user_id,
@@ -168,15 +182,11 @@ impl StudentTalk {
         let lists = |hands: &[RaisedHand], user: &UserId| hands.iter().any(|hand| hand.user_id == *user);
         let lowered = before.iter().filter(|hand| !lists(&self.hands, &hand.user_id)).map(|hand| (hand, false));
         let raised = self.hands.iter().filter(|hand| !lists(&before, &hand.user_id)).map(|hand| (hand, true));
+        self.is_up = self.next_place.take().is_some() || lists(&self.hands, &self.me);
         let order: Vec<UserId> = self.hands.iter().map(|hand| hand.user_id.clone()).collect();
         for (hand, raised) in lowered.chain(raised) {
             let (user, nickname) = (hand.user_id.clone(), hand.nickname.as_str().to_owned());
             reporter.event(&Event::Hand { user, nickname, raised, hands: order.clone() });
         }
-    }
-
-    /// Whether the student's own hand is on the list.
-    fn is_up(&self) -> bool {
-        self.hands.iter().any(|hand| hand.user_id == self.me)
     }
 }

@@ -18,6 +18,8 @@ export class Chat {
   #me = '';
   #channel = null;
   #last = -1;
+  /** The place of the own hand in the next list, if that list is too long to hold the hand. */
+  #place = 0;
   #pending = [];
   #unread = 0;
   #state = 'later';
@@ -143,6 +145,9 @@ export class Chat {
       case 'cleared':
         this.#clear(message.upTo);
         break;
+      case 'handPlace':
+        this.#place = Number(message.place) || 0;
+        break;
       case 'hands':
         this.#hands(message.hands);
         break;
@@ -225,7 +230,8 @@ export class Chat {
   }
 
   #hands(hands) {
-    this.#on.hands(list(hands, MOST_HANDS).map(person));
+    this.#on.hands(list(hands, MOST_HANDS).map(person), this.#place);
+    this.#place = 0;
   }
 
   #flush() {

@@ -11,7 +11,10 @@ const MOST_KNOWN = 10_000;
 
 export class People {
   #users = new Map();
+  /** How many people the server has not named: in a large room, it lists only some. */
+  #unnamed = 0;
   #hands = [];
+  #place = 0;
   #me = '';
   #draw = onFrame(() => this.#show());
   #changed;
@@ -29,10 +32,17 @@ export class People {
     this.#draw();
   }
 
-  /** Replaces the list of people. */
-  set(users) {
+  /** Replaces the list of people. `count` is the number of all people; 0 from an older server. */
+  set(users, count) {
     this.#users.clear();
     this.join(users);
+    this.count(count);
+  }
+
+  /** The number of all people, which joins and leaves don't tell: whoever leaves may not have been named. */
+  count(count) {
+    this.#unnamed = Math.max(0, (Number(count) || 0) - this.#users.size);
+    this.#news();
   }
 
   join(users) {
@@ -50,18 +60,22 @@ export class People {
   }
 
   leave(userIds) {
-    for (const userId of list(userIds, MOST_KNOWN)) this.#users.delete(userId);
+    for (const userId of list(userIds, MOST_KNOWN)) {
+      if (!this.#users.delete(userId) && this.#unnamed > 0) this.#unnamed -= 1;
+    }
     this.#news();
   }
 
-  hands(hands) {
+  /** `place` is that of the own hand, if the list is too long to hold the hand. */
+  hands(hands, place = 0) {
     this.#hands = hands;
+    this.#place = place;
     this.#news();
   }
 
   /** The position of the student's own hand, from 1; 0 when it is down. */
   get handPosition() {
-    return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1;
+    return this.#hands.findIndex((hand) => hand.userId === this.#me) + 1 || this.#place;
   }
 
   /** This browser's user, as the server knows it. */
@@ -83,8 +97,13 @@ export class People {
     return [...this.#users.values()].find((user) => user.isTeacher) ?? null;
   }
 
+  /** The number of all people. */
+  get #all() {
+    return this.#users.size + this.#unnamed;
+  }
+
   get students() {
-    return this.#users.size - (this.teacher ? 1 : 0);
+    return this.#all - (this.teacher ? 1 : 0);
   }
 
   #news() {
@@ -95,17 +114,18 @@ export class People {
   #show() {
     const up = new Set(this.#hands.map((hand) => hand.userId));
     const rank = (user) => (user.isTeacher ? 0 : user.userId === this.#me ? 1 : 2);
-    const all = [...this.#users.values()];
+    const named = [...this.#users.values()];
     // Sorting thousands of names takes longer than a frame.
-    const known = all.length > 2_000 ? all.filter((user, n) => n < 2_000 || rank(user) < 2) : all;
+    const known = named.length > 2_000 ? named.filter((user, n) => n < 2_000 || rank(user) < 2) : named;
     const key = (user) => nameOf(user).toLowerCase();
     known.sort((a, b) => rank(a) - rank(b) || (key(a) < key(b) ? -1 : 1));
     const shown = known.slice(0, MOST_LISTED);
     $('users').replaceChildren(...shown.map((user) => this.#item(user, up.has(user.userId))));
-    $('users-more').textContent = all.length > shown.length ? say('andMore', { n: all.length - shown.length }) : '';
+    const [n, listed] = [this.#all, shown.length];
+    $('users-more').textContent = n > listed ? say('notAllListed', { n, listed }) : '';
     $('hands').replaceChildren(...this.#hands.map((hand, n) => this.#item(hand, true, n + 1)));
     $('hands-part').hidden = this.#hands.length === 0;
-    $('people-count').textContent = all.length;
+    $('people-count').textContent = n;
   }
 
   #item(user, isUp, position = 0) {

@@ -86,8 +86,8 @@ class Room {
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       cleared: () => this.danmaku.clear(),
-      hands: (hands) => {
-        this.people.hands(hands);
+      hands: (hands, place) => {
+        this.people.hands(hands, place);
         this.controls.hand();
       },
       reaction: (reaction) => this.danmaku.rise(reaction),
@@ -207,6 +207,9 @@ class Room {
         this.people.join(message.users);
         this.#look();
         break;
+      case 'memberCount':
+        this.people.count(message.count);
+        break;
       case 'leave':
         this.people.leave(message.users);
         if (list(message.users, 10_000).includes(this.lesson.publisher?.userId)) this.#teacherLeft(message.reason);
@@ -250,7 +253,7 @@ class Room {
     this.#name = clean(message.roomName, 80);
     this.#iceServers = list(message.iceServers, 10);
     this.#joinedAs(clean(message.userId, 64));
-    this.people.set(message.users);
+    this.people.set(message.users, message.count);
     if (!this.people.teacher && (this.lesson.publisher || message.publisherWent)) {
       this.#teacherLeft(message.publisherWent ?? 'lost');
     }

@@ -41,7 +41,7 @@ use self::problem::{Problem, Unavailable};
 use self::sessions::{NewSession, Sessions};
 use super::guard::AllowedOrigin;
 use crate::id::RoomId;
-use crate::network::{ClientAddress, Rate, RateLimit, SharedPhase};
+use crate::network::{ClientAddress, Rate, RateLimit, SharedClientState};
 use crate::protocol::{Credentials, IceCandidate, IceServer, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
 
@@ -91,7 +91,7 @@ pub struct Negotiated {
     /// Closed once the client has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
     /// Whether the client's media is connected.
-    pub phase: SharedPhase,
+    pub client_state: SharedClientState,
 }
 
 struct Resources<P> {
@@ -176,8 +176,8 @@ impl<P: Protocol> Resources<P> {
         let place = self.sessions.reserve(address.network).ok_or_else(Problem::full)?;
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let Answered { ufrag, negotiated } = self.protocol.answer(client, offer, video).await?;
-        let Negotiated { answer, ice_servers, candidates, over, phase } = negotiated;
-        let new = NewSession { room: room.clone(), ufrag, candidates, over, phase };
+        let Negotiated { answer, ice_servers, candidates, over, client_state } = negotiated;
+        let new = NewSession { room: room.clone(), ufrag, candidates, over, client_state };
         let (id, etag) = self.sessions.begin(place, new);
         let links = headers::links(&ice_servers);
         let mut response = (StatusCode::CREATED, answer).into_response();

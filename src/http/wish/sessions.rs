@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::problem::Problem;
 use crate::id::RoomId;
-use crate::network::{Network, Phase, SharedPhase};
+use crate::network::{ClientState, Network, SharedClientState};
 use crate::protocol::IceCandidate;
 
 /// The most sessions, pending ones included: as many as the server takes connections.
@@ -57,7 +57,7 @@ pub(super) struct NewSession {
     pub(super) ufrag: Option<String>,
     pub(super) candidates: mpsc::Sender<IceCandidate>,
     pub(super) over: watch::Receiver<()>,
-    pub(super) phase: SharedPhase,
+    pub(super) client_state: SharedClientState,
 }
 
 /// One client's session.
@@ -73,7 +73,7 @@ pub(super) struct Session {
     over: watch::Receiver<()>,
     network: Network,
     begun: Instant,
-    phase: SharedPhase,
+    client_state: SharedClientState,
 }
 
 impl Sessions {
@@ -94,7 +94,7 @@ impl Sessions {
 
     /// Begins a session; returns its id and its entity tag. The place is held until `over` is closed.
     pub(super) fn begin(self: &Arc<Self>, mut place: Place, new: NewSession) -> (String, String) {
-        let NewSession { room, ufrag, candidates, mut over, phase } = new;
+        let NewSession { room, ufrag, candidates, mut over, client_state } = new;
         // Whoever knows the id can end the session, so it has 128 bits from a cryptographic generator.
         let id = format!("{:032x}", rand::random::<u128>());
         let etag = format!("\"{:016x}\"", rand::random::<u64>());
@@ -107,7 +107,7 @@ impl Sessions {
             over: over.clone(),
             network: place.network,
             begun: Instant::now(),
-            phase,
+            client_state,
         };
         let mut table = self.lock();
         table.by_id.insert(id.clone(), session);
@@ -185,7 +185,7 @@ impl Drop for Place {
 
 impl Session {
     fn is_connected(&self, now: Instant) -> bool {
-        self.phase.get() == Phase::Connected || now.saturating_duration_since(self.begun) > CONNECTS_WITHIN
+        self.client_state.get() == ClientState::Connected || now.saturating_duration_since(self.begun) > CONNECTS_WITHIN
     }
 
     /// Passes candidates to the side that answered.
@@ -208,19 +208,19 @@ mod tests {
     }
 
     /// A player that stays until its session ends.
-    fn new_session(phase: SharedPhase) -> NewSession {
+    fn new_session(client_state: SharedClientState) -> NewSession {
         let (candidates, mut queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
-        NewSession { room: "1".parse().unwrap(), ufrag: None, candidates, over, phase }
+        NewSession { room: "1".parse().unwrap(), ufrag: None, candidates, over, client_state }
     }
 
-    fn begin(sessions: &Arc<Sessions>, network: Network, phase: Phase) -> Option<String> {
-        let shared = SharedPhase::default();
-        shared.set(phase);
+    fn begin(sessions: &Arc<Sessions>, network: Network, client_state: ClientState) -> Option<String> {
+        let shared = SharedClientState::default();
+        shared.set(client_state);
         Some(sessions.begin(sessions.reserve(network)?, new_session(shared)).0)
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let (candidates, mut queue) = mpsc::channel(MAX_CANDIDATES);
         let (alive, over) = watch::channel(());
-        let new = NewSession { candidates, over, ..new_session(SharedPhase::default()) };
+        let new = NewSession { candidates, over, ..new_session(SharedClientState::default()) };
         let (id, etag) = sessions.begin(sessions.reserve(network(1)).unwrap(), new);
         assert!(id.len() == 32 && etag.starts_with('"'));
         assert!(sessions.find("2", &id).is_none() && sessions.find("1", "x").is_none());
@@ -250,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_are_bounded() {
         let sessions = Arc::new(Sessions::default());
-        let all = (0..MAX_SESSIONS as u32 + 10).filter_map(|n| begin(&sessions, network(n), Phase::Connected));
+        let all = (0..MAX_SESSIONS as u32 + 10).filter_map(|n| begin(&sessions, network(n), ClientState::Connected));
         assert_eq!(all.count(), MAX_SESSIONS);
         let (id, _) =
             sessions.lock().by_id.iter().next().map(|(id, session)| (id.clone(), session.etag.clone())).unwrap();
@@ -258,7 +258,7 @@ mod tests {
         while sessions.lock().places == MAX_SESSIONS {
             tokio::task::yield_now().await;
         }
-        assert!(begin(&sessions, network(1), Phase::Connected).is_some());
+        assert!(begin(&sessions, network(1), ClientState::Connected).is_some());
     }
 
     #[test]
@@ -275,15 +275,15 @@ mod tests {
     #[tokio::test]
     async fn sessions_without_media_make_place_for_others_and_those_with_media_never_do() {
         let sessions = Arc::new(Sessions::default());
-        let watching = begin(&sessions, network(1), Phase::Connected).unwrap();
-        let first = begin(&sessions, network(1), Phase::Joined).unwrap();
-        let flood: Vec<_> = (0..2_000).filter_map(|_| begin(&sessions, network(1), Phase::Joined)).collect();
+        let watching = begin(&sessions, network(1), ClientState::Connected).unwrap();
+        let first = begin(&sessions, network(1), ClientState::Joined).unwrap();
+        let flood: Vec<_> = (0..2_000).filter_map(|_| begin(&sessions, network(1), ClientState::Joined)).collect();
         let alive = |id: &String| sessions.find("1", id).is_some();
         assert_eq!(flood.len(), 2_000, "no offer is refused");
         assert!(alive(&watching) && !alive(&first));
         assert_eq!(flood.iter().filter(|id| alive(id)).count(), MAX_UNCONNECTED_OF_NETWORK);
         // A class in another network is served, and the flood makes place.
-        let class: Vec<_> = (0..500).filter_map(|_| begin(&sessions, network(2), Phase::Joined)).collect();
+        let class: Vec<_> = (0..500).filter_map(|_| begin(&sessions, network(2), ClientState::Joined)).collect();
         assert!(class.len() == 500 && class.iter().all(alive) && alive(&watching));
         assert_eq!(flood.iter().filter(|id| alive(id)).count(), MAX_UNCONNECTED - 500);
     }

@@ -159,7 +159,8 @@ fn audio_and_video_have_capture_times_of_one_clock() {
         let (number, _) = scenario.publisher.check(encoding, frame);
         let captured = scenario.publisher.captured(encoding, number);
         let error = (frame.captured - scenario.begin).as_micros() as i64 - captured as i64 * 1_000;
-        if captured > 1_000 {
+        // The first sender reports come after 300 ms, and some of them are lost.
+        if captured > 3_500 {
             range = (range.0.min(error), range.1.max(error));
         }
     }

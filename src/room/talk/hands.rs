@@ -74,6 +74,11 @@ impl Hands {
         self.raised.iter().take(MAX_LISTED_HANDS).take_while(fits).cloned().collect()
     }
 
+    /// The hands behind the first `listed`, with their places, from 1.
+    pub(super) fn unlisted(&self, listed: usize) -> impl Iterator<Item = (usize, &RaisedHand)> {
+        (1..).zip(&self.raised).skip(listed)
+    }
+
     pub(super) fn raise(&mut self, now: Instant, hand: RaisedHand, used: &mut RecentUse) -> Result<(), NotRaised> {
         if self.position(&hand.user_id).is_some() {
             return Err(NotRaised::IsUp);

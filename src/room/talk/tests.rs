@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::channel::MAX_LISTED_HANDS;
 
 fn id(text: &str) -> UserId {
     text.parse().unwrap()
@@ -410,6 +411,24 @@ fn made_up_ids_that_flap_their_hands_do_not_keep_others_from_raising_theirs() {
     // A burst of 600 hands and 20 a second, each up and down.
     assert!(changes <= 2 * (600 + 20 * 31), "{changes} changes");
     assert!(bytes <= 31 * 32 * 1024, "{bytes} bytes to each student");
+}
+
+#[test]
+fn a_student_whose_hand_is_behind_the_end_of_the_list_is_told_its_place() {
+    let (mut talk, now) = (talk(), Instant::now());
+    for n in 0..MAX_LISTED_HANDS {
+        talk.heard(now, 0, &id(&format!("first{n}")), &hand(true));
+    }
+    for user in ["1001", "1002"] {
+        talk.heard(now, 0, &id(user), &hand(true));
+    }
+    let place = |user, place| TalkOutput::To(id(user), PublisherMessage::HandPlace { place });
+    let out = talk.tick(talk.next_tick().unwrap());
+    assert_eq!(out[..2], [place("1001", MAX_LISTED_HANDS + 1), place("1002", MAX_LISTED_HANDS + 2)]);
+    assert!(
+        matches!(&out[2..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == MAX_LISTED_HANDS)
+    );
+    assert_eq!(talk.opened(&id("1002"))[0], place("1002", MAX_LISTED_HANDS + 2), "also one who comes back");
 }
 
 #[test]

@@ -56,41 +56,71 @@ fn a_list_of_the_longest_names_fits_into_the_queue_of_a_student() {
     assert!(bytes < STUDENT_QUEUE_BYTES * 5 / 8, "{bytes} bytes");
 }
 
-#[test]
-fn a_crowd_that_joins_and_leaves_at_once_reaches_students_in_small_batches_and_in_order() {
-    let mut server = TestServer::new();
-    let witness = server.join("witness");
-    server.pass(Duration::from_secs(1));
-    let crowd: Vec<ConnId> = (0..3_000)
-        .map(|n| {
-            let network = Network::of(std::net::Ipv4Addr::new(10, 0, 0, (n / 1_000) as u8).into());
-            server.let_in(Newcomer { network, ..newcomer(&longest(n).0) })
-        })
-        .collect();
-    let mut present = std::collections::BTreeSet::new();
-    let mut hear = |server: &mut TestServer, seconds: u64| {
-        for _ in 0..seconds * 10 {
-            let out = server.pass(Duration::from_millis(100));
-            let told = told(&out, witness);
-            let bytes: usize = told.iter().map(|message| message.to_json().len()).sum();
-            assert!(bytes < STUDENT_QUEUE_BYTES / 2, "{bytes} bytes in one batch");
-            for message in told {
-                match message {
-                    ServerMessage::Join { users } => present.extend(users.into_iter().map(|user| user.user_id)),
-                    ServerMessage::Leave { users, .. } => users.iter().for_each(|user| _ = present.remove(user)),
-                    other => panic!("{other:?}"),
-                }
+/// Joins `count` clients from several networks.
+fn crowd(server: &mut TestServer, count: usize) -> Vec<ConnId> {
+    let join = |n: usize| {
+        let network = Network::of(std::net::Ipv4Addr::new(10, 0, (n / 200) as u8, 1).into());
+        server.let_in(Newcomer { network, ..newcomer(&longest(n).0) })
+    };
+    (0..count).map(join).collect()
+}
+
+/// The users that `witness` knows of after some seconds, and the last count that it heard.
+fn hear(
+    server: &mut TestServer,
+    witness: ConnId,
+    present: &mut std::collections::BTreeSet<UserId>,
+    seconds: u64,
+) -> Option<usize> {
+    let mut counted = None;
+    for _ in 0..seconds * 10 {
+        let out = server.pass(Duration::from_millis(100));
+        let told = told(&out, witness);
+        let bytes: usize = told.iter().map(|message| message.to_json().len()).sum();
+        assert!(bytes < STUDENT_QUEUE_BYTES / 2, "{bytes} bytes in one batch");
+        for message in told {
+            match message {
+                ServerMessage::Join { users } => present.extend(users.into_iter().map(|user| user.user_id)),
+                ServerMessage::Leave { users, .. } => users.iter().for_each(|user| _ = present.remove(user)),
+                ServerMessage::MemberCount { count } => counted = Some(count),
+                other => panic!("{other:?}"),
             }
         }
-        present.len()
-    };
-    assert_eq!(hear(&mut server, 4), 3_000, "all are announced in the end");
-    for conn in crowd {
+    }
+    counted
+}
+
+#[test]
+fn a_class_that_joins_and_leaves_at_once_reaches_students_in_small_batches_and_in_order() {
+    let mut server = TestServer::new();
+    let (witness, mut present) = (server.join("witness"), std::collections::BTreeSet::new());
+    server.pass(Duration::from_secs(1));
+    let conns = crowd(&mut server, MAX_LISTED_USERS - 1);
+    assert_eq!(hear(&mut server, witness, &mut present, 4), None);
+    assert_eq!(present.len(), MAX_LISTED_USERS - 1, "all are announced in the end");
+    for conn in conns {
         server.say(conn, ClientMessage::Leave { over: false });
     }
     // Some come back while their leave waits in a batch.
-    for n in 0..500 {
-        server.join(&longest(n).0);
+    crowd(&mut server, 200);
+    assert_eq!(hear(&mut server, witness, &mut present, 4), None);
+    assert_eq!(present.len(), 200);
+}
+
+#[test]
+fn in_a_crowd_students_hear_of_leaves_and_of_the_number_of_members_once_a_second() {
+    let mut server = TestServer::new();
+    let (witness, mut present) = (server.join("witness"), std::collections::BTreeSet::new());
+    server.pass(Duration::from_secs(1));
+    let conns = crowd(&mut server, 3_000);
+    let out = server.pass(Duration::from_secs(2));
+    let told = told(&out, witness);
+    assert_eq!(told, [ServerMessage::MemberCount { count: 3_001 }]);
+    for conn in conns.into_iter().skip(300) {
+        server.say(conn, ClientMessage::Leave { over: false });
     }
-    assert_eq!(hear(&mut server, 4), 500);
+    assert_eq!(hear(&mut server, witness, &mut present, 4), Some(301), "also when the room is small again");
+    assert!(present.is_empty());
+    let list = server.say(witness, ClientMessage::RoomUserList);
+    assert_eq!(users_of(&super::told(&list, witness)[0]).0.len(), 301, "a client that wants the names asks");
 }

@@ -38,6 +38,23 @@ fn students_who_came_before_the_teacher_are_judged_by_its_code() {
 }
 
 #[test]
+fn a_server_that_has_restarted_learns_from_the_teacher_who_was_banned() {
+    let mut server = TestServer::new();
+    let early = server.let_in(student("1001"));
+    server.let_in(student("1002"));
+    let banned = vec![id("1001"), id("1003")];
+    let (conn, out) = server.enter(teacher_with(RoomSettings { banned, ..RoomSettings::default() }));
+    assert_eq!(closed(&out), [(early, Some(ErrorCode::Removed))]);
+    let [ServerMessage::Joined { users, .. }] = &told(&out, conn)[..] else { panic!("{out:?}") };
+    assert_eq!(users.len(), 2, "the teacher and 1002: {users:?}");
+    for user in ["1001", "1003"] {
+        assert_eq!(server.refused(student(user)), ErrorCode::Removed);
+    }
+    assert_eq!(server.refused(Newcomer { user: id("1009"), ..student("1001") }), ErrorCode::Removed, "the same client");
+    server.let_in(student("1004"));
+}
+
+#[test]
 fn a_room_asks_for_its_code_also_while_the_teacher_is_away() {
     let mut server = TestServer::new();
     let conn = server.let_in(teacher_with(code("472913")));

@@ -1,6 +1,7 @@
 //! How long an empty room stays, its name, and which room is removed when the server is full.
 
 use super::*;
+use crate::protocol::OPENINGS;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -223,13 +224,24 @@ fn rooms_created_in_a_loop_are_refused_with_the_time_to_wait_and_only_to_their_n
     let mut server = TestServer::new();
     let refused = (0..100).find_map(|n| server.create(&format!("{n}"), "loop").err().map(|refusal| (n, refusal)));
     let (created, refusal) = refused.unwrap();
-    assert_eq!((created, refusal.code), (30, ErrorCode::FloodedMessages));
+    assert_eq!((created, refusal.code), (OPENINGS.burst as usize, ErrorCode::FloodedMessages));
     let wait = refusal.retry_after.unwrap();
     assert!(wait <= Duration::from_secs(1), "{wait:?}");
     assert!(!refusal.code.is_final());
     server.create_from(network_of("198.51.100.7"), "elsewhere", "a lecture").unwrap();
     server.pass(wait);
     server.create("later", "loop").unwrap();
+}
+
+#[test]
+fn a_loop_that_creates_rooms_and_opens_others_gets_no_more_than_one_of_both() {
+    let mut server = TestServer::new();
+    (0..30).for_each(|n| server.create(&format!("{n}"), "loop").unwrap());
+    let opened = (30..100).filter(|n| {
+        let (conn, out) = server.visit(&format!("{n}"), "9999", Some("loop"));
+        is_in(&out, conn)
+    });
+    assert_eq!(opened.count() + 30, OPENINGS.burst as usize);
 }
 
 #[test]
@@ -243,7 +255,7 @@ fn rooms_that_a_teacher_opens_and_leaves_in_a_loop_are_few_and_stop_no_other_tea
             assert_eq!(error_code(&out, conn), Some(ErrorCode::FloodedMessages));
         }
     }
-    assert_eq!(server.rooms.rooms.len(), 30);
+    assert_eq!(server.rooms.rooms.len(), OPENINGS.burst as usize);
     server.let_in(visitor("0", "9999"));
     server.let_in(Newcomer { network: network_of("198.51.100.7"), ..visitor("honest", "9999") });
     server.pass(Duration::from_secs(1));

@@ -169,7 +169,7 @@ fn bundled(session: &SessionDescription) -> Option<Vec<&str>> {
 }
 
 fn mid_of(section: &MediaDescription) -> Option<&str> {
-    section.attribute("mid").flatten().map(|mid| mid.trim())
+    section.attribute("mid").flatten().map(str::trim)
 }
 
 fn is_token(text: &str, most: usize) -> bool {
@@ -255,8 +255,8 @@ fn rids(section: &MediaDescription) -> Vec<String> {
     }
 }
 
-/// RFC 8853, 5.2 has the preferred stream first. Browsers list streams in the order of `sendEncodings`, which many pages
-/// sort by size, and name by the letters of quarter, half and full.
+/// RFC 8853, 5.2 has the preferred stream first. Browsers list streams in the order of `sendEncodings`, which many
+/// pages sort by size, and name by the letters of quarter, half and full.
 fn is_worst_first(rids: &[&str]) -> bool {
     const SMALL: [&str; 7] = ["q", "l", "lo", "low", "quarter", "small", "r0"];
     const LARGE: [&str; 6] = ["f", "hi", "high", "full", "large", "r2"];

@@ -69,6 +69,7 @@ impl Peer {
             .with_interceptor_registry(Registry::new().with(Slot::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
         let (offer, candidates) = offer::with_fewer_candidates(&offer, MAX_CANDIDATES);
+        let offer = offer::with_directions(&offer).map_err(|error| Error::Other(error.to_string()))?;
         connection.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
         let mut added = Vec::new();
         let ssrcs = distinct_ssrcs(tracks.len() * 2, rand::random);
@@ -155,6 +156,38 @@ pub(in crate::sfu) fn media_track(track: Track, codec: Codec, ssrc: u32, rtx_ssr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SESSION: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 1 2\r\n";
+
+    /// The m-lines of the answer to an offer of rejected audio, video and a data channel.
+    fn answered(session: &str, audio: &str, video: &str) -> Vec<String> {
+        let transport = format!(
+            "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:actpass\r\n\
+             a=fingerprint:sha-256 {}\r\na=rtcp-mux\r\n",
+            vec!["AB"; 32].join(":")
+        );
+        let offer = format!(
+            "{SESSION}{session}m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:0\r\n\
+             a=rtpmap:111 opus/48000/2\r\n{audio}m=video 9 UDP/TLS/RTP/SAVPF 96\r\n{transport}a=mid:1\r\n\
+             a=rtpmap:96 VP8/90000\r\n{video}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{transport}\
+             a=mid:2\r\na=sctp-port:5000\r\n"
+        );
+        let peer = crate::sfu::fuzz::Unconnected::new(&offer, Instant::now()).unwrap();
+        peer.answer.lines().filter(|line| line.starts_with("m=")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_answer_has_the_sections_of_the_offer() {
+        let recvonly = "a=recvonly\r\n";
+        for (session, audio, video) in
+            [("", recvonly, recvonly), ("", "", recvonly), ("", "a=unknown\r\n", recvonly), (recvonly, "", "")]
+        {
+            let answer = answered(session, audio, video);
+            let kinds: Vec<&str> = answer.iter().filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!(kinds, ["m=audio", "m=video", "m=application"], "{session:?} {audio:?}");
+            assert!(answer[0].starts_with("m=audio 0 ") && answer[1].starts_with("m=video 9 "), "{answer:?}");
+        }
+    }
 
     #[test]
     fn no_two_streams_share_an_ssrc() {

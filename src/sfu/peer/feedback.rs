@@ -1,6 +1,6 @@
 //! The effects of a peer's feedback: retransmissions, key frames, and the tiers that the peer gets.
 
-use super::{Peer, Phase, offered};
+use super::{Peer, PeerState, offered};
 use crate::congestion::{Actions, Change, CommonTrouble, PathTrouble, Rates};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtcp::Feedback;
@@ -82,7 +82,7 @@ impl Peer {
     /// Adapts what is sent to the peer's path. To be called after feedback and ten times a second. Returns whether the
     /// data channel has a message to send.
     pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {
-        if self.phase != Phase::Live || self.is_publisher() {
+        if self.state != PeerState::Live || self.is_publisher() {
             return false;
         }
         let video = self.senders.tracks().find(|(track, _)| track.is_video());

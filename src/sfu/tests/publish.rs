@@ -280,6 +280,22 @@ async fn publish_through(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sender_without_gcm_that_is_the_server_of_dtls_is_taken() {
+    let (sfu, mut events) = sfu_of(vec![]);
+    let publisher = TestPublisher::start(Behaviour { is_like_ffmpeg: true, loses_every: 30, ..Behaviour::of(10) });
+    sfu.publish(user("9999"), publisher.offer.clone(), None, None);
+    let answer = next(&mut events, outcome).await.1.unwrap();
+    assert!(answer.contains("a=setup:active") && !answer.contains("m=application"), "{answer}");
+    publisher.answer(answer);
+    next(&mut events, |event| matches!(event, SfuEvent::Connected(_)).then_some(())).await;
+    let (link, got) = watch(&sfu, &mut events, "1001").await;
+    until("frames", || whole_frames(&publisher, &got, Track::Screen) > 60).await;
+    until("audio", || whole_frames(&publisher, &got, Track::Audio) > 60).await;
+    assert!(publisher.read(|log| log.reported > 100 && log.nacked > 3));
+    ends(sfu, vec![link], vec![publisher]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_offer_that_can_not_be_taken_is_refused_with_a_reason() {
     let (sfu, mut events) = sfu_of(vec![]);
     sfu.publish(user("9999"), "no SDP".to_owned(), None, None);

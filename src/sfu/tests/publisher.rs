@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::interceptor::{Packet, Registry, Slot};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -13,7 +14,7 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sansio::Protocol;
@@ -53,6 +54,8 @@ pub(super) struct Behaviour {
     pub(super) sends_video: bool,
     /// Whether key frames are sent.
     pub(super) sends_key_frames: bool,
+    /// Whether it is a sender like FFmpeg: without a data channel, with SHA-1 alone, and as the server of DTLS.
+    pub(super) is_like_ffmpeg: bool,
 }
 
 impl Behaviour {
@@ -64,6 +67,7 @@ impl Behaviour {
             sends_full: true,
             sends_video: true,
             sends_key_frames: true,
+            is_like_ffmpeg: false,
         }
     }
 }
@@ -192,30 +196,41 @@ impl Source {
                 if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
                     heard.push(Heard::Pli(pli.media_ssrc));
                 } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-                    let numbers = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
+                    let numbers = nack.nacks.iter().flat_map(NackPair::packet_list).collect();
                     heard.push(Heard::Nack(nack.media_ssrc, numbers));
                 } else if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
                     heard.push(Heard::Reported(feedback.recv_deltas.len()));
                 }
             }
         }));
+        let is_like_ffmpeg = behaviour.lock().unwrap().is_like_ffmpeg;
+        let settings = match is_like_ffmpeg {
+            true => engine::settings()
+                .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]),
+            false => engine::settings(),
+        };
         let now = Instant::now();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_media_engine(engine::media_engine(&[Codec::Opus]).unwrap())
-            .with_setting_engine(engine::settings().build())
+            .with_setting_engine(settings.build())
             .with_interceptor_registry(Registry::new().with(Slot::from(14_000), hook))
             .build(now)
             .unwrap();
         let direction = RTCRtpTransceiverDirection::Recvonly;
         let init = RTCRtpTransceiverInit { direction, ..Default::default() };
         connection.add_transceiver_from_kind(RtpCodecKind::Audio, Some(init)).unwrap();
-        connection.create_data_channel(CHANNEL_LABEL, None).unwrap();
+        if !is_like_ffmpeg {
+            connection.create_data_channel(CHANNEL_LABEL, None).unwrap();
+        }
         let offer = connection.create_offer(None).unwrap();
         connection.set_local_description(now, offer).unwrap();
         let local = socket.local_addr().unwrap();
         connection.add_local_candidate(answer::host_candidate(local).unwrap()).unwrap();
         connection.add_local_candidate(RTCIceCandidateInit::default()).unwrap();
-        let offer = with_video(&connection.local_description().unwrap().sdp);
+        let mut offer = with_video(&connection.local_description().unwrap().sdp);
+        if is_like_ffmpeg {
+            offer = offer.replace("a=setup:actpass", "a=setup:passive");
+        }
         let streams = vec![
             Stream::new(Track::Audio, Tier::Full, "0", None),
             Stream::new(Track::Screen, Tier::Full, "v", Some("h")),
@@ -415,7 +430,7 @@ impl Source {
 fn with_video(offer: &str) -> String {
     let extension = |id: u8, uri: &str| format!("a=extmap:{id} {uri}\r\n");
     let common = extension(TWCC, engine::TRANSPORT_NUMBER_URI) + &extension(MID, "urn:ietf:params:rtp-hdrext:sdes:mid");
-    let offer = offer.replace("BUNDLE 0 1", "BUNDLE 0 1 v").replace("a=recvonly", "a=sendonly");
+    let offer = offer.replace("BUNDLE 0", "BUNDLE v 0").replace("a=recvonly", "a=sendonly");
     let offer = offer.replacen(
         "a=rtpmap:111 opus/48000/2\r\n",
         &format!("a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=rtcp-fb:111 nack\r\n{common}"),
@@ -436,5 +451,5 @@ fn with_video(offer: &str) -> String {
 /// The answer to the core's offer.
 fn without_video(answer: &str) -> String {
     let end = answer.find("m=video").unwrap();
-    answer[..end].replace("BUNDLE 0 1 v", "BUNDLE 0 1")
+    answer[..end].replace(" v\r\n", "\r\n")
 }

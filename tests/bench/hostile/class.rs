@@ -14,7 +14,7 @@ use crate::support::{DEADLINE, Process};
 pub const STUDENTS: u32 = 3;
 
 /// Seconds until encoders, jitter buffers and estimates have settled.
-const SETTLES: Duration = Duration::from_secs(4);
+pub const SETTLES: Duration = Duration::from_secs(4);
 
 /// How often the memory is read.
 pub const SAMPLE: Duration = Duration::from_millis(100);

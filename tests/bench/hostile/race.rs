@@ -1,14 +1,18 @@
-//! Attacks that need no healthy students: on the start of a teacher, on secrets, and on a room whose teacher crashed.
+//! Attacks on classes of another shape: on the start of a teacher, on secrets, on a room whose teacher crashed, and on
+//! the search for the room in a network of machines.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use crate::attack::dns_sd::{self, Message};
 use crate::attack::proxy::Proxy;
+use crate::attack::udp::Flood;
 use crate::attack::{Tally, Target, signalling};
-use crate::class::{command, first_frame, free_port, is_first_frame, state_folder};
-use crate::support::Process;
+use crate::class::{SETTLES, command, first_frame, free_port, is_first_frame, state_folder, used};
+use crate::judge::{MAX_GROWTH_MB, NEWCOMER_WITHIN, Sight};
+use crate::support::{Lan, Process, has_lan};
 
 /// The teaching key of a server apart.
 const KEY: &str = "teaching-key-of-the-bench";
@@ -73,7 +77,7 @@ pub fn a_room_whose_teacher_crashed(runtime: &Runtime) -> Tally {
     let target = target(port);
     let mut tally = runtime.block_on(async move { signalling::publishers(&target, Duration::from_secs(8)).await });
     let mark = student.mark();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut back = Process::start("teacher", command(&state, &teach));
     let sees = || student.events()[mark..].iter().any(|event| event["event"] == "stats" && event["fps"] != 0.0);
     while !sees() && begun.elapsed() < Duration::from_secs(10) {
@@ -106,6 +110,72 @@ pub fn secrets_in_urls(runtime: &Runtime) -> Tally {
     student.wait_for("first frame", is_first_frame);
     proxy.expect_no_secrets(&mut tally);
     drop((student, teacher, proxy));
+    let _ = std::fs::remove_dir_all(state);
+    tally
+}
+
+/// The most lines about trouble that a person reads because of an attack.
+const MAX_LINES: usize = 10;
+
+/// Three students watch a lecture that they have found by DNS-SD. Another machine announces the room as its own, fills
+/// the caches of everybody, and asks for all rooms; meanwhile a newcomer searches.
+pub fn forged_announcements(runtime: &Runtime) -> Tally {
+    let mut tally = Tally::default();
+    if !has_lan("dns-sd") {
+        tally.count("skipped: machines need root");
+        return tally;
+    }
+    let state = state_folder(free_port());
+    let mut lan = Lan::new();
+    let [here, there, elsewhere] = std::array::from_fn(|_| lan.machine());
+    let teach = ["teach", "--room", "10013", "--test", "--size", "640x360", "--no-qr", "--tls"];
+    let teacher = Process::start_on(&here, "teacher", &command(&state, &teach));
+    teacher.wait_for("joined", |event| event["event"] == "joined");
+    let watch = |user: &str| command(&state, &["watch", "--room", "10013", "--user", user, "--sink", "null"]);
+    let students = ["1001", "1002", "1003"].map(|user| Process::start_on(&there, user, &watch(user)));
+    students.iter().for_each(|student| _ = student.wait_for("first frame", is_first_frame));
+    std::thread::sleep(SETTLES);
+
+    let address = elsewhere.address().parse().unwrap();
+    let forged = elsewhere.open(|| TcpListener::bind((address, 0))).unwrap();
+    forged.set_nonblocking(true).unwrap();
+    let server = SocketAddrV4::new(address, forged.local_addr().unwrap().port());
+    let (base, mark) = (used(teacher.pid()), teacher.mark());
+    let marks = students.each_ref().map(Process::mark);
+    let (begun, lasts) = (Instant::now(), Duration::from_secs(10));
+    let floods = [(Message::Announcement, 1_000), (Message::Orphan, 3_000), (Message::Query, 1_000)];
+    let attackers = floods.map(|(message, per_second)| {
+        let socket = elsewhere.open(|| dns_sd::socket(address)).unwrap();
+        runtime.spawn(dns_sd::flood(socket, message, server, Flood { per_second, lasts }))
+    });
+    let newcomer = Process::start_on(&there, "newcomer", &watch("1004"));
+    let saw = first_frame(&newcomer, begun, NEWCOMER_WITHIN);
+    let mut most_kb = used(teacher.pid()).memory_kb;
+    while begun.elapsed() < lasts {
+        most_kb = most_kb.max(used(teacher.pid()).memory_kb);
+        std::thread::sleep(crate::class::SAMPLE);
+    }
+    for attacker in attackers {
+        tally.add(runtime.block_on(attacker).unwrap_or_default());
+    }
+    let (cpu, observed) = (used(teacher.pid()).cpu - base.cpu, begun.elapsed().as_secs_f64());
+    tally.count_many("% of a core for the teacher", (cpu / observed * 100.0) as u64);
+    let grown = most_kb.saturating_sub(base.memory_kb) as f64 / 1000.0;
+    tally.count_many("MB more for the teacher", grown as u64);
+    tally.expect(grown < MAX_GROWTH_MB, || format!("the teacher has {grown:.0} MB more"));
+    // So many datagrams may hide the teacher's announcement, but they lead nobody astray.
+    tally.count(if saw.is_some() { "found by a newcomer" } else { "not found by a newcomer" });
+    tally.expect(forged.accept().is_err(), || "somebody asked the forged server".into());
+    let sight = students.iter().zip(marks).map(|(student, mark)| Sight::of(&student.events(), mark));
+    let sight = sight.reduce(Sight::worst).unwrap_or_default();
+    tally.expect(sight.frozen_ms == 0 && sight.lost == 0, || format!("healthy students saw {sight:?}"));
+    let is_line = |event: &&serde_json::Value| event["event"] == "warning" || event["event"] == "notice";
+    let lines = [(&teacher, mark), (&newcomer, 0)].map(|(process, mark)| {
+        let events = process.events();
+        events[mark..].iter().filter(is_line).count()
+    });
+    tally.expect(lines.iter().all(|lines| *lines <= MAX_LINES), || format!("{lines:?} lines about trouble"));
+    drop((students, newcomer, teacher));
     let _ = std::fs::remove_dir_all(state);
     tally
 }

@@ -116,6 +116,30 @@ async fn each_student_gets_turn_credentials_of_its_own() {
 }
 
 #[test]
+fn a_server_says_who_may_teach() {
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = ["--public-url", "https://class.school.example"];
+    let key = ["--teach-key", "correct-horse"];
+    for (flags, sentence) in [
+        (vec![], Some("only this computer may teach: start")),
+        (proxy.to_vec(), Some("nobody may teach, as a proxy hides")),
+        (key.to_vec(), None),
+        ([proxy, key].concat(), None),
+    ] {
+        let class = Classroom::new();
+        let server = serve(&class, folder.path(), &flags);
+        let notices: Vec<String> = server
+            .events()
+            .iter()
+            .filter(|event| event["event"] == "notice" && event["message"].to_string().contains("may teach"))
+            .map(|event| event["message"].to_string())
+            .collect();
+        assert_eq!(notices.len(), usize::from(sentence.is_some()), "{flags:?}: {notices:?}");
+        assert!(notices.iter().all(|notice| notice.contains(sentence.unwrap_or_default())), "{flags:?}: {notices:?}");
+    }
+}
+
+#[test]
 fn a_server_does_not_start_with_secrets_that_it_cannot_use() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("keys.json"), "{\n\"keys\": [{\"id\": \"a\"}]\n}").unwrap();

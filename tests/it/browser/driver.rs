@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Machine, Process};
+use crate::support::{DEADLINE, Machine, Process, run_tool};
 
 /// How often to evaluate a condition on a page.
 const ASK: Duration = Duration::from_millis(50);
@@ -66,6 +66,11 @@ pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
 
 /// Starts the browser on a machine of a [`Lan`](crate::support::Lan).
 pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<Browser> {
+    browser_with(test, kind, machine, None)
+}
+
+/// As [`browser_on`], with the certificate of a CA (PEM) that this user has installed.
+pub fn browser_with(test: &str, kind: Kind, machine: Option<&Machine>, ca: Option<&Path>) -> Option<Browser> {
     let program = kind.program();
     let missing = if program.is_none() {
         kind.programs()[0]
@@ -74,11 +79,27 @@ pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<B
     } else if !Path::new(SCRIPTS).join("node_modules").is_dir() {
         "tests/browser/node_modules"
     } else {
-        return program.map(|program| Browser::start(kind, &program, machine));
+        return program.map(|program| Browser::start(kind, &program, machine, ca));
     };
     assert!(std::env::var_os("CI").is_none(), "{missing} is missing: run bin/setup --test");
     println!("skipped {test}: {missing} is missing, bin/setup --test installs it");
     None
+}
+
+/// Installs the certificate of a CA for the websites of a browser's user, as a person does in the settings.
+#[track_caller]
+fn install(kind: Kind, ca: &Path, profile: &Path) {
+    let database = match kind {
+        Kind::Chromium => profile.join(".pki/nssdb"),
+        Kind::Firefox => profile.to_owned(),
+    };
+    std::fs::create_dir_all(&database).unwrap();
+    let certutil = |flags: &[&str]| {
+        let database = format!("sql:{}", database.display());
+        run_tool(Command::new("certutil").args(["-d", &database]).args(flags));
+    };
+    certutil(&["-N", "--empty-password"]);
+    certutil(&["-A", "-n", "classroom", "-t", "C,,", "-i", ca.to_str().unwrap()]);
 }
 
 /// A headless browser. It ends when dropped, and whenever this process ends.
@@ -90,7 +111,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    fn start(kind: Kind, program: &Path, machine: Option<&Machine>) -> Self {
+    fn start(kind: Kind, program: &Path, machine: Option<&Machine>, ca: Option<&Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // The name is short: Chromium puts a socket there, and a socket's path has at most 107 bytes.
@@ -99,6 +120,11 @@ impl Browser {
         std::fs::create_dir_all(&directory).unwrap();
         let mut command = Command::new("node");
         command.arg(Path::new(SCRIPTS).join("driver.mjs")).arg(kind.name()).arg(program).env("TMPDIR", &directory);
+        if let Some(ca) = ca {
+            let profile = directory.join("profile");
+            install(kind, ca, &profile);
+            command.arg(profile);
+        }
         let mut command = match machine {
             Some(machine) => machine.command(&command),
             None => command,
@@ -122,6 +148,16 @@ impl Browser {
         let page = self.page(None);
         page.command(json!({"do": "open", "url": url, "options": options}));
         page
+    }
+
+    /// Opens a window at an address that the browser refuses; returns the window and the browser's error.
+    #[track_caller]
+    pub fn open_refused(&self, url: &str) -> (Page<'_>, String) {
+        let page = self.page(None);
+        match page.try_command(json!({"do": "open", "url": url, "options": {}})) {
+            Err(error) => (page, error),
+            Ok(_) => panic!("the browser has opened {url}"),
+        }
     }
 
     fn page(&self, person: Option<&str>) -> Page<'_> {

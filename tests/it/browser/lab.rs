@@ -196,7 +196,7 @@ impl Page<'_> {
         let complaints: Vec<Value> = self.events("console").into_iter().filter(loud).collect();
         assert_eq!(complaints, [] as [Value; 0]);
         assert_eq!(self.value("witness.violations"), json!([]));
-        let host = site.trim_start_matches("http://");
+        let host = site.split_once("://").map_or(site, |(_, host)| host);
         for request in self.events("request") {
             let url = request["url"].as_str().unwrap_or("");
             let ours = url.split_once("://").is_some_and(|(_, rest)| rest.starts_with(&format!("{host}/")));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Besieged;
+use crate::attack::forger::Forgery;
 use crate::attack::udp::Flood;
 use crate::attack::{media, signalling};
 
@@ -42,6 +43,18 @@ fn handshakes_that_never_end_cost_nobody_a_picture() {
     let mut besieged = Besieged::teach(&[]);
     let tally = besieged.withstands(async |at| media::half_dtls(at, 20, 20, SHORT).await);
     assert!(tally.of("201") > 0 && tally.of("ClientHello") > 0, "{tally}");
+}
+
+/// Needs: limits of SCTP (`dtls::sctp`), and the removal of a student that breaks them.
+#[test]
+fn forged_sctp_costs_nobody_a_picture() {
+    let mut besieged = Besieged::teach(&[]);
+    for forgery in [Forgery::Streams, Forgery::Fragments, Forgery::Resets] {
+        let tally = besieged.withstands(async |at| media::sctp(at, 3, forgery, 2).await);
+        // A few resets harm nobody, and more of them are not read.
+        let end = if forgery == Forgery::Resets { "forged" } else { "disconnected" };
+        assert_eq!(tally.of(end), 6, "{forgery:?}: {tally}");
+    }
 }
 
 /// Needs: `floodedMessages` as an answer of the publisher.

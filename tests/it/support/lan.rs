@@ -4,9 +4,12 @@
 //! namespace. [`Machine::cut`] drops all packets and leaves the interface up, as when an access point loses its uplink;
 //! [`Machine::unplug`] takes the carrier away, as when somebody pulls the cable.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{has_tools, run_tool};
 
@@ -170,6 +173,17 @@ impl Machine {
         }
         here.stdin(Stdio::null());
         here
+    }
+
+    /// Runs `open` on a thread of this machine: a socket that it makes stays on the machine.
+    #[track_caller]
+    pub fn open<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(Path::new("/run/netns").join(&self.namespace)).unwrap();
+        let enter = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            open()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join().unwrap())
     }
 
     /// Loses every packet in both directions, while the interface of the machine stays up.

@@ -32,8 +32,8 @@ impl Class {
 
     /// Leaves the room and closes the connection.
     fn goes(&mut self, id: &str) {
-        self.attendance.left(self.now, &user(id));
-        self.attendance.disconnected(self.now, &user(id));
+        self.attendance.left(self.now, &user(id), LeaveReason::Left);
+        self.attendance.disconnected(self.now, &user(id), Departure::Left);
     }
 
     /// Statistics of students: user id, packets of a kilobyte, lost packets, picture.
@@ -101,13 +101,61 @@ fn a_student_who_only_loses_signalling_is_not_absent() {
     let mut class = Class::new();
     class.comes("1001");
     class.pass(10);
-    class.attendance.left(class.now, &user("1001"));
+    class.attendance.left(class.now, &user("1001"), LeaveReason::Lost);
     class.pass(10);
     assert_eq!(class.row("1001").last_left, None);
     class.joins("1001", "Anna", None);
     class.pass(10);
     let row = class.row("1001");
     assert_eq!((row.times_joined, row.watched_s, row.longest_absence_s), (1, 30.0, 0.0));
+}
+
+#[test]
+fn a_row_says_how_the_student_left() {
+    let mut class = Class::new();
+    let out = |class: &mut Class, id: &str, order: fn(UserId) -> RoomOrder| {
+        class.comes(id);
+        class.attendance.left(class.now, &user(id), LeaveReason::Removed);
+        class.attendance.ordered(&order(user(id)));
+        // The order also closes the media connection.
+        class.attendance.disconnected(class.now, &user(id), Departure::Left);
+        class.row(id).how_left
+    };
+    assert_eq!(out(&mut class, "kicked", |target_uid| RoomOrder::Kick { target_uid }), Some(HowLeft::Kicked));
+    assert_eq!(out(&mut class, "banned", |target_uid| RoomOrder::Ban { target_uid }), Some(HowLeft::Banned));
+    class.joins("full", "", None);
+    class.attendance.left(class.now, &user("full"), LeaveReason::Removed);
+    assert_eq!(class.row("full").how_left, Some(HowLeft::Removed));
+    for id in ["said", "lost", "stays", "alone"] {
+        class.comes(id);
+    }
+    class.goes("said");
+    class.attendance.left(class.now, &user("lost"), LeaveReason::Lost);
+    assert_eq!(class.row("lost").how_left, None, "it still watches");
+    class.attendance.disconnected(class.now, &user("lost"), Departure::Lost);
+    class.attendance.left(class.now, &user("alone"), LeaveReason::Lost);
+    class.attendance.close(class.now);
+    let all =
+        [("said", HowLeft::Left), ("lost", HowLeft::Lost), ("stays", HowLeft::Stayed), ("alone", HowLeft::Stayed)];
+    for (id, how) in all {
+        assert_eq!(class.row(id).how_left, Some(how), "{id}");
+    }
+}
+
+#[test]
+fn a_student_who_comes_back_has_not_left() {
+    let mut class = Class::new();
+    class.comes("1001");
+    class.attendance.left(class.now, &user("1001"), LeaveReason::Left);
+    class.attendance.disconnected(class.now, &user("1001"), Departure::Lost);
+    assert_eq!(class.row("1001").how_left, Some(HowLeft::Left), "its goodbye counts");
+    class.comes("1001");
+    assert_eq!(class.row("1001").how_left, None);
+    // The media connection fails, the student stays in the room and goes away later.
+    class.attendance.disconnected(class.now, &user("1001"), Departure::Lost);
+    assert_eq!(class.row("1001").how_left, None);
+    class.attendance.left(class.now, &user("1001"), LeaveReason::Left);
+    assert_eq!(class.row("1001").how_left, Some(HowLeft::Left));
 }
 
 #[test]
@@ -207,7 +255,7 @@ fn a_flood_of_ids_is_bounded_and_keeps_students_who_watched() {
     for number in 0..2 * MAX_ROWS {
         let id = format!("flood-{number}");
         class.joins(&id, "", None);
-        class.attendance.left(class.now, &user(&id));
+        class.attendance.left(class.now, &user(&id), LeaveReason::Left);
     }
     let rows = class.attendance.rows(class.now);
     assert!(rows.len() <= MAX_ROWS, "{}", rows.len());

@@ -105,10 +105,12 @@ impl Bad {
         (Self { shared, answer, thread: std::thread::spawn(move || student.run(&answers)) }, sdp)
     }
 
+    /// Takes the answer to the offer.
     pub fn answer(&self, sdp: String) {
         self.answer.send(sdp).unwrap();
     }
 
+    /// Whether the connection is established.
     pub fn is_connected(&self) -> bool {
         self.shared.connected.load(Ordering::Relaxed)
     }
@@ -123,6 +125,7 @@ impl Bad {
         self.shared.asked.load(Ordering::Relaxed)
     }
 
+    /// Ends the thread.
     pub fn end(self) {
         self.shared.ends.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
@@ -219,8 +222,10 @@ impl Student {
         }
         forges.store(true, Ordering::Relaxed);
         let Some(mut channel) = self.connection.data_channel(id) else { return };
-        if channel.ready_state() == RTCDataChannelState::Open && channel.send_text(now, forgery.message()).is_ok() {
-            self.shared.asked.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..forgery.burst() {
+            if channel.ready_state() == RTCDataChannelState::Open && channel.send_text(now, forgery.message()).is_ok() {
+                self.shared.asked.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A student that forges SCTP packets: its crypto provider replaces a message of the data channel by another chunk of
 //! the same length, with a valid checksum, before the core encrypts the DTLS record.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rtc::crypto::{
     ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher, CryptoAlgorithm,
@@ -17,23 +18,57 @@ pub enum Forgery {
     ForwardTsn,
     /// An ABORT with an error cause whose length is beyond the packet (RFC 9260, 3.3.7).
     Abort,
+    /// A DATA_CHANNEL_OPEN on another stream each time (RFC 8832, 5.1): in the end on all 65,536.
+    Streams,
+    /// A fragment of one message that never ends (RFC 9260, 6.9).
+    Fragments,
+    /// A reset of another stream each time (RFC 6525, 4.1).
+    Resets,
 }
 
 impl Forgery {
+    /// How many packets are sent at once. A message needs many fragments before it is too long.
+    pub fn burst(self) -> u64 {
+        if self == Self::Fragments { 8 } else { 1 }
+    }
+
     /// A message whose DATA chunk has the same length.
-    pub fn message(self) -> &'static str {
+    pub fn message(self) -> Cow<'static, str> {
         match self {
-            Self::ForwardTsn => "12345678",
-            Self::Abort => "1234",
+            Self::ForwardTsn | Self::Resets => "12345678".into(),
+            Self::Abort => "1234".into(),
+            Self::Streams => "123456789012".into(),
+            Self::Fragments => "x".repeat(1_000).into(),
         }
     }
 
-    /// Replaces a DATA chunk.
-    fn write(self, chunk: &mut [u8]) {
+    /// Replaces a DATA chunk; `first` keeps the first TSN and its stream sequence number.
+    fn write(self, chunk: &mut [u8], first: &OnceLock<(u32, [u8; 2])>) {
         let tsn = u32::from_be_bytes(chunk[4..8].try_into().unwrap());
+        let (first_tsn, ssn) = *first.get_or_init(|| (tsn, [chunk[10], chunk[11]]));
+        if self == Self::Fragments {
+            // Only the first fragment has the B bit, and none has the E bit.
+            chunk[1] = if tsn == first_tsn { 2 } else { 0 };
+            chunk[10..12].copy_from_slice(&ssn);
+            return;
+        }
         let length = chunk.len() as u8;
         chunk.fill(0);
         match self {
+            Self::Streams => {
+                chunk[..4].copy_from_slice(&[0, 3, 0, length]);
+                chunk[4..8].copy_from_slice(&tsn.to_be_bytes());
+                chunk[8..10].copy_from_slice(&(tsn as u16).to_be_bytes());
+                chunk[15] = 50;
+                chunk[16] = 3;
+            }
+            Self::Resets => {
+                chunk[..8].copy_from_slice(&[130, 0, 0, 22, 0, 13, 0, 18]);
+                chunk[8..12].copy_from_slice(&tsn.to_be_bytes());
+                chunk[16..20].copy_from_slice(&first_tsn.wrapping_sub(1).to_be_bytes());
+                chunk[20..22].copy_from_slice(&(tsn as u16).to_be_bytes());
+            }
+            Self::Fragments => {}
             Self::ForwardTsn => {
                 chunk[..4].copy_from_slice(&[192, 0, 0, length]);
                 chunk[4..8].copy_from_slice(&tsn.wrapping_add((1 << 31) - 2).to_be_bytes());
@@ -47,13 +82,14 @@ impl Forgery {
 pub fn provider(forgery: Forgery) -> (Arc<dyn RTCCryptoProvider>, Arc<AtomicBool>) {
     let begun = Arc::new(AtomicBool::new(false));
     let inner = rtc::crypto::default_provider().unwrap();
-    (Arc::new(Forger { inner, forgery, begun: Arc::clone(&begun) }), begun)
+    (Arc::new(Forger { inner, forgery, begun: Arc::clone(&begun), first: Arc::default() }), begun)
 }
 
 struct Forger {
     inner: Arc<dyn RTCCryptoProvider>,
     forgery: Forgery,
     begun: Arc<AtomicBool>,
+    first: Arc<OnceLock<(u32, [u8; 2])>>,
 }
 
 impl RTCCryptoProvider for Forger {
@@ -71,7 +107,8 @@ impl RTCCryptoProvider for Forger {
 impl RTCCrypto for Forger {
     fn new_aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadCipher>, CryptoError> {
         let inner = self.inner.crypto().new_aead(algorithm, key)?;
-        Ok(Box::new(Cipher { inner, forgery: self.forgery, begun: Arc::clone(&self.begun) }))
+        let (begun, first) = (Arc::clone(&self.begun), Arc::clone(&self.first));
+        Ok(Box::new(Cipher { inner, forgery: self.forgery, begun, first }))
     }
     fn supports(&self, algorithm: CryptoAlgorithm) -> bool {
         self.inner.crypto().supports(algorithm)
@@ -119,6 +156,7 @@ struct Cipher {
     inner: Box<dyn AeadCipher>,
     forgery: Forgery,
     begun: Arc<AtomicBool>,
+    first: Arc<OnceLock<(u32, [u8; 2])>>,
 }
 
 impl AeadCipher for Cipher {
@@ -131,7 +169,7 @@ impl AeadCipher for Cipher {
         // the message.
         let is_message = aad.len() == 13 && aad[8] == 23 && text.len() == 28 + self.forgery.message().len();
         if is_message && text[12] == 0 && self.begun.load(Ordering::Relaxed) {
-            self.forgery.write(&mut text[12..]);
+            self.forgery.write(&mut text[12..], &self.first);
             text[8..12].fill(0);
             let checksum = crc32c::crc32c(text).to_le_bytes();
             text[8..12].copy_from_slice(&checksum);
