@@ -9,7 +9,9 @@ mod membership;
 mod server;
 mod source;
 mod stats;
+mod student_states;
 mod talk;
+mod throttled_lines;
 mod whip_session;
 
 use std::future::Future;

@@ -16,7 +16,7 @@ use crate::support::{Answer, Classroom, DEADLINE, FRAGMENT, Process, ROOM, SDP, 
 const EXPIRY: Duration = Duration::from_secs(20);
 
 /// The publisher's secret in these tests.
-const KEY: &str = "open sesame 1234";
+const KEY: &str = "open-sesame-1234";
 
 fn post(class: &Classroom, path: &str, offer: &str) -> Answer {
     ask(class, "POST", path, &[SDP], offer)

@@ -1,6 +1,5 @@
 //! A running lecture: reacts to the SFU, signalling, the capture and the teacher, and reports once a second.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,9 @@ use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::source::Source;
 use super::stats::{self, LastSecond, Rates};
+use super::student_states::StudentStates;
 use super::talk::TeacherTalk;
+use super::throttled_lines::ThrottledLines;
 use super::whip_session::{ForSfu, WhipClient};
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
@@ -28,7 +29,6 @@ use crate::report::{EndReason, Event, Reporter, StudentState};
 use crate::rtp::Track;
 use crate::sfu::{Departure, OfferRefusal, Queue, Sfu, SfuEvent, SfuStats};
 use crate::signal::{Client, Goodbye, SignalEvent};
-use crate::token_bucket::TokenBucket;
 
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -396,12 +396,12 @@ impl<'a> Lecture<'a> {
     /// Reports the statistics of the last second, and sources that stopped or came back.
     async fn on_second<S: Future<Output = Stop>>(&mut self, inputs: &mut Inputs<'_, S>) -> Option<EndReason> {
         self.check_sources();
+        for user in self.waiting.expired(Instant::now()) {
+            self.reject_waiting(user);
+        }
         if self.orders_due.take_if(|due| Instant::now() >= *due).is_some() {
             let orders = self.talk.membership().orders_after_restart();
             orders.into_iter().for_each(|order| self.send(ClientMessage::Order(order)));
-        }
-        for user in self.waiting.expired(Instant::now()) {
-            self.reject_waiting(user);
         }
         // An SFU that does not answer must not keep the teacher from stopping.
         match inputs.unless_stopped(self.sfu.stats()).await {
@@ -494,101 +494,5 @@ impl<'a> Lecture<'a> {
         if self.client.send(message).is_err() {
             self.reporter.warn("the queue to the signalling server is full; a student has to connect again");
         }
-    }
-}
-
-/// Limits lines of one kind to one a second, because strangers can cause many.
-#[derive(Debug)]
-struct ThrottledLines {
-    budget: TokenBucket,
-    left_out: u64,
-}
-
-impl Default for ThrottledLines {
-    fn default() -> Self {
-        Self { budget: TokenBucket::new(1, 3), left_out: 0 }
-    }
-}
-
-impl ThrottledLines {
-    /// The line to report now, with the number of lines that were left out before it.
-    fn line(&mut self, line: String) -> Option<String> {
-        if self.budget.take(Instant::now()).is_err() {
-            self.left_out += 1;
-            return None;
-        }
-        match std::mem::take(&mut self.left_out) {
-            0 => Some(line),
-            left_out => Some(format!("{line} (and {left_out} such lines before)")),
-        }
-    }
-}
-
-/// The last reported state of each student in class, so that each change is reported once.
-#[derive(Debug, Default)]
-struct StudentStates(HashMap<UserId, StudentState>);
-
-impl StudentStates {
-    /// Sets a state; returns true if the change is worth reporting.
-    fn set(&mut self, user: &UserId, state: StudentState) -> bool {
-        use StudentState::{Connecting, Joined, Left, Lost, Refused, Watching};
-        let before = self.0.get(user).copied();
-        let is_new = match (before, state) {
-            // A student who watches came back to signalling, or offers again.
-            (Some(Connecting | Watching), Joined) | (Some(Watching), Connecting) => return false,
-            (None, Left | Lost) => false,
-            (Some(before), state) => before != state,
-            (None, Joined | Connecting | Watching | Refused) => true,
-        };
-        if matches!(state, Left | Lost) {
-            self.0.remove(user);
-        } else {
-            self.0.insert(user.clone(), state);
-        }
-        is_new
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The students whose media runs.
-    fn watching(&self) -> Vec<UserId> {
-        let watching = self.0.iter().filter(|(_, state)| **state == StudentState::Watching);
-        watching.map(|(user, _)| user.clone()).collect()
-    }
-
-    fn get(&self, user: &UserId) -> Option<StudentState> {
-        self.0.get(user).copied()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_lines_becomes_a_few_lines_and_a_count() {
-        let mut lines = ThrottledLines::default();
-        let said: Vec<String> = (0..1_000).filter_map(|n| lines.line(n.to_string())).collect();
-        assert!(said.len() <= 5 && said[..3] == ["0", "1", "2"], "{said:?}");
-        assert!(lines.left_out >= 995);
-        lines.budget = TokenBucket::new(1, 1);
-        let line = lines.line("next".to_owned()).unwrap();
-        assert!(line.starts_with("next (and 99") && lines.left_out == 0, "{line}");
-    }
-
-    #[test]
-    fn each_change_of_a_student_is_reported_once() {
-        use StudentState::{Connecting, Joined, Left, Lost, Watching};
-        let mut students = StudentStates::default();
-        let user: UserId = "1001".parse().unwrap();
-        let reported: Vec<bool> =
-            [Joined, Joined, Connecting, Watching, Watching, Joined, Connecting, Lost, Left, Joined, Left]
-                .into_iter()
-                .map(|state| students.set(&user, state))
-                .collect();
-        assert!(students.is_empty());
-        assert_eq!(reported, [true, false, true, true, false, false, false, true, false, true, true]);
     }
 }
