@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ingest::IngestFound;
+use super::ingested::IngestFound;
 use super::judge::Verdict;
 use crate::bench::emulator::PathCounts;
 use crate::bench::wire::Sight;

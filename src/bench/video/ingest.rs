@@ -13,12 +13,11 @@ use super::{DRAIN, JOIN_WITHIN, capture_options, measure, path, sfu_config, tabl
 use crate::bench::Report;
 use crate::bench::codes::CodeWriter;
 use crate::bench::cpu;
-use crate::bench::emulator::{PathConfig, PathCounts};
+use crate::bench::emulator::PathConfig;
 use crate::bench::publisher::{EmulatedPublisher, PublisherSetup};
 use crate::bench::wire::{JoinViewers, ToStudents};
 use crate::cli::{Burst, IngestOffer, Line, Network, VideoBench};
 use crate::exit::Failure;
-use crate::ingest::IngestStats;
 use crate::media::Capture;
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuEvent};
@@ -29,66 +28,6 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The delay of the lossy line.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
-
-/// What arrived from an emulated publisher during the measurement.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct IngestFound {
-    /// Packets that the line lost since it began, and packets that its queue dropped.
-    pub(super) line_lost: u64,
-    pub(super) line_dropped: u64,
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
-    /// Packets that were missing and came after a NACK, and packets that never came.
-    pub(super) recovered: u64,
-    pub(super) given_up: u64,
-    pub(super) key_frame_requests: u64,
-    /// CPU time of the SFU for each packet while no student was there, without that of an SFU without anybody; NaN if
-    /// no packet came then.
-    pub(super) cpu_us_per_packet: f64,
-}
-
-impl IngestFound {
-    pub(super) fn new(before: &IngestStats, after: &IngestStats, line: PathCounts) -> Self {
-        let sum = |stats: &IngestStats| {
-            stats.encodings.iter().fold([0; 5], |sum, encoding| {
-                let of = [
-                    encoding.packets,
-                    encoding.bytes,
-                    encoding.recovered,
-                    encoding.given_up,
-                    encoding.key_frame_requests,
-                ];
-                std::array::from_fn(|n| sum[n] + of[n])
-            })
-        };
-        let (before, after): ([u64; 5], [u64; 5]) = (sum(before), sum(after));
-        let [packets, bytes, recovered, given_up, key_frame_requests] =
-            std::array::from_fn(|n| after[n].saturating_sub(before[n]));
-        Self {
-            line_lost: line.lost,
-            line_dropped: line.dropped,
-            packets,
-            bytes,
-            recovered,
-            given_up,
-            key_frame_requests,
-            cpu_us_per_packet: f64::NAN,
-        }
-    }
-
-    pub(super) fn object(&self) -> Value {
-        json!({
-            "line_lost": self.line_lost,
-            "line_dropped": self.line_dropped,
-            "packets": self.packets,
-            "bytes": self.bytes,
-            "recovered": self.recovered,
-            "given_up": self.given_up,
-            "key_frame_requests": self.key_frame_requests,
-            "cpu_us_per_packet": self.cpu_us_per_packet,
-        })
-    }
-}
 
 /// Changes the publisher's line when the measurement begins, and when its rate limit begins and ends.
 pub(super) struct LineClock {

@@ -6,6 +6,7 @@
 
 mod findings;
 mod ingest;
+mod ingested;
 mod judge;
 mod session;
 mod table;
@@ -18,7 +19,8 @@ use anyhow::{Context, anyhow};
 use tokio::time::Instant;
 
 use self::findings::{Encoder, Findings, Student};
-use self::ingest::{IngestFound, LineClock};
+use self::ingest::LineClock;
+use self::ingested::IngestFound;
 use self::judge::{Encoded, Window, judge};
 use self::session::{Publisher, Session};
 use super::Report;

@@ -1,7 +1,7 @@
 //! The table of the video bench, for people.
 
 use super::findings::{Findings, Group};
-use super::ingest::IngestFound;
+use super::ingested::IngestFound;
 
 impl Findings {
     /// The table, in Markdown: a column for students with a good network and one for students with a bad network.
