@@ -272,7 +272,8 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_served_and_every_module_is_preloaded_or_loaded_on_demand() {
-        let on_demand = [("english.js", "i18n.js"), ("chinese.js", "i18n.js"), ("order.js", "room.js")];
+        let on_demand =
+            [("english.js", "i18n.js"), ("chinese.js", "i18n.js"), ("order.js", "room.js"), ("rooms.js", "main.js")];
         for (name, by) in on_demand {
             assert!(file(by).contains(&format!("'./{name}'")), "{by} does not load {name}");
         }

@@ -5,8 +5,8 @@ import { chromium } from 'playwright-core';
 import { witness } from './witness.mjs';
 
 /**
- * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who teach
- * from a browser.
+ * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who
+ * teach from a browser.
  */
 const devices = ['--use-fake-device-for-media-stream=display-media-type=monitor', '--use-fake-ui-for-media-stream'];
 

@@ -15,8 +15,6 @@ export class Layout {
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
-  /** Which videos have shown a frame in this lecture. */
-  shown = { screen: false, camera: false };
   #on;
   #tracks = {};
   #swapped = false;
@@ -42,10 +40,7 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
-      video.addEventListener('resize', () => {
-        if (video.videoWidth > 0) this.shown[id] = true;
-        this.#rearrange();
-      });
+      video.addEventListener('resize', () => this.#rearrange());
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -90,7 +85,6 @@ export class Layout {
   /** Shows nothing. */
   clear() {
     $('last-picture').hidden = true;
-    this.shown = { screen: false, camera: false };
     this.#stopped = { screen: false, camera: false };
     this.show({});
   }

@@ -4,7 +4,6 @@ import { $, announce, copy, store } from './dom.js';
 import { say, switchLanguage } from './i18n.js';
 import { roomOfAddress, wantsToTeach } from './identity.js';
 import { startRoom } from './room.js';
-import { startRooms } from './rooms.js';
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
@@ -39,7 +38,7 @@ document.addEventListener('click', (event) => {
 
 theme(store.get('theme'));
 const room = roomOfAddress();
-if (room === null) startRooms();
+if (room === null) (await import('./rooms.js')).startRooms();
 else if (wantsToTeach()) (await import('./teach.js')).startTeaching(room);
 else startRoom(room);
 $('boot').hidden = true;

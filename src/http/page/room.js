@@ -427,7 +427,6 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
-      shown: this.layout.shown,
       students: this.people.students,
       last: this.#last,
       mayTeach: mayTeach(this.#room),

@@ -116,7 +116,7 @@ export const en = {
   serverLost: 'The server does not answer. Students see this lecture again as soon as it is back.',
   youAreOffline: 'Your computer is offline. The lecture goes on by itself when the network is back.',
   shareAgainText: 'The lecture goes on without your screen.',
-  teachKeyRequiredText: 'Teaching needs the teaching key of this server. Whoever runs the server knows it, or sets one.',
+  teachKeyRequiredText: 'Teaching needs the teaching key of this server. Whoever runs the server knows it or sets one.',
   teachKeyWrong: 'That is not the teaching key of this server.',
   teachKeyMissing: 'Type the teaching key first.',
   teachpublisherExists: 'Somebody else teaches in this room. Ask them to end the lecture, or choose another room.',

@@ -12,7 +12,7 @@ const HEARD_MS = 4_000;
 const number = (value) => (Number.isFinite(value) ? value : 0);
 
 /**
- * Reads a report of `getStats`, whose entries with a `mid` have a role in `roles`. `before` is the last result, or null.
+ * Reads a report of `getStats`, whose entries with a `mid` have a role in `roles`. `before` is the last result.
  * Returns `{ at, bytes, bps, received, videos: { screen, camera }, loss, rttMs, availableBps }`. A video has
  * `{ bytes, bps, fps, width, height, limit, tiers }`; `limit` is the browser's `qualityLimitationReason` of the best
  * tier that is sent, and `tiers` has the rids of those that are sent.

@@ -25,14 +25,11 @@ export function view(known) {
   if (rejected) return errorView(rejected, known);
   // Mention a blocked port only if everything else works.
   const isLate = signal.isOpen && lesson.since > 0 && Date.now() - Math.max(lesson.since, signal.since) > UDP_HINT_MS;
-  const stopped = stoppedVideos(known);
-  // A camera that was never on has not stopped.
-  const gone = stopped.filter((role) => known.shown[role]);
-  if (known.isConnected && stopped.length > 0 && stopped.length === videosOf(known).length) {
-    const seen = { screen: 'sound', banner: banner(known, isLate) };
-    if (gone.length === 0 && tracks.audio) return { ...seen, title: say('soundOnlyTitle'), text: say('soundOnlyText') };
-    const key = stopped.length > 1 ? 'bothStopped' : `${stopped[0]}Stopped`;
-    return { ...seen, title: say(key), text: say(tracks.audio ? 'stoppedSound' : 'stoppedText') };
+  const gone = stoppedVideos(known);
+  if (known.isConnected && gone.length > 0 && gone.length === videosOf(known).length) {
+    const key = gone.length > 1 ? 'bothStopped' : `${gone[0]}Stopped`;
+    const text = say(tracks.audio ? 'stoppedSound' : 'stoppedText');
+    return { screen: 'sound', title: say(key), text, banner: banner(known, isLate) };
   }
   if (known.hasVideo) return { screen: 'live', banner: banner(known, isLate), mark: mark(known, gone) };
   if (!wasIn && !went) return entryView(known);
