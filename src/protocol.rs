@@ -114,8 +114,6 @@
 //!
 //! Chat, raised hands and reactions use the data channel between student and publisher: see [`channel`].
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
@@ -125,6 +123,7 @@ pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
+pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, VideoTrack};
 pub use order::RoomOrder;
 
 pub mod channel;
@@ -132,22 +131,11 @@ mod credentials;
 mod error;
 mod join;
 mod limits;
+mod media;
 mod order;
 
 /// How long a sender waits before it tries a busy target again, in milliseconds: a queue empties within that time.
 pub(crate) const BUSY_RETRY_MS: u64 = 1_000;
-
-/// The longest `candidate` line, in bytes; browsers write about 200.
-const MAX_CANDIDATE_BYTES: usize = 1_024;
-
-/// The longest `sdpMid` and `usernameFragment`, in bytes (RFC 8839 allows 256 for the latter).
-const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
-
-/// The most entries of an offer's `tracks`: a lecture has three tracks.
-const MAX_NAMED_TRACKS: usize = 3;
-
-/// The longest `a=mid`, in bytes: browsers write a number, and RFC 5888 sets no limit.
-const MAX_MID_BYTES: usize = 32;
 
 /// The longest sentence of a `reject`, in characters; it is shown to a person.
 const MAX_REASON_CHARS: usize = 400;
@@ -172,75 +160,6 @@ pub struct User {
     /// Whether this member may give orders in the room.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moderates: bool,
-}
-
-/// One ICE candidate, the W3C's `RTCIceCandidateInit`; an empty `candidate` ends the list.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct IceCandidate {
-    /// The candidate's attribute line, without `a=`.
-    pub candidate: String,
-    /// The media section's `a=mid`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sdp_mid: Option<String>,
-    /// The media section's position.
-    #[serde(rename = "sdpMLineIndex", skip_serializing_if = "Option::is_none")]
-    pub sdp_m_line_index: Option<u16>,
-    /// The ICE generation that the candidate belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub username_fragment: Option<String>,
-}
-
-/// A video track of a lecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum VideoTrack {
-    /// The screen, or the large video that is shown instead.
-    Screen,
-    /// The camera.
-    Camera,
-}
-
-/// A track of a lecture, as a publisher names it in its offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum TrackName {
-    /// The audio.
-    Audio,
-    /// The screen, or the large video that is shown instead.
-    Screen,
-    /// The camera.
-    Camera,
-}
-
-/// The tracks of a publisher's offer: for the `a=mid` of each section that sends, its track.
-pub type OfferedTracks = BTreeMap<String, TrackName>;
-
-/// A video codec that a lecture is sent in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VideoCodec {
-    /// H.264 (RFC 6184).
-    H264,
-    /// VP8 (RFC 7741).
-    Vp8,
-    /// A codec of a newer version.
-    #[serde(other)]
-    Unknown,
-}
-
-/// A STUN or TURN server that media may need, the W3C's `RTCIceServer`. Everybody in a room can read it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IceServer {
-    /// `stun:host:port` or `turn:host:port?transport=udp`.
-    pub urls: Vec<String>,
-    /// The TURN user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// The TURN password; `Debug` hides it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// A message from a client to the server.
@@ -464,7 +383,7 @@ impl ClientMessage {
         let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
         match &mut message {
             Self::Candidate { candidate, .. } => candidate.check()?,
-            Self::Offer { tracks: Some(tracks), .. } => check_tracks(tracks)?,
+            Self::Offer { tracks: Some(tracks), .. } => media::check_tracks(tracks)?,
             Self::Reject { message, .. } => {
                 *message = message.chars().filter(|c| is_printable(*c)).take(MAX_REASON_CHARS).collect();
             }
@@ -516,41 +435,6 @@ impl ServerMessage {
 /// Strings, numbers and lists always have a JSON form, so the fallback is never used.
 fn to_json(message: &impl Serialize) -> String {
     serde_json::to_string(message).unwrap_or_default()
-}
-
-impl std::fmt::Debug for IceServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "IceServer({} as {})", self.urls.join(" "), self.username.as_deref().unwrap_or("anybody"))
-    }
-}
-
-impl IceCandidate {
-    /// Checks the lengths of the parts. The error is a sentence.
-    pub fn check(&self) -> Result<(), String> {
-        let too_long = |field: &Option<String>| field.as_ref().is_some_and(|f| f.len() > MAX_CANDIDATE_FIELD_BYTES);
-        if self.candidate.len() > MAX_CANDIDATE_BYTES || too_long(&self.sdp_mid) || too_long(&self.username_fragment) {
-            return Err(format!(
-                "malformed message: a candidate has at most {MAX_CANDIDATE_BYTES} bytes, its mid and fragment \
-                 {MAX_CANDIDATE_FIELD_BYTES}"
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Checks that an offer names few tracks, each once.
-fn check_tracks(tracks: &OfferedTracks) -> Result<(), String> {
-    let distinct: BTreeSet<TrackName> = tracks.values().copied().collect();
-    if tracks.len() > MAX_NAMED_TRACKS || tracks.keys().any(|mid| mid.len() > MAX_MID_BYTES) {
-        return Err(format!(
-            "malformed message: tracks names at most {MAX_NAMED_TRACKS} sections, by a mid of at most {MAX_MID_BYTES} \
-             bytes"
-        ));
-    }
-    if distinct.len() < tracks.len() {
-        return Err("malformed message: tracks names one track for two sections".into());
-    }
-    Ok(())
 }
 
 /// Writes `"pub"` and `"no"` in messages, as in the URL.

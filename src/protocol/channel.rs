@@ -42,8 +42,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCode, TrackName, publishes_text, to_json};
+pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
+use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId, printable};
+
+mod ingest;
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -277,83 +280,6 @@ pub struct Stopped {
     /// The camera has stopped.
     #[serde(default)]
     pub camera: bool,
-}
-
-/// An encoding of a video track that somebody needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NeededEncoding {
-    /// The track.
-    pub track: TrackName,
-    /// The tier.
-    pub tier: SentTier,
-}
-
-/// What the server received of a publisher's media in the last second, and for whom.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IngestReport {
-    /// Bits per second of all RTP that arrived, retransmissions and padding included.
-    pub bitrate: u64,
-    /// The time from a NACK to its retransmission, in milliseconds, if anything was retransmitted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub round_trip_ms: Option<u32>,
-    /// What is wrong with the media, apart from losses.
-    #[serde(default)]
-    pub trouble: Vec<IngestTrouble>,
-    /// The tracks that the publisher sends.
-    pub tracks: Vec<IngestTrack>,
-    /// The number of students that get each video encoding; encodings that nobody gets are absent.
-    pub watched: Vec<WatchedEncoding>,
-    /// The number of students that are connected.
-    pub students: usize,
-}
-
-/// What arrived of one track in the last second, all encodings together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IngestTrack {
-    /// The track.
-    pub track: TrackName,
-    /// Bits per second of media that arrived.
-    pub bitrate: u64,
-    /// The percentage of packets that were lost before any retransmission, rounded.
-    pub loss_percent: u8,
-    /// Frames per second of the encoding with the most, rounded.
-    pub fps: u32,
-    /// The loudest audio level of the last second in -dBov, if the publisher tells: 0 is the loudest, 127 is silence
-    /// (RFC 6464).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_level: Option<u8>,
-}
-
-/// What is wrong with a publisher's media. Such media is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum IngestTrouble {
-    /// A needed video sends no key frame although the server asks for one, so students see nothing of it.
-    NoKeyFrame,
-    /// More arrives than a publisher may send.
-    OverLimit,
-    /// A stream arrives that the offer does not have.
-    UnknownStream,
-    /// Packets of a codec arrive that was not negotiated.
-    WrongCodec,
-    /// Something arrives that is not RTP.
-    Malformed,
-    /// Something of a newer version.
-    #[serde(other)]
-    Unknown,
-}
-
-/// The number of students that get an encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WatchedEncoding {
-    /// The track.
-    pub track: TrackName,
-    /// The tier.
-    pub tier: SentTier,
-    /// The number of students.
-    pub students: usize,
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.
