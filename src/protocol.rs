@@ -27,8 +27,8 @@
 //! - `epoch` is a random number, drawn once per process. It tells others whether they negotiated media with this
 //!   process. Same epoch: only the WebSocket was reconnected, keep the media. New epoch: offer again.
 //! - `roomName` names the room for people; only the publisher's counts.
-//! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`, `whip`. The client says it of itself,
-//!   and nothing depends on it.
+//! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`, `whip`. The client says it of
+//!   itself, and nothing depends on it.
 //! - `media` says where the media of a publisher lives: [`MediaHost`]. With `media=server` the server receives it and
 //!   sends it to the students. Only a publisher may ask for that. A server that carries no media refuses it with
 //!   [`ErrorCode::MediaNotServed`], and one that carries as many rooms as it can with [`ErrorCode::ServerFull`].
@@ -75,8 +75,8 @@
 //! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
 //! publisher's [`RoomSettings`] also judge students who came before: without the right code they get `codeRequired`,
 //! and with a lobby they get `waiting` again. A client in the lobby may only `ping` and `leave`. A client that was
-//! admitted may return with the same `session` until the lecture ends. A server that has restarted knows of no room; its
-//! [`RoomSettings`] name the user ids that were put out.
+//! admitted may return with the same `session` until the lecture ends. A server that has restarted knows of no room;
+//! its [`RoomSettings`] name the user ids that were put out.
 //!
 //! A member whose [`User::moderates`] is set sends [`RoomOrder`]s, such as
 //! `{"type":"order","order":"kick","targetUid":"1001"}`. The server answers each with

@@ -154,7 +154,8 @@ impl Access {
         keys.iter().flat_map(KeyFile::ids).cloned().collect()
     }
 
-    /// Whether nobody can teach from another computer, and behind a proxy nobody at all, as there is neither a teaching key nor a key for tokens.
+    /// Whether nobody can teach from another computer, and behind a proxy nobody at all, as there is neither a teaching
+    /// key nor a key for tokens.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }

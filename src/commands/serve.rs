@@ -1,5 +1,5 @@
-//! `classroom serve`: the signalling server, which `teach` also runs inside its own process, and the media of rooms whose
-//! publisher does not host it.
+//! `classroom serve`: the signalling server, which `teach` also runs inside its own process, and the media of rooms
+//! whose publisher does not host it.
 
 mod host;
 mod media;

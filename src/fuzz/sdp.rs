@@ -107,8 +107,8 @@ fn rewritten(text: &str) {
     assert_eq!(with_level(&raised, 0x28), raised);
 }
 
-/// A trickle ICE fragment of a WHEP or WHIP client (RFC 8840, section 9): its candidates are few and short, and the fragment
-/// survives a round trip.
+/// A trickle ICE fragment of a WHEP or WHIP client (RFC 8840, section 9): its candidates are few and short, and the
+/// fragment survives a round trip.
 pub(super) fn sdp_fragment(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let fragment = match Fragment::parse(&text) {

@@ -11,9 +11,9 @@
 //! `Authorization: Bearer X` carries the teaching key of the server, or a token with the right to publish; tokens have
 //! two dots. Where no key is set, clients on the same computer need none.
 //!
-//! An offer has one section of audio, one of video, or both, and sends (RFC 9725, 4.4.2). `DELETE`, the client's silence
-//! (ICE consent, some 10 s) or the end of the server ends a session. The students then wait for the publisher. Only our
-//! own pages and programs can publish.
+//! An offer has one section of audio, one of video, or both, and sends (RFC 9725, 4.4.2). `DELETE`, the client's
+//! silence (ICE consent, some 10 s) or the end of the server ends a session. The students then wait for the publisher.
+//! Only our own pages and programs can publish.
 
 use axum::Router;
 

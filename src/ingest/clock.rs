@@ -5,8 +5,8 @@
 //! difference between arrival and that wall clock maps it to ours. Without a report, the minimum difference between
 //! arrival and media time serves.
 
-/// A timestamp that is this much ahead of the earliest arrivals has jumped, or this much behind, or this much behind the
-/// one before it.
+/// A timestamp that is this much ahead of the earliest arrivals has jumped, or this much behind, or this much behind
+/// the one before it.
 const MAX_AHEAD: i64 = 500_000_000;
 const MAX_BEHIND: i64 = 5_000_000_000;
 const MAX_BACK: i64 = 1_000_000_000;

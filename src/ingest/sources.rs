@@ -93,8 +93,8 @@ impl Sources {
         self.known.iter().find(|(_, source)| *source == Source::Media(slot)).map(|(ssrc, _)| *ssrc)
     }
 
-    /// Finds out what an unknown SSRC carries, by its header extensions, or else by its payload type if only one section
-    /// has it. An SSRC takes the place of another one only if `is_silent` says so of the encoding.
+    /// Finds out what an unknown SSRC carries, by its header extensions, or else by its payload type if only one
+    /// section has it. An SSRC takes the place of another one only if `is_silent` says so of the encoding.
     pub(super) fn learn(&mut self, packet: &RtpPacket<'_>, is_silent: impl Fn(usize) -> bool) -> Option<Source> {
         let source = self.identify(packet)?;
         let taken = self.known.iter().position(|(_, known)| *known == source && *known != Source::Unused);

@@ -202,7 +202,8 @@ pub enum PublisherMessage {
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
-    /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous message.
+    /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous
+    /// message.
     Encodings {
         /// The encodings, each track best first. Audio is always needed.
         needed: Vec<NeededEncoding>,

@@ -310,8 +310,9 @@ impl Room {
         }
     }
 
-    /// Tells the publisher and the media host. A publisher that is away gets the message later: it must release the peers of students who left meanwhile, and
-    /// after a server's restart it can't tell them from students on their way back.
+    /// Tells the publisher and the media host. A publisher that is away gets the message later: it must release the
+    /// peers of students who left meanwhile, and after a server's restart it can't tell them from students on their way
+    /// back.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
         if let Some(to) = self.host.as_ref().and_then(Host::conn) {
             out.push(Output::Send { to, message: message.clone() });

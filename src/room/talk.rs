@@ -194,7 +194,8 @@ impl Talk {
         vec![TalkOutput::All(PublisherMessage::Stopped(stopped))]
     }
 
-    /// A student sent a message over its data channel, or the teacher over its own; `at` is the time in milliseconds since 1970.
+    /// A student sent a message over its data channel, or the teacher over its own; `at` is the time in milliseconds
+    /// since 1970.
     pub fn heard(&mut self, now: Instant, at: u64, user: &UserId, text: &str) -> Vec<TalkOutput> {
         if self.is_teacher(user) {
             return self.teacher_heard(now, at, text);

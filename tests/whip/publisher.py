@@ -1,6 +1,6 @@
 """A WHIP publisher that is not ours: aiortc. Sends colour bars that move, and a tone; says goodbye.
 
-publisher.py URL SECONDS [BEARER] prints one JSON object a line on stdout: {"event": "answered"}, {"event": "connected"},
+publisher.py URL SECONDS [BEARER] prints one JSON object per line: {"event": "answered"}, {"event": "connected"},
 {"event": "sent"} after the seconds, {"event": "deleted"}; {"event": "lost"} if the connection ends.
 """
 

@@ -1,5 +1,5 @@
-//! Tags: each SFU of a shared port has one, and the ICE user name fragments of its peers begin with the tag, so that the
-//! port can tell for which SFU a STUN request is.
+//! Tags: each SFU of a shared port has one, and the ICE user name fragments of its peers begin with the tag, so that
+//! the port can tell for which SFU a STUN request is.
 
 use std::collections::HashSet;
 use std::fmt;
