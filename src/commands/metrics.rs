@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::serve::MediaMeter;
+use super::media_meter::MediaMeter;
 use crate::exit::Failure;
 use crate::http;
 use crate::process;

@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod lecture_talk;
 mod manual;
+mod media_meter;
 mod metrics;
 mod negotiation;
 mod room_link;

@@ -13,7 +13,6 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(super) use self::media::MediaMeter;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;

@@ -5,42 +5,11 @@
 
 use std::time::Instant;
 
-use super::member::{Connection, Media, Member};
+use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
 use super::{ConnId, Newcomer, Output, RoomLimits};
 use crate::id::{RoomId, UserId};
 use crate::protocol::{ClientMessage, LeaveReason, MediaHost, ServerMessage};
-
-/// The media host of a room.
-#[derive(Debug)]
-pub(super) struct Host {
-    /// The publisher for whom the host speaks.
-    publisher: UserId,
-    /// The epoch that others see of the publisher: that of the process for which the host was started. So students keep
-    /// their media when the publisher returns with another process.
-    epoch: u32,
-    /// The connection; none until the server has started the host.
-    conn: Option<ConnId>,
-    /// When the host ends, while its publisher is not in the room.
-    until: Option<Instant>,
-}
-
-impl Host {
-    /// A host that the server has to start.
-    fn new(publisher: &UserId, epoch: u32) -> Self {
-        Self { publisher: publisher.clone(), epoch, conn: None, until: None }
-    }
-
-    /// The connection.
-    pub(super) fn conn(&self) -> Option<ConnId> {
-        self.conn
-    }
-
-    /// When the host ends, while its publisher is not in the room.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.until
-    }
-}
 
 impl Newcomer {
     /// Whether the client wants the server to carry its media.
@@ -98,7 +67,7 @@ impl Room {
     }
 
     fn start_host(&mut self, room: &RoomId, publisher: &UserId, epoch: u32, out: &mut Vec<Output>) {
-        self.host = Some(Host::new(publisher, epoch));
+        self.host = Some(Host { publisher: publisher.clone(), epoch, conn: None, until: None });
         out.push(Output::StartHost { room: room.clone(), publisher: publisher.clone() });
     }
 
@@ -162,7 +131,7 @@ impl Room {
 
     /// Relays a message for the publisher's media. `conn` sent it.
     pub(super) fn relay_to_host(&self, conn: ConnId, message: ServerMessage, out: &mut Vec<Output>) {
-        out.push(match self.host.as_ref().and_then(Host::conn) {
+        out.push(match self.host.as_ref().and_then(|host| host.conn) {
             Some(to) => Output::Relay { from: conn, to, message },
             None => Output::Send { to: conn, message: ServerMessage::target_busy() },
         });

@@ -1,9 +1,10 @@
-//! A member of a room, or a client that asks to become one, and what the server knows of it.
+//! A member of a room, a client that asks to become one, and the media host of a room: what the server knows of each.
 
 use std::time::Instant;
 
 use super::pending::Mailbox;
 use super::{ConnId, Newcomer};
+use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::{RETURN_BURST, RETURN_RATE, User};
 use crate::token_bucket::TokenBucket;
@@ -47,6 +48,20 @@ pub(super) enum Connection {
 pub(super) enum Media {
     Connected,
     Missing { since: Instant },
+}
+
+/// The media host of a room.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The publisher for whom the host speaks.
+    pub(super) publisher: UserId,
+    /// The epoch that others see of the publisher: that of the process for which the host was started. So students keep
+    /// their media when the publisher returns with another process.
+    pub(super) epoch: u32,
+    /// The connection; none until the server has started the host.
+    pub(super) conn: Option<ConnId>,
+    /// When the host ends, while its publisher is not in the room.
+    pub(super) until: Option<Instant>,
 }
 
 impl Member {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::gate::Gate;
-use super::host::Host;
 use super::lobby::Lobby;
-use super::member::{Connection, Media, Member};
+use super::member::{Connection, Host, Media, Member};
 use super::owner::Owner;
 use super::pending::{Mailbox, Presence};
 use super::retention::{Eviction, Retention};
@@ -111,7 +110,7 @@ impl Room {
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        let host = self.host.as_ref().and_then(Host::until);
+        let host = self.host.as_ref().and_then(|host| host.until);
         let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host];
         due.into_iter().flatten().min()
     }
@@ -209,7 +208,7 @@ impl Room {
             self.reserved_until = self.members.values().filter_map(Member::lost_until).min();
             self.look_around(now, limits);
         }
-        if self.host.as_ref().and_then(Host::until).is_some_and(|until| until <= now) {
+        if self.host.as_ref().and_then(|host| host.until).is_some_and(|until| until <= now) {
             self.end_host(out);
             self.forget_media(now);
         }
@@ -295,7 +294,7 @@ impl Room {
 
     pub(super) fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
-        let host = self.host.as_ref().and_then(Host::conn);
+        let host = self.host.as_ref().and_then(|host| host.conn);
         let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
@@ -314,7 +313,7 @@ impl Room {
     /// peers of students who left meanwhile, and after a server's restart it can't tell them from students on their way
     /// back.
     fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
-        if let Some(to) = self.host.as_ref().and_then(Host::conn) {
+        if let Some(to) = self.host.as_ref().and_then(|host| host.conn) {
             out.push(Output::Send { to, message: message.clone() });
         }
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));

@@ -1,5 +1,7 @@
 //! What all connections of a server share: the rooms behind one lock, and an outbox for each connection.
 
+mod local;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::local::{LocalHost, LocalMember};
+pub use self::local::{LocalHost, LocalMember};
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights, TurnCredentials};

@@ -10,8 +10,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
-use super::core::{Core, OpenConnection, ServerConfig, ServerLimits, Waiting};
-use super::local::{LocalHost, LocalMember};
+use super::core::{Core, LocalHost, LocalMember, OpenConnection, ServerConfig, ServerLimits, Waiting};
 use super::outbox::Outbox;
 use crate::access::Denied;
 use crate::id::{RoomId, RoomName};

@@ -4,14 +4,17 @@
 mod publisher;
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use self::publisher::PublisherMedia;
-use super::media::{HostSettings, RoomMeter, SilentRooms};
 use crate::commands::lecture_talk::LectureTalk;
+use crate::commands::media_meter::{MediaMeter, RoomMeter};
 use crate::commands::negotiation::{candidate_init, rejection};
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::id::{RoomId, UserId};
@@ -19,7 +22,7 @@ use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
 use crate::rtp::Track;
-use crate::sfu::{Departure, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
+use crate::sfu::{Departure, MediaPort, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
 use crate::signal::{LocalHost, LocalMember};
 use crate::token_bucket::TokenBucket;
 
@@ -28,6 +31,39 @@ const START_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the host waits for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What every host needs.
+#[derive(Clone)]
+pub(super) struct HostSettings {
+    pub(super) port: MediaPort,
+    pub(super) advertise: Vec<IpAddr>,
+    pub(super) workers: NonZeroUsize,
+    pub(super) max_students: usize,
+    pub(super) meter: MediaMeter,
+    pub(super) silent: SilentRooms,
+    pub(super) reporter: Reporter,
+}
+
+/// The rooms whose publisher is connected and sends nothing at all. Clones share the set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SilentRooms(Arc<Mutex<HashSet<RoomId>>>);
+
+impl SilentRooms {
+    /// Whether the publisher of a room is silent now.
+    pub(super) fn set(&self, room: &RoomId, is_silent: bool) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_silent {
+            rooms.insert(room.clone());
+        } else {
+            rooms.remove(room);
+        }
+    }
+
+    /// Whether the publisher of the room is silent.
+    pub(super) fn contains(&self, room: &RoomId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
+    }
+}
 
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(host: LocalHost, settings: HostSettings) {

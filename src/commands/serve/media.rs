@@ -1,37 +1,22 @@
 //! The media of a server: one UDP port for all rooms, and a host for each room whose publisher wants one.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::host;
+use super::host::{self, HostSettings, SilentRooms};
 use crate::cli::ServeMedia;
+use crate::commands::media_meter::MediaMeter;
 use crate::exit::Failure;
-use crate::id::RoomId;
 use crate::protocol::MAX_ROOM_USERS;
-use crate::report::{MediaMetrics, Reporter};
-use crate::sfu::{MediaPort, SfuStats};
+use crate::report::Reporter;
+use crate::sfu::MediaPort;
 use crate::signal::LocalHost;
 
 /// How long the end of the server waits for the hosts: each says goodbye to its students within a second.
 const END_WITHIN: Duration = Duration::from_secs(2);
-
-/// What every host needs.
-#[derive(Clone)]
-pub(super) struct HostSettings {
-    pub(super) port: MediaPort,
-    pub(super) advertise: Vec<IpAddr>,
-    pub(super) workers: NonZeroUsize,
-    pub(super) max_students: usize,
-    pub(super) meter: MediaMeter,
-    pub(super) silent: SilentRooms,
-    pub(super) reporter: Reporter,
-}
 
 /// The media side of a server that has not started yet.
 pub(in crate::commands) struct MediaServer {
@@ -135,119 +120,4 @@ async fn run(
         }
     }
     while running.join_next().await.is_some() {}
-}
-
-/// The rooms whose publisher is connected and sends nothing at all. Clones share the set.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SilentRooms(Arc<Mutex<HashSet<RoomId>>>);
-
-impl SilentRooms {
-    /// Whether the publisher of a room is silent now.
-    pub(super) fn set(&self, room: &RoomId, is_silent: bool) {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_silent {
-            rooms.insert(room.clone());
-        } else {
-            rooms.remove(room);
-        }
-    }
-
-    /// Whether the publisher of the room is silent.
-    pub(super) fn contains(&self, room: &RoomId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
-    }
-}
-
-/// Counts the media of all rooms, for `/metrics`. Clones share the counts.
-#[derive(Debug, Clone, Default)]
-pub(in crate::commands) struct MediaMeter(Arc<Mutex<MediaMetrics>>);
-
-/// Counts the media of one room, until it is dropped.
-#[derive(Debug)]
-pub(super) struct RoomMeter {
-    all: MediaMeter,
-    students: usize,
-    packets: Count,
-    bytes: Count,
-    ingest_packets: Count,
-    ingest_lost: Count,
-}
-
-/// A counter that may start again, as with a new publisher.
-#[derive(Debug, Default)]
-struct Count(u64);
-
-impl Count {
-    /// The increase since the last call.
-    fn step(&mut self, now: u64) -> u64 {
-        let before = std::mem::replace(&mut self.0, now);
-        now.checked_sub(before).unwrap_or(now)
-    }
-}
-
-impl MediaMeter {
-    /// The counts now.
-    pub(in crate::commands) fn metrics(&self) -> MediaMetrics {
-        self.change(|metrics| *metrics)
-    }
-
-    /// Counts one more room.
-    pub(super) fn room(&self) -> RoomMeter {
-        self.change(|metrics| metrics.rooms += 1);
-        let new = Count::default;
-        let (packets, bytes, ingest_packets, ingest_lost) = (new(), new(), new(), new());
-        RoomMeter { all: self.clone(), students: 0, packets, bytes, ingest_packets, ingest_lost }
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut MediaMetrics) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl RoomMeter {
-    /// The room has these counts now.
-    pub(super) fn update(&mut self, stats: &SfuStats) {
-        let encodings = stats.ingest.as_ref().map(|ingest| ingest.stats.encodings.as_slice()).unwrap_or_default();
-        let before = std::mem::replace(&mut self.students, stats.students);
-        let (packets, bytes) = (self.packets.step(stats.packets), self.bytes.step(stats.bytes));
-        let ingest_packets = self.ingest_packets.step(encodings.iter().map(|encoding| encoding.packets).sum());
-        let ingest_lost = self.ingest_lost.step(encodings.iter().map(|encoding| encoding.lost).sum());
-        self.all.change(|metrics| {
-            metrics.students = metrics.students + stats.students - before;
-            metrics.packets += packets;
-            metrics.bytes += bytes;
-            metrics.ingest_packets += ingest_packets;
-            metrics.ingest_lost += ingest_lost;
-        });
-    }
-}
-
-impl Drop for RoomMeter {
-    fn drop(&mut self) {
-        self.all.change(|metrics| {
-            metrics.rooms -= 1;
-            metrics.students -= self.students;
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_counts_of_all_rooms_add_up_and_never_go_back() {
-        let meter = MediaMeter::default();
-        let sent = |students, packets| SfuStats { students, packets, bytes: packets * 1_000, ..SfuStats::default() };
-        let (mut one, mut two) = (meter.room(), meter.room());
-        one.update(&sent(3, 100));
-        two.update(&sent(5, 10));
-        one.update(&sent(2, 150));
-        let MediaMetrics { rooms, students, packets, bytes, .. } = meter.metrics();
-        assert_eq!((rooms, students, packets, bytes), (2, 7, 160, 160_000));
-        drop(one);
-        let MediaMetrics { rooms, students, packets, .. } = meter.metrics();
-        assert_eq!((rooms, students, packets), (1, 5, 160));
-        assert_eq!((Count(7).step(9), Count(7).step(3)), (2, 3), "a new publisher starts at 0");
-    }
 }

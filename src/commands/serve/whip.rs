@@ -9,7 +9,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::media::SilentRooms;
+use super::host::SilentRooms;
 use crate::http::whip::{DEFAULT_USER, Lectures, PublisherOffer};
 use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
 use crate::id::{RoomId, UserId};

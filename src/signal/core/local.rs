@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use super::core::Core;
-use super::outbox::{Item, Outgoing};
+use super::Core;
 use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
 use crate::room::ConnId;
+use crate::signal::outbox::{Item, Outgoing};
 
-/// The media host of a room, to be run by whoever took it from [`Server::media_hosts`](super::Server::media_hosts).
-/// Dropping it ends the room's media.
+/// The media host of a room. [`Server::media_hosts`](crate::signal::Server::media_hosts) hands it to the task that runs
+/// it. Dropping it ends the room's media.
 #[derive(Debug)]
 pub struct LocalHost {
     /// The room.
@@ -36,7 +36,12 @@ pub struct LocalMember {
 }
 
 impl LocalMember {
-    pub(super) fn new(core: Arc<Core>, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> Self {
+    pub(in crate::signal) fn new(
+        core: Arc<Core>,
+        request: JoinRequest,
+        credentials: Credentials,
+        address: ClientAddress,
+    ) -> Self {
         let client_state = SharedClientState::default();
         let (conn, outgoing) = core.join(request, credentials, address, client_state.clone());
         Self { core, conn, outgoing, client_state, says_goodbye: true }
