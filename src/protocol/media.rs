@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 /// The longest `candidate` line, in bytes; browsers write about 200.
-const MAX_CANDIDATE_BYTES: usize = 1_024;
+pub(super) const MAX_CANDIDATE_BYTES: usize = 1_024;
 
 /// The longest `sdpMid` and `usernameFragment`, in bytes (RFC 8839 allows 256 for the latter).
 const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
@@ -14,7 +14,7 @@ const MAX_CANDIDATE_FIELD_BYTES: usize = 256;
 const MAX_NAMED_TRACKS: usize = 3;
 
 /// The longest `a=mid`, in bytes: browsers write a number, and RFC 5888 sets no limit.
-const MAX_MID_BYTES: usize = 32;
+pub(super) const MAX_MID_BYTES: usize = 32;
 
 /// One ICE candidate, the W3C's `RTCIceCandidateInit`; an empty `candidate` ends the list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

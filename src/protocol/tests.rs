@@ -1,5 +1,6 @@
 //! The wire format, word for word.
 
+use super::media::{MAX_CANDIDATE_BYTES, MAX_MID_BYTES};
 use super::*;
 
 fn id(text: &str) -> UserId {

@@ -254,8 +254,8 @@ pub(super) mod tests {
                     "user": "1001", "nickname": "Anna", "client": "browser",
                     "first_joined": "2026-03-02T08:00:00.250Z", "last_left": "2026-03-02T08:45:10.000Z",
                     "how_left": "kicked", "watched_s": 2584.0, "times_joined": 2, "loss_percent": 0.12,
-                    "low_percent": 12.3, "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0, "hands": 1,
-                    "chats": 7}]})
+                    "low_percent": 12.3, "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0,
+                    "hands": 1, "chats": 7}]})
         );
     }
 }

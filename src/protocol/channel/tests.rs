@@ -1,6 +1,7 @@
 //! The wire format of the data channel, word for word.
 
 use super::*;
+use crate::protocol::TrackName;
 
 #[test]
 fn messages_look_as_specified() {
