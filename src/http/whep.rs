@@ -1,7 +1,7 @@
 //! WHEP, so that any player can be a student (draft-ietf-wish-whep, with the HTTP rules of RFC 9725).
 //!
 //! `/whep/{room}` is the endpoint; `/whep/{room}/screen` and `/whep/{room}/camera` ask for one video track. See
-//! [`super::wish`] for the requests.
+//! `super::wish` for the requests.
 //!
 //! The player is a member of the room like any student: `?nickname=` is the name that others see, `?userId=` the id.
 //! `DELETE`, the player's silence (ICE consent, some 10 s) or the end of the lecture ends a session. Its URL is 404

@@ -1,7 +1,7 @@
 //! WHIP, so that OBS and other encoders can teach (RFC 9725).
 //!
 //! `/whip/{room}` and `/whip/{room}/screen` take the video as the screen of the lecture, `/whip/{room}/camera` as the
-//! camera. See [`super::wish`] for the requests.
+//! camera. See `super::wish` for the requests.
 //!
 //! The client is the publisher of the room, which is opened if it does not exist. `?nickname=` is the name that
 //! students see, `?userId=` the publisher's id, `?roomName=` the name of the room. A room has one publisher, and a

@@ -146,9 +146,9 @@ impl Drop for Announcement {
     }
 }
 
-/// Searches for servers, up to [`MAX_EVENTS`], which are a flood. With a room, returns as soon as a server of that room
-/// is found; with an identity as well, as soon as the server with that identity is found, which is then the first one.
-/// Else returns all answers within `time`.
+/// Searches for servers, up to `MAX_EVENTS` answers, as more are a flood. With a room, returns as soon as a server of
+/// that room is found; with an identity as well, as soon as the server with that identity is found, which is then the
+/// first one. Else returns all answers within `time`.
 pub async fn discover(
     room: Option<&RoomId>,
     identity: Option<&Identity>,
