@@ -1,4 +1,4 @@
-//! When each packet arrived, by its transport-wide sequence number, and the feedback on it
+//! The arrival times of packets by transport-wide sequence number, and the feedback on them
 //! (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ const SHORT_INTERVAL: Duration = Duration::from_millis(50);
 /// In bits per second.
 const HIGH_RATE: u64 = 1_000_000;
 
-/// So many packets get feedback at once.
+/// Feedback is due at once after this many packets.
 const MANY: u64 = 64;
 
 /// Packets that had feedback and are remembered: a late one gets feedback again, together with those behind it.
@@ -40,7 +40,7 @@ pub(super) struct Arrivals {
     /// Packets that arrived since the last feedback, and their bytes.
     packets: u64,
     bytes: u64,
-    /// When feedback is due; `None` if there is nothing to report.
+    /// The time of the next feedback; `None` if there is nothing to report.
     due: Option<Instant>,
     sent: Instant,
     interval: Duration,
@@ -97,7 +97,7 @@ impl Arrivals {
         }
     }
 
-    /// When feedback is due.
+    /// The time of the next feedback.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }

@@ -1,12 +1,12 @@
-//! The clock of one RTP stream: when the content of a timestamp was captured, on our clock.
+//! The clock of one RTP stream: maps timestamps to capture times on our clock.
 //!
 //! All times are in nanoseconds since the start of the ingest. The media time of a timestamp is its distance to the
 //! first one. A sender report maps media time to the publisher's wall clock, which all its streams share; the minimum
 //! difference between arrival and that wall clock maps it to ours. Without a report, the minimum difference between
 //! arrival and media time serves.
 
-/// A timestamp that is this much ahead of the earliest arrivals has jumped, or this much behind, or this much behind
-/// the one before it.
+/// The limits of a timestamp that has not jumped: ahead of the earliest arrivals, behind them, and behind the previous
+/// timestamp.
 const MAX_AHEAD: i64 = 500_000_000;
 const MAX_BEHIND: i64 = 5_000_000_000;
 const MAX_BACK: i64 = 1_000_000_000;
@@ -14,10 +14,10 @@ const MAX_BACK: i64 = 1_000_000_000;
 /// A report whose RTP time differs by more from the packets' is ignored: it is from before a jump.
 const MAX_REPORT_ERROR: i64 = 5_000_000_000;
 
-/// How long a minimum counts at least, and at most twice this. Two clocks drift apart by half a millisecond in it.
+/// A minimum counts for one to two windows. Two clocks drift apart by half a millisecond in a window.
 const WINDOW: i64 = 5_000_000_000;
 
-/// A rise of the minimum takes this many times as long: by less than playback notices.
+/// A rise of the minimum is spread over this many times its length, too slow to be noticed in playback.
 const RISE: i64 = 100;
 
 /// A larger rise of the minimum counts at once: the source paused its timestamps, or the path has become longer.
@@ -27,7 +27,7 @@ const MAX_RISE: i64 = 300_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Least {
     value: i64,
-    /// The minimum of the window before, of the current one, and when the current one began.
+    /// The minimum of the previous window, the minimum of the current one, and the start of the current one.
     windows: (i64, i64, i64),
     updated: i64,
 }
@@ -57,9 +57,9 @@ impl Least {
 pub(super) struct WallClock {
     /// Our time minus the publisher's, at the minimum delay.
     offset: Option<Least>,
-    /// How often the publisher's clock was set. Times from before say nothing about those after.
+    /// The number of times that the publisher's clock was set. Times of different epochs can't be compared.
     epoch: u32,
-    /// When a report last agreed with the offset.
+    /// The time of the last report that agreed with the offset.
     confirmed: i64,
 }
 
@@ -67,11 +67,11 @@ impl WallClock {
     /// A report agrees with those of the other streams if its delay differs by less.
     const MAX_DIFFERENCE: i64 = 2_000_000_000;
 
-    /// After this long without a report that agrees, another one is believed.
+    /// After this time without a report that agrees, any report sets a new offset.
     const TRUST: i64 = 15_000_000_000;
 
-    /// By a report, content that arrived at `at` has this delay, in the two clocks. Returns the epoch in which the
-    /// report counts; `None` if it contradicts the reports of all streams so far.
+    /// Takes a report: `delay` is the arrival time `at` on our clock minus the capture time on the publisher's. Returns
+    /// the epoch of the report; `None` if the report contradicts the earlier reports of all streams.
     fn accept(&mut self, at: i64, delay: i64) -> Option<u32> {
         match self.offset {
             Some(offset) if (offset.value() - delay).abs() <= Self::MAX_DIFFERENCE => {}
@@ -105,7 +105,7 @@ impl WallTime {
     }
 }
 
-/// When a frame was captured.
+/// The capture time of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Captured {
     /// On our clock; never after the arrival.

@@ -27,7 +27,7 @@ impl MediaPacket<'_> {
     }
 }
 
-/// What the packets of a frame get as their common fields.
+/// The fields that all packets of a frame share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrameHeader {
     pub(super) ssrc: u32,
@@ -41,9 +41,9 @@ pub(super) struct FrameHeader {
 pub(super) struct Cut {
     /// Frames that are whole now: the one that the packet completes, and before it one without a marker bit.
     pub(super) frames: [Option<Frame>; 2],
-    /// Whether a key frame has begun for which the cutter waited.
+    /// Whether the key frame that the cutter waited for has begun.
     pub(super) began_key_frame: bool,
-    /// Whether a frame was dropped, because it is incomplete, too long, or follows such a frame.
+    /// Whether a frame was dropped: it is incomplete or too long, or depends on a dropped frame.
     pub(super) dropped: bool,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct FrameCutter {
     assembler: FrameAssembler,
     /// Since when it waits for a key frame.
     awaits_key: Option<Instant>,
-    /// The source's timestamp of the current frame, and what its packets get instead.
+    /// The source's timestamp of the current frame, and the fields of its outgoing packets.
     current: Option<(u32, FrameHeader)>,
     /// Whether all packets of the current frame have come, so far.
     is_complete: bool,
@@ -97,7 +97,7 @@ impl FrameCutter {
         had
     }
 
-    /// The next packet. `header` gives what the packets of its frame get; it is called once for each frame.
+    /// The next packet. `header` gives the shared fields of a frame, and is called once for each frame.
     pub(super) fn push(
         &mut self,
         now: Instant,

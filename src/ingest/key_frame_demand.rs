@@ -1,15 +1,15 @@
-//! When a publisher is asked for a key frame (PLI; RFC 4585, 6.3.1).
+//! The times at which a publisher is asked for a key frame (PLI; RFC 4585, 6.3.1).
 
 use std::time::{Duration, Instant};
 
-/// From one request to the next, while packets come: at most two a second.
+/// The time between two requests while packets arrive.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The longest time between two requests to a stream that sends nothing. A paused layer of simulcast gives a key frame
 /// when it goes on, but a request to it may cost the others one.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(8);
 
-/// Whether a key frame of one encoding is wanted, joined from all who want one.
+/// The joined requests of all students for a key frame of one encoding.
 #[derive(Debug)]
 pub(super) struct KeyFrameDemand {
     wanted: bool,
@@ -42,7 +42,7 @@ impl KeyFrameDemand {
         self.heard = true;
     }
 
-    /// When to ask; `now` if that is at once, `None` if no key frame is wanted.
+    /// The time of the next request: `now` if it is due, `None` if no key frame is wanted.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let interval = if self.heard { INTERVAL } else { self.interval };
         self.wanted.then(|| self.asked.map_or(now, |at| at + interval))

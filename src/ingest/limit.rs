@@ -1,4 +1,4 @@
-//! How much a publisher may send, and how much it does.
+//! The rate limit of a publisher, and counters of its rate.
 
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ impl ByteLimit {
     }
 }
 
-/// Counts by second.
+/// A count that starts again each second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PerSecond {
     current: u64,
@@ -46,7 +46,7 @@ pub(super) struct PerSecond {
 }
 
 impl PerSecond {
-    /// Counts in the current second.
+    /// Adds to the current second.
     pub(super) fn add(&mut self, count: usize) {
         self.current += count as u64;
     }
@@ -56,7 +56,7 @@ impl PerSecond {
         self.last
     }
 
-    /// A second is over.
+    /// Ends the current second.
     pub(super) fn turn(&mut self) {
         self.last = std::mem::take(&mut self.current);
     }

@@ -1,11 +1,12 @@
 //! A publisher's RTP becomes [`Frame`]s, and the RTCP that the publisher gets back. Nothing is decoded.
 //!
-//! Every call is told the time. The caller opens SRTP and seals what [`Ingest::next_rtcp`] returns.
+//! Every call takes the current time. The caller decrypts RTP and RTCP, and encrypts the RTCP of
+//! [`Ingest::next_rtcp`].
 //!
-//! 1. `packet` parses a packet, `sources` finds its encoding, and `limit` drops what is too much.
-//! 2. `stream` is the receiving side of one encoding: `order` restores the order and says what is to be NACKed,
+//! 1. `packet` parses a packet, `sources` finds its encoding, and `limit` drops video above the limit.
+//! 2. `stream` is the receiving side of one encoding: `order` restores the order and finds the packets to NACK,
 //!    `cutter` makes frames, and `key_frame_demand` says when a PLI is due.
-//! 3. `clock` tells when a frame was captured, and `timeline` gives all encodings of a track one RTP clock.
+//! 3. `clock` finds the capture time of a frame, and `timeline` gives all encodings of a track one RTP clock.
 //! 4. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
 
 mod arrivals;
@@ -75,7 +76,7 @@ pub(crate) struct ExtensionIds {
     pub(crate) audio_level: Option<u8>,
 }
 
-/// What one publisher may send.
+/// The rate limit of one publisher.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IngestLimit {
     /// The bits per second of all its encodings. More video is dropped.
@@ -95,7 +96,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Another SSRC may carry an encoding after this time without a packet on the old one.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// A compound that is longer gets nothing more, in bytes: the rest comes in the next one.
+/// A compound with more bytes gets no further feedback on single streams; the rest goes into the next compound.
 const FULL_COMPOUND: usize = 200;
 
 /// The receiving side of one publisher.
@@ -298,7 +299,7 @@ impl Ingest {
         self.frames.pop_front()
     }
 
-    /// The next RTCP compound for the publisher that is due, in plain. Call again until there is none: after
+    /// The next RTCP compound that is due, not encrypted. Call again until there is none: after
     /// [`on_rtp`](Self::on_rtp) (once per batch of packets) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.now = now;
@@ -339,7 +340,7 @@ impl Ingest {
         (is_report_due || out.len() > head).then_some(out)
     }
 
-    /// When [`on_timeout`](Self::on_timeout) and [`next_rtcp`](Self::next_rtcp) are to be called, even if nothing
+    /// The time of the next call of [`on_timeout`](Self::on_timeout) and [`next_rtcp`](Self::next_rtcp) if nothing
     /// arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let arrivals = self.arrivals.as_ref().and_then(Arrivals::deadline);
@@ -367,7 +368,7 @@ impl Ingest {
         self.streams.iter().map(Stream::encoding).collect()
     }
 
-    /// What has arrived so far. Rates are those of the last whole second.
+    /// The statistics so far. Rates are those of the last whole second.
     pub(crate) fn stats(&self) -> IngestStats {
         IngestStats {
             encodings: self.streams.iter().map(Stream::stats).collect(),

@@ -1,4 +1,4 @@
-//! Extended sequence numbers, reordering, and which packets are missing and are to be NACKed.
+//! Extended sequence numbers, the order of packets, and the missing packets to NACK.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The most packets that wait behind a gap: half a second of 20 Mbit/s. Then the gap is given up.
 pub(super) const MAX_WAITING: usize = 1_024;
 
-/// More missing packets in a row are given up at once: to ask for all of them would fill the line again.
+/// More missing packets in a row are given up at once: retransmissions of all of them would fill the line again.
 const MAX_MISSING: u64 = 256;
 
 /// A sequence number further ahead, or further behind, belongs to a stream that restarted, if its successor comes next
@@ -14,10 +14,10 @@ const MAX_MISSING: u64 = 256;
 const MAX_AHEAD: i16 = 3_000;
 const MAX_BEHIND: i16 = -1_500;
 
-/// The latest packets given up that are remembered, to learn whether a NACK is answered, only too late.
+/// The number of given up packets that are remembered, to recognise late answers to NACKs.
 const REMEMBERED: usize = 32;
 
-/// When missing packets are asked for, and when they are given up.
+/// The times after which a missing packet is NACKed and given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NackPolicy {
     /// From the gap to the first NACK.
@@ -40,32 +40,32 @@ struct Missing {
 }
 
 impl Missing {
-    /// When the packet is to be asked for, if it may be.
+    /// The time of the next NACK for the packet, if there may be another one.
     fn due(&self, policy: NackPolicy) -> Option<Instant> {
         let due = self.asked.map_or(self.since + policy.first, |at| at + policy.again);
         (self.nacks < policy.most).then_some(due)
     }
 }
 
-/// Where a packet belongs.
+/// The place of an arrived packet in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It is the next one. The packets that wait behind it are to be taken afterwards.
+    /// The next packet. Take the packets that wait behind it afterwards.
     Next { index: u64 },
-    /// It is the next one because everything before it is given up.
+    /// The next packet, because all packets before it are given up.
     AfterGap { index: u64 },
-    /// It has to wait: see [`Order::wait`].
+    /// A packet behind a gap: keep it with [`Order::wait`].
     Waits { index: u64 },
-    /// It has come before, or it has been given up. `answered` is the time since its NACK in the second case.
+    /// A duplicate, or a packet that was given up. `answered` is the time since the NACK of the latter.
     Late { answered: Option<Duration> },
 }
 
-/// What the arrival of a missing packet tells.
+/// The delays of a missing packet that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Recovered {
-    /// The time since it was found missing.
+    /// The time since the gap was found.
     pub(super) late: Duration,
-    /// The time since its only NACK; `None` without a NACK, or with several, of which any may be answered.
+    /// The time since the NACK; `None` without a NACK, and with several, because any of them may have been answered.
     pub(super) round_trip: Option<Duration>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Order<T> {
     counts: LossCounts,
 }
 
-/// How many packets did not come at first, and what became of them.
+/// The counts of lost packets, recovered or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LossCounts {
     /// NACKed, or given up without a NACK.
@@ -196,7 +196,7 @@ impl<T> Order<T> {
         }
     }
 
-    /// The next packet that waited and has its turn now, with its index and whether packets before it were given up.
+    /// Takes the next packet in order that waits, with its index and whether packets before it were given up.
     pub(super) fn take(&mut self) -> Option<(u64, T, bool)> {
         let packet = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
@@ -271,7 +271,7 @@ impl<T> Order<T> {
         due.take(most).map(ask).collect()
     }
 
-    /// When the next NACK is due, or the next packet is given up.
+    /// The time of the next NACK, or at which the next packet is given up.
     pub(super) fn deadline(&self, policy: NackPolicy) -> Option<Instant> {
         let given_up = self.missing.front().map(|missing| missing.since + policy.limit);
         let nack = self.missing.iter().filter_map(|missing| missing.due(policy)).min();

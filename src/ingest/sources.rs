@@ -1,4 +1,4 @@
-//! Which encoding an SSRC belongs to (RFC 8843, 9.2; RFC 8852).
+//! Finds the encoding of an SSRC (RFC 8843, 9.2; RFC 8852).
 
 use super::packet::RtpPacket;
 use super::{ExtensionIds, IngestSection};
@@ -7,7 +7,7 @@ use crate::rtp::{Codec, Tier};
 /// The most SSRCs of a publisher: five encodings and their RTX streams are ten.
 const MAX_SSRCS: usize = 16;
 
-/// What a stream carries; the number is that of an encoding.
+/// The content of a stream, with the number of its encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The media of an encoding.
@@ -93,8 +93,8 @@ impl Sources {
         self.known.iter().find(|(_, source)| *source == Source::Media(slot)).map(|(ssrc, _)| *ssrc)
     }
 
-    /// Finds out what an unknown SSRC carries, by its header extensions, or else by its payload type if only one
-    /// section has it. An SSRC takes the place of another one only if `is_silent` says so of the encoding.
+    /// Finds the source of an unknown SSRC by the header extensions, or else by the payload type if only one section
+    /// has it. A new SSRC of media replaces the old SSRC only if `is_silent` is true for the encoding.
     pub(super) fn learn(&mut self, packet: &RtpPacket<'_>, is_silent: impl Fn(usize) -> bool) -> Option<Source> {
         let source = self.identify(packet)?;
         let taken = self.known.iter().position(|(_, known)| *known == source && *known != Source::Unused);

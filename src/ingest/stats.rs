@@ -1,4 +1,4 @@
-//! What a publisher sends, in numbers: for the teacher's page, the host and the metrics.
+//! The statistics of a publisher's media, for the teacher's page, the host and the metrics.
 
 use std::time::{Duration, Instant};
 
@@ -44,9 +44,9 @@ pub(crate) struct EncodingStats {
     pub(crate) key_frames: u64,
     /// Frames dropped because they were incomplete, or depended on a frame that was.
     pub(crate) dropped_frames: u64,
-    /// When the last frame became whole.
+    /// The time at which the last frame was complete.
     pub(crate) last_frame: Option<Instant>,
-    /// Since when the encoding waits for a key frame and gives no frames; `None` if it does not wait.
+    /// The start of the wait for a key frame, during which there are no frames; `None` if there is no wait.
     pub(crate) awaits_key_frame: Option<Instant>,
     /// PLIs sent.
     pub(crate) key_frame_requests: u64,

@@ -13,7 +13,7 @@ use super::stats::EncodingStats;
 use super::timeline::Timeline;
 use crate::rtp::{Codec, Encoding, Frame};
 
-/// The least time from a gap to the first NACK, and the most: it follows by how much packets overtake each other.
+/// The least and the most time from a gap to the first NACK, which follows the measured reordering.
 const REORDERING: Duration = Duration::from_millis(3);
 const MAX_REORDERING: Duration = Duration::from_millis(20);
 
@@ -58,7 +58,7 @@ impl RoundTrip {
     }
 }
 
-/// What the streams of a publisher share.
+/// The state that the streams of a publisher share.
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) began: Instant,
@@ -68,7 +68,7 @@ pub(super) struct Context<'a> {
     pub(super) frames: &'a mut VecDeque<Frame>,
 }
 
-/// What a packet is good for.
+/// The content of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Content<'a> {
     Media(MediaPacket<'a>),
@@ -160,7 +160,7 @@ impl Stream {
         self.cutter.encoding()
     }
 
-    /// When the last packet came.
+    /// The arrival of the last packet.
     pub(super) fn heard(&self) -> Option<Instant> {
         self.heard
     }
@@ -267,7 +267,7 @@ impl Stream {
             if self.cutter.awaits_key().is_none() {
                 return;
             }
-            // What is missing before a key frame is of no use any more.
+            // Packets before the key frame are of no use any more.
             let mut unused = Vec::new();
             self.order.skip_to(Waiting::begins_key_frame, |waiting| unused.push(waiting.payload));
             if !self.order.has_turn() {
@@ -377,12 +377,12 @@ impl Stream {
         is_due
     }
 
-    /// When packets are to be NACKed or given up.
+    /// The time at which packets are to be NACKed or given up.
     pub(super) fn nack_deadline(&self, round_trip: &RoundTrip) -> Option<Instant> {
         self.order.deadline(self.policy(round_trip))
     }
 
-    /// When a PLI is due.
+    /// The time of the next PLI.
     pub(super) fn pli_deadline(&self, now: Instant) -> Option<Instant> {
         self.demand.due(now)
     }
@@ -397,7 +397,7 @@ impl Stream {
         &mut self.reception
     }
 
-    /// A second is over.
+    /// Ends the current second of the rates.
     pub(super) fn turn(&mut self) {
         self.bits.turn();
         self.fps.turn();

@@ -39,12 +39,12 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// A timeline on which nothing stands.
+    /// A timeline without any encoding.
     pub(super) fn new(clock_rate: u32) -> Self {
         Self { rate: clock_rate.into(), tiers: Default::default() }
     }
 
-    /// The source of a tier has changed: its next timestamp has nothing to do with those before.
+    /// The source of a tier has changed: its next timestamp is not related to earlier ones.
     pub(super) fn restart(&mut self, tier: Tier) {
         self.tiers[tier as usize].offset = None;
     }
@@ -68,7 +68,7 @@ impl Timeline {
         let offset = match (own.offset, other) {
             (None, other) => {
                 let placed = other.or(own.newest).map_or(timestamp, at);
-                // What a student has seen of this tier stays behind it.
+                // The timestamps of a tier never go back.
                 let least = own.newest.map(|anchor| anchor.timestamp.wrapping_add(1));
                 let placed = least.filter(|least| placed.wrapping_sub(*least).cast_signed() < 0).unwrap_or(placed);
                 own.is_exact = other.is_some_and(is_exact);

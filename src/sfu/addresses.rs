@@ -40,8 +40,8 @@ pub(super) struct AddressTable<K> {
     by_address: HashMap<SocketAddr, Ownership<K>>,
     /// The addresses of each owner.
     by_owner: HashMap<K, HashSet<SocketAddr>>,
-    /// When a claim, and a confirmation, of an address may have expired. Each queue is in the order of time, because
-    /// all claims live equally long, and so do all confirmations.
+    /// The expiry times of claims, and of confirmations. Each queue is in the order of time, because all claims live
+    /// equally long, and so do all confirmations.
     claims: VecDeque<(Instant, SocketAddr)>,
     confirmations: VecDeque<(Instant, SocketAddr)>,
     /// The most addresses of one owner.

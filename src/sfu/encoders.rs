@@ -53,7 +53,7 @@ impl ActiveEncodings {
         Self { peers: (0..workers).map(|_| PerEncoding::default()).collect(), state, always, announced }
     }
 
-    /// Another source has these encodings: the best one of each track is active in an empty room.
+    /// Replaces the encodings by those of another source: the best one of each track is active in an empty room.
     pub(super) fn set_encodings(&mut self, encodings: &[Encoding]) {
         self.always = best_of_each_track(encodings);
         for encoding in &self.always {

@@ -1,4 +1,4 @@
-//! What a publisher really sends: its rates, and the encodings that have stopped.
+//! Measures the encodings of a publisher: their rates, and which of them have stopped.
 //!
 //! A browser whose uplink is too narrow stops the best encoding of a track and goes on with the smaller one. Students
 //! of the best encoding must get the smaller one then, and not an old picture.
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::{Encoding, PerEncoding, Tier, Track};
 
-/// An encoding that somebody needs and of which nothing arrives for this long has stopped.
+/// A needed encoding has stopped after this time without a frame.
 pub(super) const STOPPED_AFTER: Duration = Duration::from_secs(2);
 
 /// An encoding that has stopped is offered again after this time, then after twice as long, up to the longest.
@@ -23,14 +23,14 @@ const LEAST_FULL: u32 = 1_000_000;
 const LEAST_LOW: u32 = 150_000;
 const LEAST_AUDIO: u32 = 40_000;
 
-/// What is known about one encoding.
+/// The measurements of one encoding.
 #[derive(Debug, Default, Clone)]
 struct Monitored {
-    /// When the last frame arrived.
+    /// The arrival of the last frame.
     last: Option<Instant>,
-    /// Since when somebody needs it.
+    /// The start of the need; `None` if nobody needs the encoding.
     needed: Option<Instant>,
-    /// Until when it is withheld, and the length of that time.
+    /// The end of the time for which the encoding is not offered, and the length of that time.
     withheld: Option<(Instant, Duration)>,
     window: Option<Instant>,
     bytes: usize,

@@ -16,7 +16,7 @@ pub enum OfferRefusal {
     /// The offer asks for something that can't be sent.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// A publisher's offer has nothing that can be taken.
+    /// No section of a publisher's offer can be accepted.
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// Another user publishes.
@@ -25,7 +25,7 @@ pub enum OfferRefusal {
     /// A publisher's new connection was not established; its earlier one goes on.
     #[error("the new connection was not established, the earlier one goes on")]
     NeverTookOver,
-    /// No publisher has connected yet, so it is not known what can be sent.
+    /// No publisher has connected yet, so the codecs are not known.
     #[error("the teacher is not live yet, try again in a moment")]
     NotLive,
     /// As many students are connected as the teacher takes.
@@ -78,7 +78,8 @@ pub enum SfuEvent {
         /// The reason.
         why: Departure,
     },
-    /// The encodings of the publisher, each track best first: it has just taken over, or one has stopped or goes on.
+    /// The available encodings of the publisher, each track best first. Sent when a publisher takes over, and when an
+    /// encoding stops or resumes.
     Encodings(Vec<Encoding>),
     /// An encoder should produce a key frame. Repeated until one arrives.
     KeyFrameNeeded(Encoding),
@@ -138,7 +139,7 @@ pub struct SfuStats {
     pub(crate) ingest: Option<PublisherStats>,
 }
 
-/// What the publisher sends.
+/// The statistics of a publisher.
 #[derive(Debug, Clone)]
 pub(crate) struct PublisherStats {
     /// The publisher.

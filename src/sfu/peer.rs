@@ -112,7 +112,7 @@ pub(super) enum End {
 pub(super) enum Received {
     /// It was RTCP and was handled by the SFU. The outcome is empty if the packet was forged or replayed.
     Feedback(FeedbackOutcome),
-    /// It was media of a publisher.
+    /// The datagram was media of a publisher.
     Media,
     /// The core has read the datagram and must be polled.
     ByCore,
@@ -135,7 +135,7 @@ pub(super) struct Polled {
     pub(super) end: Option<End>,
 }
 
-/// How far a peer is.
+/// The progress of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PeerState {
     /// ICE and DTLS are not done.

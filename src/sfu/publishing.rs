@@ -1,4 +1,4 @@
-//! Which peer publishes: the current publisher, and the next one until it can take over.
+//! The current publisher of an SFU, and the next one until it can take over.
 //!
 //! A second offer, such as that of a reloaded page, changes in two phases: the frames of the current publisher go on
 //! until the next one is connected and its first key frame is there. If that never happens, nothing has changed.
@@ -28,7 +28,7 @@ pub(super) struct Publication {
     pub(super) user: UserId,
     /// The encodings that its offer promises, each track best first.
     pub(super) encodings: Vec<Encoding>,
-    /// Since when it is connected.
+    /// The time of the connection; `None` before it.
     connected: Option<Instant>,
     /// Whether a video frame has arrived.
     has_video: bool,
@@ -41,7 +41,7 @@ impl Publication {
     }
 }
 
-/// What to do with a frame of a publisher.
+/// The treatment of a frame of a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passage {
     /// Send it.
@@ -119,7 +119,7 @@ impl Publishing {
         if starts || is_long && !next.has_video { Passage::TakeOver } else { Passage::Drop }
     }
 
-    /// Continues the timestamps of the track, whoever sends it.
+    /// Makes the timestamp of the frame continue those of its track, also after a change of the publisher.
     pub(super) fn continue_timestamps(&mut self, frame: &mut Frame) {
         self.timelines[frame.track].continue_with(frame);
     }
@@ -167,7 +167,7 @@ impl Publishing {
         all.into_iter().flatten().filter(|publication| publication.user == *user).map(|publication| publication.id)
     }
 
-    /// Whether an encoding comes from a publisher, even if that has left.
+    /// Whether the encoding belongs to the last publisher, who may have left.
     pub(super) fn has(&self, encoding: Encoding) -> bool {
         self.encodings.contains(&encoding)
     }

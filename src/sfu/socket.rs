@@ -20,11 +20,11 @@ pub(super) struct Arrived {
     pub(super) bytes: BytesMut,
 }
 
-/// Why nothing was received.
+/// A failure of the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The socket failed and was reopened on the same port: all senders must be replaced by those of the new one. With
-    /// a sentence for the teacher, unless somebody else is told.
+    /// The socket failed and was reopened on the same port: all senders must be replaced by senders of the new
+    /// socket. The sentence is for the teacher; on a shared port the thread tells the owner instead.
     Reopened(Option<String>),
     /// The socket failed and can't be reopened; a sentence for the teacher says why.
     Lost(String),
@@ -66,7 +66,7 @@ impl Socket {
         self.sender.flush();
     }
 
-    /// Whether the socket may be read: not for a moment after an error.
+    /// Whether the socket may be read now: after an error it rests for a moment.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.receive_again.is_none_or(|at| at <= now)
     }

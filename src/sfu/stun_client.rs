@@ -83,14 +83,14 @@ impl StunClient {
 #[derive(Default)]
 pub(super) struct StunServers(Vec<StunClient>);
 
-/// What became of a STUN message.
+/// The outcome of reading a STUN message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StunOutcome {
-    /// It is no response of a STUN server.
+    /// The message is no response of a STUN server.
     Other,
-    /// A STUN server has told nothing new.
+    /// The response has no new address.
     Nothing,
-    /// A STUN server has told this public address, which is new.
+    /// The response has this new public address.
     Public(SocketAddr),
 }
 

@@ -19,14 +19,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     offset: u32,
-    /// The latest timestamp, and when its frame was captured.
+    /// The latest timestamp, and the capture time of its frame.
     last: Option<(u32, Instant)>,
     /// Whether the next frame is the first one of another source.
     has_new_source: bool,
 }
 
 impl Timeline {
-    /// The next frame is of another source.
+    /// Prepares for the first frame of another source.
     pub(super) fn change_source(&mut self) {
         self.has_new_source = true;
     }

@@ -36,7 +36,7 @@ pub(super) enum Opened<'a> {
     Rtcp(&'a [u8]),
     /// The datagram is SRTP, and forged or replayed.
     Nothing,
-    /// The datagram belongs to [`Transport::receive`]: it is not SRTP, or the key is not known.
+    /// The datagram is not SRTP, or its key is not known yet: pass the datagram to [`Transport::receive`].
     NotYet,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What a line does to packets.
+/// The impairments of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LineSettings {
     /// The fraction of packets lost.

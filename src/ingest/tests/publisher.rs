@@ -180,7 +180,7 @@ impl Publisher {
         (number as u32, sent.sent)
     }
 
-    /// When a frame was captured, in milliseconds.
+    /// The capture time of a frame, in milliseconds.
     pub(super) fn captured(&self, encoding: Encoding, number: u32) -> u64 {
         self.of(encoding).frames[number as usize].captured
     }

@@ -133,7 +133,7 @@ impl Peer {
         Ok((peer, answer))
     }
 
-    /// Whether the peer sends to us. It gets no media.
+    /// Whether the peer is a publisher. A publisher gets no media.
     pub(in crate::sfu) fn is_publisher(&self) -> bool {
         self.publisher.is_some()
     }
@@ -157,7 +157,7 @@ impl Peer {
         Received::Media
     }
 
-    /// Passes what the core has decrypted to the ingest.
+    /// Passes the packets that the core has decrypted to the ingest.
     pub(super) fn read_decrypted(&mut self, now: Instant) {
         let Some(publisher) = &mut self.publisher else { return };
         while let Some(packet) = publisher.decrypted.pop() {
@@ -186,7 +186,7 @@ impl Peer {
         self.set_deadline(cx.now);
     }
 
-    /// What the publisher sends, in numbers. None for a student.
+    /// The statistics of the received media. None for a student.
     pub(in crate::sfu) fn ingest_stats(&self) -> Option<IngestStats> {
         self.publisher.as_ref().map(|publisher| publisher.ingest.stats())
     }

@@ -43,11 +43,11 @@ struct State {
     datagrams: VecDeque<Arrived>,
     /// A sender of the reopened socket.
     sender: Option<UdpSender>,
-    /// Why no datagram will come any more.
+    /// The reason for the loss of the socket; `None` while the port works.
     lost: Option<String>,
 }
 
-/// Why an SFU takes no datagrams from its queue.
+/// A change of the socket that an SFU must handle before further datagrams.
 pub(super) enum Interruption {
     /// The socket was reopened: send through this sender.
     Reopened(Box<UdpSender>),
@@ -92,7 +92,7 @@ impl Inbox {
         state.datagrams.push_back(arrived);
         let is_first = state.datagrams.len() == 1;
         drop(state);
-        // The SFU waits only after it has seen an empty queue.
+        // An SFU waits only for an empty queue, so other datagrams need no wake-up.
         if is_first {
             self.changed.notify_one();
         }

@@ -1,8 +1,8 @@
 //! One UDP socket for all SFUs of a process: a server needs one UDP port, whatever the number of rooms.
 //!
 //! A thread receives for all of them. It puts each datagram into the bounded queue of the SFU that it is for, and the
-//! SFU's own thread takes it from there. Each SFU sends through the same socket, from its own threads. What arrives for
-//! one SFU delays no other, unless more arrives at the port than one thread can receive: see [`inbox`].
+//! SFU's own thread takes it from there. Each SFU sends through the same socket, from its own threads. Datagrams
+//! for one SFU delay no other SFU, unless the port gets more datagrams than one thread can receive: see [`inbox`].
 
 mod inbox;
 mod tag;
@@ -30,7 +30,7 @@ use super::udp::UdpSender;
 /// The most sentences that wait for the owner of the port.
 const NOTICES: usize = 16;
 
-/// A UDP port that SFUs share. The socket closes when the last handle is gone and the last SFU that uses the port.
+/// A UDP port that SFUs share. The socket closes when the last handle is dropped and no SFU uses the port any more.
 #[derive(Clone)]
 pub struct MediaPort(Arc<Handle>);
 
@@ -55,7 +55,7 @@ pub struct MediaPortStats {
     pub dropped: u64,
 }
 
-/// What the thread of the port and the SFUs share.
+/// The state that the thread of the port shares with the SFUs.
 #[derive(Default)]
 struct Common {
     tags: Mutex<Tags>,

@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 16 * 1024;
 
 /// A command of an SFU.
 pub(super) enum Command {
-    /// The SFU wants datagrams. It has a sender of the socket that was reopened so many times.
+    /// A new SFU. `reopened` is the number of reopenings of the socket before its sender was made.
     Attach { tag: Tag, inbox: Arc<Inbox>, reopened: u64 },
     /// The SFU has ended.
     Detach { tag: Tag },
@@ -48,7 +48,7 @@ pub(super) struct PortThread {
     notices: mpsc::Sender<String>,
 }
 
-/// What decides where a datagram goes.
+/// Routes datagrams to SFUs.
 struct Switch {
     commands: mpsc::UnboundedReceiver<Command>,
     common: Arc<Common>,
@@ -59,7 +59,7 @@ struct Switch {
     responses: Vec<(SocketAddr, [u8; 12], Vec<u8>)>,
     /// The number of times that the socket was reopened.
     reopened: u64,
-    /// The new SFUs that have an old sender.
+    /// New SFUs whose sender belongs to an earlier socket.
     outdated: Vec<Arc<Inbox>>,
     #[cfg(test)]
     fails_with: Option<i32>,
@@ -168,7 +168,7 @@ impl PortThread {
         Ok(())
     }
 
-    /// Gives a sender to the SFUs that had an old one when they came.
+    /// Gives new SFUs with a sender of an earlier socket a sender of the current one.
     fn update_senders(&mut self) {
         for inbox in self.switch.outdated.drain(..) {
             match self.socket.sender() {
@@ -206,7 +206,7 @@ impl PortThread {
 }
 
 impl Drop for PortThread {
-    /// No SFU waits for ever for a thread that has ended, whatever the reason.
+    /// Tells all SFUs that the thread has ended, so that none waits for ever.
     fn drop(&mut self) {
         self.switch.common.set_template(None);
         while let Ok(command) = self.switch.commands.try_recv() {

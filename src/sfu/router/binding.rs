@@ -1,4 +1,4 @@
-//! Where the datagrams of an SFU come from.
+//! The source of the datagrams of an SFU: a socket of its own, or a shared port.
 
 use std::io;
 use std::net::SocketAddr;

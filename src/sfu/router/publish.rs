@@ -16,7 +16,7 @@ use crate::sfu::watchdog::caught;
 use crate::sfu::worker::WorkerCommand;
 use crate::sfu::{OfferRefusal, PeerId, SfuEvent};
 
-/// The interval at which the encodings of the publisher are looked at.
+/// The interval between two checks of the encodings of the publisher.
 const MONITOR_EVERY: Duration = Duration::from_millis(200);
 
 /// A publisher's offer.
@@ -72,7 +72,7 @@ impl Router {
         }
     }
 
-    /// Sends the frames that publishers have sent meanwhile.
+    /// Sends the new frames of publishers to the students.
     pub(super) fn send_ingested(&mut self) {
         for (id, mut frame) in self.own_worker.take_ingested() {
             let now = Instant::now();
@@ -105,7 +105,7 @@ impl Router {
         self.ask_for_key_frames();
     }
 
-    /// Looks at what the publisher sends, and asks the next one for its first key frame. Due every 5 ms.
+    /// Checks the encodings of the publisher, and asks the next publisher for its first key frame. Due every 5 ms.
     pub(super) fn look_after_publishers(&mut self, now: Instant) {
         self.send_ingested();
         if let Some((id, encodings)) = self.publishing.awaits_key_frame(now) {
@@ -139,7 +139,7 @@ impl Router {
         has_changed
     }
 
-    /// Whether an encoding comes from a publisher. Then the publisher, if there is one, is asked for a key frame.
+    /// Returns whether an encoding comes from a publisher, and asks the publisher, if there is one, for a key frame.
     pub(super) fn ask_publisher(&mut self, encoding: Encoding) -> bool {
         if !self.publishing.has(encoding) {
             return false;

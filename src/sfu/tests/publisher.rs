@@ -39,7 +39,7 @@ const OPUS: u8 = 111;
 const VP8: u8 = 96;
 const RTX: u8 = 97;
 
-/// What a publisher does.
+/// The behaviour of a publisher, which a test may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Behaviour {
     /// The first bytes of all payloads, by which viewers know the publisher.
@@ -72,7 +72,7 @@ impl Behaviour {
     }
 }
 
-/// What a publisher has sent and heard so far.
+/// The sent frames and the received feedback of a publisher.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// The payloads of each frame, as students must get them, by track and tier.
