@@ -27,9 +27,9 @@
 //! - `epoch` is a random number, drawn once per process. It tells others whether they negotiated media with this
 //!   process. Same epoch: only the WebSocket was reconnected, keep the media. New epoch: offer again.
 //! - `roomName` names the room for people; only the publisher's counts.
-//! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`, `whip`. The client says it of
-//!   itself, and nothing depends on it.
-//! - `media` says where the media of a publisher lives: [`MediaHost`]. With `media=server` the server receives it and
+//! - `client` is the kind of client for the teacher's list: `browser`, `watch`, `whep`, `whip`. The client names it
+//!   itself, and no decision depends on it.
+//! - `media` is the host of a publisher's media: [`MediaHost`]. With `media=server` the server receives it and
 //!   sends it to the students. Only a publisher may ask for that. A server that carries no media refuses it with
 //!   [`ErrorCode::MediaNotServed`], and one that carries as many rooms as it can with [`ErrorCode::ServerFull`].
 //!

@@ -1,8 +1,8 @@
-//! What a teacher's page shows to students: an address that other computers reach, and QR codes.
+//! The invitation on a teacher's page: an address that other computers reach, and QR codes.
 //!
 //! - `GET /api/origin` the origin of this server for other computers, as text; a page at `localhost` needs that
-//! - `POST /api/qr` the QR code of the text in the body, as SVG. A link may have the code of a room, so it does not
-//!   travel in a URL
+//! - `POST /api/qr` the QR code of the text in the body, as SVG. A link may have the code of a room, and the URLs of
+//!   requests appear in logs
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};

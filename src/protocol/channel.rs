@@ -22,8 +22,8 @@
 //! SFU -> all       {"type":"cleared","upTo":1795228801000}
 //! ```
 //!
-//! A publisher whose media lives on the server has such a channel too. What it says is the teacher's, it may give every
-//! order, and it alone may send `allow`. Beside the messages to students it gets:
+//! A publisher whose media lives on the server has such a channel too. Its messages count as the teacher's: it may give
+//! every order, and it alone may send `allow`. Beside the messages to students it gets:
 //!
 //! ```text
 //! publisher -> SFU {"type":"allow","comments":false}
@@ -34,7 +34,7 @@
 //! ```
 //!
 //! `encodings` lists the encodings that somebody needs, whenever that changes: the publisher stops sending the others.
-//! `ingest` tells once a second what has arrived.
+//! `ingest` reports the received media once a second.
 //!
 //! The SFU's first message is `welcome`; `allows` and `stopped` follow at once, and again whenever they change. The SFU
 //! stamps names and times, so nobody can speak for another. Signalling says who moderates; the order of anybody else is

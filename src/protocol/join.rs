@@ -77,14 +77,14 @@ pub enum ClientKind {
     Whip,
 }
 
-/// Where the media of a publisher lives: who receives the offers of students, and sends to them.
+/// The host of a publisher's media, which answers the offers of students and sends to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaHost {
     /// The publisher's own process.
     #[default]
     Publisher,
-    /// The server. The publisher sends it its media.
+    /// The server, to which the publisher sends its media.
     Server,
 }
 
@@ -158,7 +158,7 @@ pub struct JoinRequest {
     pub nickname: Nickname,
     /// Whether the client publishes.
     pub publishes: bool,
-    /// Where the media lives; always [`MediaHost::Publisher`] for a client that does not publish.
+    /// The host of the client's media; always [`MediaHost::Publisher`] for a client that does not publish.
     pub media: MediaHost,
     /// A random number, drawn once per process; 0 if absent.
     pub epoch: u32,

@@ -79,8 +79,9 @@ pub const MEDIA_WITHIN: Duration = Duration::from_secs(5);
 /// How long the user id of a lost connection stays reserved: a client reconnects within a second or two.
 pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 
-/// How long the server keeps the media of a publisher whose connection was lost beyond [`RESUME_GRACE`]: a laptop that
-/// changes its Wi-Fi, or a page that is loaded again. Until then its students stay connected.
+/// The time for which the server keeps the media of a publisher after a lost connection. It is longer than
+/// [`RESUME_GRACE`] for a laptop that changes its Wi-Fi, or a page that is loaded again. Meanwhile the students stay
+/// connected.
 pub const MEDIA_STAYS: Duration = Duration::from_secs(60);
 
 /// The most rooms whose media a server carries. One room takes a thread and, with 30 students at 2.5 Mbit/s, a tenth of

@@ -1,4 +1,4 @@
-//! What is said about media: candidates, servers, tracks and codecs.
+//! The media parts of messages: candidates, servers, tracks and codecs.
 
 use std::collections::{BTreeMap, BTreeSet};
 

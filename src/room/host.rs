@@ -1,7 +1,7 @@
 //! The media host of a room: the server's own SFU, which answers the students in the publisher's name.
 //!
 //! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost.
-//! The host is a connection like a member's, but nobody sees it: what it sends is stamped with the publisher's id.
+//! The host is a connection like a member's, but nobody sees it: its messages have the publisher's id.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ impl Newcomer {
     }
 }
 
-/// What becomes of a room's host when a publisher joins.
+/// The change of a room's host when a publisher joins.
 #[derive(Debug)]
 pub(super) enum HostChange {
     /// The room keeps its host, or has none.

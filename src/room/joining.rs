@@ -173,7 +173,7 @@ impl Room {
         for id in early.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             let Some(member) = self.members.get_mut(&id) else { continue };
             if self.gate.refuses(&member.newcomer) {
-                // Only somebody who is not in the room can't be put out.
+                // This fails only for a user who is not in the room.
                 let _ = self.expel(now, &id, true, limits, out);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! A member of a room, a client that asks to become one, and the media host of a room: what the server knows of each.
+//! A member of a room, a client that asks to become one, and the media host of a room: the state of each.
 
 use std::time::Instant;
 
@@ -55,12 +55,12 @@ pub(super) enum Media {
 pub(super) struct Host {
     /// The publisher for whom the host speaks.
     pub(super) publisher: UserId,
-    /// The epoch that others see of the publisher: that of the process for which the host was started. So students keep
-    /// their media when the publisher returns with another process.
+    /// The epoch that others see of the publisher: that of the publisher's process for which the host was started. So
+    /// students keep their media when the publisher returns with another process.
     pub(super) epoch: u32,
     /// The connection; none until the server has started the host.
     pub(super) conn: Option<ConnId>,
-    /// When the host ends, while its publisher is not in the room.
+    /// The end of the host, while its publisher is not in the room.
     pub(super) until: Option<Instant>,
 }
 

@@ -75,7 +75,7 @@ pub struct Newcomer {
     pub nickname: Nickname,
     /// Whether the client publishes. Only a client that may teach on this server asks for it here.
     pub publishes: bool,
-    /// Where the media of a publisher lives.
+    /// The host of a publisher's media.
     pub media: MediaHost,
     /// Changes with the client's process.
     pub epoch: u32,
@@ -195,7 +195,7 @@ pub struct RoomLimits {
     pub max_media_rooms: usize,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
-    /// How long a media host waits for a publisher whose connection was lost.
+    /// The longest wait of a media host for a publisher whose connection was lost.
     pub media_stays: Duration,
     /// How long presence is collected for a batch.
     pub presence_interval: Duration,
@@ -261,7 +261,7 @@ pub struct RoomSummary {
     pub name: Option<RoomName>,
     /// The publisher.
     pub publisher: Option<User>,
-    /// Where the media of the publisher lives; absent without a publisher.
+    /// The host of the publisher's media; absent without a publisher.
     #[serde(default)]
     pub media: Option<MediaHost>,
     /// The number of students.

@@ -111,8 +111,8 @@ impl Room {
         }
     }
 
-    /// The publisher knows whose media runs, unless the server carries the media; nobody else's word counts. The
-    /// student may have left meanwhile.
+    /// Sets the media state of a student. Only a publisher who carries the media may do that. The student may have left
+    /// meanwhile.
     fn set_media(&mut self, sender: &UserId, target: &UserId, media: Media) {
         if self.publisher.as_ref() == Some(sender)
             && !self.is_hosted()

@@ -12,7 +12,7 @@ use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
 use crate::protocol::{ClientMessage, ErrorCode, SessionSecret};
 
-/// When a publisher may ask again whether the server can carry the media of its room.
+/// The time to the next request of a publisher for a media host, after a refusal.
 const MEDIA_FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// All rooms of a server.
@@ -111,7 +111,7 @@ impl Rooms {
         (member.conn() == Some(conn)).then_some(room_id)
     }
 
-    /// The connection of a student, if `conn` is that of whoever answers the room's students.
+    /// The connection of a student, if `conn` belongs to the media host, or to the publisher who carries the media.
     pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
         if let Some(room_id) = self.hosts.get(&conn) {
             let member = self.rooms.get(room_id)?.members.get(student)?;

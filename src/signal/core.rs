@@ -92,7 +92,7 @@ pub(super) struct State {
     pub(super) rooms: Rooms,
     ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
-    /// Where media hosts are started.
+    /// The queue to the task that runs media hosts.
     pub(super) media_hosts: Option<mpsc::UnboundedSender<LocalHost>>,
     /// The media hosts that have to be started, until the lock is released.
     starting: Vec<StartingHost>,
@@ -237,7 +237,7 @@ impl Core {
         changed
     }
 
-    /// Hands a media host over. If nobody takes it, it is dropped, and so it ends.
+    /// Passes a media host to the task that runs it. Without a receiver the host is dropped, which ends it.
     fn start_host(&self, host: StartingHost, to: Option<&mpsc::UnboundedSender<LocalHost>>) {
         let Some(core) = self.this.upgrade() else { return };
         let StartingHost { room, publisher, conn, outgoing, client_state } = host;
@@ -338,8 +338,8 @@ impl State {
             for conn in slow.drain(..) {
                 if let Some(outbox) = self.outboxes.remove(&conn) {
                     outbox.overflowed();
-                    // The room reserves the user id, or the lobby forgets the client. For a media host there are
-                    // outputs, which cause no other host to end.
+                    // The room reserves the user id, or the lobby forgets the client. The loss of a media
+                    // host has outputs, and they end no other host.
                     let outputs = self.rooms.handle(Instant::now(), Input::Lost { conn });
                     if !outputs.is_empty() {
                         self.carry_out(outputs);

@@ -33,7 +33,7 @@ const MAX_CACHED: i64 = 8_192;
 /// The most events of one search: two for each announced server.
 const MAX_EVENTS: usize = 8_192;
 
-/// How long the library may take to count its records.
+/// The longest wait for the count of the library's records.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The most servers that a search returns.

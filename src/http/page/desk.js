@@ -134,7 +134,7 @@ export class Desk {
         studio.draw();
       },
       camera: () => (sources.camera ? sources.close('camera') : sources.open('camera')),
-      // Before the lecture, the button of the screen also takes it off again.
+      // Before the lecture, the button of the screen also ends the sharing.
       screen: () => (sources.screen ? sources.unshare() : sources.share()),
       share: () => sources.share(),
       unshare: () => sources.unshare(),

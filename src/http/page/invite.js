@@ -1,4 +1,4 @@
-// How students come in: the link, its QR code, and the code of the room.
+// The invitation of students: the link, its QR code, and the code of the room.
 
 import { $ } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';

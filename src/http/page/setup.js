@@ -49,7 +49,7 @@ export class Setup {
     if (!error) return this.#say(() => '');
     const { code } = error;
     if (code === 'teachingKeyRequired') {
-      // A key that did not help is a wrong one.
+      // The server asks for a key again: a key that was sent is wrong.
       const wasWrong = Boolean($('teach-key').value.trim() || teachingKey());
       keepTeachingKey(null);
       return this.#needKey(wasWrong ? 'teachKeyWrong' : 'teachKeyRequiredText');

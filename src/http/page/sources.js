@@ -91,7 +91,7 @@ export class Sources {
       }
       await this.list();
     } catch {
-      // One of them is missing, busy or forbidden; the other one may work.
+      // One of the two devices is missing, busy or forbidden; the other one may work.
       await this.open('microphone');
       await this.open('camera');
     }

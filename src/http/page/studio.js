@@ -1,4 +1,4 @@
-// What a teacher sees of its own sources: the picture, the level of the microphone, the devices, and the buttons.
+// The preview of a teacher's sources: the picture, the level of the microphone, the devices, and the buttons.
 
 import { $, press, setIcon } from './dom.js';
 import { label, say } from './i18n.js';

@@ -143,7 +143,7 @@ class Teacher {
     this.#resume();
   }
 
-  // What others call.
+  // The interface for other files.
 
   get phase() {
     return this.#phase;

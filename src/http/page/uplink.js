@@ -1,4 +1,4 @@
-// What a teacher's connection carries, as numbers and as a sentence. This file touches no element and no connection.
+// The state of a teacher's uplink, as numbers and as a sentence. This file touches no element and no connection.
 
 /** Below this share of its bitrate, a video that the browser calls limited by bandwidth has really less. */
 const ENOUGH = 0.8;

@@ -1,4 +1,4 @@
-//! The client of an offer: how it wants to be called, the secret that it shows, and its address.
+//! The client of an offer: its names, its secret and its address.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
@@ -21,17 +21,17 @@ pub struct Client {
     pub request: JoinRequest,
     /// The secret that the client showed.
     pub credentials: Credentials,
-    /// Where the client is.
+    /// The address of the client.
     pub address: ClientAddress,
 }
 
-/// How the clients of a protocol are named, and what they do.
+/// The kind and the default names of the clients of a protocol.
 pub(in crate::http) struct NameOf {
     pub(in crate::http) kind: ClientKind,
     pub(in crate::http) publishes: bool,
     /// The user id of a client that has none.
     pub(in crate::http) user: DefaultUser,
-    /// The nickname of a client that has none, and whose program has no name either.
+    /// The nickname of a client that gives neither a nickname nor the name of its program.
     pub(in crate::http) nickname: &'static str,
 }
 
@@ -95,7 +95,7 @@ pub(in crate::http) fn join_request(
     })
 }
 
-/// The first product of `User-Agent`. That of browsers says nothing.
+/// The first product of `User-Agent`. Browsers all have the same one, so theirs is left out.
 fn product(headers: &HeaderMap, nameless: &str) -> Nickname {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let product = Nickname::from(agent.split(['/', ' ']).next().unwrap_or_default());

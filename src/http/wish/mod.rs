@@ -1,4 +1,4 @@
-//! What WHIP and WHEP have in common: resources of HTTP that exchange an offer for an answer. Both come from the IETF
+//! The common part of WHIP and WHEP: resources of HTTP that exchange an offer for an answer. Both come from the IETF
 //! working group WISH; RFC 9725 has the rules of HTTP for both.
 //!
 //! An endpoint is `/{name}/{room}`, or `/{name}/{room}/screen` and `/{name}/{room}/camera` for one video track:
@@ -48,7 +48,7 @@ use crate::sdp::fragment::Fragment;
 /// Offers. The burst is a class that starts together.
 const OFFERS: Rate = Rate { per_second: 5, burst: 600, all_per_second: 50, all_burst: 1_000 };
 
-/// How long an offer may take to arrive.
+/// The longest time for the arrival of an offer.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// One of the two protocols, with the lectures that it leads to.
@@ -56,7 +56,7 @@ pub(super) trait Protocol: Send + Sync + 'static {
     /// The first part of the paths.
     const NAME: &'static str;
 
-    /// How a client is named that does not name itself.
+    /// The kind and the default names of clients.
     const NAMED: NameOf;
 
     /// The secret of `Authorization: Bearer`, if there is one.

@@ -12,10 +12,10 @@ use crate::protocol::{ErrorCode, MAX_MESSAGE_BYTES};
 /// How long a player should wait for a teacher: a lecture begins on the minute, not on the second.
 const TEACHER_RETRY: Duration = Duration::from_secs(3);
 
-/// How long a client should wait while the server is full, or for a teacher that did not answer.
+/// The time to the next try of a client while the server is full, or after a teacher that did not answer.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
-/// Why a client gets no answer.
+/// The reason for which a client gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
     /// There is no such room.

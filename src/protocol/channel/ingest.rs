@@ -1,4 +1,4 @@
-//! What the media host tells the publisher about its media.
+//! The media host's reports to the publisher about its media.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct NeededEncoding {
     pub tier: SentTier,
 }
 
-/// What the server received of a publisher's media in the last second, and for whom.
+/// The media that the server received from a publisher in the last second, and the students who get it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IngestReport {
@@ -23,7 +23,7 @@ pub struct IngestReport {
     /// The time from a NACK to its retransmission, in milliseconds, if anything was retransmitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<u32>,
-    /// What is wrong with the media, apart from losses.
+    /// The faults of the media, apart from losses.
     #[serde(default)]
     pub trouble: Vec<IngestTrouble>,
     /// The tracks that the publisher sends.
@@ -34,7 +34,7 @@ pub struct IngestReport {
     pub students: usize,
 }
 
-/// What arrived of one track in the last second, all encodings together.
+/// The media of one track in the last second, all encodings together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IngestTrack {
@@ -52,21 +52,21 @@ pub struct IngestTrack {
     pub audio_level: Option<u8>,
 }
 
-/// What is wrong with a publisher's media. Such media is dropped.
+/// A fault of a publisher's media. Faulty media is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum IngestTrouble {
     /// A needed video sends no key frame although the server asks for one, so students see nothing of it.
     NoKeyFrame,
-    /// More arrives than a publisher may send.
+    /// The publisher sends more than its limit.
     OverLimit,
-    /// A stream arrives that the offer does not have.
+    /// A stream is not in the offer.
     UnknownStream,
-    /// Packets of a codec arrive that was not negotiated.
+    /// The codec of some packets was not negotiated.
     WrongCodec,
-    /// Something arrives that is not RTP.
+    /// Some packets are not RTP.
     Malformed,
-    /// Something of a newer version.
+    /// A fault that a newer version names.
     #[serde(other)]
     Unknown,
 }

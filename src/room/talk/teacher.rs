@@ -1,4 +1,4 @@
-//! What a teacher says over a data channel of its own, because the server carries its media.
+//! A teacher's messages over its own data channel, in a room whose media the server carries.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ pub(super) const TEACHER_PER_SECOND: u32 = 10;
 pub(super) const TEACHER_BURST: u32 = 30;
 
 impl Talk {
-    /// Whether this is the teacher.
+    /// Whether the user is the teacher.
     pub(super) fn is_teacher(&self, user: &UserId) -> bool {
         *user == self.teacher.0
     }
@@ -53,8 +53,8 @@ impl Talk {
         }
     }
 
-    /// Adds the permissions of the class as the teacher sees them, if they have changed: the students may be told each
-    /// for itself.
+    /// Adds the teacher's own permissions if those of the class have changed. `outputs` may have a message for each
+    /// student alone, which the teacher does not get.
     fn with_own_rights(&self, before: Allowed, mut outputs: Vec<TalkOutput>) -> Vec<TalkOutput> {
         if self.rights.class != before {
             outputs.push(self.to_teacher(PublisherMessage::Allows(self.allowed_to(&self.teacher.0))));

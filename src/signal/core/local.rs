@@ -23,7 +23,7 @@ pub struct LocalHost {
     pub member: LocalMember,
 }
 
-/// A member without a connection that could be lost by itself: it stays until it is dropped, which is its goodbye, or
+/// A member without a socket, so its connection can't be lost. It stays until it is dropped, which is its goodbye, or
 /// until the server closes it.
 #[derive(Debug)]
 pub struct LocalMember {
@@ -52,7 +52,7 @@ impl LocalMember {
         Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 
-    /// How far this member is.
+    /// The member's progress towards media.
     pub fn client_state(&self) -> SharedClientState {
         self.client_state.clone()
     }
