@@ -64,7 +64,7 @@
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
-//! - Rooms of a server share a UDP port and nothing else: what arrives for one room takes no place from another
+//! - Rooms of a server share a UDP port and nothing else: datagrams for one room displace none of another
 //!   (`sfu::port`).
 //! - A suspension of this process is never taken for a bad network ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.

@@ -68,7 +68,7 @@ impl ClientAddress {
     }
 }
 
-/// How far a client is on its way to media. The server closes connections of those that are less far first.
+/// The progress of a client towards media. The server closes the connections of clients with the least progress first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientState {
     /// Not a member of a room.

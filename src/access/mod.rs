@@ -94,7 +94,7 @@ pub enum Identity {
     Loopback,
 }
 
-/// What a client that may go on to its room is and may do.
+/// The identity and the rights of a client that may go on to its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// The rights of the client.
@@ -154,13 +154,13 @@ impl Access {
         keys.iter().flat_map(KeyFile::ids).cloned().collect()
     }
 
-    /// Whether nobody can teach from another computer, and behind a proxy nobody at all, as there is neither a teaching
-    /// key nor a key for tokens.
+    /// Whether there is neither a teaching key nor a key for tokens. Then nobody can teach from another computer, and
+    /// nobody at all behind a proxy.
     pub fn teaches_only_here(&self) -> bool {
         self.teaching_key.is_none() && self.keys.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Who may teach, where there is neither a teaching key nor a key for tokens: the begin of a sentence.
+    /// The start of a sentence about the right to teach, for a server without a teaching key and without token keys.
     pub fn who_may_without_keys(&self) -> &'static str {
         if self.trusts_loopback { "only its own computer may" } else { "nobody behind its proxy may" }
     }

@@ -44,7 +44,7 @@ pub(super) struct TypedToken {
     token: Option<Secret>,
 }
 
-/// Who gets into the room.
+/// The access settings of a room.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Lecture")]
 pub(super) struct TypedRoomAccess {

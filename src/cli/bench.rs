@@ -65,7 +65,7 @@ pub struct VideoBench {
     pub ingest: Option<IngestOffer>,
 }
 
-/// What an emulated publisher offers beside audio.
+/// The video in the offer of an emulated publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum IngestOffer {
     /// Both tiers of the picture at once (simulcast)

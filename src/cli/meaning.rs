@@ -65,14 +65,14 @@ pub struct Teach {
     pub video: Video,
     /// The access policy of the embedded server; the teaching key is also shown to another server.
     pub access: AccessPolicy,
-    /// Who gets into the room.
+    /// The access settings of the room.
     pub room_access: RoomAccess,
     /// The token to show to another server.
     pub token: Option<Secret>,
     /// The UDP port of all media; 0 lets the system choose.
     pub udp_port: u16,
-    /// Whether any other port will do if that one is in use: nobody typed it, and the server is another process, which
-    /// may use the port for its own media.
+    /// Whether to take another port if that one is in use. True for the default port with a server in another process,
+    /// which may use the port for its own media.
     pub udp_port_may_change: bool,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
@@ -141,7 +141,7 @@ pub enum Sources {
     },
     /// The user's own GStreamer pipeline, which contains its own encoders.
     Pipeline(PathBuf),
-    /// What a WHIP client sends to the built-in server.
+    /// The media of a WHIP client, sent to the built-in server.
     Whip,
 }
 

@@ -61,7 +61,7 @@ pub struct AccessPolicy {
     pub turn_secret: Option<TurnSecret>,
 }
 
-/// Who gets into the room of a lecture.
+/// The access settings of the room of a lecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomAccess {
     /// The join code; `None`: everybody with the link.

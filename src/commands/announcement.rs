@@ -10,7 +10,7 @@ use super::or_never;
 use crate::signal::{Announced, DiscoveryError, announce};
 use crate::tls::{Identity, ServerTls};
 
-/// How often to look for a flood of records.
+/// The interval between two checks for a flood of records.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An announcement, withdrawn when stopped or dropped.

@@ -12,7 +12,7 @@ use crate::sfu::Sfu;
 
 /// The conversation of a lecture.
 ///
-/// Every change sends messages to students; what it returns is for the teacher's terminal.
+/// Every change sends messages to students. The returned outputs are for the teacher's terminal.
 #[derive(Debug)]
 pub(super) struct LectureTalk {
     rules: Talk,
@@ -73,12 +73,12 @@ impl LectureTalk {
         self.change(sfu, |rules| rules.heard(Instant::now(), now_ms(), user, text))
     }
 
-    /// When [`LectureTalk::tick`] is due.
+    /// The time of the next [`LectureTalk::tick`].
     pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
         self.rules.next_tick().map(Into::into)
     }
 
-    /// Sends what is due.
+    /// Sends the messages that are due.
     pub(super) fn tick(&mut self, sfu: &Sfu) {
         self.change(sfu, |rules| rules.tick(Instant::now()));
     }
@@ -88,7 +88,7 @@ impl LectureTalk {
     }
 }
 
-/// Sends what is for students, and returns the rest.
+/// Sends the messages for students, and returns the other outputs.
 fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
     let mut rest = Vec::new();
     for output in outputs {

@@ -1,5 +1,5 @@
-//! What an SFU and the wire say to each other about offers and addresses. `teach` and the media hosts of `serve` share
-//! this.
+//! Converts candidates, refusals and STUN servers between the wire and an SFU, for `teach` and the media hosts of
+//! `serve`.
 
 use std::net::SocketAddr;
 

@@ -53,7 +53,7 @@ pub(super) async fn run(
     run_with(teach, options, reporter, stop, None).await
 }
 
-/// Like [`run`], with capture options of the caller's own; `None`: a WHIP client sends.
+/// Like [`run`], with the caller's capture options; `None` if a WHIP client sends the media.
 pub(super) async fn run_with(
     teach: Teach,
     options: Option<CaptureOptions>,
@@ -184,7 +184,7 @@ fn listen_for_metrics(address: SocketAddr) -> Result<tokio::net::TcpListener, Fa
     })
 }
 
-/// What to capture; `None`: nothing, because a WHIP client sends.
+/// The options of the capture; `None` if a WHIP client sends the media.
 fn capture_options(teach: &Teach) -> Option<CaptureOptions> {
     let defaults = CaptureOptions::default();
     let wanted = |device: &Option<Device>| match device {

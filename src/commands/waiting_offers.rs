@@ -7,7 +7,7 @@ use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::{IceCandidate, VideoTrack};
 
-/// How long an offer waits. A WHEP player waits 5 s for its answer, and `watch` 8 s.
+/// The longest wait of an offer. A WHEP player waits 5 s for its answer, and `watch` 8 s.
 const WAITS: Duration = Duration::from_secs(4);
 
 /// The most bytes of offers that wait in one room: a class of 1,000 that came before its teacher, with 5 kB each.

@@ -16,7 +16,7 @@ use crate::protocol::IceCandidate;
 use crate::room::RoomRefusal;
 use crate::signal::Server;
 
-/// How long to wait for the answer of the lecture's SFU, which takes milliseconds.
+/// The longest wait for the answer of the lecture's SFU, which takes milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Requests that may wait for the lecture. Each session has few, apart from candidates.
@@ -66,13 +66,13 @@ pub(super) struct WhipDoor {
 }
 
 impl WhipDoor {
-    /// A door to the lecture in this room, and the requests that come through it.
+    /// An entry for WHIP clients of this room, and the receiver of their requests.
     pub(super) fn new(room: RoomId) -> (Self, mpsc::Receiver<WhipRequest>) {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         (Self { room, requests, sessions: Arc::default(), server: None }, receiver)
     }
 
-    /// The same door, at which the access policy of `server` decides.
+    /// The same entry, with the access policy of `server`.
     pub(super) fn guarded_by(self, server: Server) -> Self {
         Self { server: Some(server), ..self }
     }
@@ -150,8 +150,8 @@ impl EndOnDrop {
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        // Ending a session twice does no harm. The queue is full only if the lecture stands still, and then the media
-        // of the session ends by the silence of the client.
+        // Ending a session twice does no harm. The queue is full only if the lecture hangs; then the media of the
+        // session ends by the silence of the client.
         _ = self.requests.try_send(WhipRequest::End(self.session));
     }
 }

@@ -172,7 +172,7 @@ fn init_ack() -> Vec<u8> {
     [&[0; 12][..], &[2, 0, 0, 56], &fixed, &cookie].concat()
 }
 
-/// SRTCP and SRTP with the key of RFC 7714, 16 and 17: what is opened is authentic, and counts once.
+/// SRTCP and SRTP with the key of RFC 7714, 16 and 17: decrypted packets are authentic, and count once.
 pub(super) fn srtcp(bytes: &[u8]) -> bool {
     srtp(bytes) | only_srtcp(bytes)
 }

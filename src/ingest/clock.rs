@@ -70,8 +70,8 @@ impl WallClock {
     /// After this time without a report that agrees, any report sets a new offset.
     const TRUST: i64 = 15_000_000_000;
 
-    /// Takes a report: `delay` is the arrival time `at` on our clock minus the capture time on the publisher's. Returns
-    /// the epoch of the report; `None` if the report contradicts the earlier reports of all streams.
+    /// Takes a report that arrived at `at`. `delay` is the arrival of a frame on our clock minus its capture on the
+    /// publisher's clock. Returns the epoch of the report; `None` if the report contradicts earlier ones.
     fn accept(&mut self, at: i64, delay: i64) -> Option<u32> {
         match self.offset {
             Some(offset) if (offset.value() - delay).abs() <= Self::MAX_DIFFERENCE => {}

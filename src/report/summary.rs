@@ -33,7 +33,7 @@ pub struct Summary {
     pub students: Vec<StudentRow>,
 }
 
-/// How a student left the lecture. A later one counts more, if several things happened.
+/// The way in which a student left the lecture. Of several ones, the last in this list counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HowLeft {
@@ -80,7 +80,7 @@ pub struct StudentRow {
     /// When the student last left; `None` while it is in class.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub last_left: Option<Timestamp>,
-    /// How the student left then.
+    /// The way in which the student left; `None` while the student is in class.
     pub how_left: Option<HowLeft>,
     /// Seconds with a media connection.
     #[serde(serialize_with = "one_decimal")]

@@ -1,11 +1,11 @@
-//! Reads what a sender of media says by RTCP: sender reports, and BYE.
+//! Reads the RTCP of a sender of media: sender reports and BYE.
 
 use super::{COMMON, Packets, be32};
 
 const SENDER_REPORT: u8 = 200;
 const BYE: u8 = 203;
 
-/// One statement of a sender.
+/// A packet of a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SenderPacket {
     /// A sender report (RFC 3550, 6.4.1).

@@ -38,7 +38,7 @@ fn h264(payload: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether this RTP payload of H.264 has a sequence parameter set, with which a key frame begins in WebRTC.
+/// Whether this RTP payload of H.264 has a sequence parameter set. In WebRTC every key frame begins with one.
 pub(crate) fn has_parameter_sets(payload: &[u8]) -> bool {
     h264_level(payload).is_some()
 }

@@ -21,7 +21,7 @@ pub(crate) struct WhipOffer {
     pub(crate) video: Option<String>,
 }
 
-/// Why an offer is refused.
+/// The reason for the refusal of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhipOfferError {
     /// The text is not SDP, or a section of media has no `mid`.

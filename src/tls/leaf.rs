@@ -10,7 +10,7 @@ use x509_parser::prelude::FromDer;
 
 use super::names::TypedHost;
 
-/// The names and addresses that a certificate of `--tls-cert` is for, in its order.
+/// The names and addresses in a certificate of `--tls-cert`, in its order.
 #[derive(Debug, Default)]
 pub(super) struct LeafNames {
     /// Also wildcards: `*.school.example`.
@@ -34,7 +34,7 @@ impl LeafNames {
         names
     }
 
-    /// Whether the certificate is for this host.
+    /// Whether the certificate covers this host.
     fn covers(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         host.parse().is_ok_and(|ip| self.addresses.contains(&ip)) || self.dns.iter().any(|name| is_for(name, &host))
@@ -52,7 +52,7 @@ impl LeafNames {
         names
     }
 
-    /// What a person must know: hosts of flags that the certificate is not for, and a wildcard without a name.
+    /// Warnings for the operator: hosts of flags that the certificate does not cover, and a wildcard without a name.
     pub(super) fn warnings(&self, file: &Path, typed: &[TypedHost]) -> Vec<String> {
         let file = file.display();
         let addresses = self.addresses.iter().map(ToString::to_string);
@@ -74,7 +74,7 @@ impl LeafNames {
     }
 }
 
-/// Whether a name of a certificate, perhaps with a wildcard for the first label (RFC 6125, 6.4.3), is for this host.
+/// Whether a name of a certificate, perhaps with a wildcard for the first label (RFC 6125, 6.4.3), covers this host.
 fn is_for(name: &str, host: &str) -> bool {
     let of_wildcard =
         || Some(name.strip_prefix("*.")? == host.split_once('.').filter(|(first, _)| !first.is_empty())?.1);

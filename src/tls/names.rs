@@ -18,7 +18,7 @@ pub struct TypedHost {
 }
 
 impl TypedHost {
-    /// Why no CA of this computer signs for the host, whatever its name constraints.
+    /// The reason for which no CA of this computer signs for the host, whatever its name constraints.
     pub(super) fn obstacle(&self) -> Option<&'static str> {
         if self.host.parse::<IpAddr>().is_ok() {
             None

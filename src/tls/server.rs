@@ -116,8 +116,8 @@ impl fmt::Debug for ServerTls {
 
 impl ServerTls {
     /// Makes or reads the certificate, and starts the task that renews it. A certificate of our own is also for the
-    /// typed hosts, as far as the CA may sign for them. `warn` gets a sentence when something about the certificate
-    /// needs a person. Call this inside a tokio runtime.
+    /// typed hosts, as far as the CA may sign for them. `warn` gets sentences for the operator about
+    /// faults and the expiry of the certificate. Call this inside a tokio runtime.
     ///
     /// # Errors
     /// If there is no usable certificate at the start. Later the last usable one stays.

@@ -216,7 +216,7 @@ pub async fn slow_connections(target: &Target, slow: Slow, count: usize, lasts: 
     tally
 }
 
-/// Many half handshakes of TLS: each connection sends the begin of a ClientHello, or random bytes in its place.
+/// Many half handshakes of TLS: each connection sends the start of a ClientHello, or random bytes in its place.
 pub async fn half_handshakes(target: &Target, count: usize, per_second: u32) -> Tally {
     attackers(target, count, Pace::new(per_second), move |target, n| async move {
         let mut tally = Tally::default();

@@ -46,7 +46,7 @@ const LEAST_BITRATE: f64 = 30_000.0;
 /// Packets of each stream that can be sent again: some seconds.
 const HISTORY: u16 = 2_048;
 
-/// What has happened.
+/// An event of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happened {
     Connected,
@@ -273,7 +273,7 @@ impl Connection {
         }
     }
 
-    /// When the next timer is due.
+    /// The time of the next timer.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         self.core.poll_timeout()
     }

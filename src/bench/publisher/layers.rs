@@ -1,4 +1,4 @@
-//! What an emulated publisher sends of its video. Does no I/O.
+//! Chooses the tiers that an emulated publisher sends. Does no I/O.
 //!
 //! A browser lowers the bitrate of its encoder first. Here the encoders have fixed bitrates, so the publisher chooses
 //! between the two encodings of the capture.
@@ -23,7 +23,7 @@ pub(super) fn streams(offer: IngestOffer) -> &'static [Tier] {
     }
 }
 
-/// Whether the line carries the full tier.
+/// Decides whether the bandwidth suffices for the full tier.
 #[derive(Debug)]
 pub(super) struct Layers {
     /// Bits per second of all that is sent with the full tier.

@@ -43,7 +43,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// The longest wait for a timer of the core.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// What the publisher says.
+/// The publisher's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PublisherEvent {
     /// The connection is gone, for this reason.
@@ -169,7 +169,7 @@ impl EmulatedPublisher {
         encoding.codec == if encoding.track.is_video() { self.codec } else { Codec::Opus }
     }
 
-    /// What it offers.
+    /// The video of the offer.
     pub(super) fn video(&self) -> IngestOffer {
         self.offer
     }
@@ -187,13 +187,13 @@ struct Publisher {
     offer: IngestOffer,
     codec: Codec,
     layers: Layers,
-    /// What each stream sends.
+    /// The tier of each stream.
     switches: Vec<Switch>,
-    /// Whether somebody watches a tier of the video.
+    /// For each tier of the video, whether somebody watches it.
     needed: Vec<(Tier, bool)>,
     is_connected: bool,
     events: mpsc::Sender<PublisherEvent>,
-    /// When key frames were last requested.
+    /// The time of the last request for key frames.
     asked: Instant,
 }
 
@@ -301,7 +301,7 @@ impl Publisher {
         }
     }
 
-    /// Chooses what each stream sends.
+    /// Chooses the tier of each stream.
     fn decide(&mut self) {
         let now = Instant::now();
         let carries_full = self.layers.decide(now, self.connection.target());

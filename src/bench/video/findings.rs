@@ -26,7 +26,7 @@ pub(super) struct Findings {
     pub(super) start: u64,
     pub(super) students: Vec<Student>,
     pub(super) seed: u64,
-    /// What arrived from an emulated publisher.
+    /// The media received from an emulated publisher.
     pub(super) ingest: Option<IngestFound>,
 }
 

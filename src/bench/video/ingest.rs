@@ -22,7 +22,8 @@ use crate::media::Capture;
 use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuEvent};
 
-/// How long the CPU time of ingest is measured before students join, and that of an SFU without anybody before that.
+/// The time for which the CPU time of ingest is measured, before students join; and before that, the CPU time of an SFU
+/// without a publisher.
 const ALONE: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -44,7 +45,7 @@ impl LineClock {
         Self { network: network.clone(), changes: from.into_iter().chain(until).collect() }
     }
 
-    /// The line at the begin of the measurement, with its bursts.
+    /// The line at the start of the measurement, with its bursts.
     fn first(&self) -> PathConfig {
         let whole = path(&self.network);
         let is_limited = self.network.line.is_some_and(|line| line.from.is_none());
@@ -59,7 +60,7 @@ impl LineClock {
         }
     }
 
-    /// When the line changes next, from the begin on.
+    /// The time of the next change of the line, since the start of the measurement.
     pub(super) fn next_change(&self) -> Option<Duration> {
         self.changes.first().map(|(at, _)| *at)
     }
@@ -182,8 +183,8 @@ async fn serve(publisher: &mut Publisher, length: Duration, reporter: &Reporter)
     Ok(())
 }
 
-/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there. `idle` is what the
-/// SFU took in [`IDLE`] without a publisher.
+/// The SFU's CPU time for each packet of the publisher in microseconds, while no student is there. `idle` is the CPU
+/// time of the SFU during [`IDLE`] without a publisher.
 async fn measure_alone(publisher: &mut Publisher, idle: Duration, reporter: &Reporter) -> anyhow::Result<f64> {
     let (before, cpu_before) = (packets(publisher).await?, cpu::of_sfu()?);
     serve(publisher, ALONE, reporter).await?;

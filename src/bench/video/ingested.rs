@@ -1,11 +1,11 @@
-//! What arrived from an emulated publisher.
+//! The media received from an emulated publisher.
 
 use serde_json::{Value, json};
 
 use crate::bench::emulator::PathCounts;
 use crate::ingest::IngestStats;
 
-/// What arrived from an emulated publisher during the measurement.
+/// The media received from an emulated publisher during the measurement, and the counts of its line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct IngestFound {
     /// Packets that the line lost since it began, and packets that its queue dropped.

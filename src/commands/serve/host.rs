@@ -26,13 +26,13 @@ use crate::sfu::{Departure, MediaPort, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBi
 use crate::signal::{LocalHost, LocalMember};
 use crate::token_bucket::TokenBucket;
 
-/// How often the host looks for the first key frame of a publisher.
+/// The interval between two checks for the first key frame of a publisher.
 const START_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the host waits for the SFU's statistics.
+/// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What every host needs.
+/// The settings that all hosts share.
 #[derive(Clone)]
 pub(super) struct HostSettings {
     pub(super) port: MediaPort,
@@ -49,7 +49,7 @@ pub(super) struct HostSettings {
 pub(super) struct SilentRooms(Arc<Mutex<HashSet<RoomId>>>);
 
 impl SilentRooms {
-    /// Whether the publisher of a room is silent now.
+    /// Records whether the publisher of a room is silent.
     pub(super) fn set(&self, room: &RoomId, is_silent: bool) {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_silent {
@@ -120,7 +120,7 @@ struct RoomHost {
     waiting: WaitingOffers,
     /// The students whose media runs.
     watching: HashSet<UserId>,
-    /// What the students were last told.
+    /// The stopped sources in the last message to the students.
     stopped: Stopped,
     meter: RoomMeter,
     silent: SilentRooms,

@@ -15,7 +15,7 @@ use crate::report::Reporter;
 use crate::sfu::MediaPort;
 use crate::signal::LocalHost;
 
-/// How long the end of the server waits for the hosts: each says goodbye to its students within a second.
+/// The longest wait for the hosts at the end of the server: each says goodbye to its students within a second.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// The media side of a server that has not started yet.

@@ -20,10 +20,11 @@ use crate::protocol::{
 };
 use crate::signal::{LocalMember, Server, SessionToken};
 
-/// How long to wait for the answer of the media host, which takes milliseconds.
+/// The longest wait for the answer of the media host, which takes milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a client that has lost its media may return as the same publisher: as long as the server keeps the media.
+/// The time in which a client that has lost its media may return as the same publisher: the server keeps the media that
+/// long.
 const RETURNS_WITHIN: Duration = crate::protocol::MEDIA_STAYS;
 
 /// Random letters and digits in a user id.
@@ -48,12 +49,12 @@ struct Clients {
 /// A WHIP client that publishes, or did.
 struct KnownClient {
     session: u64,
-    /// By these the client is known again.
+    /// The proof by which a returning client is recognised.
     proof: Proof,
     /// The secret that the room knows.
     secret: SessionSecret,
     user: UserId,
-    /// When the media ended; none while it may run.
+    /// The end of the media; none while the media may run.
     ended: Option<Instant>,
 }
 
@@ -224,10 +225,10 @@ fn closed() -> Unavailable {
     Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None }
 }
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// The client said so, or has never read its answer.
+    /// The client said goodbye, or has never read its answer.
     Goodbye,
     /// The client fell silent.
     MediaLost,

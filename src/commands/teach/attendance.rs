@@ -54,7 +54,7 @@ struct Row {
     client: Option<ClientKind>,
     first_joined: Timestamp,
     last_left: Option<Timestamp>,
-    /// How the student leaves, as far as known; it is reported with `last_left`.
+    /// The manner of leaving, as far as known; reported with `last_left`.
     how_left: Option<HowLeft>,
     times_joined: u32,
     /// Whether signalling has the student in the room.

@@ -40,7 +40,7 @@ pub(super) enum Input {
     Second,
 }
 
-/// What the source of the lecture tells.
+/// The events of the source of the lecture.
 pub(super) enum SourceEvents {
     Capture(mpsc::Receiver<CaptureEvent>),
     Whip(mpsc::Receiver<WhipRequest>),

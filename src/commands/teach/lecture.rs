@@ -33,8 +33,8 @@ use crate::signal::{Client, Goodbye, SignalEvent};
 /// How long the end of a lecture waits for the SFU's last statistics.
 const LAST_STATS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long after the teacher has joined again the server gets the orders that it may lack: students come back within a
-/// second ([`Client`]), and a lock or a new code must not keep them out.
+/// The time from the teacher's return to the repeated orders, which a restarted server lacks. Students come back within
+/// a second ([`Client`]), and a lock or a new code must not keep them out.
 const CLASS_IS_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// The parts of a lecture, and the teacher's settings for its room.
@@ -69,7 +69,7 @@ pub(super) struct Lecture<'a> {
     /// Lines about refused offers, and about errors that the server reports.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
-    /// When to repeat the orders that a server which has restarted lacks.
+    /// The time to repeat the orders for a restarted server.
     orders_due: Option<Instant>,
 }
 
@@ -417,7 +417,7 @@ impl<'a> Lecture<'a> {
         self.report_sources(&changed);
     }
 
-    /// Reports the sources that have stopped or came back.
+    /// Reports the sources that have stopped or resumed.
     fn report_sources(&mut self, changed: &[(Track, bool)]) {
         for (track, stopped) in changed {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });

@@ -41,7 +41,7 @@ pub(super) struct LectureServer {
 }
 
 impl LectureServer {
-    /// `whip`: the door for a WHIP client that sends the media.
+    /// `whip` takes the requests of a WHIP client that sends the media.
     pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
         let trust = ClientTrust::new(&teach.trust)?;
         let code = teach.room_access.code.as_ref().map(join_code);

@@ -1,4 +1,4 @@
-//! What a lecture shows: a capture of this computer, or what a WHIP client sends to it.
+//! The source of a lecture: a capture on this computer, or the media of a WHIP client.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) enum Source {
 pub(super) struct WhipMedia {
     /// Each track best first. They stay when the client leaves.
     encodings: Vec<Encoding>,
-    /// Frames so far; not counted while no client sends.
+    /// Frames so far. The counts stand still while no client sends.
     frames: HashMap<Encoding, u64>,
     is_live: bool,
 }

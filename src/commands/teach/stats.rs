@@ -129,7 +129,7 @@ pub(super) fn queues(queues: &[Queue]) -> Vec<(&'static str, usize, usize)> {
     queues.iter().map(|queue| (queue.name, queue.length, queue.capacity)).collect()
 }
 
-/// How many students watch each encoding. `tracks` are the tracks of the lecture with their codecs.
+/// The number of students who watch each encoding. `tracks` are the tracks of the lecture with their codecs.
 fn watched(viewers: &[(Encoding, usize)], tracks: &[(Track, Codec)]) -> Vec<Watched> {
     let watched = |&(encoding, students): &(Encoding, usize)| Watched {
         encoding,

@@ -115,7 +115,8 @@ impl TeacherTalk {
         &self.membership
     }
 
-    /// Does what the teacher typed. The outputs are for the terminal; a [`Reply`] is for the teacher or the server.
+    /// Carries out the teacher's typed command. The outputs are for the terminal; a [`Reply`] is for the teacher or the
+    /// server.
     fn obey(&mut self, input: TeacherInput, sfu: &Sfu, reporter: &Reporter) -> Result<Vec<TalkOutput>, Reply> {
         let rules = self.talk.rules();
         match input {

@@ -1,4 +1,4 @@
-//! What is written is read again, by this module and by the library.
+//! Reads the written packets again, by the readers of `rtcp` and of the library.
 
 use std::time::{Duration, Instant};
 

@@ -76,7 +76,7 @@ impl PublishOffer {
     }
 }
 
-/// What the answer takes from the core's answer.
+/// The parts of the core's answer that go into the answer for the publisher.
 #[derive(Debug, Default)]
 struct CoreAnswer<'a> {
     origin: &'a str,

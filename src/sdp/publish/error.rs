@@ -1,9 +1,9 @@
-//! Why a publisher's offer can't be answered.
+//! The errors of a publisher's offer.
 
 use crate::rtp::Track;
 use crate::sdp::offer::MAX_SECTIONS;
 
-/// Why a publisher's offer can't be answered.
+/// The error of a publisher's offer that can't be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The offer is not SDP, or contradicts itself.

@@ -1,4 +1,4 @@
-//! The sections of a publisher's offer: which of them are taken, as which track, and with what.
+//! Chooses the sections of a publisher's offer that are accepted, with their tracks, codecs and header extensions.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::ingest::ExtensionIds;
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine::TRANSPORT_NUMBER_URI;
 
-/// The most simulcast encodings of a section, and its most SSRCs, which a browser has two of for each encoding.
+/// The most simulcast encodings of a section, and the most SSRCs: a browser has two for each encoding.
 const MAX_RIDS: usize = 8;
 const MAX_SSRCS: usize = 16;
 

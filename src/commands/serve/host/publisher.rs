@@ -1,4 +1,4 @@
-//! What a room's host knows of the publisher's media, and what it tells the publisher and the class about that. Pure.
+//! The state of the publisher's media in a room's host, and the reports on it for the publisher and the class. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::protocol::channel::{IngestReport, IngestTrack, IngestTrouble, NeededE
 use crate::rtp::{Encoding, PerEncoding, Track};
 use crate::sfu::{PublisherStats, SfuStats};
 
-/// How long a publisher may take until the first frame of an encoding arrives, once it is needed: a page switches the
-/// layer on, and its encoder makes a key frame.
+/// The longest time from the need of an encoding to its first frame: a page switches the layer on, and its encoder
+/// makes a key frame.
 const STARTS_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long offers wait for a key frame of a publisher that is connected. A lecture may have audio alone.
+/// The longest wait of offers for a key frame of a connected publisher. A lecture may have audio alone.
 const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
 
 /// The media of a room's publisher.
@@ -20,7 +20,7 @@ const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct PublisherMedia {
     /// The encodings that students may get, each track best first.
     encodings: Vec<Encoding>,
-    /// Since when an encoding is needed.
+    /// For each needed encoding, the start of the need.
     needed: PerEncoding<Option<Instant>>,
     state: State,
     /// Packets that were dropped up to the last report, for each kind of trouble.
@@ -59,7 +59,7 @@ impl PublisherMedia {
         };
     }
 
-    /// An encoding is needed or not; returns whether that is new.
+    /// Records whether an encoding is needed. Returns whether that has changed.
     pub(super) fn need(&mut self, now: Instant, encoding: Encoding, is_needed: bool) -> bool {
         let before = self.needed[encoding];
         self.needed[encoding] = is_needed.then_some(before.unwrap_or(now));
@@ -106,7 +106,7 @@ impl PublisherMedia {
         is_live && stats.is_some_and(|stats| self.encodings.iter().all(|encoding| stats.silent.contains(encoding)))
     }
 
-    /// What arrived in the last second, to be called once a second.
+    /// The report on the last second. Call this once a second.
     pub(super) fn report(&mut self, now: Instant, stats: &SfuStats) -> IngestReport {
         let none = IngestStats::default();
         let ingest = stats.ingest.as_ref().map_or(&none, |ingest| &ingest.stats);
