@@ -104,7 +104,7 @@ impl Ledger {
         false
     }
 
-    /// Closes the network's oldest connection of those whose clients are at most as far as `most`.
+    /// Closes the network's oldest connection among those whose client has at most the state `most`.
     fn close_oldest(&mut self, network: Network, most: ClientState) -> bool {
         let mut closed = None;
         self.change(network, |held| {

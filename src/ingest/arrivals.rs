@@ -19,7 +19,7 @@ const HIGH_RATE: u64 = 1_000_000;
 /// Feedback is due at once after this many packets.
 const MANY: u64 = 64;
 
-/// Packets that had feedback and are remembered: a late one gets feedback again, together with those behind it.
+/// The number of reported packets that are remembered: a late packet is reported again, with the packets after it.
 const REPORTED: u64 = 128;
 
 /// The most packets remembered, arrived or not.

@@ -1,4 +1,4 @@
-//! A publisher's RTP becomes [`Frame`]s, and the RTCP that the publisher gets back. Nothing is decoded.
+//! Makes [`Frame`]s from a publisher's RTP, and writes the RTCP for the publisher. Nothing is decoded.
 //!
 //! Every call takes the current time. The caller decrypts RTP and RTCP, and encrypts the RTCP of
 //! [`Ingest::next_rtcp`].
@@ -286,15 +286,15 @@ impl Ingest {
         reception.on_sender_report(now, report);
     }
 
-    /// A student needs a key frame. The publisher gets a PLI, at most two a second per encoding, until one comes. An
-    /// encoding that is not negotiated is ignored.
+    /// Asks the publisher for a key frame by PLI, at most twice a second for each encoding, until the key frame comes.
+    /// An encoding that is not negotiated is ignored.
     pub(crate) fn request_key_frame(&mut self, now: Instant, encoding: Encoding) {
         self.now = now;
         self.streams.iter_mut().filter(|stream| stream.encoding() == encoding).for_each(Stream::want_key_frame);
     }
 
-    /// The next whole frame. The frames of an encoding come in order. After a lost frame, none comes up to the next key
-    /// frame, so each frame can be decoded after the one before and the SFU need not be told of a gap.
+    /// The next complete frame. The frames of an encoding come in order. After a lost frame there are none up to the
+    /// next key frame, so each frame can be decoded after the previous one, and the SFU sees no gap.
     pub(crate) fn next_frame(&mut self) -> Option<Frame> {
         self.frames.pop_front()
     }

@@ -173,7 +173,7 @@ pub enum PublisherMessage {
         /// The list.
         hands: Vec<RaisedHand>,
     },
-    /// Before a list of hands that is too long to hold the receiver's: the place of the receiver's own hand.
+    /// The place of the receiver's own hand, if the hand is behind the end of the list that follows.
     HandPlace {
         /// From 1.
         place: usize,

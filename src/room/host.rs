@@ -33,7 +33,7 @@ impl Room {
         self.publisher.as_ref().and_then(|id| self.members.get(id)).is_some_and(|member| member.newcomer.wants_host())
     }
 
-    /// Whether the room counts as one whose media the server carries.
+    /// Whether the room counts towards the limit of rooms with a media host.
     pub(super) fn takes_host(&self) -> bool {
         self.host.is_some() || self.is_hosted()
     }

@@ -34,7 +34,7 @@ pub(super) struct Room {
     /// Whether the members have passed the gate: from the publisher's arrival to the end of the lecture.
     pub(super) is_governed: bool,
     pub(super) presence: Presence,
-    /// Whether members were told only a part of the others, since the room was empty.
+    /// Whether a member got an incomplete list of members since the room was last empty.
     pub(super) has_partial_lists: bool,
     /// Not later than the earliest deadline of a lost connection.
     reserved_until: Option<Instant>,

@@ -62,7 +62,7 @@ fn text_bytes(message: &ServerMessage) -> usize {
     }
 }
 
-/// In a crowd, the interval between batches, in those of a smaller room. Each batch goes to everybody.
+/// The interval between batches in a crowd, as a multiple of that in a smaller room: each batch goes to everybody.
 const CROWD_INTERVALS: u32 = 10;
 
 /// The joins and leaves of students that other students have not heard of yet. A batch becomes at most four messages.

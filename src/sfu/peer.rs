@@ -189,7 +189,7 @@ pub(super) struct Peer {
     /// Decides which tiers the peer gets, the rate at which they are sent, and which retransmissions and key frames it
     /// may request.
     adaptation: Adaptation,
-    /// The media that arrives, for a publisher.
+    /// The received media of a publisher; `None` for a student.
     publisher: Option<Box<Publisher>>,
     #[cfg(test)]
     pub(super) panics: bool,

@@ -143,8 +143,8 @@ impl PeerTable {
         Added { id, worker, evicted }
     }
 
-    /// Adds a publisher with these local ICE credentials, on the router's own worker. It is no user's peer, and does
-    /// not count among those that have not connected, because there are two publishers at the most.
+    /// Adds a publisher with these local ICE credentials, on the router's own worker. The peer is not in the
+    /// table of users, and does not count among the unconnected peers, because there are two publishers at the most.
     pub(super) fn add_publisher(
         &mut self,
         now: Instant,

@@ -14,8 +14,8 @@ use crate::rtp::{Encoding, Frame, PerTrack, Track};
 /// The least time between two offers of publishers; as for students.
 const OFFER_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A new publisher that is connected for this long and sends only audio takes over without a key frame: its microphone
-/// may be all that is on.
+/// A new publisher that sends only audio takes over this long after its connection, without a key frame: only its
+/// microphone may be on.
 const AUDIO_ALONE_AFTER: Duration = Duration::from_millis(1_500);
 
 /// The interval at which a new publisher is asked for its first key frame.

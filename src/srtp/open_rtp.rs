@@ -1,7 +1,7 @@
 //! Decrypts a publisher's RTP: SRTP (RFC 3711) with AES-128-GCM (RFC 7714, 8).
 //!
-//! The core decrypts the first packet, which reveals the key ([`super::provider`]), and gets none afterwards: it spends
-//! several times the CPU time of decryption on a packet.
+//! The core decrypts the first packet, which reveals the key ([`super::provider`]). Later packets bypass the core,
+//! because it spends several times the CPU time of the decryption on each.
 //!
 //! # The invariant
 //!
@@ -30,7 +30,7 @@ pub(crate) struct RtpOpener {
 }
 
 impl RtpOpener {
-    /// None if `ring` refuses the key; its documentation does not say when.
+    /// None if `ring` refuses the key, in cases that its documentation does not name.
     pub(crate) fn new(RtpKey { session, ssrc, sequence_number }: &RtpKey) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &session.key).ok()?);
         Some(Self { key, salt: session.salt, streams: vec![Stream::new(*ssrc, (*sequence_number).into())] })

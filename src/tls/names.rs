@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The most addresses in a certificate: a machine with many containers has hundreds of bridges.
 const MAX_ADDRESSES: usize = 64;
 
-/// A name or an address by which browsers reach this server, as a flag says.
+/// A name or an address of this server from a flag, as browsers use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypedHost {
     /// The flag, for messages: `--host`, `--public-url`.

@@ -25,7 +25,7 @@ pub(super) struct Publisher {
     pub(super) sfu_events: mpsc::Receiver<SfuEvent>,
     pub(super) capture: Capture,
     pub(super) capture_events: mpsc::Receiver<CaptureEvent>,
-    /// Between the capture and the SFU, if they are apart.
+    /// The emulated publisher between the capture and the SFU; `None` if the capture gives its frames to the SFU.
     pub(super) ingest: Option<EmulatedPublisher>,
 }
 

@@ -71,7 +71,7 @@ impl Publishers {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins as `request` says. A default user id that somebody has is replaced.
+    /// Joins a room. A default user id that is taken is replaced.
     async fn join(
         &self,
         mut request: JoinRequest,
@@ -101,8 +101,8 @@ impl Publishers {
 }
 
 impl Clients {
-    /// The client of a room that may publish as the same one again: it proves the same, and its media has ended or is
-    /// silent.
+    /// The secret and the user id of the last client of a room, for a client with the same proof. None while the media
+    /// of the last client runs, and [`RETURNS_WITHIN`] after its end.
     fn returning(
         &self,
         now: Instant,

@@ -41,8 +41,8 @@ impl Membership {
         Self { initial: settings.clone(), settings, ..Self::default() }
     }
 
-    /// The settings for a server that has restarted: those with which the class came in, so that it can come back, and
-    /// the students who were put out since.
+    /// The settings for a server that has restarted: the first settings of the lecture, so that the class can come
+    /// back, and the students who were put out since.
     pub(super) fn after_restart(&self) -> RoomSettings {
         RoomSettings { banned: self.settings.banned.clone(), ..self.initial.clone() }
     }

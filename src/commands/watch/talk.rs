@@ -32,7 +32,7 @@ pub(super) struct StudentTalk {
     /// Messages up to this id are cleared.
     cleared_up_to: u64,
     hands: Vec<RaisedHand>,
-    /// The place of the student's own hand in the next list, which is too long to hold the hand.
+    /// The place of the student's own hand, which is behind the end of the next list.
     next_place: Option<usize>,
     /// Whether the student's own hand is up.
     is_up: bool,

@@ -1,8 +1,8 @@
 //! A publisher's offer (RFC 8829), its answer, and the part of the negotiation that the core does.
 //!
 //! The core gets an offer of our own with the publisher's ICE and DTLS parameters (`PublishOffer::for_core`), because
-//! it would answer with several codecs, and because it refuses sections without an `a=ssrc` line, which simulcast has
-//! not. The media sections of the answer are written here.
+//! it would answer with several codecs, and because it refuses sections without an `a=ssrc` line, and simulcast has no
+//! such line. The media sections of the answer are written here.
 
 mod answer;
 mod codecs;

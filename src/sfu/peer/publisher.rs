@@ -1,7 +1,7 @@
-//! A peer that sends: it has an [`Ingest`] for the media that arrives, and no senders.
+//! The peer of a publisher: it has an [`Ingest`] for the received media, and no senders.
 //!
-//! RTP and RTCP are decrypted by [`Transport::open`] once the core has revealed the session keys. The core writes our
-//! RTCP: SRTCP has its own key and index, and there are some twenty compound packets a second.
+//! RTP and RTCP are decrypted by [`Transport::open`] once the core has revealed the session keys. The core encrypts
+//! our RTCP: SRTCP has its own key and index, and some twenty compound packets a second cost little.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

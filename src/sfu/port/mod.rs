@@ -48,7 +48,7 @@ pub struct MediaPortStats {
     pub sfus: usize,
     /// Datagrams that arrived.
     pub received: u64,
-    /// Datagrams among them that were for no SFU: their sender is unknown, or they are not STUN, DTLS or SRTP.
+    /// Received datagrams that belong to no SFU: of an unknown sender, or neither STUN, DTLS nor SRTP.
     pub unclaimed: u64,
     /// Datagrams that were dropped because too many waited, see also
     /// [`SfuStats::datagrams_dropped`](super::SfuStats::datagrams_dropped).
