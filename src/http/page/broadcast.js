@@ -6,10 +6,10 @@ import { Uplink } from './uplink.js';
 
 /** A connection counts as interrupted when nothing has come back over it for this time. */
 const STALLED_MS = 2_500;
-/** When signalling works again: how often, and how many times, to look for an answer before connecting anew. */
+/** The interval and the number of checks for an answer, after signalling works again and before a new connection. */
 const LOOK_MS = 250;
 const LOOKS = 6;
-/** How soon to try again after the server refused an offer for now. */
+/** The time to the next offer after a temporary refusal by the server. */
 const REFUSED_MS = 2_000;
 
 export class Broadcast {

@@ -97,7 +97,7 @@ export class Chat {
     return this.#send({ type: 'moderate', ...order });
   }
 
-  /** What the teacher allows the class: `{ comments, reactions }`. */
+  /** Sets the permissions of the class: `{ comments, reactions }`. */
   allow(allowed) {
     return this.#send({ type: 'allow', ...allowed });
   }

@@ -36,8 +36,8 @@ export const teachingLink = (room) => `/room/${encodeURIComponent(room)}?pub=pub
 export const wantsToTeach = () => new URLSearchParams(location.search).get('pub') === 'pub';
 
 /**
- * Whether this tab has what teaching in a room takes, as far as a page can know: a token of a teacher, the teaching
- * key, or the server's own computer, which may teach where there are neither keys nor tokens.
+ * Whether this tab may probably teach in a room: it has a token of a teacher or the teaching key, or it runs on the
+ * server's own computer, which may teach where there are neither keys nor tokens.
  */
 export function mayTeach(room) {
   return isHere(location.hostname) || Boolean(teachingKey()) || roleOf(tab.get(`token ${room}`)) === 'teacher';

@@ -11,7 +11,7 @@ const MOST_KNOWN = 10_000;
 
 export class People {
   #users = new Map();
-  /** How many people the server has not named: in a large room, it lists only some. */
+  /** The number of people without a name in the list: the server lists only some people of a large room. */
   #unnamed = 0;
   #hands = [];
   #place = 0;

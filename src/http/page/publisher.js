@@ -27,7 +27,7 @@ const ROLES = ['audio', 'screen', 'camera'];
 export class Publisher extends Connection {
   #content;
   #transceivers = {};
-  /** What is needed of each video, by tier. */
+  /** The needed tiers of each video. */
   #needed = { screen: { full: true, low: true }, camera: { full: true, low: true } };
   /** The last change of each sender's parameters; the next one waits, as browsers refuse parameters that are old. */
   #changes = {};
@@ -69,7 +69,7 @@ export class Publisher extends Connection {
     this.#change('screen');
   }
 
-  /** Sends only what is needed: a list of `{ track, tier }`. */
+  /** Sends only the needed encodings, a list of `{ track, tier }`. */
   set needed(list) {
     for (const role of ['screen', 'camera']) {
       for (const tier of ['full', 'low']) {

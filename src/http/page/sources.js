@@ -1,4 +1,4 @@
-// The sources of a lecture: camera, microphone, and what is shared of the screen.
+// The sources of a lecture: camera, microphone, and a shared screen, window or tab.
 
 import { store } from './dom.js';
 
@@ -33,7 +33,7 @@ export class Sources {
   microphone = null;
   screen = null;
   tabSound = null;
-  /** Why a source is off although it is wanted: `denied`, `missing`, `busy` or `failed`. */
+  /** The reason for which a wanted source is off: `denied`, `missing`, `busy` or `failed`. */
   problems = { camera: null, microphone: null, screen: null };
   /** The devices, `{ id, label }`. */
   devices = { camera: [], microphone: [] };
@@ -56,7 +56,7 @@ export class Sources {
     });
   }
 
-  /** What the screen shows: `text`, which stays sharp, or `video`, which keeps moving. */
+  /** The content of the screen: `text`, which stays sharp, or `video`, which keeps moving. */
   get content() {
     return this.#chosen.content;
   }

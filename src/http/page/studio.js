@@ -8,7 +8,7 @@ const LEVEL_MS = 80;
 /** A microphone that gives less than this for so long, in the meter's scale and in ms, is not in order. */
 const SILENT = 0.02;
 const SILENT_MS = 10_000;
-/** How long somebody must speak into a microphone that is off, and how long the page says so. */
+/** The time of speech into a microphone that is off until the page says so, and the time that the page says so. */
 const SPOKEN_MS = 600;
 const UNHEARD_MS = 4_000;
 

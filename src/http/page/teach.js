@@ -19,9 +19,9 @@ import { notice } from './notices.js';
 
 /** The words of the teacher's page. */
 const WORDS = { en: './teach_english.js', zh: './teach_chinese.js' };
-/** How long after its last second on air a reloaded page goes on air by itself. */
+/** The time since its last second on air in which a reloaded page goes on air by itself. */
 const RESUME_MS = 10 * 60_000;
-/** How long to show what happened. */
+/** The time for which a message is shown. */
 const TOLD_MS = 8_000;
 /** A `pong` that took longer came over a path that was dead. */
 const LATE_MS = 800;
@@ -61,7 +61,7 @@ async function addElements() {
   $('change-me').hidden = true;
 }
 
-/** Who teaches: from the address, or from an earlier lecture, or an id of this browser's own. */
+/** The identity of the teacher: from the address, from an earlier lecture, or a new id of this browser. */
 function teacherFromLink() {
   const query = new URLSearchParams(location.search);
   const kept = store.get('teacher', {});
@@ -407,7 +407,7 @@ class Teacher {
     line('toast', performance.now() < this.#told.until ? this.#told.text : '');
   }
 
-  /** Why the lecture can't start yet, while the page tries again by itself. */
+  /** The reason for which the lecture can't start yet, while the page tries again by itself. */
   #refusedForNow() {
     if (this.#phase !== 'starting' || this.#signal.isOpen) return '';
     const code = this.#signal.error?.code;

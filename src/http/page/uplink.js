@@ -4,7 +4,7 @@
 const ENOUGH = 0.8;
 /** Loss from which a sentence is worth it. */
 const LOSSY = 0.05;
-/** How many seconds in a row a trouble must last. */
+/** The seconds in a row for which trouble must last. */
 const LASTS_S = 3;
 /** A server that has not told of the ingest for this time counts as silent. */
 const HEARD_MS = 4_000;
@@ -103,20 +103,20 @@ export class Uplink {
     this.#ingestAt = now;
   }
 
-  /** How many students watch a video in this tier; `null` if the server has not told. */
+  /** The number of students who watch a video in this tier; `null` without a report of the server. */
   watching(role, tier) {
     const entry = this.ingest?.watched.find((one) => one.track === role && one.tier === tier);
     return this.ingest ? (entry?.students ?? 0) : null;
   }
 
-  /** A new connection has other numbers. */
+  /** Forgets the numbers of the old connection. */
   reset() {
     this.numbers = null;
     this.#found = null;
     this.#seconds = 0;
   }
 
-  /** What reaches the server, in bit/s, or what leaves this computer where the server has not told. */
+  /** The bitrate that the server receives, in bit/s; without a recent report of the server, the sent bitrate. */
   bps(now) {
     const isHeard = this.ingest && now - this.#ingestAt < HEARD_MS && this.ingest.tracks.length > 0;
     if (isHeard) return this.ingest.tracks.reduce((sum, { bitrate }) => sum + bitrate, 0);
