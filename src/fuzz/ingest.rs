@@ -31,7 +31,7 @@ fn section(mid: &str, track: Track, codecs: &[(u8, Codec)]) -> IngestSection {
 }
 
 /// The packets of a publisher with simulcast. Each datagram has a byte in front: whether it is RTCP, and how much later
-/// it arrives. Frames are whole and no larger than what came, feedback is readable and bounded.
+/// it arrives. Frames are complete and no larger than the input; feedback is readable and bounded.
 pub(super) fn ingest(bytes: &[u8]) -> bool {
     let video = [(96, Codec::Vp8), (102, Codec::H264)];
     let mut screen = section("1", Track::Screen, &video);

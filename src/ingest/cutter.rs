@@ -52,7 +52,7 @@ pub(super) struct Cut {
 pub(super) struct FrameCutter {
     encoding: Encoding,
     assembler: FrameAssembler,
-    /// Since when it waits for a key frame.
+    /// The start of the wait for a key frame.
     awaits_key: Option<Instant>,
     /// The source's timestamp of the current frame, and the fields of its outgoing packets.
     current: Option<(u32, FrameHeader)>,
@@ -80,7 +80,7 @@ impl FrameCutter {
         self.encoding
     }
 
-    /// Since when it waits for a key frame; `None` if it does not wait.
+    /// The start of the wait for a key frame; `None` without a wait.
     pub(super) fn awaits_key(&self) -> Option<Instant> {
         self.awaits_key
     }

@@ -5,7 +5,7 @@
 //!
 //! 1. `packet` parses a packet, `sources` finds its encoding, and `limit` drops video above the limit.
 //! 2. `stream` is the receiving side of one encoding: `order` restores the order and finds the packets to NACK,
-//!    `cutter` makes frames, and `key_frame_demand` says when a PLI is due.
+//!    `cutter` makes frames, and `key_frame_demand` finds the time of the next PLI.
 //! 3. `clock` finds the capture time of a frame, and `timeline` gives all encodings of a track one RTP clock.
 //! 4. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
 

@@ -139,7 +139,7 @@ impl<T> Order<T> {
         (self.go_on_with(index, 0), None)
     }
 
-    /// A retransmission arrives on an RTX stream. It says nothing about a restart.
+    /// A retransmission arrives on an RTX stream. It neither starts nor confirms a restart.
     pub(super) fn arrive_by_rtx(&mut self, now: Instant, sequence_number: u16) -> (Place, Option<Recovered>) {
         let ahead = sequence_number.wrapping_sub(self.highest as u16).cast_signed();
         if self.next.is_none() || !(MAX_BEHIND..=MAX_WAITING as i16).contains(&ahead) {

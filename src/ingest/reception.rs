@@ -48,7 +48,7 @@ impl Reception {
             Some((_, highest)) if index.abs_diff(*highest) < RESTART => {
                 *highest = index.max(*highest);
                 let difference = transit.wrapping_sub(self.transit).cast_signed().unsigned_abs();
-                // A jump of the source says nothing about the network.
+                // A jump of the timestamps is not jitter of the network.
                 if u64::from(difference) < self.clock_rate {
                     self.jitter = self.jitter.saturating_add(difference) - ((self.jitter + 8) >> 4);
                 }

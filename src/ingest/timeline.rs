@@ -10,7 +10,7 @@ use crate::rtp::Tier;
 /// An encoding that already has an offset is moved only if it is off by more, in nanoseconds.
 const TOLERANCE: i64 = 5_000_000;
 
-/// An encoding whose last frame is older says little about the timeline, in nanoseconds.
+/// An encoding whose last frame is older is no reference for the timeline, in nanoseconds.
 const RECENT: i64 = 10_000_000_000;
 
 /// The newest frame of an encoding: its timestamp on the timeline, and its capture time.

@@ -208,7 +208,7 @@ pub enum PublisherMessage {
         /// The encodings, each track best first. Audio is always needed.
         needed: Vec<NeededEncoding>,
     },
-    /// To a publisher whose media lives on the server, once a second: what arrived in the last second.
+    /// To a publisher whose media lives on the server, once a second: the report on the media of the last second.
     Ingest(IngestReport),
     /// The student's last message was dropped.
     Error {

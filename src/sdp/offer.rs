@@ -180,7 +180,7 @@ fn is_media(section: &MediaDescription) -> bool {
     matches!(section.media_name.media.as_str(), "audio" | "video")
 }
 
-/// Whether the core answers a section as that of a data channel.
+/// Whether the core takes a section for a data channel.
 fn is_data_channel(section: &MediaDescription) -> bool {
     section.media_name.media == "application" && section.media_name.formats == ["webrtc-datachannel"]
 }

@@ -102,7 +102,7 @@ impl Client {
         self.outgoing.try_send(message).map_err(|_| QueueFull)
     }
 
-    /// Sets what a publisher gives to its room if it joins again. A server that still knows the room ignores that.
+    /// Sets the settings that a publisher sends when it joins again. A server that still knows the room ignores them.
     pub fn set_room(&self, settings: RoomSettings) {
         self.room.send_replace(Some(settings));
     }

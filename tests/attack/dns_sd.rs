@@ -20,10 +20,10 @@ const PTR: u16 = 12;
 const TXT: u16 = 16;
 const SRV: u16 = 33;
 
-/// How long a receiver may keep a record, in seconds: as long as it can.
+/// The lifetime of a record in seconds: the longest possible.
 const TTL: u32 = 0x7fff_ffff;
 
-/// How long a thread sends without a look at whether it should end.
+/// The time for which a thread sends between two checks for its end.
 const SLICE: Duration = Duration::from_millis(200);
 
 /// A message of an attacker.

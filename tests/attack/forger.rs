@@ -27,7 +27,7 @@ pub enum Forgery {
 }
 
 impl Forgery {
-    /// How many packets are sent at once. A message needs many fragments before it is too long.
+    /// The number of packets that are sent at once. A message needs many fragments before it is too long.
     pub fn burst(self) -> u64 {
         if self == Self::Fragments { 8 } else { 1 }
     }

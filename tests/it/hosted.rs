@@ -21,7 +21,7 @@ fn source_is<'a>(state: &'a str) -> impl Fn(&Event) -> bool + 'a {
     move |event| event["event"] == "source" && event["track"] == "screen" && event["state"] == state
 }
 
-/// How often a student has connected to media.
+/// The number of times that a student has connected to media.
 fn first_frames(student: &Process) -> usize {
     student.events().iter().filter(|event| is_first_frame(event)).count()
 }

@@ -283,7 +283,7 @@ impl Connection {
         self.core.poll_write().map(|out| (out.transport.peer_addr, out.message))
     }
 
-    /// Reads what the core says.
+    /// Takes the events of the core.
     pub(super) fn poll(&mut self) -> Vec<Happened> {
         let mut happened = Vec::new();
         while let Some(event) = self.core.poll_event() {
@@ -319,7 +319,7 @@ fn rid(tier: Tier) -> &'static str {
     }
 }
 
-/// The SSRC of the retransmissions: an even number, unlike those of media.
+/// The SSRC of the retransmissions: an even number. The SSRCs of media are odd.
 fn rtx_ssrc(ssrc: u32) -> u32 {
     ssrc.wrapping_add(1)
 }

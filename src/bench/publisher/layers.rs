@@ -29,7 +29,7 @@ pub(super) struct Layers {
     /// Bits per second of all that is sent with the full tier.
     cost: f64,
     has_full: bool,
-    /// Since when the target has been above the cost.
+    /// The time at which the target rose above the cost; `None` while the target is lower.
     enough_since: Option<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! An emulated publisher: it sends what a capture encodes to an SFU over an emulated line, as a browser that teaches
+//! An emulated publisher: it sends the frames of a capture to an SFU over an emulated line, as a browser that teaches
 //! does.
 //!
 //! It reacts to feedback as browsers do in outline: it answers NACKs by retransmissions (RTX), asks its encoder for a
@@ -252,7 +252,7 @@ impl Publisher {
         }
     }
 
-    /// Sends what the core has to send. A datagram that the kernel rejects is lost, as on any network.
+    /// Sends the datagrams of the core. A datagram that the kernel rejects is lost, as on any network.
     fn flush(&mut self) -> io::Result<()> {
         while let Some((to, datagram)) = self.connection.next_datagram() {
             self.socket.try_send_to(&datagram, to)?;

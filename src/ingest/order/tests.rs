@@ -7,7 +7,7 @@ const POLICY: NackPolicy = NackPolicy {
     limit: Duration::from_millis(450),
 };
 
-/// An order of packets that are their own numbers, and what has come out.
+/// An order whose packets are their own numbers, and the packets that it has released.
 struct Sequence {
     order: Order<u16>,
     begin: Instant,

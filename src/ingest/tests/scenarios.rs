@@ -36,7 +36,7 @@ fn five_percent_of_loss_and_reordering_cost_no_frame() {
         let round_trip = stats.round_trip.unwrap().as_millis();
         assert!((50..90).contains(&round_trip), "{round_trip} ms");
         assert!(scenario.heard.plis.len() <= 1);
-        // Browsers do not retransmit audio: what is lost stays lost, and the rest goes on soon.
+        // Browsers do not retransmit audio: lost packets stay lost, and later ones go on soon.
         let (count, skipped) = scenario.decodable(AUDIO);
         assert!((20..90).contains(&skipped) && count > 900, "{count} packets, {skipped} lost");
         assert!(scenario.arrived(AUDIO).iter().all(|(_, delay)| *delay <= 70));

@@ -7,7 +7,7 @@ use crate::rtp::Codec;
 /// Payload types that would look like RTCP together with the marker bit (RFC 5761, 4).
 const RTCP_PAYLOAD_TYPES: std::ops::RangeInclusive<u8> = 64..=95;
 
-/// The codec of a section, and what the publisher offers for it.
+/// The codec of a section, with its attributes in the offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChosenCodec {
     pub(super) codec: Codec,

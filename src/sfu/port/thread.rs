@@ -2,7 +2,7 @@
 //!
 //! A STUN request is for the SFU whose tag begins the local user name fragment in it. Any other datagram is for the
 //! SFUs that claim its source address, by the rules of [`AddressTable`]. The thread authenticates nothing: each SFU
-//! treats what it gets as if it came from a socket of its own.
+//! treats these datagrams as if they came from a socket of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(port.gets(home, &request), [false, false]);
         assert_eq!(port.gets(home, &SRTP), [false, false]);
         assert!(!port.switch.common.tags().in_use().contains(&tag));
-        // What it says last changes nothing.
+        // Another SFU can claim the address now.
         port.claim(1, home);
         assert_eq!(port.gets(home, &SRTP), [false, true]);
     }

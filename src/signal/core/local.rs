@@ -191,7 +191,7 @@ mod tests {
         drop(publisher);
         assert!(matches!(host.receive().await, Some(ServerMessage::Leave { .. })));
         assert_eq!(host.receive().await, None);
-        // Another lecture has another host, which nobody takes: the publisher is told.
+        // Nobody takes the host of another lecture, so the publisher gets a hangup.
         drop(hosts);
         let mut publisher = join(&server, "userId=9999&pub=pub&media=server");
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Joined { .. })));
