@@ -203,7 +203,7 @@ impl Sender {
             let mut body = (number as u32).to_be_bytes().to_vec();
             body.extend((n as u32 ^ self.settings.ssrc << 8).to_be_bytes());
             body.resize(300 + n % 700, (number + n) as u8);
-            // The payload on the wire, and the payload that students get.
+            // The payload header on the wire, and the payload header that students get.
             let (wire, canonical) = match codec {
                 Codec::Opus => (vec![], vec![]),
                 Codec::Vp8 => {
