@@ -53,7 +53,17 @@ export async function launch(program, home) {
       if (wrong) throw new Error(wrong.exception?.description ?? wrong.text);
       return result.value;
     },
-    goto: async (page, url) => void (await page.goto(url, { waitUntil: 'domcontentloaded' })),
+    async goto(page, url) {
+      try {
+        await page.goto(url, { waitUntil: 'domcontentloaded' });
+      } catch (error) {
+        // The browser's own page about the error is a navigation that would interrupt the next one.
+        if (String(error).includes('net::ERR_')) {
+          await page.waitForURL(/^chrome-error:/, { timeout: PATIENCE_MS }).catch(() => {});
+        }
+        throw error;
+      }
+    },
     click: (page, role, name) => page.getByRole(role, { name, exact: true }).click({ timeout: PATIENCE_MS }),
     version: () => `Chromium ${browser.version()}`,
     close: () => browser.close(),

@@ -8,7 +8,7 @@ use classroom::protocol::channel::{PublisherMessage, StudentMessage};
 use classroom::protocol::{ErrorCode, ServerMessage};
 use serde_json::{Value as Event, json};
 
-use crate::support::{Classroom, DEADLINE, Desk, Process, Publisher, is_picture};
+use crate::support::{Classroom, DEADLINE, Desk, Process, Publisher, is_picture, poll};
 
 /// Time of a lecture in which a publisher connects, and something happens.
 const LESSON: &str = "14s";
@@ -57,7 +57,9 @@ async fn students_watch_and_lose_nothing_while_the_publishers_websocket_is_lost(
     class.wait_for_room("media on the server", DEADLINE, |room| {
         room.is_some_and(|room| room["media"] == "server" && room["state"] == "live" && room["watching"] == 2)
     });
-    assert_eq!((metric(&class, "classroom_media_rooms"), metric(&class, "classroom_media_students")), (1.0, 2.0));
+    // The metrics follow once a second.
+    let counted = || (metric(&class, "classroom_media_rooms"), metric(&class, "classroom_media_students"));
+    poll(DEADLINE, || (counted() == (1.0, 2.0)).then_some(())).expect("one room and two students");
     assert!(metric(&class, "classroom_ingest_packets_total") > 100.0);
 
     // The WebSocket breaks off without a goodbye, and comes back within the time of a resumption.
