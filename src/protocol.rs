@@ -324,7 +324,7 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,
-    /// A student offers to the receiver, who is the publisher; to the media host of a room the publisher offers, too.
+    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's own offer.
     Offer {
         /// The student, or the publisher.
         user_id: UserId,

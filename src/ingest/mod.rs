@@ -125,7 +125,7 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    /// A publisher of which nothing has arrived. Codecs that do not fit a section's track are ignored.
+    /// A publisher before its first packet. Codecs that do not fit a section's track are ignored.
     pub(crate) fn new(now: Instant, mut sections: Vec<IngestSection>, ids: ExtensionIds, limit: IngestLimit) -> Self {
         for section in &mut sections {
             let is_video = section.track.is_video();
@@ -299,8 +299,8 @@ impl Ingest {
         self.frames.pop_front()
     }
 
-    /// The next RTCP compound that is due, not encrypted. Call again until there is none: after
-    /// [`on_rtp`](Self::on_rtp) (once per batch of packets) and after [`on_timeout`](Self::on_timeout).
+    /// The next RTCP compound that is due, not encrypted. Call this until it returns None, after each batch of packets
+    /// ([`on_rtp`](Self::on_rtp)) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.now = now;
         let is_report_due = self.report_due <= now;

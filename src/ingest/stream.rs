@@ -133,7 +133,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream of which nothing has arrived.
+    /// A stream before its first packet.
     pub(super) fn new(encoding: Encoding, now: Instant) -> Self {
         let clock_rate = encoding.codec.clock_rate();
         Self {

@@ -146,7 +146,7 @@ pub(crate) struct PublisherStats {
     pub(crate) user: UserId,
     /// Its counters and measurements.
     pub(crate) stats: IngestStats,
-    /// The encodings of which nothing has arrived for two seconds: muted, stopped by the sender, or ended.
+    /// The encodings without a packet for two seconds: muted, stopped by the sender, or ended.
     pub(crate) silent: Vec<Encoding>,
 }
 

@@ -167,7 +167,7 @@ impl Publishing {
         all.into_iter().flatten().filter(|publication| publication.user == *user).map(|publication| publication.id)
     }
 
-    /// Whether the encoding belongs to the last publisher, who may have left.
+    /// Whether the last publisher has this encoding. That publisher may have left.
     pub(super) fn has(&self, encoding: Encoding) -> bool {
         self.encodings.contains(&encoding)
     }

@@ -97,7 +97,7 @@ impl WhipClient {
         Some(current.nickname.clone())
     }
 
-    /// The encodings that the client promised, and those of which nothing has arrived for some seconds.
+    /// The encodings of the client's offer, and those without a packet for some seconds.
     pub(super) fn hears(&mut self, promised: &[Encoding], silent: &[Encoding]) {
         if let Some(current) = &mut self.current {
             current.is_silent = promised.iter().all(|encoding| silent.contains(encoding));

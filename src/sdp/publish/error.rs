@@ -3,7 +3,7 @@
 use crate::rtp::Track;
 use crate::sdp::offer::MAX_SECTIONS;
 
-/// The error of a publisher's offer that can't be answered.
+/// The reason why a publisher's offer is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The offer is not SDP, or contradicts itself.
@@ -32,7 +32,7 @@ pub enum PublishError {
         /// The track.
         track: Track,
     },
-    /// The sections offer only codecs that can't be taken.
+    /// No section offers a supported codec.
     #[error(
         "no common codec: video must be H.264 with packetization-mode=1 or VP8, audio must be Opus; the offer has \
          {offered}"

@@ -146,8 +146,7 @@ impl PublisherMedia {
             .collect()
     }
 
-    /// The videos that do not arrive: all of them without a publisher; otherwise those that are needed, and of which
-    /// nothing arrives.
+    /// The stopped videos. Without a publisher, all are stopped; with one, a needed video without packets is stopped.
     pub(super) fn stopped(&self, now: Instant, stats: Option<&PublisherStats>) -> Stopped {
         let is_long_ago = |since: Instant| now.saturating_duration_since(since) >= STARTS_WITHIN;
         let is_stopped = |track: Track| {
