@@ -17,9 +17,9 @@ pub(super) struct TypedPolicy {
     /// The key that a teacher needs, 8 characters or more
     ///
     /// A person with this key may teach and create rooms. The key has at most 200 characters and no spaces; 20 random
-    /// characters are enough. Other users of this computer see the arguments of a program, so use the variable CLASSROOM_TEACH_KEY or
-    /// --teach-key-file instead. Without a key and --auth, only this computer may teach on `serve`, and nobody behind a
-    /// proxy (--public-url).
+    /// characters are enough. Other users of this computer see the arguments of a program, so use the variable
+    /// CLASSROOM_TEACH_KEY or --teach-key-file instead. Without a key and --auth, only this computer may teach on
+    /// `serve`, and nobody behind a proxy (--public-url).
     #[arg(long, value_name = "KEY", env = "CLASSROOM_TEACH_KEY", hide_env_values = true, hide_short_help = true)]
     teach_key: Option<Secret>,
 
