@@ -45,7 +45,7 @@
 //! teacher -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
 //! ```
 //!
-//! Students send offers, to the publisher only. The publisher sends answers, rejections and hangups. Candidates go both
+//! Students send offers, to the publisher or to a speaker on the stage. The publisher sends answers, rejections and hangups. Candidates go both
 //! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
 //! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
 //!
@@ -69,6 +69,22 @@
 //! also in a new process, finds its students connected and offers again. That is why the `epoch` that others see of
 //! such a publisher is the server's. The media ends when the publisher leaves, ends the lecture, joins without
 //! `media=server`, or stays away for [`MEDIA_STAYS`].
+//!
+//! # The stage
+//!
+//! Students whom the teacher invites may speak to the class, see [`channel`]. Their media is at the holder of the
+//! room's media: the media host of the server, or the `teach` process. A speaker publishes by an offer with its own user
+//! id as target; everybody else receives the speaker's media by an offer with the speaker as target. The server relays
+//! both to the holder, with the target as `source`; the holder repeats the `source` in its answers, rejections,
+//! candidates and hangups, and the receiver sees them as messages of that user. The holder rejects offers for a user who
+//! is not on the stage with [`ErrorCode::NotOnStage`].
+//!
+//! ```text
+//! student -> server   {"type":"offer","targetUid":"1001","sdp":"v=0..."}
+//! server -> holder    {"type":"offer","userId":"1002","source":"1001","sdp":"v=0..."}
+//! holder -> server    {"type":"answer","targetUid":"1002","source":"1001","sdp":"v=0..."}
+//! server -> student   {"type":"answer","userId":"1001","sdp":"v=0..."}
+//! ```
 //!
 //! # Who gets in
 //!
@@ -185,6 +201,10 @@ pub enum ClientMessage {
         target_uid: UserId,
         /// The session description.
         sdp: String,
+        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
+        /// media says this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// A candidate, from either side.
     Candidate {
@@ -192,6 +212,10 @@ pub enum ClientMessage {
         target_uid: UserId,
         /// The candidate.
         candidate: IceCandidate,
+        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
+        /// media says this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`].
     Reject {
@@ -204,11 +228,19 @@ pub enum ClientMessage {
         /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         codec: Option<VideoCodec>,
+        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
+        /// media says this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// The publisher has ended a student's media: lost, finished, or never connected.
     Hangup {
         /// The student.
         target_uid: UserId,
+        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
+        /// media says this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// The publisher has connected a student's media.
     Connected {
@@ -339,6 +371,9 @@ pub enum ServerMessage {
         /// The sender's network. The number differs between servers and does not reveal the address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network: Option<NetworkTag>,
+        /// The speaker whose media the message is about; absent for the publisher's own media.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// The publisher answers.
     Answer {
@@ -353,6 +388,9 @@ pub enum ServerMessage {
         user_id: UserId,
         /// The candidate.
         candidate: IceCandidate,
+        /// The speaker whose media the message is about; absent for the publisher's own media.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<UserId>,
     },
     /// The publisher has ended the receiver's media.
     Hangup {

@@ -30,6 +30,7 @@ pub(super) fn rejection(user: UserId, why: &OfferRefusal) -> ClientMessage {
         code: refusal_code(why),
         message: why.to_string(),
         codec: sent_codec(why),
+        source: None,
     }
 }
 

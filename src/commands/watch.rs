@@ -232,7 +232,7 @@ impl Session<'_> {
                     }
                 }
             }
-            ServerMessage::Candidate { user_id, candidate } => {
+            ServerMessage::Candidate { user_id, candidate, .. } => {
                 if let Some(connection) = self.connection.as_ref().filter(|c| c.publisher == user_id) {
                     connection.viewer.candidate(candidate_init(candidate)).await;
                 }

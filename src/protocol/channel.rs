@@ -20,7 +20,19 @@
 //! SFU -> student   {"type":"error","code":"slowMode","message":"...","retryAfterMs":7000}
 //! moderator -> SFU {"type":"moderate","order":"clear"}
 //! SFU -> all       {"type":"cleared","upTo":1795228801000}
+//! moderator -> SFU {"type":"moderate","order":"stage","userId":"1001"}
+//! SFU -> student   {"type":"invited","withinMs":60000}
+//! student -> SFU   {"type":"stageAnswer","accepted":true}
+//! SFU -> all       {"type":"stage","speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}],
+//!                   "spotlight":"1001","most":2}
+//! student -> SFU   {"type":"stepDown"}
+//! SFU -> student   {"type":"offStage","reason":"steppedDown"}
 //! ```
+//!
+//! A student comes to the stage in two phases. It accepts the invitation and publishes by an offer whose target is its
+//! own user id, as a publisher does whose media lives on the server; its data channel on that connection gets
+//! `encodings` and `ingest`. Once its first key frame has arrived, `stage` names it as a speaker, and everybody else
+//! opens a receiving connection by an offer whose target is the speaker.
 //!
 //! A publisher whose media lives on the server has such a channel too. Its messages count as the teacher's: it may give
 //! every order, and it alone may send `allow`. Beside the messages to students it gets:
@@ -43,10 +55,14 @@
 use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
+pub use self::moderation::Moderation;
+pub use self::stage::{MAX_SPEAKERS, OffStage, Speaker, Stage};
 use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId, printable};
 
 mod ingest;
+mod moderation;
+mod stage;
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -97,54 +113,16 @@ pub enum StudentMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reactions: Option<bool>,
     },
+    /// The answer to [`PublisherMessage::Invited`].
+    StageAnswer {
+        /// Whether the student comes to the stage.
+        accepted: bool,
+    },
+    /// The student leaves the stage.
+    StepDown,
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
-}
-
-/// An order that concerns the conversation. One student and all students have different orders, so that an omitted
-/// field never means everybody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "order", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Moderation {
-    /// One student may neither write nor react.
-    Mute {
-        /// The student.
-        user_id: UserId,
-    },
-    /// One student may write again, even if all others are muted.
-    Unmute {
-        /// The student.
-        user_id: UserId,
-    },
-    /// No student may write or react.
-    MuteAll,
-    /// All students may write again, those too who were muted alone.
-    UnmuteAll,
-    /// Removes all chat messages.
-    Clear,
-    /// Slow mode: the shortest time between two chat messages of a student.
-    Slow {
-        /// The time in milliseconds; 0 ends slow mode.
-        ms: u32,
-    },
-    /// Lowers one hand.
-    Lower {
-        /// The student.
-        user_id: UserId,
-    },
-    /// Lowers all hands.
-    LowerAll,
-}
-
-impl Moderation {
-    /// The student whom the order concerns, if it concerns one.
-    pub fn user(&self) -> Option<&UserId> {
-        match self {
-            Self::Mute { user_id } | Self::Unmute { user_id } | Self::Lower { user_id } => Some(user_id),
-            Self::MuteAll | Self::UnmuteAll | Self::Clear | Self::Slow { .. } | Self::LowerAll => None,
-        }
-    }
 }
 
 /// A message from the SFU to a student.
@@ -202,6 +180,18 @@ pub enum PublisherMessage {
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
+    /// The stage. Replaces the previous message. A newcomer gets the message unless nobody speaks.
+    Stage(Stage),
+    /// The student is invited to the stage.
+    Invited {
+        /// The time to answer, in milliseconds.
+        within_ms: u32,
+    },
+    /// The student is not on the stage any more, or the invitation is void.
+    OffStage {
+        /// Why.
+        reason: OffStage,
+    },
     /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous
     /// message.
     Encodings {

@@ -86,6 +86,8 @@ codes! {
     NoCommonCodec = "noCommonCodec",
     /// The session description can't be parsed.
     BadSdp = "badSdp",
+    /// The user that an offer names is not on the stage.
+    NotOnStage = "notOnStage",
     /// The lecture does not have the requested video track.
     NoSuchTrack = "noSuchTrack",
     /// The teacher has switched reactions off; sent over the data channel.
@@ -123,6 +125,7 @@ impl ErrorCode {
             | Self::TooManySections
             | Self::NoCommonCodec
             | Self::BadSdp
+            | Self::NotOnStage
             | Self::NoSuchTrack
             | Self::ReactionsOff
             | Self::Muted => true,
@@ -148,6 +151,7 @@ impl ErrorCode {
             | Self::TooManySections
             | Self::NoCommonCodec
             | Self::BadSdp
+            | Self::NotOnStage
             | Self::NoSuchTrack
             | Self::ReactionsOff
             | Self::Muted
@@ -186,6 +190,7 @@ impl ErrorCode {
                 | Self::TooManySections
                 | Self::NoCommonCodec
                 | Self::BadSdp
+                | Self::NotOnStage
                 | Self::NoSuchTrack
                 | Self::RoomFull
                 | Self::NotAllowed

@@ -55,7 +55,7 @@ fn messages_look_as_specified() {
     assert_eq!(error.to_json(), r#"{"type":"error","code":"userIdTaken","message":"1001 is here"}"#);
     let text = r#"{"type":"reject","targetUid":"1001","code":"noCommonCodec","message":"no","codec":"vp8"}"#;
     let (code, message, codec) = (ErrorCode::NoCommonCodec, "no".into(), Some(VideoCodec::Vp8));
-    let reject = ClientMessage::Reject { target_uid: id("1001"), code, message, codec };
+    let reject = ClientMessage::Reject { target_uid: id("1001"), code, message, codec, source: None };
     assert_eq!(ClientMessage::parse(text).unwrap(), reject);
     assert_eq!(reject.to_json(), text);
     let older = text.replace(r#","codec":"vp8""#, "");

@@ -349,6 +349,16 @@ pub enum Order {
     Lower,
     /// All hands are lowered.
     LowerAll,
+    /// One student is invited to the stage.
+    Stage,
+    /// One speaker leaves the stage.
+    OffStage,
+    /// All speakers leave the stage.
+    ClearStage,
+    /// One speaker is shown large.
+    Spotlight,
+    /// The teacher is shown large.
+    SpotlightOff,
     /// One student is put out for this lecture.
     Kick,
     /// One user is put out, and kept out with its network.

@@ -144,7 +144,7 @@ impl Room {
         let is_student = |target: &UserId| *target != user_id;
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
-            ClientMessage::Hangup { target_uid } => Some((target_uid, Media::Missing { since: now })),
+            ClientMessage::Hangup { target_uid, .. } => Some((target_uid, Media::Missing { since: now })),
             _ => None,
         };
         if let Some((target, media)) = media.filter(|(target, _)| is_student(target))
@@ -153,14 +153,14 @@ impl Room {
             member.media = media;
         }
         let (target, message) = match message {
-            ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id, sdp }),
-            ClientMessage::Candidate { target_uid, candidate } => {
-                (target_uid, ServerMessage::Candidate { user_id, candidate })
+            ClientMessage::Answer { target_uid, sdp, .. } => (target_uid, ServerMessage::Answer { user_id, sdp }),
+            ClientMessage::Candidate { target_uid, candidate, .. } => {
+                (target_uid, ServerMessage::Candidate { user_id, candidate, source: None })
             }
-            ClientMessage::Reject { target_uid, code, message, codec } => {
+            ClientMessage::Reject { target_uid, code, message, codec, .. } => {
                 (target_uid, ServerMessage::rejected(user_id, code, message, codec))
             }
-            ClientMessage::Hangup { target_uid } => (target_uid, ServerMessage::Hangup { user_id }),
+            ClientMessage::Hangup { target_uid, .. } => (target_uid, ServerMessage::Hangup { user_id }),
             _ => return,
         };
         let Some(member) = self.members.get_mut(&target) else { return };

@@ -31,24 +31,24 @@ impl Room {
             ClientMessage::Offer { target_uid, sdp, video, tracks } => {
                 sender.candidates = 0;
                 let (tracks, network) = (tracks.filter(|_| sender.user.publishes), Some(sender.tag));
-                (target_uid, ServerMessage::Offer { user_id, sdp, video, tracks, network })
+                (target_uid, ServerMessage::Offer { user_id, sdp, video, tracks, network, source: None })
             }
-            ClientMessage::Answer { target_uid, sdp } => (target_uid, ServerMessage::Answer { user_id, sdp }),
-            ClientMessage::Candidate { target_uid, candidate } => {
+            ClientMessage::Answer { target_uid, sdp, .. } => (target_uid, ServerMessage::Answer { user_id, sdp }),
+            ClientMessage::Candidate { target_uid, candidate, .. } => {
                 sender.candidates += 1;
                 let answers = sender.user.publishes && !sender.newcomer.wants_host();
                 if sender.candidates > MAX_CANDIDATES_PER_OFFER && !answers {
                     return;
                 }
-                (target_uid, ServerMessage::Candidate { user_id, candidate })
+                (target_uid, ServerMessage::Candidate { user_id, candidate, source: None })
             }
-            ClientMessage::Reject { target_uid, code, message, codec } => {
+            ClientMessage::Reject { target_uid, code, message, codec, .. } => {
                 if !code.may_reject() {
                     return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
                 }
                 (target_uid, ServerMessage::rejected(user_id, code, message, codec))
             }
-            ClientMessage::Hangup { target_uid } => {
+            ClientMessage::Hangup { target_uid, .. } => {
                 self.set_media(id, &target_uid, Media::Missing { since: now });
                 (target_uid, ServerMessage::Hangup { user_id })
             }

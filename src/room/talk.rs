@@ -1,6 +1,6 @@
 //! Chat, raised hands and reactions of a lecture. Pure, like the other rules.
 //!
-//! - Names and rights come from signalling, never from the speaker.
+//! - Names and rights come from signalling, never from the sender.
 //! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
 //!   whole has limits too, because every message goes to everybody; students share them fairly (`shares`).
 //! - The teacher, and members who moderate, keep order: they mute students, clear the chat, slow it down, and lower
@@ -11,8 +11,8 @@
 
 mod hands;
 mod moderation;
+mod participants;
 mod shares;
-mod speakers;
 mod teacher;
 
 use std::collections::VecDeque;
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use self::hands::{Hands, NotRaised};
 use self::moderation::{MAX_SLOW, Rights};
+use self::participants::Participants;
 use self::shares::SharedBudget;
-use self::speakers::Speakers;
 use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
@@ -98,7 +98,7 @@ pub struct Talk {
     teacher: (UserId, Nickname),
     /// Limits the messages that come over the teacher's own data channel.
     teacher_pace: TokenBucket,
-    speakers: Speakers,
+    participants: Participants,
     history: VecDeque<ChatMessage>,
     hands: Hands,
     last_id: u64,
@@ -116,7 +116,7 @@ impl Talk {
         Self {
             teacher: (teacher, nickname),
             teacher_pace: TokenBucket::new(TEACHER_PER_SECOND, TEACHER_BURST),
-            speakers: Speakers::default(),
+            participants: Participants::default(),
             history: VecDeque::new(),
             hands: Hands::new(),
             last_id: 0,
@@ -135,14 +135,14 @@ impl Talk {
 
     /// Signalling announces a member, with its name and its rights.
     pub fn joined(&mut self, user: &User) {
-        self.speakers.joined(user);
+        self.participants.joined(user);
         self.hands.rename(&user.user_id, &user.nickname);
     }
 
     /// A member left the room. A student who is muted stays so.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let lowered = self.lower(now, user);
-        self.speakers.left(now, user);
+        self.participants.left(now, user);
         lowered
     }
 
@@ -200,7 +200,7 @@ impl Talk {
         if self.is_teacher(user) {
             return self.teacher_heard(now, at, text);
         }
-        if self.speakers.sender(user).pace.take(now).is_err() {
+        if self.participants.sender(user).pace.take(now).is_err() {
             return self.complain(now, user, too_fast("too fast: wait a moment, then send it again"));
         }
         let message = match StudentMessage::parse(text) {
@@ -213,11 +213,12 @@ impl Talk {
             StudentMessage::Hand { raised: true } => self.raise(now, at, user),
             StudentMessage::Hand { raised: false } => Ok(self.lower(now, user)),
             StudentMessage::Reaction { reaction } => self.react(now, user, reaction),
-            StudentMessage::Moderate(order) => match self.speakers.get(user) {
-                Some(speaker) if speaker.moderates => self.moderate(now, at, user, order),
+            StudentMessage::Moderate(order) => match self.participants.get(user) {
+                Some(participant) if participant.moderates => self.moderate(now, at, user, order),
                 _ => Err(not_allowed("only the teacher and members who moderate may do this")),
             },
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
+            StudentMessage::StageAnswer { .. } | StudentMessage::StepDown => Err(no_stage()),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
@@ -241,7 +242,7 @@ impl Talk {
 
     /// A student's name for a sentence.
     pub fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
-        self.speakers.named(user)
+        self.participants.named(user)
     }
 
     /// The member with this id, or the only one with this nickname; or the muted student with this id who has left.
@@ -250,7 +251,7 @@ impl Talk {
     ///
     /// Nobody in the room has it, or several members have this nickname.
     pub fn find(&self, id_or_nickname: &str) -> Result<UserId, Refusal> {
-        self.speakers.find(id_or_nickname).or_else(|refusal| {
+        self.participants.find(id_or_nickname).or_else(|refusal| {
             let known = |user: &UserId| self.rights.exceptions().any(|exception| exception == user);
             id_or_nickname.parse().ok().filter(known).ok_or(refusal)
         })
@@ -258,7 +259,7 @@ impl Talk {
 
     /// The members who are in the room, with their nicknames.
     pub fn members(&self) -> impl Iterator<Item = (&UserId, &str)> {
-        self.speakers.present().map(|(user, speaker)| (user, speaker.nickname.as_str()))
+        self.participants.present().map(|(user, participant)| (user, participant.nickname.as_str()))
     }
 
     /// The raised hands, in the order in which they went up.
@@ -290,21 +291,21 @@ impl Talk {
             let sentence = format!("slow mode is on: your next message may come in {seconds} s");
             return self.complain_with(now, user, (ErrorCode::SlowMode, sentence), Some(wait));
         }
-        let speaker = self.speakers.sender(user);
-        if self.chat.take(now, &mut speaker.chat).is_err() {
+        let participant = self.participants.sender(user);
+        if self.chat.take(now, &mut participant.chat).is_err() {
             let refusal = too_fast("too many people write at once: send it again in a moment");
             return self.complain(now, user, refusal);
         }
-        speaker.said = Some(now);
-        let (user_id, nickname) = (user.clone(), speaker.nickname.clone());
+        participant.said = Some(now);
+        let (user_id, nickname) = (user.clone(), participant.nickname.clone());
         self.say(ChatMessage { id: 0, user_id, nickname, publishes: false, text, at })
     }
 
     fn raise(&mut self, now: Instant, at: u64, user: &UserId) -> Result<Vec<TalkOutput>, Refusal> {
-        let speaker = self.speakers.sender(user);
-        let nickname = speaker.nickname.clone();
+        let participant = self.participants.sender(user);
+        let nickname = participant.nickname.clone();
         let hand = RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at };
-        match self.hands.raise(now, hand, &mut speaker.hands) {
+        match self.hands.raise(now, hand, &mut participant.hands) {
             Ok(()) => Ok(vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]),
             Err(NotRaised::IsUp) => Ok(Vec::new()),
             Err(NotRaised::TooFast) => Err(too_fast("hands go up too often: wait a moment, then raise it again")),
@@ -320,12 +321,12 @@ impl Talk {
         if !allowed.reactions {
             return Err((ErrorCode::ReactionsOff, "the teacher has switched reactions off".to_owned()));
         }
-        let speaker = self.speakers.sender(user);
-        if self.reactions.take(now, &mut speaker.reactions).is_err() {
+        let participant = self.participants.sender(user);
+        if self.reactions.take(now, &mut participant.reactions).is_err() {
             // Nobody waits for a reaction, so it is dropped without a word.
             return Ok(Vec::new());
         }
-        let (user, nickname) = (user.clone(), speaker.nickname.clone());
+        let (user, nickname) = (user.clone(), participant.nickname.clone());
         let (user_id, name) = (user.clone(), nickname.clone());
         Ok(vec![
             TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: name, reaction }),
@@ -335,7 +336,7 @@ impl Talk {
 
     /// The permissions of one member.
     fn allowed_to(&self, user: &UserId) -> Allowed {
-        let moderates = self.speakers.get(user).is_some_and(|speaker| speaker.moderates);
+        let moderates = self.participants.get(user).is_some_and(|participant| participant.moderates);
         self.rights.of(user, moderates || self.is_teacher(user))
     }
 
@@ -362,11 +363,11 @@ impl Talk {
         (code, message): Refusal,
         retry_after: Option<Duration>,
     ) -> Vec<TalkOutput> {
-        let speaker = self.speakers.sender(user);
-        if speaker.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
+        let participant = self.participants.sender(user);
+        if participant.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT_INTERVAL) {
             return Vec::new();
         }
-        speaker.complained = Some(now);
+        participant.complained = Some(now);
         let retry_after_ms = retry_after.map(|wait| wait.as_millis().try_into().unwrap_or(u64::MAX));
         vec![TalkOutput::To(user.clone(), PublisherMessage::Error { code, message, retry_after_ms })]
     }
@@ -374,6 +375,10 @@ impl Talk {
 
 fn muted() -> Refusal {
     (ErrorCode::Muted, "you are muted: you can read, and raise your hand".to_owned())
+}
+
+fn no_stage() -> Refusal {
+    not_allowed("this lecture has no stage")
 }
 
 fn not_allowed(sentence: &str) -> Refusal {

@@ -224,9 +224,9 @@ fn offer_to(target: &str) -> ClientMessage {
 }
 
 fn answer_to(target: &str) -> ClientMessage {
-    ClientMessage::Answer { target_uid: id(target), sdp: "v=0".into() }
+    ClientMessage::Answer { target_uid: id(target), sdp: "v=0".into(), source: None }
 }
 
 fn candidate_to(target: &str) -> ClientMessage {
-    ClientMessage::Candidate { target_uid: id(target), candidate: IceCandidate::default() }
+    ClientMessage::Candidate { target_uid: id(target), candidate: IceCandidate::default(), source: None }
 }

@@ -100,7 +100,9 @@ impl Insider {
                         }
                         let (candidate, sdp_mid) = (c.candidate, c.sdp_mid);
                         let candidate = IceCandidate { candidate, sdp_mid, ..IceCandidate::default() };
-                        member.say(&ClientMessage::Candidate { target_uid: teacher.clone(), candidate }).await;
+                        member
+                            .say(&ClientMessage::Candidate { target_uid: teacher.clone(), candidate, source: None })
+                            .await;
                     }
                     ViewerEvent::ChannelOpen => return true,
                     ViewerEvent::Gone => return false,

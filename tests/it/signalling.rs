@@ -220,7 +220,7 @@ impl Raw {
 async fn still_whole(teacher: &mut Raw, student: &mut Raw) {
     student.say(offer()).await;
     assert!(matches!(teacher.hear().await, ServerMessage::Offer { user_id, .. } if user_id == id("1001")));
-    teacher.say(ClientMessage::Answer { target_uid: id("1001"), sdp: "v=0".into() }).await;
+    teacher.say(ClientMessage::Answer { target_uid: id("1001"), sdp: "v=0".into(), source: None }).await;
     // Presence may arrive at any time.
     let heard = student.hear_until(|message| !matches!(message, ServerMessage::Join { .. })).await;
     assert!(matches!(heard, ServerMessage::Answer { .. }), "{heard:?}");

@@ -173,7 +173,7 @@ impl RoomHost {
                     self.reject_waiting(user_id);
                 }
             }
-            ServerMessage::Candidate { user_id, candidate } => {
+            ServerMessage::Candidate { user_id, candidate, .. } => {
                 if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
                     self.sfu.candidate(user_id, candidate_init(candidate));
                 }
@@ -216,7 +216,9 @@ impl RoomHost {
 
     fn on_event(&mut self, event: SfuEvent) {
         match event {
-            SfuEvent::Answer { user, sdp } => self.member.send(ClientMessage::Answer { target_uid: user, sdp }),
+            SfuEvent::Answer { user, sdp } => {
+                self.member.send(ClientMessage::Answer { target_uid: user, sdp, source: None })
+            }
             SfuEvent::Refused { user, why } => self.member.send(rejection(user, &why)),
             SfuEvent::Connected(user) if user == self.publisher => {}
             SfuEvent::Connected(user) => {
@@ -257,7 +259,7 @@ impl RoomHost {
             self.talk.disconnected(&user, &self.sfu);
         }
         // The room drops this message if the user has left.
-        self.member.send(ClientMessage::Hangup { target_uid: user });
+        self.member.send(ClientMessage::Hangup { target_uid: user, source: None });
     }
 
     /// Looks for the first key frame of the publisher, and answers the students that wait for it.
@@ -313,7 +315,13 @@ impl RoomHost {
 
     fn reject_waiting(&self, user: UserId) {
         let message = "the teacher's picture and sound have not arrived yet, try again in a moment".to_owned();
-        self.member.send(ClientMessage::Reject { target_uid: user, code: ErrorCode::TargetBusy, message, codec: None });
+        self.member.send(ClientMessage::Reject {
+            target_uid: user,
+            code: ErrorCode::TargetBusy,
+            message,
+            codec: None,
+            source: None,
+        });
     }
 
     fn warn(&mut self, sentence: &str) {

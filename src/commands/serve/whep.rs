@@ -110,7 +110,7 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
             },
             candidate = candidates.recv() => match candidate {
                 Some(candidate) => {
-                    member.send(ClientMessage::Candidate { target_uid: teacher.user_id.clone(), candidate });
+                    member.send(ClientMessage::Candidate { target_uid: teacher.user_id.clone(), candidate, source: None });
                 }
                 None => return,
             },

@@ -163,7 +163,7 @@ impl<'a> Lecture<'a> {
         let Some(event) = self.source.on_sfu(event) else { return self.offer_waiting() };
         let Some(event) = self.on_own_media(event) else { return };
         match event {
-            SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp }),
+            SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp, source: None }),
             SfuEvent::Refused { user, why } => {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
@@ -194,7 +194,7 @@ impl<'a> Lecture<'a> {
                 self.set_state(&user, state);
                 self.talk.disconnected(&user, &self.sfu, self.reporter);
                 // The server drops this message if the student has left the room.
-                self.send(ClientMessage::Hangup { target_uid: user });
+                self.send(ClientMessage::Hangup { target_uid: user, source: None });
             }
             SfuEvent::ChannelOpen(user) => self.talk.channel_opened(&user, &self.sfu),
             SfuEvent::Heard { user, text } => self.talk.received(&user, &text, &self.sfu, self.reporter),
@@ -319,7 +319,7 @@ impl<'a> Lecture<'a> {
                     self.reject_waiting(user_id);
                 }
             }
-            ServerMessage::Candidate { user_id, candidate } => {
+            ServerMessage::Candidate { user_id, candidate, .. } => {
                 if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
                     self.sfu.candidate(user_id, candidate_init(candidate));
                 }

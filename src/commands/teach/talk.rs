@@ -263,5 +263,10 @@ fn reported(order: &Moderation) -> Order {
         Moderation::Slow { .. } => Order::Slow,
         Moderation::Lower { .. } => Order::Lower,
         Moderation::LowerAll => Order::LowerAll,
+        Moderation::Stage { .. } => Order::Stage,
+        Moderation::OffStage { .. } => Order::OffStage,
+        Moderation::ClearStage => Order::ClearStage,
+        Moderation::Spotlight { .. } => Order::Spotlight,
+        Moderation::SpotlightOff => Order::SpotlightOff,
     }
 }

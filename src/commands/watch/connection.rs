@@ -103,7 +103,11 @@ impl Session<'_> {
                     username_fragment: candidate.username_fragment,
                 };
                 // Without a server the candidate is lost. When the server is back, a new offer follows.
-                self.signalling.send(ClientMessage::Candidate { target_uid: connection.publisher.clone(), candidate });
+                self.signalling.send(ClientMessage::Candidate {
+                    target_uid: connection.publisher.clone(),
+                    candidate,
+                    source: None,
+                });
             }
             Some(ViewerEvent::Connected) => {
                 self.lesson.connected(Instant::now());

@@ -103,6 +103,7 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
+            Ok(PublisherMessage::Stage(_) | PublisherMessage::Invited { .. } | PublisherMessage::OffStage { .. }) => {}
             // A student gets no message for publishers.
             Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::speakers::Speaker;
+use super::participants::Participant;
 use super::{Refusal, Talk, TalkOutput};
 use crate::id::UserId;
 use crate::protocol::ErrorCode;
@@ -95,9 +95,14 @@ impl Talk {
                 let users: Vec<UserId> = self.hands().iter().map(|hand| hand.user_id.clone()).collect();
                 users.iter().flat_map(|user| self.lower(now, user)).collect()
             }
+            Moderation::Stage { .. }
+            | Moderation::OffStage { .. }
+            | Moderation::ClearStage
+            | Moderation::Spotlight { .. }
+            | Moderation::SpotlightOff => return Err(super::no_stage()),
         };
-        let nickname = order.user().map(|user| self.speakers.nickname(user));
-        let by_nickname = if *by == self.teacher.0 { self.teacher.1.clone() } else { self.speakers.nickname(by) };
+        let nickname = order.user().map(|user| self.participants.nickname(user));
+        let by_nickname = if *by == self.teacher.0 { self.teacher.1.clone() } else { self.participants.nickname(by) };
         let ordered = TalkOutput::Ordered { by: by.clone(), by_nickname, order, nickname };
         Ok(std::iter::once(ordered).chain(outputs).collect())
     }
@@ -105,11 +110,12 @@ impl Talk {
     /// Sends everybody their permissions: one message to all, or one to each where they differ.
     pub(super) fn announce_rights(&self) -> Vec<TalkOutput> {
         let class = self.rights.of_class();
-        let own = |(user, speaker): (&UserId, &Speaker)| (user.clone(), self.rights.of(user, speaker.moderates));
-        if self.speakers.present().map(own).all(|(_, own)| own == class) {
+        let own =
+            |(user, participant): (&UserId, &Participant)| (user.clone(), self.rights.of(user, participant.moderates));
+        if self.participants.present().map(own).all(|(_, own)| own == class) {
             return vec![TalkOutput::All(PublisherMessage::Allows(class))];
         }
-        self.speakers
+        self.participants
             .present()
             .map(own)
             .map(|(user, own)| TalkOutput::To(user, PublisherMessage::Allows(own)))
@@ -118,16 +124,16 @@ impl Talk {
 
     /// How long slow mode lets a student wait until the next message. `None` if it may come now.
     pub(super) fn slow_wait(&self, now: Instant, user: &UserId) -> Option<Duration> {
-        let speaker = self.speakers.get(user).filter(|speaker| !speaker.moderates)?;
+        let participant = self.participants.get(user).filter(|participant| !participant.moderates)?;
         let slow = Duration::from_millis(self.rights.class.slow_ms.into());
-        let since = now.saturating_duration_since(speaker.said?);
+        let since = now.saturating_duration_since(participant.said?);
         slow.checked_sub(since).filter(|wait| !wait.is_zero())
     }
 
     fn set_chat(&mut self, user: &UserId, chat: bool) -> Result<Vec<TalkOutput>, Refusal> {
         let is_exception = self.rights.exceptions.contains(user);
-        match self.speakers.get(user) {
-            Some(speaker) if speaker.moderates && !chat => {
+        match self.participants.get(user) {
+            Some(participant) if participant.moderates && !chat => {
                 let sentence = format!("{} may moderate, and can't be muted", self.named(user));
                 return Err((ErrorCode::NotAllowed, sentence));
             }

@@ -49,6 +49,9 @@ impl Talk {
                 Ok(self.with_own_rights(before, outputs))
             }
             StudentMessage::Hand { .. } => Err(not_allowed("the teacher has no hand to raise")),
+            StudentMessage::StageAnswer { .. } | StudentMessage::StepDown => {
+                Err(not_allowed("the teacher is on the stage anyway"))
+            }
             StudentMessage::Unknown => Ok(Vec::new()),
         }
     }

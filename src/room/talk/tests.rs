@@ -462,9 +462,9 @@ fn those_who_left_are_remembered_for_a_bounded_time_and_number() {
         }
         talk.left(now, &user);
     }
-    assert_eq!(talk.speakers.remembered(), 1_000);
+    assert_eq!(talk.participants.remembered(), 1_000);
     let later = now + Duration::from_secs(601);
     talk.heard(later, 0, &id("s0"), &hand(false));
     talk.left(later, &id("s0"));
-    assert_eq!(talk.speakers.remembered(), 1);
+    assert_eq!(talk.participants.remembered(), 1);
 }

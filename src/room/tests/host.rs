@@ -60,8 +60,9 @@ fn students_talk_to_the_host_and_hear_the_publisher() {
         assert!(told(&out, publisher).is_empty(), "{out:?}");
         assert!(matches!(&out[..], [Output::Relay { from, to, .. }] if (*from, *to) == (one, host)), "{out:?}");
     }
-    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None };
-    let hangup = ClientMessage::Hangup { target_uid: id("1001") };
+    let reject =
+        |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None, source: None };
+    let hangup = ClientMessage::Hangup { target_uid: id("1001"), source: None };
     for message in [answer_to("1001"), candidate_to("1001"), reject(ErrorCode::TargetBusy), hangup] {
         let out = server.say(host, message.clone());
         let (student, out) = (told(&out, one), flat(&out).len());
@@ -104,7 +105,7 @@ fn the_publisher_offers_to_itself_and_sends_nothing_to_students() {
     assert!(matches!(&told(&out, host)[..], [ServerMessage::Offer { tracks: None, .. }]), "{out:?}");
     let out = server.say(host, answer_to(TEACHER));
     assert!(matches!(&told(&out, publisher)[..], [ServerMessage::Answer { user_id, .. }] if *user_id == id(TEACHER)));
-    let hangup = ClientMessage::Hangup { target_uid: id("1001") };
+    let hangup = ClientMessage::Hangup { target_uid: id("1001"), source: None };
     for message in [answer_to("1001"), candidate_to("1001"), offer_to("1001"), hangup, answer_to(TEACHER)] {
         let out = server.say(publisher, message.clone());
         assert_eq!(error_code(&out, publisher), Some(ErrorCode::NotAllowed), "{message:?}");
@@ -129,7 +130,7 @@ fn only_the_host_says_whose_media_runs() {
     server.say(host, connected("1001"));
     assert!(has_media(&server));
     assert_eq!(server.rooms.student_of(host, &id("1001")), Some(student_conn));
-    server.say(host, ClientMessage::Hangup { target_uid: id("1001") });
+    server.say(host, ClientMessage::Hangup { target_uid: id("1001"), source: None });
     assert!(!has_media(&server));
 }
 

@@ -6,7 +6,7 @@ use super::*;
 fn only_the_teacher_hangs_up() {
     let mut server = TestServer::new();
     let (teacher, student) = (server.join(TEACHER), server.join("1001"));
-    let hangup = |target: &str| ClientMessage::Hangup { target_uid: id(target) };
+    let hangup = |target: &str| ClientMessage::Hangup { target_uid: id(target), source: None };
     let out = server.say(teacher, hangup("1001"));
     assert_eq!(told(&out, student), [ServerMessage::Hangup { user_id: id(TEACHER) }]);
     let out = server.say(student, hangup(TEACHER));
@@ -212,7 +212,8 @@ fn a_student_that_offers_too_fast_is_told_when_to_try_again() {
     let mut server = TestServer::new();
     let (teacher, student) = (server.join(TEACHER), server.join("1001"));
     let (code, message) = (ErrorCode::FloodedMessages, "too fast".into());
-    let out = server.say(teacher, ClientMessage::Reject { target_uid: id("1001"), code, message, codec: None });
+    let out =
+        server.say(teacher, ClientMessage::Reject { target_uid: id("1001"), code, message, codec: None, source: None });
     let [ServerMessage::Error { code, user_id, retry_after_ms, .. }] = &told(&out, student)[..] else {
         panic!("{out:?}");
     };
@@ -224,7 +225,8 @@ fn a_student_that_offers_too_fast_is_told_when_to_try_again() {
 fn each_message_is_allowed_or_refused_by_sender_and_target() {
     let mut server = TestServer::new();
     let (teacher, a, b) = (server.join(TEACHER), server.join("1001"), server.join("1002"));
-    let reject = |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None };
+    let reject =
+        |code| ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec: None, source: None };
     let allowed = [
         (a, offer_to(TEACHER), teacher),
         (a, candidate_to(TEACHER), teacher),
@@ -268,12 +270,13 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
             sdp: "v=0".into(),
             video: None,
             tracks: None,
-            network: Some(server.rooms.tag(network()))
+            network: Some(server.rooms.tag(network())),
+            source: None
         }]
     );
     assert!(matches!(out[0], Output::Relay { from, .. } if from == student));
     let (code, codec) = (ErrorCode::NoCommonCodec, Some(VideoCodec::Vp8));
-    let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec };
+    let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec, source: None };
     let out = server.say(teacher, no);
     let (message, user_id) = ("no".into(), Some(id(TEACHER)));
     let error = ServerMessage::Error { code, message, user_id, retry_after_ms: None, codec };

@@ -45,7 +45,7 @@ fn media_keeps_a_place_from_everybody() {
     assert_eq!(server.refused(student("1001")), ErrorCode::RoomFull);
     assert_eq!(server.refused(pupil("1001")), ErrorCode::RoomFull);
     // Media ends: by the publisher's hangup, or with the publisher.
-    server.say(conn, ClientMessage::Hangup { target_uid: attacker(0).user });
+    server.say(conn, ClientMessage::Hangup { target_uid: attacker(0).user, source: None });
     server.pass(60 * SECOND);
     server.let_in(student("1001"));
 }

@@ -186,7 +186,7 @@ mod tests {
         let offer = ClientMessage::Offer { target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
         publisher.send(offer);
         assert!(matches!(host.receive().await, Some(ServerMessage::Offer { user_id, .. }) if user_id == id));
-        host.send(ClientMessage::Answer { target_uid: id.clone(), sdp: "v=0".into() });
+        host.send(ClientMessage::Answer { target_uid: id.clone(), sdp: "v=0".into(), source: None });
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Answer { user_id, .. }) if user_id == id));
         drop(publisher);
         assert!(matches!(host.receive().await, Some(ServerMessage::Leave { .. })));

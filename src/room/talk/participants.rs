@@ -21,7 +21,7 @@ const MAX_NAMESAKES: usize = 5;
 
 /// The facts about one member.
 #[derive(Debug)]
-pub(super) struct Speaker {
+pub(super) struct Participant {
     pub(super) nickname: Nickname,
     /// Whether signalling says that this member may keep order.
     pub(super) moderates: bool,
@@ -40,13 +40,13 @@ pub(super) struct Speaker {
 
 /// All members, and those who left a short time ago.
 #[derive(Debug, Default)]
-pub(super) struct Speakers {
-    known: HashMap<UserId, Speaker>,
+pub(super) struct Participants {
+    known: HashMap<UserId, Participant>,
     /// Students who left after they had spoken, the first one first.
     departures: VecDeque<(Instant, UserId)>,
 }
 
-impl Default for Speaker {
+impl Default for Participant {
     fn default() -> Self {
         Self {
             nickname: "".into(),
@@ -63,18 +63,18 @@ impl Default for Speaker {
     }
 }
 
-impl Speakers {
+impl Participants {
     pub(super) fn joined(&mut self, user: &User) {
-        let speaker = self.known.entry(user.user_id.clone()).or_default();
-        speaker.nickname = user.nickname.clone();
-        speaker.moderates = user.moderates;
-        speaker.left = None;
+        let participant = self.known.entry(user.user_id.clone()).or_default();
+        participant.nickname = user.nickname.clone();
+        participant.moderates = user.moderates;
+        participant.left = None;
     }
 
     /// Forgets a member who left, at once or after [`REMEMBERED_FOR`].
     pub(super) fn left(&mut self, now: Instant, user: &UserId) {
         match self.known.get_mut(user) {
-            Some(speaker) if speaker.has_spoken => speaker.left = Some(now),
+            Some(participant) if participant.has_spoken => participant.left = Some(now),
             _ => {
                 self.known.remove(user);
                 return;
@@ -85,36 +85,36 @@ impl Speakers {
         while self.departures.len() > MAX_REMEMBERED || self.departures.front().is_some_and(|(at, _)| is_over(at)) {
             let Some((at, user)) = self.departures.pop_front() else { break };
             // Otherwise the student has come back, and perhaps left again.
-            if self.known.get(&user).is_some_and(|speaker| speaker.left == Some(at)) {
+            if self.known.get(&user).is_some_and(|participant| participant.left == Some(at)) {
                 self.known.remove(&user);
             }
         }
     }
 
     /// The sender of a message. A sender has a connection, so there are at most as many as students.
-    pub(super) fn sender(&mut self, user: &UserId) -> &mut Speaker {
-        let speaker = self.known.entry(user.clone()).or_default();
-        speaker.has_spoken = true;
-        speaker.left = None;
-        speaker
+    pub(super) fn sender(&mut self, user: &UserId) -> &mut Participant {
+        let participant = self.known.entry(user.clone()).or_default();
+        participant.has_spoken = true;
+        participant.left = None;
+        participant
     }
 
     /// A member who is in the room.
-    pub(super) fn get(&self, user: &UserId) -> Option<&Speaker> {
-        self.known.get(user).filter(|speaker| speaker.left.is_none())
+    pub(super) fn get(&self, user: &UserId) -> Option<&Participant> {
+        self.known.get(user).filter(|participant| participant.left.is_none())
     }
 
     /// The members who are in the room.
-    pub(super) fn present(&self) -> impl Iterator<Item = (&UserId, &Speaker)> {
-        self.known.iter().filter(|(_, speaker)| speaker.left.is_none())
+    pub(super) fn present(&self) -> impl Iterator<Item = (&UserId, &Participant)> {
+        self.known.iter().filter(|(_, participant)| participant.left.is_none())
     }
 
     pub(super) fn nickname(&self, user: &UserId) -> Nickname {
-        self.known.get(user).map_or_else(|| "".into(), |speaker| speaker.nickname.clone())
+        self.known.get(user).map_or_else(|| "".into(), |participant| participant.nickname.clone())
     }
 
     pub(super) fn named<'a>(&'a self, user: &'a UserId) -> Named<'a> {
-        named(user, self.known.get(user).map_or("", |speaker| speaker.nickname.as_str()))
+        named(user, self.known.get(user).map_or("", |participant| participant.nickname.as_str()))
     }
 
     /// How many members are known, also of those who left.
@@ -133,7 +133,7 @@ impl Speakers {
         let wanted = text.to_lowercase();
         let mut users: Vec<&UserId> = self
             .present()
-            .filter(|(_, speaker)| speaker.nickname.as_str().to_lowercase() == wanted)
+            .filter(|(_, participant)| participant.nickname.as_str().to_lowercase() == wanted)
             .map(|(user, _)| user)
             .collect();
         users.sort_unstable();

@@ -1,0 +1,64 @@
+//! The stage: students who are seen and heard by the whole class, the speakers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Nickname, UserId};
+use crate::protocol::TrackName;
+
+/// The most speakers that a lecture can have beside the teacher.
+pub const MAX_SPEAKERS: usize = 4;
+
+/// The stage of a lecture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    /// The speakers, in the order in which they came.
+    pub speakers: Vec<Speaker>,
+    /// The user who is shown large: a speaker. Absent: the teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spotlight: Option<UserId>,
+    /// The most speakers; 0 if the lecture has no stage.
+    #[serde(default)]
+    pub most: usize,
+    /// To the teacher and those who moderate: users who were invited and do not speak yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invited: Vec<UserId>,
+}
+
+/// A student on the stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Speaker {
+    /// The student.
+    pub user_id: UserId,
+    /// The name that others see.
+    pub nickname: Nickname,
+    /// Changes each time a student comes to the stage: connections to an earlier one are of no use.
+    pub id: u64,
+    /// The tracks that the speaker sends.
+    pub tracks: Vec<TrackName>,
+    /// The tracks among them that deliver nothing at present: a muted microphone, a camera that is off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<TrackName>,
+}
+
+/// Why a student is not on the stage any more, or never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OffStage {
+    /// The teacher or a member who moderates ended it, or withdrew the invitation.
+    Ended,
+    /// The student stepped down.
+    SteppedDown,
+    /// The student declined.
+    Declined,
+    /// The student did not answer the invitation in time.
+    NoAnswer,
+    /// The student's media did not arrive in time, or was lost and did not come back.
+    NoMedia,
+    /// The server or the teacher's computer can't carry another speaker.
+    NoCapacity,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
