@@ -148,7 +148,7 @@ impl RoomHost {
                         return;
                     }
                 },
-                () = due(self.talk.next_tick()) => self.talk.tick(&self.sfu),
+                () = due(self.talk.next_tick()) => { self.talk.tick(&self.sfu); }
                 _ = second.tick() => self.on_second().await,
                 _ = start.tick(), if self.media.is_starting() || !self.waiting.is_empty() => self.on_start_tick().await,
             }
@@ -206,8 +206,9 @@ impl RoomHost {
             return;
         }
         let has_gone = matches!(reason, LeaveReason::Left | LeaveReason::Removed);
-        // A student who lost signalling may still receive media. Then the SFU reports the end.
-        self.talk.left(&user, self.watching.contains(&user) && !has_gone, &self.sfu);
+        // A student who lost signalling may still receive media, or speak. Then the SFU reports the end.
+        let has_media = self.watching.contains(&user) || self.talk.rules().has_slot(&user);
+        self.talk.left(&user, has_media && !has_gone, &self.sfu);
         self.waiting.remove(&user);
         if has_gone {
             self.sfu.remove(user);
