@@ -71,7 +71,7 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     };
     reporter.detail(format!("the server carries the media of room {room}"));
     let mut host = RoomHost {
-        talk: LectureTalk::new(publisher.clone(), "".into(), most_speakers),
+        talk: LectureTalk::new(publisher.clone(), "".into()),
         room,
         publisher,
         member,
@@ -84,6 +84,7 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
+    host.talk.set_stage(most_speakers);
     host.run(events).await;
     host.silent.set(&host.room, false);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
@@ -118,25 +119,22 @@ impl RoomHost {
         start.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                           message = self.member.receive() => match message {
-                               Some(message) => self.on_message(message),
-                               None => return,
-                           },
-                           event = events.recv() => match event {
-                               Some(event) => self.on_event(event),
-                               None => {
-                                   self.warn("its SFU has ended");
-                                   return;
-                               }
-                           },
-                           () = due(self.talk.next_tick()) => {
-                    let outputs = self.talk.tick(self.source.sfu());
-                    self.obey(outputs);
-                }
+                message = self.member.receive() => match message {
+                    Some(message) => self.on_message(message),
+                    None => return,
+                },
+                event = events.recv() => match event {
+                    Some(event) => self.on_event(event),
+                    None => {
+                        self.warn("its SFU has ended");
+                        return;
+                    }
+                },
                 output = self.stage.next() => self.on_stage(output),
-                           _ = second.tick() => self.on_second().await,
-                           _ = start.tick(), if self.source.awaits_media() => self.on_start_tick().await,
-                       }
+                () = due(self.talk.next_tick()) => self.on_talk_tick(),
+                _ = second.tick() => self.on_second().await,
+                _ = start.tick(), if self.source.awaits_media() => self.on_start_tick().await,
+            }
         }
     }
 
@@ -198,6 +196,11 @@ impl RoomHost {
         } else {
             self.source.forget_offer(&user);
         }
+    }
+
+    fn on_talk_tick(&mut self) {
+        let outputs = self.talk.tick(self.source.sfu());
+        self.obey(outputs);
     }
 
     /// The media of the stage follows the rules. The terminal of the server shows no conversation.
