@@ -79,7 +79,7 @@ async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
     for member in all() {
         until("a spotlight", || member.seen().stage.spotlight == Some(id(1002))).await;
     }
-    // Who is large, and who moderates, may change; a third speaker may not come.
+    // The stage is full.
     order(&teacher, Moderation::Stage { user_id: id(1003) });
     let is_refused = |m: &PublisherMessage| matches!(m, PublisherMessage::Error { .. });
     until("a refusal", || teacher.seen().heard.iter().any(is_refused)).await;
@@ -102,4 +102,119 @@ async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
     }
     until("a word to a speaker", || students.iter().any(|s| s.seen().off_stage() == Some(OffStage::Ended))).await;
     nothing_was_lost(&students).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speaker_comes_back_over_the_same_connections_and_leaves_in_three_ways() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let (teacher, students) = class_of(&class, 1001..=1003).await;
+    bring(&teacher, &students, 1001, &CAMERA).await;
+    let others = || students.iter().filter(|student| student.user != 1001).chain([&teacher]);
+    all_receive(others(), 1001, &[Track::Audio, Track::Camera]).await;
+    let place = || teacher.seen().stage.speakers[0].id;
+    let before = place();
+    // The new connection takes over from the old one; then one comes after the old one is gone.
+    students[0].publish(&CAMERA);
+    until("a connection more", || students[0].seen().sends == 2).await;
+    all_receive(others(), 1001, &[Track::Audio, Track::Camera]).await;
+    students[0].stop_sending();
+    let hangups = || students[0].seen().hangups.contains(&id(1001));
+    until("the end of the speaker's connection", hangups).await;
+    students[0].publish(&[TrackName::Audio, TrackName::Camera, TrackName::Screen]);
+    all_receive(others(), 1001, &[Track::Audio, Track::Camera]).await;
+    let three = [TrackName::Audio, TrackName::Screen, TrackName::Camera];
+    for member in others() {
+        until("the speaker's screen", || member.seen().stage.speakers[0].tracks == three).await;
+        assert_eq!(member.seen().connects[&id(1001)], 1, "{} keeps its connection", member.user);
+    }
+    // Words on a speaker's connection are for nobody.
+    assert!(others().all(|member| member.seen().heard_of_speakers.is_empty()));
+    assert_eq!(place(), before, "the same place on the stage");
+
+    students[0].say(StudentMessage::StepDown);
+    until("a speaker that steps down", || teacher.seen().speakers().is_empty()).await;
+    assert_eq!(students[0].seen().off_stage(), Some(OffStage::SteppedDown));
+
+    // A microphone alone.
+    bring(&teacher, &students, 1003, &[TrackName::Audio]).await;
+    all_receive(students.iter().chain([&teacher]), 1003, &[Track::Audio]).await;
+    teacher.signal(ClientMessage::Order(RoomOrder::Kick { target_uid: id(1003) }));
+    until("a stage without the kicked", || students[1].seen().speakers().is_empty()).await;
+
+    // A camera that is off.
+    students[1].set_pace(Pace::AudioAlone);
+    bring(&teacher, &students[..2], 1002, &CAMERA).await;
+    let is_silent = || students[0].seen().stage.speakers[0].silent == [TrackName::Camera];
+    until("a silent camera", is_silent).await;
+    students[1].set_pace(Pace::Calm);
+    until("the camera", || students[0].seen().stage.speakers[0].silent.is_empty()).await;
+    all_receive([&students[0], &teacher], 1002, &[Track::Camera]).await;
+    nothing_was_lost(&students[..2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speaker_that_vanishes_and_one_that_never_sends_leave_the_stage() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let (teacher, mut students) = class_of(&class, 1001..=1003).await;
+    bring(&teacher, &students, 1001, &CAMERA).await;
+    order(&teacher, Moderation::Stage { user_id: id(1002) });
+    until("an invitation", || students[1].seen().invitations() == 1).await;
+    students[1].say(StudentMessage::StageAnswer { accepted: true });
+    students.remove(0).vanish().await;
+    until("an empty stage", || students[1].seen().speakers().is_empty()).await;
+    until("the end of the other's time", || students[0].seen().off_stage() == Some(OffStage::NoMedia)).await;
+    let mut named = Vec::new();
+    for message in &students[1].seen().heard {
+        if let PublisherMessage::Stage(stage) = message {
+            named.extend(stage.speakers.iter().map(|speaker| speaker.user_id.clone()));
+        }
+    }
+    named.dedup();
+    assert_eq!(named, [id(1001)], "nobody hears of a speaker that never was");
+    nothing_was_lost(&students).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_to_the_stage_are_refused_and_a_bad_speaker_harms_its_own_place_alone() {
+    let class = Classroom::undisturbed();
+    let _server = class.server();
+    let (teacher, students) = class_of(&class, 1001..=1004).await;
+    // Nobody is on the stage: one publishes anyway, and one asks for another student's media.
+    students[0].publish(&CAMERA);
+    let refused = |n: usize, by: u32| {
+        let errors = &students[n].seen().errors;
+        errors.contains(&(ErrorCode::NotOnStage, Some(id(by))))
+    };
+    until("a refusal", || refused(0, 1001)).await;
+    students[0].stop_sending();
+    students[1].offer(1001);
+    until("a refusal", || refused(1, 1001)).await;
+
+    bring(&teacher, &students, 1002, &CAMERA).await;
+    bring(&teacher, &students, 1003, &CAMERA).await;
+    let trouble = |n: usize, what: IngestTrouble| {
+        students[n].seen().heard_as_speaker.iter().any(|message| match message {
+            PublisherMessage::Ingest(report) => report.trouble.contains(&what),
+            _ => false,
+        })
+    };
+    students[1].set_pace(Pace::Flood);
+    until("a speaker that is told", || trouble(1, IngestTrouble::OverLimit)).await;
+    let sdp = "v=0\r\n".repeat(100);
+    for _ in 0..300 {
+        for target_uid in [id(1002), id(1003), id(1004)] {
+            let offer = ClientMessage::Offer { target_uid, sdp: sdp.clone(), video: None, tracks: None };
+            students[3].signal(offer);
+        }
+    }
+    all_receive([&students[0], &teacher], 1003, &[Track::Audio, Track::Camera]).await;
+    students[1].set_pace(Pace::Calm);
+    // A speaker whose new connection never starts a picture keeps the old one.
+    students[2].publish(&CAMERA);
+    students[2].set_pace(Pace::NoKeyFrames);
+    all_receive([&students[0], &teacher], 1002, &[Track::Audio, Track::Camera]).await;
+    until("a speaker that is told", || trouble(2, IngestTrouble::NoKeyFrame)).await;
+    nothing_was_lost(&students[..3]).await;
 }

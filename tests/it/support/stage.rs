@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -24,6 +24,12 @@ use super::{Classroom, ROOM, until};
 
 /// The user id of the teacher.
 const TEACHER: &str = "9999";
+
+/// The start of the tests: the frames of a member that speaks again have new numbers.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The time between two packets of audio.
+const PACKET_TIME: Duration = Duration::from_millis(20);
 
 /// The pause before an offer is repeated if the answer names none.
 const RETRY: Duration = Duration::from_millis(500);
@@ -59,6 +65,10 @@ pub struct Seen {
     pub heard_of_speakers: Vec<String>,
     /// Errors, with the user who rejected the offer.
     pub errors: Vec<(ErrorCode, Option<UserId>)>,
+    /// Users whose media has ended, as signalling says.
+    pub hangups: Vec<UserId>,
+    /// How often a connection that sends was established.
+    pub sends: usize,
     /// How often a connection to this user was established.
     pub connects: BTreeMap<UserId, usize>,
     /// The received frames, by the user whose connection brought them.
@@ -71,7 +81,6 @@ pub struct Frames {
     /// The users that sent them.
     pub senders: BTreeSet<u32>,
     pub numbers: BTreeSet<u32>,
-    pub first: Option<Instant>,
 }
 
 impl Frames {
@@ -250,7 +259,10 @@ impl Run {
         loop {
             let of_sending = async {
                 match &mut self.sending {
-                    Some((sending, _)) => sending.heard.recv().await,
+                    Some((sending, _)) => tokio::select! {
+                        text = sending.heard.recv() => text,
+                        Some(()) = sending.connected.recv() => Some(String::new()),
+                    },
                     None => std::future::pending().await,
                 }
             };
@@ -306,7 +318,10 @@ impl Run {
                     again.into_iter().for_each(|user| self.offer_later(user));
                 }
             }
-            ServerMessage::Hangup { user_id } => self.offer_later(user_id),
+            ServerMessage::Hangup { user_id } => {
+                self.seen().hangups.push(user_id.clone());
+                self.offer_later(user_id);
+            }
             _ => {}
         }
     }
@@ -347,8 +362,11 @@ impl Run {
         }
     }
 
+    /// The text is empty when the connection is established.
     async fn on_heard_while_sending(&mut self, text: &str, events: &Events) {
-        if self.teaches() {
+        if text.is_empty() {
+            self.seen().sends += 1;
+        } else if self.teaches() {
             self.on_heard(text, events).await;
         } else {
             self.seen().heard_as_speaker.push(PublisherMessage::parse(text).unwrap());
@@ -401,7 +419,6 @@ impl Run {
                 let frames = seen.frames.entry((of_link.clone(), track)).or_default();
                 frames.senders.insert(sender);
                 frames.numbers.insert(frame);
-                frames.first.get_or_insert_with(Instant::now);
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
@@ -495,8 +512,8 @@ async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
         let wants_key = Arc::clone(&wants_key);
         sender.on_key_frame_request(move || wants_key.store(1, Ordering::Relaxed));
     }
-    let mut clock = tokio::time::interval(Duration::from_millis(20));
-    let mut ticks = 0_u32;
+    let mut clock = tokio::time::interval(PACKET_TIME);
+    let mut ticks = START.elapsed().div_duration_f32(PACKET_TIME) as u32;
     loop {
         clock.tick().await;
         ticks += 1;
