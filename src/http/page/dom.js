@@ -57,6 +57,18 @@ export function onFrame(work) {
   };
 }
 
+/** Adds a style sheet of the page; it is in effect when the promise is kept. */
+export function addStyle(name) {
+  const link = el('link');
+  link.rel = 'stylesheet';
+  link.href = new URL(name, import.meta.url).href;
+  return new Promise((done) => {
+    link.onload = done;
+    link.onerror = done;
+    document.head.append(link);
+  });
+}
+
 /** Storage in the browser; without effect where the browser refuses it. */
 const storage = (kind) => ({
   get(key, otherwise = null) {

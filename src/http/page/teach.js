@@ -1,6 +1,6 @@
 // A teacher's room: prepares a lecture, goes on air, and keeps teaching through reloads and lost connections.
 
-import { $, clean, el, list, onFrame, store, tab } from './dom.js';
+import { $, addStyle, clean, el, list, onFrame, store, tab } from './dom.js';
 import { addWords, duration, hasWords, onLanguage, say, translate } from './i18n.js';
 import { drawnId, epoch as newEpoch, isId, secretsFromLink, session, teachingKey } from './identity.js';
 import { Broadcast } from './broadcast.js';
@@ -28,27 +28,14 @@ const LATE_MS = 800;
 
 /** Opens the room that the address names, to teach in it. */
 export async function startTeaching(room) {
-  await Promise.all([addWords(WORDS), addStyle(), addElements()]);
+  await Promise.all([addWords(WORDS), addStyle('./teach.css'), addElements()]);
   $('room').hidden = false;
   new Teacher(room);
 }
 
-const fileOf = (name) => new URL(name, import.meta.url).href;
-
-function addStyle() {
-  const link = el('link');
-  link.rel = 'stylesheet';
-  link.href = fileOf('./teach.css');
-  return new Promise((done) => {
-    link.onload = done;
-    link.onerror = done;
-    document.head.append(link);
-  });
-}
-
 /** Puts the teacher's elements in the places of the student's. */
 async function addElements() {
-  const response = await fetch(fileOf('./teach.html'));
+  const response = await fetch(new URL('./teach.html', import.meta.url));
   const parts = new DOMParser().parseFromString(await response.text(), 'text/html');
   const childrenOf = (id) => [...parts.getElementById(id).childNodes].map((node) => document.adoptNode(node));
   $('stage').replaceChildren(...childrenOf('teach-stage'));
