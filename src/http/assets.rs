@@ -65,35 +65,44 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "views.js": JAVASCRIPT,
 };
 
-/// The files of parts that a student's page loads when they are needed: for those who moderate, and for a lecture with
-/// speakers. Without the server they are of no use, so the service worker does not cache them.
+/// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
+/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
+    "broadcast.js": JAVASCRIPT,
+    "devices.css": CSS,
+    "devices.html": HTML,
+    "devices.js": JAVASCRIPT,
+    "devices_chinese.js": JAVASCRIPT,
+    "devices_english.js": JAVASCRIPT,
+    "invitation.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
+    "publisher.js": JAVASCRIPT,
+    "sound.js": JAVASCRIPT,
+    "sources.js": JAVASCRIPT,
+    "speaker.css": CSS,
+    "speaker.html": HTML,
+    "speaker.js": JAVASCRIPT,
     "stage.css": CSS,
     "stage.js": JAVASCRIPT,
     "stage_chinese.js": JAVASCRIPT,
     "stage_english.js": JAVASCRIPT,
     "student_stage.js": JAVASCRIPT,
+    "studio.js": JAVASCRIPT,
     "tiles.js": JAVASCRIPT,
+    "uplink.js": JAVASCRIPT,
 };
 
 /// The files for those who teach from a browser. The service worker does not cache them.
 const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
-    "broadcast.js": JAVASCRIPT,
     "desk.js": JAVASCRIPT,
     "invite.js": JAVASCRIPT,
     "notices.js": JAVASCRIPT,
-    "publisher.js": JAVASCRIPT,
     "setup.js": JAVASCRIPT,
-    "sound.js": JAVASCRIPT,
-    "sources.js": JAVASCRIPT,
-    "studio.js": JAVASCRIPT,
     "teach.css": CSS,
     "teach.html": HTML,
     "teach.js": JAVASCRIPT,
     "teach_chinese.js": JAVASCRIPT,
     "teach_english.js": JAVASCRIPT,
-    "uplink.js": JAVASCRIPT,
 };
 
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
@@ -357,13 +366,13 @@ mod tests {
     #[test]
     fn every_sentence_exists_in_both_languages() {
         // The words of each visit, and those that a part of the page adds.
-        let [english, stage, teach] = ["", "stage_", "teach_"].map(|part| {
+        let [english, devices, stage, teach] = ["", "devices_", "stage_", "teach_"].map(|part| {
             let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
             assert_eq!(english, chinese, "{part}");
             english
         });
         assert!(english.len() > 100 && teach.len() > 100, "{} and {}", english.len(), teach.len());
-        let mut all = [english.as_slice(), &stage, &teach].concat();
+        let mut all = [english.as_slice(), &devices, &stage, &teach].concat();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?} have two sentences");
@@ -376,8 +385,8 @@ mod tests {
         for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
-        for key in used_by("", PART_FILES) {
-            assert!(english.contains(&key) || stage.contains(&key), "{key} is not in stage_english.js");
+        for key in used_by(&format!("{}{}", file("devices.html"), file("speaker.html")), PART_FILES) {
+            assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
         }
         for key in used_by(file("teach.html"), TEACHER_FILES) {
             assert!(all.contains(&key), "{key} is not in teach_english.js");

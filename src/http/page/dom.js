@@ -69,6 +69,13 @@ export function addStyle(name) {
   });
 }
 
+/** Loads an HTML file of the page. Returns its elements, which belong to this document already. */
+export async function elementsOf(name) {
+  const response = await fetch(new URL(name, import.meta.url));
+  const { body } = new DOMParser().parseFromString(await response.text(), 'text/html');
+  return document.adoptNode(body);
+}
+
 /** Storage in the browser; without effect where the browser refuses it. */
 const storage = (kind) => ({
   get(key, otherwise = null) {

@@ -338,6 +338,10 @@ class Room {
     return this.#iceServers;
   }
 
+  get roomId() {
+    return this.#room;
+  }
+
   /** The media is connected. */
   connected() {
     this.#rejected = null;

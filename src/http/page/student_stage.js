@@ -25,7 +25,7 @@ class StudentStage {
 
   constructor(room) {
     this.#room = room;
-    this.#tiles = new Tiles($('pictures'), { changed: () => room.layout.beside(this.#tiles) });
+    this.#tiles = new Tiles($('pictures'), { changed: (tiles) => room.layout.beside(tiles) });
     this.#stage = new Stage({
       get signalling() {
         return room.signalling;

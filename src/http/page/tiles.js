@@ -24,8 +24,8 @@ export class Tiles {
   #lectureName = el('p', 'tile-name');
 
   /**
-   * `main` is the element with the lecture, in a stage; the tiles are put beside it. `on` has `changed()` for another
-   * large picture or other sounds.
+   * `main` is the element with the lecture, in a stage; the tiles are put beside it. `on` has `changed(tiles)` for
+   * another large picture or other sounds.
    */
   constructor(main, on) {
     this.#main = main;
@@ -108,7 +108,7 @@ export class Tiles {
       tile.show(speaker, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });
       tile.actions(this.actionsFor(speaker));
     }
-    this.#on.changed();
+    this.#on.changed(this);
   }
 }
 
