@@ -78,8 +78,14 @@ export class Layout {
   beside({ sounds, video }) {
     const before = this.#beside.sounds;
     this.#beside = { sounds, video };
-    if (sounds.length !== before.length || sounds.some((sound) => !before.includes(sound))) this.applyVolume();
-    this.#on.changed();
+    for (const gone of before) if (!sounds.includes(gone)) this.#refused.delete(gone);
+    for (const sound of sounds) {
+      if (before.includes(sound)) continue;
+      sound.volume = this.volume / 100;
+      sound.muted = this.muted;
+      this.#start(sound);
+    }
+    this.#blocked();
   }
 
   /**

@@ -162,6 +162,8 @@ class Speaker {
 
   #answered(accepted) {
     const isSent = this.#room.chat.tell({ type: 'stageAnswer', accepted });
+    // The click is what the browser wants before it plays sound.
+    this.#room.layout.applyVolume();
     if (!accepted || !isSent) {
       this.#stop();
       if (!isSent) this.#tell(say('notSent'));
@@ -185,6 +187,8 @@ class Speaker {
     this.#turn += 1;
     tab.set(this.#key, { at: Date.now(), isMuted: this.sound.isMuted });
     this.#room.signalling.comesBack = true;
+    // The tile that had it is gone.
+    if (!this.own.isConnected) $('own-home').append(this.own);
     this.studio.isLive = true;
     this.broadcast.start({ userId: this.#room.userId, epoch: this.#turn });
     this.#draw();
@@ -192,6 +196,7 @@ class Speaker {
 
   #stop() {
     this.#phase = 'away';
+    this.studio.isLive = false;
     this.invitation.close();
     if ($('speaker-devices').open) $('speaker-devices').close();
     this.broadcast.stop();
