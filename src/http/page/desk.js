@@ -125,7 +125,7 @@ export class Desk {
   }
 
   #do(action) {
-    const { sources, sound, invite, studio, phase } = this.#teacher;
+    const { sources, sound, invite, stage, studio, phase } = this.#teacher;
     const actions = {
       microphone: () => {
         if (!sources.microphone) return sources.open('microphone');
@@ -140,6 +140,7 @@ export class Desk {
       unshare: () => sources.unshare(),
       settings: () => $('settings-dialog').showModal(),
       invite: () => invite.open(),
+      phone: () => stage.invitePhone(),
       chat: () => this.#panel.toggle('chat'),
       people: () => this.#panel.toggle('people'),
       write: () => this.#panel.write(),

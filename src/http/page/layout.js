@@ -2,6 +2,7 @@
 
 import { $, store } from './dom.js';
 import { say, label, onLanguage } from './i18n.js';
+import { isDevice } from './identity.js';
 import { CORNERS, Corner, brightness, detail } from './corner.js';
 
 const STEP = 0.05;
@@ -11,7 +12,8 @@ const LOOK_MS = 2_000;
 const CRAMPED_PX = 480;
 
 export class Layout {
-  muted = false;
+  /** The teacher's own voice from a phone on the teacher's desk would be an echo. */
+  muted = isDevice();
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
