@@ -19,6 +19,10 @@ export async function startDevice(room, startRoom) {
   document.body.append(...elements.children);
   document.body.classList.add('is-device');
   translate();
+  // The name is not in the QR code, which is easier to read the shorter it is.
+  const query = new URLSearchParams(location.search);
+  query.set('nickname', say('deviceTitle'));
+  history.replaceState(null, '', `${location.pathname}?${query}${location.hash}`);
   $('boot').hidden = true;
   device = new Device(() => startRoom(room));
 }
@@ -255,9 +259,10 @@ class Device {
     body.classList.toggle('shows-room', this.#phase !== 'off' && (screen === 'ask' || screen === 'error'));
     const isOn = this.#phase !== 'off' && this.#phase !== 'stopped';
     const isLive = this.#phase === 'live' && this.#broadcast.isConnected;
-    const badge = isLive ? 'deviceLive' : this.#phase === 'live' ? 'deviceLost' : isOn ? 'deviceWaits' : 'deviceOff';
-    $('device-badge').textContent = say(badge);
-    $('device-badge').className = `badge ${isLive ? 'air' : isOn ? 'waiting' : ''}`;
+    const isAside = this.#phase === 'joining' && Boolean(this.#why);
+    const waits = this.#phase === 'live' ? 'deviceLost' : isAside ? 'deviceAside' : 'deviceWaits';
+    $('device-badge').textContent = say(isLive ? 'deviceLive' : isOn ? waits : 'deviceOff');
+    $('device-badge').className = `badge ${isLive ? 'air' : isOn && !isAside ? 'waiting' : ''}`;
     const text = { off: 'deviceText', joining: this.#waitsFor(screen), coming: 'deviceComing', live: 'deviceOnStage' };
     $('device-text').textContent = say(this.#why || (text[this.#phase] ?? 'deviceStopped'));
     $('device-text').classList.toggle('problem', Boolean(this.#why));

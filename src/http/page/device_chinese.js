@@ -10,6 +10,7 @@ export const zh = {
   deviceOff: '已关闭',
   deviceWaits: '连接中',
   deviceLive: '在讲台上',
+  deviceAside: '不在讲台上',
   deviceLost: '重新连接中',
   deviceJoins: '正在进入课堂…',
   deviceAwaits: '正在等待老师…',

@@ -10,6 +10,7 @@ export const en = {
   deviceOff: 'Off',
   deviceWaits: 'Connecting',
   deviceLive: 'On the stage',
+  deviceAside: 'Not on the stage',
   deviceLost: 'Connecting again',
   deviceJoins: 'Joining the lecture…',
   deviceAwaits: 'Waiting for the teacher…',

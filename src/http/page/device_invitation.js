@@ -31,6 +31,11 @@ export class DeviceInvitation {
     onLanguage(() => this.#draw());
   }
 
+  /** Whether a user is a device of this teacher. */
+  owns(userId) {
+    return this.#ids.includes(userId);
+  }
+
   open() {
     const isUsed = this.#ids.some((id) => id === this.#next && this.#teacher.people.user(id));
     if (!this.#next || !isUsed) this.#draft();
@@ -90,7 +95,7 @@ export class DeviceInvitation {
   async #draw() {
     if (!$('phone-dialog').open) return;
     this.#state();
-    const query = new URLSearchParams({ userId: this.#next, nickname: say('phoneName'), device: 'camera' });
+    const query = new URLSearchParams({ userId: this.#next, device: 'camera' });
     const link = this.#teacher.invite.linkWith(`?${query}`);
     $('phone-link').textContent = link;
     $('phone-link').href = link;

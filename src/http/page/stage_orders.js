@@ -62,8 +62,7 @@ export class StageOrders {
   /** The message `stage`. */
   told(message) {
     const stage = stageOf(message);
-    const now = performance.now();
-    this.#since = new Map(stage.invited.map((userId) => [userId, this.#since.get(userId) ?? now]));
+    for (const userId of stage.invited) if (!this.#since.has(userId)) this.#since.set(userId, performance.now());
     this.show(stage);
     this.#on.changed();
   }
@@ -225,6 +224,8 @@ export class StageOrders {
   }
 
   #second() {
+    // Not at once: the list for all, without invitations, comes before that for those who moderate.
+    for (const userId of this.#since.keys()) if (!this.#stage.invited.includes(userId)) this.#since.delete(userId);
     if (!this.#part.hidden) this.#states();
   }
 }

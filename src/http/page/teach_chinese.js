@@ -20,7 +20,6 @@ export const zh = {
   dropCode: '不用口令',
   qrOf: '{link} 的二维码',
   phone: '用手机作实物投影',
-  phoneName: '实物投影',
   phoneHow: '用自己的手机扫码，按下唯一的按钮，手机的画面就会上讲台。',
   phoneNeedsHttps: '手机只允许 https 页面使用摄像头：请用 --tls 启动服务器。',
   phoneAwaited: '正在等待手机…',

@@ -20,7 +20,6 @@ export const en = {
   dropCode: 'Ask for no code',
   qrOf: 'QR code of {link}',
   phone: 'Use a phone as document camera',
-  phoneName: 'Document camera',
   phoneHow: 'Scan this with your own phone, and press its one button. Its camera then comes to the stage.',
   phoneNeedsHttps: 'Phones give their camera only to pages that come by https: start the server with --tls.',
   phoneAwaited: 'Waiting for the phone…',

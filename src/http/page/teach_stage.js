@@ -6,6 +6,9 @@ import { DeviceInvitation } from './device_invitation.js';
 import { Stage } from './stage.js';
 import { Tiles, prepareTiles } from './tiles.js';
 
+/** The list for all, which has no invitations, comes this much before the list for the teacher. */
+const SETTLED_MS = 500;
+
 export const prepareStage = prepareTiles;
 
 export class TeacherStage {
@@ -98,24 +101,27 @@ export class TeacherStage {
     const before = new Map(this.#stage.speakers.map((speaker) => [speaker.userId, speaker]));
     const { invited } = this.#stage;
     this.#stage.told(message);
-    const { order, people } = this.#teacher;
-    order.staged(message);
+    this.#teacher.order.staged(message);
     for (const speaker of this.#stage.speakers) {
       if (before.delete(speaker.userId)) continue;
       announce(say('cameToStage', { name: nameOf(speaker) }));
       this.#headphones(speaker);
     }
     for (const speaker of before.values()) announce(say('leftStage', { name: nameOf(speaker) }));
-    for (const userId of invited) {
-      const isGone = !order.stage.has(userId) && !order.stage.hasWithdrawn(userId);
-      if (isGone) this.#teacher.tell(say('didNotCome', { name: nameOf(people.user(userId) ?? { userId }) }));
-    }
+    for (const userId of invited) setTimeout(() => this.#cameOrNot(userId), SETTLED_MS);
     this.#phone.second();
   }
 
+  /** Says that somebody who was invited does not come. */
+  #cameOrNot(userId) {
+    const { order, people } = this.#teacher;
+    if (order.stage.has(userId) || order.stage.hasWithdrawn(userId) || this.#phone.owns(userId)) return;
+    this.#teacher.tell(say('didNotCome', { name: nameOf(people.user(userId) ?? { userId }) }));
+  }
+
   /** Says once that loudspeakers may be heard again by the microphone. */
-  #headphones({ tracks }) {
-    if (!tracks.includes('audio') || store.get('headphones', false)) return;
+  #headphones({ userId, tracks, silent }) {
+    if (this.#phone.owns(userId) || !tracks.includes('audio') || silent.includes('audio') || store.get('headphones', false)) return;
     store.set('headphones', true);
     this.#teacher.tell(say('useHeadphones'));
   }
