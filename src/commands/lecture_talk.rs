@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::stage::SpeakerFact;
 use crate::id::{Nickname, UserId};
 use crate::protocol::User;
 use crate::protocol::channel::Stopped;
@@ -27,6 +28,11 @@ impl LectureTalk {
     /// A conversation without students.
     pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
         Self { rules: Talk::new(teacher, nickname), present: HashSet::new(), connected: HashSet::new() }
+    }
+
+    /// Sets the most speakers on the stage.
+    pub(super) fn set_stage(&mut self, most: usize) {
+        self.rules.set_stage(most);
     }
 
     /// The rules, to read them.
@@ -86,12 +92,25 @@ impl LectureTalk {
         self.change(sfu, |rules| rules.heard(Instant::now(), now_ms(), user, text))
     }
 
+    /// A fact about the media of a speaker.
+    pub(super) fn speaker(&mut self, fact: SpeakerFact, sfu: &Sfu) -> Vec<TalkOutput> {
+        let now = Instant::now();
+        self.change(sfu, |rules| match fact {
+            SpeakerFact::Live { user, tracks, silent } => rules.speaker_live(now, &user, tracks, silent),
+            SpeakerFact::Lost(user) => {
+                rules.speaker_lost(now, &user);
+                Vec::new()
+            }
+            SpeakerFact::Failed { user, why } => rules.speaker_failed(now, &user, why),
+        })
+    }
+
     /// The time of the next [`LectureTalk::tick`].
     pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
         self.rules.next_tick().map(Into::into)
     }
 
-    /// Sends the messages that are due.
+    /// Sends the messages that are due, and ends what has taken too long.
     pub(super) fn tick(&mut self, sfu: &Sfu) -> Vec<TalkOutput> {
         self.change(sfu, |rules| rules.tick(Instant::now()))
     }

@@ -168,7 +168,7 @@ impl<'a> Lecture<'a> {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
-                self.send(rejection(user, &why));
+                self.send(rejection(user, None, &why));
             }
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
@@ -248,7 +248,7 @@ impl<'a> Lecture<'a> {
     }
 
     fn reject_waiting(&self, user: UserId) {
-        self.send(rejection(user, &OfferRefusal::NotLive));
+        self.send(rejection(user, None, &OfferRefusal::NotLive));
     }
 
     fn on_whip(&mut self, request: WhipRequest) {
