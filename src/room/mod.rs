@@ -209,8 +209,8 @@ pub struct RoomLimits {
     pub owned_stays: Duration,
     /// How long changes of a lobby are collected for one list.
     pub lobby_interval: Duration,
-    /// How long a member of a full room, or a publisher on a server that carries as many rooms as it can, may be without
-    /// media before another one gets its place.
+    /// How long a member of a full room, or a publisher on a server that carries as many rooms as it can, may be
+    /// without media before another one gets its place.
     pub media_within: Duration,
     /// Joins of clients that were not in the room before.
     pub joins: Rate,
