@@ -30,9 +30,14 @@ pub struct Desk {
 impl Desk {
     /// Opens the WebSocket as the publisher 9999; `more` goes into the query. Returns the server's first message too.
     pub async fn open(class: &Classroom, more: &str) -> (Self, ServerMessage) {
+        Self::open_in(class, ROOM, more).await
+    }
+
+    /// As [`Desk::open`], in another room.
+    pub async fn open_in(class: &Classroom, room: &str, more: &str) -> (Self, ServerMessage) {
         let address = class.url().replace("ws://", "");
         let stream = TcpStream::connect(&address).await.unwrap();
-        let url = format!("ws://{address}/ws?roomId={ROOM}&userId=9999&nickname=Ms+Li&pub=pub&auth=1&{more}");
+        let url = format!("ws://{address}/ws?roomId={room}&userId=9999&nickname=Ms+Li&pub=pub&auth=1&{more}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         socket.send(Message::text(r#"{"type":"auth","session":"publisherpublisher"}"#)).await.unwrap();
         let mut desk = Self { socket };
