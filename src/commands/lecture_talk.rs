@@ -78,9 +78,9 @@ impl LectureTalk {
         self.rules.next_tick().map(Into::into)
     }
 
-    /// Sends the messages that are due.
-    pub(super) fn tick(&mut self, sfu: &Sfu) {
-        self.change(sfu, |rules| rules.tick(Instant::now()));
+    /// Sends the messages that are due, and ends what has taken too long.
+    pub(super) fn tick(&mut self, sfu: &Sfu) -> Vec<TalkOutput> {
+        self.change(sfu, |rules| rules.tick(Instant::now()))
     }
 
     fn forget(&mut self, user: &UserId, sfu: &Sfu) -> Vec<TalkOutput> {

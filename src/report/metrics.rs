@@ -73,6 +73,8 @@ pub struct ServerMetrics {
 pub struct MediaMetrics {
     /// Rooms whose media the server carries now.
     pub rooms: usize,
+    /// Speakers on the stages of these rooms.
+    pub speakers: usize,
     /// Students that receive media from the server.
     pub students: usize,
     /// RTP packets sent.

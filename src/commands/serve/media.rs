@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::host::{self, HostSettings, SilentRooms};
 use crate::cli::ServeMedia;
+use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
 use crate::exit::Failure;
 use crate::protocol::MAX_ROOM_USERS;
@@ -52,11 +53,9 @@ impl MediaServer {
             Failure::usage(anyhow::anyhow!("can't listen on UDP {address}: {cause}; {advice}"))
         })?;
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
+        let (advertise, workers) = (media.advertise.clone(), media.workers);
         let settings = HostSettings {
-            port,
-            advertise: media.advertise.clone(),
-            workers: media.workers,
-            max_students,
+            source: SourceSettings { port, advertise, workers, max_receivers: max_students },
             meter: MediaMeter::default(),
             silent: SilentRooms::default(),
             reporter: reporter.clone(),
@@ -72,7 +71,7 @@ impl MediaServer {
     /// Runs the hosts that come from the server.
     pub(super) fn start(self, hosts: mpsc::UnboundedReceiver<LocalHost>) -> RunningMedia {
         let Self { settings, notices, .. } = self;
-        let (port, meter, silent) = (settings.port.clone(), settings.meter.clone(), settings.silent.clone());
+        let (port, meter, silent) = (settings.source.port.clone(), settings.meter.clone(), settings.silent.clone());
         let (end, ended) = oneshot::channel();
         RunningMedia { port, meter, silent, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
     }

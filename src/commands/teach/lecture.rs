@@ -162,7 +162,7 @@ impl<'a> Lecture<'a> {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
-                self.send(rejection(user, &why));
+                self.send(rejection(user, None, &why));
             }
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);

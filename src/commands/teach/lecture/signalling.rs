@@ -128,6 +128,6 @@ impl Lecture<'_> {
     }
 
     pub(super) fn reject_waiting(&self, user: UserId) {
-        self.send(rejection(user, &OfferRefusal::NotLive));
+        self.send(rejection(user, None, &OfferRefusal::NotLive));
     }
 }
