@@ -128,6 +128,10 @@ impl<'a> Lecture<'a> {
                     self.on_whip(request);
                     None
                 }
+                Input::Notice(sentence) => {
+                    self.reporter.notice(sentence);
+                    None
+                }
                 Input::Line(line) => {
                     if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
                         self.send(ClientMessage::Order(order));
