@@ -22,6 +22,7 @@ use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::channel::MAX_SPEAKERS;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, VideoTrack};
+use crate::room::talk::StageChange;
 
 pub(super) use self::speaker::{SpeakerFact, StageOutput};
 
@@ -78,13 +79,23 @@ impl StageMedia {
         Self { settings, users: BTreeMap::new(), outputs: VecDeque::new() }
     }
 
+    /// Carries out a change of the rules.
+    pub(super) fn changed(&mut self, change: StageChange) {
+        match change {
+            StageChange::Invited { user, .. } => self.invited(user),
+            StageChange::Accepted { user, .. } => self.accepted(user),
+            StageChange::Speaks { .. } => {}
+            StageChange::Ended { user, .. } => self.ended(&user),
+        }
+    }
+
     /// A student is invited. Its offer may overtake its answer to the invitation, and then the offer waits.
-    pub(super) fn invited(&mut self, user: UserId) {
+    fn invited(&mut self, user: UserId) {
         self.users.entry(user.clone()).or_insert_with(|| SpeakerMedia::invited(user));
     }
 
     /// A student has accepted: starts its SFU.
-    pub(super) fn accepted(&mut self, user: UserId) {
+    fn accepted(&mut self, user: UserId) {
         let speaker = self.users.entry(user.clone()).or_insert_with(|| SpeakerMedia::invited(user.clone()));
         let start = open(user, self.settings.source.clone(), Arc::clone(&self.settings.capacity));
         speaker.start(tokio::spawn(start), self.settings.meter.speaker());
@@ -92,7 +103,7 @@ impl StageMedia {
 
     /// A student is not on the stage any more, or its invitation is void: ends its SFU, with a goodbye to everybody who
     /// receives from the student.
-    pub(super) fn ended(&mut self, user: &UserId) {
+    fn ended(&mut self, user: &UserId) {
         if let Some((source, permit)) = self.users.remove(user).and_then(SpeakerMedia::into_source) {
             tokio::spawn(close(source, permit));
         }

@@ -11,10 +11,12 @@ use tokio::time::MissedTickBehavior;
 use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer, SourceKind, SourceSettings};
 use crate::commands::lecture_talk::LectureTalk;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
+use crate::commands::stage::{StageMedia, StageOffer, StageOutput, StageSettings};
 use crate::id::{RoomId, UserId};
 use crate::protocol::channel::Stopped;
 use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
+use crate::room::talk::TalkOutput;
 use crate::sfu::{Departure, SfuEvent, SfuStats};
 use crate::signal::{LocalHost, LocalMember};
 use crate::token_bucket::TokenBucket;
@@ -26,6 +28,9 @@ const START_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct HostSettings {
     pub(super) source: SourceSettings,
+    pub(super) stage: StageSettings,
+    /// The most speakers on the stage of a room.
+    pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
     pub(super) silent: SilentRooms,
     pub(super) reporter: Reporter,
@@ -55,7 +60,7 @@ impl SilentRooms {
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     let LocalHost { room, publisher, member } = host;
-    let HostSettings { source, meter, silent, reporter } = settings;
+    let HostSettings { source, stage, most_speakers, meter, silent, reporter } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {
@@ -71,6 +76,7 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         publisher,
         member,
         source,
+        stage: StageMedia::new(stage),
         watching: HashSet::new(),
         stopped: Stopped::default(),
         meter: meter.room(),
@@ -78,10 +84,11 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
+    host.talk.set_stage(most_speakers);
     host.run(events).await;
     host.silent.set(&host.room, false);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
-    host.source.close().await;
+    tokio::join!(host.stage.close(), host.source.close());
 }
 
 /// A room's host that runs.
@@ -90,6 +97,8 @@ struct RoomHost {
     publisher: UserId,
     member: LocalMember,
     source: HostedSource,
+    /// The media of the speakers.
+    stage: StageMedia,
     talk: LectureTalk,
     /// The students whose media runs.
     watching: HashSet<UserId>,
@@ -110,23 +119,22 @@ impl RoomHost {
         start.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                           message = self.member.receive() => match message {
-                               Some(message) => self.on_message(message),
-                               None => return,
-                           },
-                           event = events.recv() => match event {
-                               Some(event) => self.on_event(event),
-                               None => {
-                                   self.warn("its SFU has ended");
-                                   return;
-                               }
-                           },
-                           () = due(self.talk.next_tick()) => {
-            self.talk.tick(self.source.sfu());
+                message = self.member.receive() => match message {
+                    Some(message) => self.on_message(message),
+                    None => return,
+                },
+                event = events.recv() => match event {
+                    Some(event) => self.on_event(event),
+                    None => {
+                        self.warn("its SFU has ended");
+                        return;
+                    }
+                },
+                output = self.stage.next() => self.on_stage(output),
+                () = due(self.talk.next_tick()) => self.on_talk_tick(),
+                _ = second.tick() => self.on_second().await,
+                _ = start.tick(), if self.source.awaits_media() => self.on_start_tick().await,
             }
-                           _ = second.tick() => self.on_second().await,
-                           _ = start.tick(), if self.source.awaits_media() => self.on_start_tick().await,
-                       }
         }
     }
 
@@ -136,12 +144,18 @@ impl RoomHost {
                 users.iter().for_each(|user| self.joined(user));
             }
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+                self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
+            }
             ServerMessage::Offer { user_id, sdp, tracks, network, .. } if user_id == self.publisher => {
                 self.source.publish(PublishOffer { sdp, tracks, network });
             }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 let rejection = self.source.offer(Instant::now(), user_id, sdp, video, network);
                 rejection.into_iter().for_each(|rejection| self.member.send(rejection));
+            }
+            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+                self.stage.candidate(user_id, &source, candidate);
             }
             ServerMessage::Candidate { user_id, candidate, .. } => self.source.candidate(user_id, candidate),
             // An answer whose receiver does not read is lost, and that student offers again.
@@ -172,12 +186,40 @@ impl RoomHost {
             return;
         }
         let has_gone = matches!(reason, LeaveReason::Left | LeaveReason::Removed);
-        // A student who lost signalling may still receive media. Then the SFU reports the end.
-        self.talk.left(&user, self.watching.contains(&user) && !has_gone, self.source.sfu());
+        // A student who lost signalling may still receive media, or speak. Then the SFU reports the end.
+        let has_media = self.watching.contains(&user) || self.talk.rules().has_slot(&user);
+        let outputs = self.talk.left(&user, has_media && !has_gone, self.source.sfu());
+        self.obey(outputs);
         if has_gone {
+            self.stage.left(&user);
             self.source.remove(user);
         } else {
             self.source.forget_offer(&user);
+        }
+    }
+
+    fn on_talk_tick(&mut self) {
+        let outputs = self.talk.tick(self.source.sfu());
+        self.obey(outputs);
+    }
+
+    /// The media of the stage follows the rules. The terminal of the server shows no conversation.
+    fn obey(&mut self, outputs: Vec<TalkOutput>) {
+        for output in outputs {
+            if let TalkOutput::Stage(change) = output {
+                self.stage.changed(change);
+            }
+        }
+    }
+
+    fn on_stage(&mut self, output: StageOutput) {
+        match output {
+            StageOutput::Send(message) => self.member.send(message),
+            StageOutput::Warn(sentence) => self.warn(&sentence),
+            StageOutput::Fact(fact) => {
+                let outputs = self.talk.speaker(fact, self.source.sfu());
+                self.obey(outputs);
+            }
         }
     }
 
@@ -196,8 +238,10 @@ impl RoomHost {
                     self.source.tell_needed();
                 }
             }
-            // The terminal of the server shows no conversation.
-            Some(SfuEvent::Heard { user, text }) => _ = self.talk.received(&user, &text, self.source.sfu()),
+            Some(SfuEvent::Heard { user, text }) => {
+                let outputs = self.talk.received(&user, &text, self.source.sfu());
+                self.obey(outputs);
+            }
             Some(SfuEvent::Notice(sentence)) => self.warn(&sentence),
             _ => {}
         }
@@ -212,7 +256,8 @@ impl RoomHost {
             self.tell_stopped(None);
         } else {
             self.watching.remove(user);
-            self.talk.disconnected(user, self.source.sfu());
+            let outputs = self.talk.disconnected(user, self.source.sfu());
+            self.obey(outputs);
         }
     }
 

@@ -10,6 +10,7 @@ use super::host::{self, HostSettings, SilentRooms};
 use crate::cli::ServeMedia;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
+use crate::commands::stage::StageSettings;
 use crate::exit::Failure;
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::Reporter;
@@ -54,9 +55,13 @@ impl MediaServer {
         })?;
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
         let (advertise, workers) = (media.advertise.clone(), media.workers);
+        let (source, meter) =
+            (SourceSettings { port, advertise, workers, max_receivers: max_students }, MediaMeter::default());
         let settings = HostSettings {
-            source: SourceSettings { port, advertise, workers, max_receivers: max_students },
-            meter: MediaMeter::default(),
+            stage: StageSettings::new(source.clone(), meter.clone(), media.max_rooms.get().saturating_mul(media.stage)),
+            most_speakers: media.stage,
+            source,
+            meter,
             silent: SilentRooms::default(),
             reporter: reporter.clone(),
         };

@@ -139,7 +139,7 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::TalkTick => {
-                    self.talk.tick(&self.sfu);
+                    self.talk.tick(&self.sfu, self.reporter);
                     None
                 }
                 Input::Second => self.on_second(&mut inputs).await,

@@ -99,8 +99,9 @@ impl Lecture<'_> {
     /// A user has left the room, as signalling sees it.
     fn left(&mut self, user: UserId, reason: LeaveReason) {
         let watches = self.students.get(&user) == Some(StudentState::Watching);
-        // A student who lost signalling may still receive media. Then the SFU reports the end.
-        let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
+        // A student who lost signalling may still receive media, or speak. Then the SFU reports the end.
+        let has_media = watches || self.talk.rules().has_slot(&user);
+        let may_return = has_media && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user, reason);
         self.waiting.remove(&user);
