@@ -57,6 +57,9 @@ fn a_teacher_needs_only_a_room() {
     let tiers = Tiers::Both(None);
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate: None, tiers, content: None });
     assert_eq!((plain.max_students, plain.length), (None, None));
+    assert_eq!(plain.stage, StageOptions { most: 2, sink: StageSink::Auto });
+    let stage = teach("--stage 0 --stage-sink audio").stage;
+    assert_eq!(stage, StageOptions { most: 0, sink: StageSink::Audio });
     assert!(plain.qr && !teach("--no-qr").qr);
     assert!(!plain.end_class && teach("--end-class").end_class);
     assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
@@ -275,6 +278,8 @@ fn invalid_values_are_refused_with_the_flag_and_an_example() {
         ("bench --burst 20%", "--burst", "20%@5s+2s"),
         ("bench --rate 5", "--rate", "10k to 1000M"),
         ("serve --stage 5", "--stage", "to 4"),
+        ("teach --room 1 --stage many", "--stage", "to 4"),
+        ("teach --room 1 --stage-sink null", "--stage-sink", "give window, audio or none"),
         ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
         ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {

@@ -8,6 +8,9 @@ mod lecture;
 mod membership;
 mod server;
 mod source;
+mod speaker_views;
+mod stage_report;
+mod stage_sink;
 mod stats;
 mod student_states;
 mod talk;
@@ -25,9 +28,13 @@ use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
 use self::source::{Source, WhipMedia};
+use self::speaker_views::SpeakerViews;
+use super::hosted_source::SourceSettings;
+use super::media_meter::MediaMeter;
 use super::metrics::MetricsPort;
 use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
+use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::whip_in::WhipDoor;
 use super::{blocking, signal_failure};
@@ -121,18 +128,20 @@ pub(super) async fn run_with(
     }
     let media = MediaEvents { sfu: sfu_events, port: port_notices, source: source_events };
     let inputs = Inputs::new(&teach, reporter, stop, media, signals);
-    let parts = LectureParts { sfu, client, source, settings: server.settings(&teach) };
+    let stage = stage_media(&teach, port);
+    let views = SpeakerViews::new(&teach, server.media_ip, reporter);
+    let parts = LectureParts { sfu, stage, views, client, source, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
-    let Lecture { sfu, client, source, goodbye, .. } = lecture;
+    let Lecture { sfu, stage, views, client, source, goodbye, .. } = lecture;
     // After a failure the teacher may come back, so the students wait, even with --end-class.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
         announcement.stop().await;
     }
-    sfu.close().await;
+    tokio::join!(views.end(), stage.close(), sfu.close());
     if let Some(embedded) = server.embedded {
         embedded.shutdown().await;
     }
@@ -185,6 +194,13 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
         workers: teach.workers,
         adapts: true,
     }
+}
+
+/// The media of the speakers, at the port of the lecture.
+fn stage_media(teach: &Teach, port: MediaPort) -> StageMedia {
+    let (advertise, workers) = (teach.advertise.clone(), teach.workers);
+    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach) };
+    StageMedia::new(StageSettings::new(source, MediaMeter::default(), teach.stage.most))
 }
 
 /// The most students that the lecture admits.

@@ -2,6 +2,7 @@
 
 mod reports;
 mod signalling;
+mod stage;
 mod whip;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::source::Source;
+use super::speaker_views::SpeakerViews;
 use super::stats::Rates;
 use super::student_states::StudentStates;
 use super::talk::TeacherTalk;
@@ -21,6 +23,7 @@ use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
 use crate::commands::source_monitor::SourceMonitor;
+use crate::commands::stage::StageMedia;
 use crate::commands::stop::Stop;
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::exit::Failure;
@@ -34,6 +37,8 @@ use crate::signal::{Client, Goodbye};
 /// The parts of a lecture, and the teacher's settings for its room.
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
+    pub(super) stage: StageMedia,
+    pub(super) views: SpeakerViews,
     pub(super) client: Client,
     pub(super) source: Source,
     pub(super) settings: RoomSettings,
@@ -42,6 +47,10 @@ pub(super) struct LectureParts {
 /// A running lecture.
 pub(super) struct Lecture<'a> {
     pub(super) sfu: Sfu,
+    /// The media of the speakers.
+    pub(super) stage: StageMedia,
+    /// The speakers at this computer.
+    pub(super) views: SpeakerViews,
     pub(super) client: Client,
     pub(super) source: Source,
     /// How to leave the room at the end.
@@ -60,9 +69,10 @@ pub(super) struct Lecture<'a> {
     metrics: MetricsStore,
     /// Whether the teacher has read that the server is lost.
     has_lost_server: bool,
-    /// Lines about refused offers, and about errors that the server reports.
+    /// Lines about refused offers, errors that the server reports, and the media of speakers.
     refusals: ThrottledLines,
     server_errors: ThrottledLines,
+    stage_warnings: ThrottledLines,
     /// The time to repeat the orders for a restarted server.
     orders_due: Option<Instant>,
 }
@@ -76,10 +86,12 @@ impl<'a> Lecture<'a> {
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, client, source, settings } = parts;
-        let talk = TeacherTalk::new(teach.user.clone(), teach.nickname.clone(), teach.allowed, settings, &sfu);
+        let LectureParts { sfu, stage, views, client, source, settings } = parts;
+        let talk = TeacherTalk::new(teach, settings, &sfu);
         Self {
             sfu,
+            stage,
+            views,
             client,
             source,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
@@ -97,6 +109,7 @@ impl<'a> Lecture<'a> {
             has_lost_server: false,
             refusals: ThrottledLines::default(),
             server_errors: ThrottledLines::default(),
+            stage_warnings: ThrottledLines::default(),
             orders_due: None,
         }
     }
@@ -108,7 +121,19 @@ impl<'a> Lecture<'a> {
     ) -> Result<EndReason, Failure> {
         self.write_attendance(Now::read());
         loop {
-            let ended = match inputs.next(self.talk.next_tick()).await {
+            self.change_stage();
+            let input = tokio::select! {
+                input = inputs.next(self.talk.next_tick()) => input,
+                output = self.stage.next() => {
+                    self.on_stage(output);
+                    continue;
+                }
+                request = self.views.next() => {
+                    self.on_view(request);
+                    continue;
+                }
+            };
+            let ended = match input {
                 Input::Stop(stop) => self.on_stop(stop, &mut inputs),
                 Input::Answer(goodbye) => {
                     self.goodbye = goodbye;

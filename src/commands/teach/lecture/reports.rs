@@ -64,10 +64,11 @@ impl Lecture<'_> {
         }
         self.record_attendance(now, sfu_stats);
         let duration = self.attendance.duration(now);
-        let LastSecond { stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
+        let LastSecond { mut stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
         self.metrics.set_lecture(metrics);
+        stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
         self.reporter.event(&Event::TeachStats(stats));
         if dropped > 0 {
             self.reporter.warn(format!(

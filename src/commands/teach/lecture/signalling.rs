@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Lecture;
 use crate::commands::negotiation::{candidate_init, rejection};
 use crate::commands::signal_failure;
+use crate::commands::stage::StageOffer;
 use crate::commands::teach::attendance::Now;
 use crate::exit::Failure;
 use crate::id::UserId;
@@ -48,6 +49,9 @@ impl Lecture<'_> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+                self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 if self.source.takes_students() {
@@ -55,6 +59,9 @@ impl Lecture<'_> {
                 } else if !self.waiting.push(Instant::now(), user_id.clone(), sdp, video, network) {
                     self.reject_waiting(user_id);
                 }
+            }
+            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+                self.stage.candidate(user_id, &source, candidate);
             }
             ServerMessage::Candidate { user_id, candidate, .. } => {
                 if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
@@ -107,6 +114,7 @@ impl Lecture<'_> {
         self.waiting.remove(&user);
         match reason {
             LeaveReason::Left | LeaveReason::Removed => {
+                self.stage.left(&user);
                 self.sfu.remove(user.clone());
                 self.set_state(&user, StudentState::Left);
             }
