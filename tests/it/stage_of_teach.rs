@@ -9,24 +9,26 @@ use classroom::protocol::{ClientMessage, ServerMessage, TrackName};
 use classroom::rtp::Track;
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use serde_json::{Value as Event, json};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::support::{Classroom, DEADLINE, Desk, Display, Member, Process, Publisher, has_tools, id, until};
 
 const CAMERA: [TrackName; 2] = [TrackName::Audio, TrackName::Camera];
 
-/// A teacher with a small test picture and a tone, who types. `server` are the flags of the server.
-fn teacher(class: &Classroom, flags: &[&str], server: &[&str]) -> Process {
-    let test = ["--test", "--size", "320x180", "--nickname", "Ms Li", "--chat"];
-    let mut command = class.teach(&[&test, flags, server].concat());
+/// A teacher with a small test picture and a tone, who types; with a server of its own unless `flags` name one.
+fn teacher(class: &Classroom, flags: &[&str]) -> Process {
+    let listen = class.url().replace("ws://", "");
+    let mut all = vec!["--test", "--size", "320x180", "--nickname", "Ms Li", "--chat"];
+    all.extend(flags);
+    if !flags.contains(&"--server") {
+        all.extend(["--listen", &listen]);
+    }
+    let mut command = class.teach(&all);
     command.stdin(Stdio::piped());
     let teacher = Process::start("teacher", command);
     teacher.wait_for("joined", |event| event["event"] == "joined");
     teacher
-}
-
-fn own_server(class: &Classroom) -> [String; 2] {
-    ["--listen".to_owned(), class.url().replace("ws://", "")]
 }
 
 fn is_stage<'a>(user: &'a str, state: &'a str) -> impl Fn(&Event) -> bool + 'a {
@@ -58,8 +60,7 @@ async fn all_receive(students: &[Member], speaker: u32) {
 async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
     let class = Classroom::new();
     let file = class.directory().join("class.csv");
-    let mut teacher =
-        teacher(&class, &["--attendance", file.to_str().unwrap()], &own_server(&class).each_ref().map(String::as_str));
+    let mut teacher = teacher(&class, &["--attendance", file.to_str().unwrap()]);
     let students = class_of(&class, 1001..=1003).await;
     teacher.types("/stage");
     teacher.wait_for("a refusal", is_told("no hand is raised"));
@@ -104,6 +105,7 @@ async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
     until("an invitation", || students[2].seen().invitations() == 1).await;
     students[2].accept(&CAMERA);
     teacher.wait_for("a speaker", is_stage("1003", "live"));
+    all_receive(&students, 1003).await;
     teacher.interrupt();
     let summary = teacher.wait_for("the summary", |event| event["event"] == "summary");
     teacher.ends_with(0);
@@ -120,7 +122,7 @@ async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
 async fn the_stage_of_a_teacher_at_another_server_is_at_the_teachers_computer() {
     let class = Classroom::new();
     let _server = class.server();
-    let mut teacher = teacher(&class, &["--stage", "1"], &["--server", &class.url(), "--udp-port", "0"]);
+    let mut teacher = teacher(&class, &["--stage", "1", "--server", &class.url(), "--udp-port", "0"]);
     let students = class_of(&class, 1001..=1002).await;
     teacher.types("/stage 1001");
     until("an invitation", || students[0].seen().invitations() == 1).await;
@@ -137,7 +139,7 @@ async fn the_stage_of_a_teacher_at_another_server_is_at_the_teachers_computer() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lecture_without_a_stage_says_so() {
     let class = Classroom::new();
-    let mut teacher = teacher(&class, &["--stage", "0"], &own_server(&class).each_ref().map(String::as_str));
+    let mut teacher = teacher(&class, &["--stage", "0"]);
     let student = Member::student(&class, 1001).await;
     teacher.types("/stage 1001");
     teacher.wait_for("a refusal", is_told("this lecture has no stage"));
@@ -146,30 +148,47 @@ async fn a_lecture_without_a_stage_says_so() {
     assert!(!teacher.events().iter().any(|event| event["event"] == "stage"));
 }
 
-/// A student who publishes a real picture: a WebSocket, and a connection to the teacher for the conversation.
-async fn student_with_a_picture(class: &Classroom) -> (Desk, Viewer) {
-    let mut desk = Desk::student(class, 1001).await;
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
-    let (viewer, sdp, mut events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-    desk.say(&ClientMessage::Offer { target_uid: id(9999), sdp, video: None, tracks: None }).await;
-    let answer = desk.hear_until(|message| matches!(message, ServerMessage::Answer { .. })).await;
-    let ServerMessage::Answer { sdp, .. } = answer else { panic!("{answer:?}") };
-    viewer.answer(sdp).await.unwrap();
-    let invited = async {
-        loop {
-            match events.recv().await.expect("an open connection") {
-                ViewerEvent::Heard(text)
-                    if matches!(PublisherMessage::parse(&text), Ok(PublisherMessage::Invited { .. })) =>
-                {
-                    break;
-                }
-                _ => {}
+/// A student whose picture is a real one: a WebSocket, and a connection to the teacher for the conversation.
+struct Painter {
+    desk: Desk,
+    viewer: Viewer,
+    events: mpsc::Receiver<ViewerEvent>,
+}
+
+impl Painter {
+    async fn join(class: &Classroom) -> Self {
+        let mut desk = Desk::student(class, 1001).await;
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+        let (viewer, sdp, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
+        desk.say(&ClientMessage::Offer { target_uid: id(9999), sdp, video: None, tracks: None }).await;
+        let answer = desk.hear_until(|message| matches!(message, ServerMessage::Answer { .. })).await;
+        let ServerMessage::Answer { sdp, .. } = answer else { panic!("{answer:?}") };
+        viewer.answer(sdp).await.unwrap();
+        Self { desk, viewer, events }
+    }
+
+    /// Waits for the invitation, accepts and publishes.
+    async fn come_to_the_stage(&mut self) -> Publisher {
+        let is_invitation = |event: &ViewerEvent| match event {
+            ViewerEvent::Heard(text) => {
+                matches!(PublisherMessage::parse(text), Ok(PublisherMessage::Invited { .. }))
             }
-        }
-    };
-    timeout(DEADLINE, invited).await.expect("an invitation");
-    assert!(viewer.say(&StudentMessage::StageAnswer { accepted: true }.to_json()).await);
-    (desk, viewer)
+            _ => false,
+        };
+        let invited = async { while !is_invitation(&self.events.recv().await.expect("an open connection")) {} };
+        timeout(DEADLINE, invited).await.expect("an invitation");
+        assert!(self.viewer.say(&StudentMessage::StageAnswer { accepted: true }.to_json()).await);
+        Publisher::connect(&mut self.desk).await
+    }
+}
+
+/// Looks again and again until a condition holds.
+async fn wait_to_see(what: &str, mut is_seen: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_seen() {
+        assert!(Instant::now() < deadline, "not seen: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,31 +202,21 @@ async fn a_window_shows_the_teacher_who_speaks() {
     command.env("DISPLAY", display.name()).stdin(Stdio::piped());
     let mut teacher = Process::start("teacher", command);
     teacher.wait_for("joined", |event| event["event"] == "joined");
-    let student = student_with_a_picture(&class);
-    let invites = async {
-        teacher.wait_for("a student", |event| event["event"] == "student" && event["state"] == "watching");
-        teacher.types("/stage 1001");
-    };
-    let ((mut desk, viewer), ()) = tokio::join!(student, invites);
-    let publisher = Publisher::connect(&mut desk).await;
+    let mut painter = Painter::join(&class).await;
+    teacher.wait_for("a student", |event| event["event"] == "student" && event["state"] == "watching");
+    teacher.types("/stage 1001");
+    let publisher = painter.come_to_the_stage().await;
     teacher.wait_for("a speaker", is_stage("1001", "live"));
-    teacher.wait_for("what the teacher sees", is_told("you see students on the stage in a window"));
-    let deadline = Instant::now() + DEADLINE;
-    let has_picture = || {
-        let windows = display.windows_of(teacher.pid());
-        windows.first().is_some_and(|window| display.look_at(window).colours() > 8)
-    };
-    while !has_picture() {
-        assert!(Instant::now() < deadline, "no picture in {:?}", display.windows_of(teacher.pid()));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    teacher.wait_for("what the teacher sees", is_told("students on the stage in a window"));
+    let windows = || display.windows_of(teacher.pid());
+    wait_to_see("the speaker's picture", || {
+        windows().first().is_some_and(|window| display.look_at(window).colours() > 8)
+    })
+    .await;
     teacher.types("/stage off");
-    while !display.windows_of(teacher.pid()).is_empty() {
-        assert!(Instant::now() < deadline, "the window stays");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    wait_to_see("no window", || display.windows_of(teacher.pid()).is_empty()).await;
     teacher.interrupt();
     teacher.ends_with(0);
     publisher.close().await;
-    viewer.close().await;
+    painter.viewer.close().await;
 }
