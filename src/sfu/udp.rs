@@ -128,6 +128,7 @@ impl UdpReceiver {
         allow_fragmentation(&socket)?;
         // A tokio `UdpSocket` also waits for the socket to become writable: every send that completes, also of another
         // thread, would wake this one.
+        #[expect(deprecated, reason = "its successor is unsafe, for types whose descriptor may change; std's does not")]
         let io = AsyncFd::with_interest(std::net::UdpSocket::from(socket), Interest::READABLE)?;
         let local = io.get_ref().local_addr()?;
         let receive = vec![0; BATCH_SIZE * state.gro_segments().max(1) * 1500].into_boxed_slice();

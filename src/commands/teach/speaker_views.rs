@@ -38,9 +38,12 @@ pub(super) struct SpeakerViews {
     views: BTreeMap<UserId, Running>,
     /// What the teacher has read about how speakers are shown.
     told: Option<String>,
-    /// Each output with the speaker, and the number of the speaker's time on the stage.
-    outputs: (mpsc::Sender<(UserId, u64, ViewOutput)>, mpsc::Receiver<(UserId, u64, ViewOutput)>),
+    outputs: mpsc::Sender<OfView>,
+    output_queue: mpsc::Receiver<OfView>,
 }
+
+/// An output of a view, with the speaker and the number of the speaker's time on the stage.
+type OfView = (UserId, u64, ViewOutput);
 
 /// The view of a speaker. Without its sender of inputs the task ends.
 struct Running {
@@ -60,7 +63,8 @@ impl SpeakerViews {
             bind: std::net::SocketAddr::new(host, 0).to_string(),
         };
         let (teacher, reporter) = (teach.user.clone(), reporter.clone());
-        Self { teacher, settings, reporter, views: BTreeMap::new(), told: None, outputs: mpsc::channel(OUTPUTS) }
+        let (outputs, output_queue) = mpsc::channel(OUTPUTS);
+        Self { teacher, settings, reporter, views: BTreeMap::new(), told: None, outputs, output_queue }
     }
 
     /// A student speaks: shows it. `id` is the number of its time on the stage.
@@ -70,7 +74,7 @@ impl SpeakerViews {
         }
         let (inputs, input_queue) = mpsc::channel(INPUTS);
         let title = named(speaker, nickname.as_str()).to_string();
-        let outputs = (speaker.clone(), id, self.outputs.0.clone());
+        let outputs = (speaker.clone(), id, self.outputs.clone());
         let task = tokio::spawn(View::new(self.settings.clone(), title, outputs).run(input_queue));
         self.views.insert(speaker.clone(), Running { id, inputs, task });
     }
@@ -107,7 +111,7 @@ impl SpeakerViews {
     pub(super) async fn next(&mut self) -> ViewRequest {
         loop {
             // This set has a sender, too, so the channel stays open.
-            let Some((speaker, id, output)) = self.outputs.1.recv().await else {
+            let Some((speaker, id, output)) = self.output_queue.recv().await else {
                 return std::future::pending().await;
             };
             if self.views.get(&speaker).is_none_or(|view| view.id != id) {
@@ -135,7 +139,7 @@ impl SpeakerViews {
     pub(super) async fn end(self) {
         let tasks: Vec<JoinHandle<()>> = self.views.into_values().map(|view| view.task).collect();
         // Without a receiver no view waits for room.
-        drop(self.outputs);
+        drop(self.output_queue);
         for task in tasks {
             let _ = task.await;
         }

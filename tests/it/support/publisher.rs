@@ -31,20 +31,25 @@ pub struct Desk {
 impl Desk {
     /// Opens the WebSocket as the publisher 9999; `more` goes into the query. Returns the server's first message too.
     pub async fn open(class: &Classroom, more: &str) -> (Self, ServerMessage) {
-        Self::open_as(class, "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
+        Self::open_in(class, ROOM, more).await
+    }
+
+    /// As [`Desk::open`], in another room.
+    pub async fn open_in(class: &Classroom, room: &str, more: &str) -> (Self, ServerMessage) {
+        Self::open_as(class, room, "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
     }
 
     /// Joins as a student.
     pub async fn student(class: &Classroom, user: u32) -> Self {
-        let (desk, first) = Self::open_as(class, &user.to_string(), "pub=no&epoch=7").await;
+        let (desk, first) = Self::open_as(class, ROOM, &user.to_string(), "pub=no&epoch=7").await;
         assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
         desk
     }
 
-    async fn open_as(class: &Classroom, user: &str, more: &str) -> (Self, ServerMessage) {
+    async fn open_as(class: &Classroom, room: &str, user: &str, more: &str) -> (Self, ServerMessage) {
         let address = class.url().replace("ws://", "");
         let stream = TcpStream::connect(&address).await.unwrap();
-        let url = format!("ws://{address}/ws?roomId={ROOM}&userId={user}&auth=1&{more}");
+        let url = format!("ws://{address}/ws?roomId={room}&userId={user}&auth=1&{more}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         socket.send(Message::text(r#"{"type":"auth","session":"publisherpublisher"}"#)).await.unwrap();
         let mut desk = Self { user: user.to_owned(), socket };
