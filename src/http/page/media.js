@@ -34,7 +34,7 @@ export class Media {
 
   /**
    * `room` has `lesson`, `stats`, `layout`, `chat`, `people`, `signalling` and `iceServers`, and the callbacks
-   * `connected()` and `changed()`.
+   * `connected()`, `changed()` and `endStage()`.
    */
   constructor(room) {
     this.#room = room;
@@ -149,6 +149,7 @@ export class Media {
     this.#room.layout.clear();
     this.#room.chat.attach(null);
     this.#room.people.hands([]);
+    this.#room.endStage();
     this.hasVideo = false;
     this.tracks = null;
     this.stopped = NOTHING_STOPPED;

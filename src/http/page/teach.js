@@ -1,12 +1,13 @@
 // A teacher's room: prepares a lecture, goes on air, and keeps teaching through reloads and lost connections.
 
-import { $, clean, el, list, onFrame, store, tab } from './dom.js';
+import { $, addStyle, clean, el, elementsOf, list, onFrame, store, tab } from './dom.js';
 import { addWords, duration, hasWords, onLanguage, say, translate } from './i18n.js';
 import { drawnId, epoch as newEpoch, isId, secretsFromLink, session, teachingKey } from './identity.js';
 import { Broadcast } from './broadcast.js';
 import { Chat } from './chat.js';
 import { Danmaku } from './danmaku.js';
 import { Desk } from './desk.js';
+import { prepareDevices, sourceChanged } from './devices.js';
 import { Invite, drawnCode } from './invite.js';
 import { Order } from './order.js';
 import { People } from './people.js';
@@ -28,32 +29,18 @@ const LATE_MS = 800;
 
 /** Opens the room that the address names, to teach in it. */
 export async function startTeaching(room) {
-  await Promise.all([addWords(WORDS), addStyle(), addElements()]);
+  await Promise.all([addWords(WORDS), addStyle('./teach.css'), prepareDevices().then(addElements)]);
   $('room').hidden = false;
   new Teacher(room);
 }
 
-const fileOf = (name) => new URL(name, import.meta.url).href;
-
-function addStyle() {
-  const link = el('link');
-  link.rel = 'stylesheet';
-  link.href = fileOf('./teach.css');
-  return new Promise((done) => {
-    link.onload = done;
-    link.onerror = done;
-    document.head.append(link);
-  });
-}
-
 /** Puts the teacher's elements in the places of the student's. */
 async function addElements() {
-  const response = await fetch(fileOf('./teach.html'));
-  const parts = new DOMParser().parseFromString(await response.text(), 'text/html');
-  const childrenOf = (id) => [...parts.getElementById(id).childNodes].map((node) => document.adoptNode(node));
+  const parts = await elementsOf('./teach.html');
+  const childrenOf = (id) => parts.querySelector(`#${id}`).childNodes;
   $('stage').replaceChildren(...childrenOf('teach-stage'));
   $('controls').replaceChildren(...childrenOf('teach-controls'));
-  document.body.append(...[...parts.body.children].map((element) => document.adoptNode(element)));
+  document.body.append(...parts.children);
   for (const id of ['teach-stage', 'teach-controls']) $(id).remove();
   $('setup-preview').append($('preview'));
   document.querySelector('#room-header .facts').append(el('span', 'soft uplink'));
@@ -305,21 +292,8 @@ class Teacher {
   // The lecture.
 
   #sourceChanged(kind) {
-    const { microphone, tabSound } = this.sources;
-    let done;
-    if (kind === 'camera') done = this.broadcast.replace('camera');
-    if (kind === 'microphone' || kind === 'screen') {
-      this.sound.use(microphone, tabSound);
-      done = this.broadcast.replace('audio');
-    }
-    if (kind === 'screen') {
-      this.studio.shared();
-      if (this.sources.screen) this.#hadScreen = false;
-      this.broadcast.contentChanged();
-      done = this.broadcast.replace('screen');
-    }
-    this.studio.draw();
-    this.studio.drawDevices();
+    if (kind === 'screen' && this.sources.screen) this.#hadScreen = false;
+    const done = sourceChanged(kind, this);
     this.#draw();
     return done;
   }
