@@ -52,6 +52,7 @@ mod hostile;
 
 // A teacher in a browser.
 mod teach;
+mod teach_stage;
 
 // Accessible names, keyboard, languages, bytes.
 mod manners;
