@@ -278,7 +278,9 @@ pub struct ServeMedia {
     pub max_rooms: NonZeroUsize,
     /// The most students of a room; `None`: only the server's limit holds.
     pub max_students: Option<NonZeroUsize>,
-    /// The number of sending threads of each room.
+    /// The most speakers on the stage of a room; 0 without a stage.
+    pub stage: usize,
+    /// The number of sending threads of each room, and of each speaker.
     pub workers: NonZeroUsize,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,

@@ -93,6 +93,9 @@ mod strangers;
 // Rooms whose media the server carries.
 mod hosted;
 
+// The stage of such rooms: speakers, and those that would harm it.
+mod stage;
+
 // WHEP players, one of which is not ours.
 mod whep;
 

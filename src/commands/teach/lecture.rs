@@ -141,7 +141,7 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::TalkTick => {
-                    self.talk.tick(&self.sfu);
+                    self.talk.tick(&self.sfu, self.reporter);
                     None
                 }
                 Input::Second => self.on_second(&mut inputs).await,
@@ -168,7 +168,7 @@ impl<'a> Lecture<'a> {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
                 self.set_state(&user, StudentState::Refused);
-                self.send(rejection(user, &why));
+                self.send(rejection(user, None, &why));
             }
             SfuEvent::Connected(user) => {
                 self.attendance.connected(Now::read(), &user);
@@ -248,7 +248,7 @@ impl<'a> Lecture<'a> {
     }
 
     fn reject_waiting(&self, user: UserId) {
-        self.send(rejection(user, &OfferRefusal::NotLive));
+        self.send(rejection(user, None, &OfferRefusal::NotLive));
     }
 
     fn on_whip(&mut self, request: WhipRequest) {
@@ -362,8 +362,9 @@ impl<'a> Lecture<'a> {
     /// A user has left the room, as signalling sees it.
     fn left(&mut self, user: UserId, reason: LeaveReason) {
         let watches = self.students.get(&user) == Some(StudentState::Watching);
-        // A student who lost signalling may still receive media. Then the SFU reports the end.
-        let may_return = watches && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
+        // A student who lost signalling may still receive media, or speak. Then the SFU reports the end.
+        let has_media = watches || self.talk.rules().has_slot(&user);
+        let may_return = has_media && !matches!(reason, LeaveReason::Left | LeaveReason::Removed);
         self.talk.left(&user, may_return, &self.sfu, self.reporter);
         self.attendance.left(Now::read(), &user, reason);
         self.waiting.remove(&user);

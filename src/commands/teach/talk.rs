@@ -9,7 +9,7 @@ use crate::id::{Nickname, UserId, named};
 use crate::protocol::channel::{Allowed, Moderation, Stopped};
 use crate::protocol::{RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
-use crate::room::talk::{Refusal, TalkOutput};
+use crate::room::talk::{Refusal, Talk, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The teacher's end of the conversation.
@@ -110,6 +110,11 @@ impl TeacherTalk {
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
     }
 
+    /// The rules, to read them.
+    pub(super) fn rules(&self) -> &Talk {
+        self.talk.rules()
+    }
+
     /// The room as the server described it.
     pub(super) fn membership(&self) -> &Membership {
         &self.membership
@@ -153,8 +158,9 @@ impl TeacherTalk {
     }
 
     /// Sends what is due.
-    pub(super) fn tick(&mut self, sfu: &Sfu) {
-        self.talk.tick(sfu);
+    pub(super) fn tick(&mut self, sfu: &Sfu, reporter: &Reporter) {
+        let outputs = self.talk.tick(sfu);
+        self.report(outputs, reporter);
     }
 
     /// Changes what the class may do. Reports the state even if nothing changes, because the teacher asked.
@@ -179,7 +185,7 @@ impl TeacherTalk {
         for output in outputs {
             match output {
                 // These have been sent.
-                TalkOutput::To(..) | TalkOutput::All(_) => {}
+                TalkOutput::To(..) | TalkOutput::All(_) | TalkOutput::Stage(_) => {}
                 TalkOutput::Said(message) => {
                     if !message.publishes {
                         self.actions.push(StudentAction::Chatted(message.user_id.clone()));

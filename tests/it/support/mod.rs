@@ -8,6 +8,8 @@ mod lecture_file;
 mod process;
 mod publisher;
 mod receiver;
+mod sending;
+mod stage;
 mod wait;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
@@ -18,6 +20,7 @@ pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_fi
 pub use self::process::Process;
 pub use self::publisher::{Desk, Publisher};
 pub use self::receiver::Receiver;
+pub use self::stage::{Member, Pace, id};
 pub use self::wait::{DEADLINE, poll, until};
 
 use std::process::{Command, Stdio};
