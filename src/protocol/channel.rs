@@ -23,8 +23,8 @@
 //! moderator -> SFU {"type":"moderate","order":"stage","userId":"1001"}
 //! SFU -> student   {"type":"invited","withinMs":60000}
 //! student -> SFU   {"type":"stageAnswer","accepted":true}
-//! SFU -> all       {"type":"stage","speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}],
-//!                   "spotlight":"1001","most":2}
+//! SFU -> all       {"type":"stage","spotlight":"1001","most":2,
+//!                   "speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}]}
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
 //! ```

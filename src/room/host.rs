@@ -1,12 +1,14 @@
 //! The media host of a room: the server's own SFU, which answers the students in the publisher's name.
 //!
 //! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost.
-//! The host is a connection like a member's, but nobody sees it: its messages have the publisher's id.
+//! The host is a connection like a member's, but nobody sees it: its messages have the publisher's id, or that of a
+//! speaker on the stage.
 
 use std::time::Instant;
 
 use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
+use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits};
 use crate::id::{RoomId, UserId};
 use crate::protocol::{ClientMessage, LeaveReason, MediaHost, ServerMessage};
@@ -140,29 +142,18 @@ impl Room {
     /// A message of the host. Messages for somebody who has left meanwhile are dropped, and those that only the
     /// publisher itself sends.
     pub(super) fn host_message(&mut self, now: Instant, message: ClientMessage, out: &mut Vec<Output>) {
-        let Some(user_id) = self.host.as_ref().map(|host| host.publisher.clone()) else { return };
-        let is_student = |target: &UserId| *target != user_id;
+        let Some(publisher) = self.host.as_ref().map(|host| host.publisher.clone()) else { return };
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
-            ClientMessage::Hangup { target_uid, .. } => Some((target_uid, Media::Missing { since: now })),
+            ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),
             _ => None,
         };
-        if let Some((target, media)) = media.filter(|(target, _)| is_student(target))
+        if let Some((target, media)) = media.filter(|(target, _)| **target != publisher)
             && let Some(member) = self.members.get_mut(target)
         {
             member.media = media;
         }
-        let (target, message) = match message {
-            ClientMessage::Answer { target_uid, sdp, .. } => (target_uid, ServerMessage::Answer { user_id, sdp }),
-            ClientMessage::Candidate { target_uid, candidate, .. } => {
-                (target_uid, ServerMessage::Candidate { user_id, candidate, source: None })
-            }
-            ClientMessage::Reject { target_uid, code, message, codec, .. } => {
-                (target_uid, ServerMessage::rejected(user_id, code, message, codec))
-            }
-            ClientMessage::Hangup { target_uid, .. } => (target_uid, ServerMessage::Hangup { user_id }),
-            _ => return,
-        };
+        let Some((target, message)) = of_holder(message, &publisher) else { return };
         let Some(member) = self.members.get_mut(&target) else { return };
         match &mut member.connection {
             Connection::Open(to) => out.push(Output::Send { to: *to, message }),

@@ -10,7 +10,8 @@
 //! - There is one publisher. A second one is refused with a sentence that names the first.
 //! - A room belongs to its first publisher until that one ends the lecture. Nobody else may publish there, also while
 //!   the owner is away. A reserved room belongs to one client for ever.
-//! - Students offer only to the publisher; the publisher answers or rejects.
+//! - Students offer to the publisher, who answers or rejects. An offer to another member, a speaker on the stage, goes
+//!   to the holder of the room's media too: the publisher or the media host.
 //! - If the server carries the publisher's media, the room has a media host, which answers in the publisher's name. The
 //!   publisher offers to itself, and the host answers. The host outlives the publisher's connection for a while.
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
@@ -211,8 +212,10 @@ pub struct RoomLimits {
     pub media_within: Duration,
     /// Joins of clients that were not in the room before.
     pub joins: Rate,
-    /// Offers.
+    /// Offers to publishers.
     pub offers: Rate,
+    /// Offers about speakers on the stage.
+    pub stage_offers: Rate,
     /// Rooms that are created, or that teachers open by joining.
     pub openings: Rate,
 }
@@ -233,6 +236,7 @@ impl Default for RoomLimits {
             media_within: protocol::MEDIA_WITHIN,
             joins: protocol::JOINS,
             offers: protocol::OFFERS,
+            stage_offers: protocol::STAGE_OFFERS,
             openings: protocol::OPENINGS,
         }
     }

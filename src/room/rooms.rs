@@ -26,6 +26,8 @@ pub struct Rooms {
     hosts: HashMap<ConnId, RoomId>,
     joins: RateLimit,
     offers: RateLimit,
+    /// Offers about speakers on the stage.
+    stage_offers: RateLimit,
     openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
@@ -51,6 +53,7 @@ impl Rooms {
             hosts: HashMap::new(),
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
+            stage_offers: RateLimit::new(limits.stage_offers),
             openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
             tags: RandomState::new(),
@@ -266,9 +269,11 @@ impl Rooms {
         if let ClientMessage::Leave { over } = message {
             room.leave(now, (user, conn), over, &self.limits, out);
         } else {
-            if matches!(message, ClientMessage::Offer { .. })
+            if let ClientMessage::Offer { target_uid, .. } = &message
                 && let Some(member) = room.members.get(user)
-                && let Err(wait) = self.offers.take(now, member.newcomer.network)
+                && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
+                && let offers = if is_for_lecture { &mut self.offers } else { &mut self.stage_offers }
+                && let Err(wait) = offers.take(now, member.newcomer.network)
             {
                 let message = "too many offers come from your network, try again in a moment";
                 return RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait).answer(conn, out);

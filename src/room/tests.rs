@@ -10,6 +10,7 @@ mod lobby;
 mod order;
 mod ownership;
 mod places;
+mod stage;
 
 use std::time::{Duration, Instant};
 
