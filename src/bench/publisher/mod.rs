@@ -105,7 +105,8 @@ impl EmulatedPublisher {
         let cost =
             streams(offer).iter().map(|tier| rate(Track::Screen, *tier)).sum::<u32>() + rate(Track::Audio, Tier::Full);
         let local = socket.local_addr()?;
-        let (connection, sdp) = Connection::offer(local, offer, codec, (f64::from(cost) * 2.0, line_rate), Instant::now())?;
+        let (connection, sdp) =
+            Connection::offer(local, offer, codec, (f64::from(cost) * 2.0, line_rate), Instant::now())?;
         let target = connection.target().clone();
         let (frames, frame_queue) = mpsc::channel(FRAMES);
         let (orders, order_queue) = mpsc::unbounded_channel();

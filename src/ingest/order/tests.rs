@@ -112,7 +112,10 @@ fn a_retransmission_fills_the_gap_and_tells_the_round_trip() {
     sequence.placed(11, place);
     assert_eq!(
         recovered,
-        Some(Recovered { late: Duration::from_millis(53), asked: Some((Duration::from_millis(50), Duration::from_millis(50))) })
+        Some(Recovered {
+            late: Duration::from_millis(53),
+            asked: Some((Duration::from_millis(50), Duration::from_millis(50)))
+        })
     );
     assert_eq!(sequence.out(), whole(&[10, 11, 12]));
     assert_eq!(sequence.order.counts(), LossCounts { lost: 1, recovered: 1, given_up: 0 });
