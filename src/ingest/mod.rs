@@ -305,6 +305,9 @@ impl Ingest {
     /// ([`on_rtp`](Self::on_rtp)) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.now = now;
+        if self.deadline().is_some_and(|due| due > now) {
+            return None;
+        }
         let is_report_due = self.report_due <= now;
         let mut out = Vec::new();
         if is_report_due {

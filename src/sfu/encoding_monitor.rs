@@ -193,10 +193,10 @@ mod tests {
             assert_eq!(available(start + n * 100 * MS, &[full, low]), promised());
         }
         let stopped = start + 2_900 * MS;
-        for n in 1..=10 {
+        for n in 1..=9 {
             assert_eq!(available(stopped + n * 100 * MS, &[low]), promised(), "{n}");
         }
-        assert_eq!(available(stopped + 1_100 * MS, &[low]), [audio, low]);
+        assert_eq!(available(stopped + 1_000 * MS, &[low]), [audio, low]);
         assert_eq!(available(stopped + 1_200 * MS, &[full]), promised());
         for n in 1..=4 {
             // A slide that hardly changes.
