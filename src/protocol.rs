@@ -45,9 +45,10 @@
 //! teacher -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
 //! ```
 //!
-//! Students send offers, to the publisher or to a speaker on the stage. The publisher sends answers, rejections and hangups. Candidates go both
-//! ways. An offer with one video section gets the screen, or the camera if no screen is shown, unless its `video` names
-//! the track. A `hangup` tells a student that the publisher has ended the student's media; a new offer gets new media.
+//! Students send offers, to the publisher or to a speaker on the stage. The publisher sends answers, rejections and
+//! hangups. Candidates go both ways. An offer with one video section gets the screen, or the camera if no screen is
+//! shown, unless its `video` names the track. A `hangup` tells a student that the publisher has ended the student's
+//! media; a new offer gets new media.
 //!
 //! # Media on the server
 //!
@@ -73,11 +74,14 @@
 //! # The stage
 //!
 //! Students whom the teacher invites may speak to the class, see [`channel`]. Their media is at the holder of the
-//! room's media: the media host of the server, or the `teach` process. A speaker publishes by an offer with its own user
-//! id as target; everybody else receives the speaker's media by an offer with the speaker as target. The server relays
-//! both to the holder, with the target as `source`; the holder repeats the `source` in its answers, rejections,
-//! candidates and hangups, and the receiver sees them as messages of that user. The holder rejects offers for a user who
-//! is not on the stage with [`ErrorCode::NotOnStage`].
+//! room's media: the media host of the server, or the publisher's process. A speaker publishes by an offer with its own
+//! user id as target, and `tracks` as above. Everybody else receives the speaker's media by an offer with the speaker
+//! as target, also a publisher whose media lives on the server.
+//!
+//! The server relays an offer to any member but the publisher to the holder, with the target as `source`, and the
+//! candidates as well. The holder repeats the `source` in its answers, rejections, candidates and hangups, and the
+//! receiver sees them as messages of that user. The holder rejects offers for a user who is not on the stage with
+//! [`ErrorCode::NotOnStage`]. Only the holder sets `source`; from others it is ignored.
 //!
 //! ```text
 //! student -> server   {"type":"offer","targetUid":"1001","sdp":"v=0..."}
@@ -100,8 +104,9 @@
 //!
 //! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or
 //! comes from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's
-//! `connected` and `hangup` tell the server whose media runs. [`JOINS`] and [`OFFERS`] limit each network and all
-//! together; of candidates, [`MAX_CANDIDATES_PER_OFFER`] are relayed.
+//! `connected` and `hangup` tell the server whose media runs; a `hangup` with a `source` does not. [`JOINS`],
+//! [`OFFERS`] and [`STAGE_OFFERS`] limit each network and all together; of candidates, [`MAX_CANDIDATES_PER_OFFER`] are
+//! relayed.
 //!
 //! # Presence
 //!
@@ -182,16 +187,17 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
-    /// A student offers to the publisher, or a publisher whose media lives on the server offers to itself.
+    /// A student offers to the publisher or to a speaker; or somebody offers to itself, to publish: a publisher whose
+    /// media lives on the server, or a speaker.
     Offer {
-        /// The publisher.
+        /// The publisher, or the speaker.
         target_uid: UserId,
-        /// The session description; all media sections of a student are recvonly, and none of a publisher.
+        /// The session description: no media section of an offer to oneself is recvonly, and all of other offers are.
         sdp: String,
         /// The video track that the student wants. Absent: one for each video section, the screen first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
-        /// The tracks that the publisher sends. Has no meaning from a student.
+        /// The tracks of an offer to oneself. Has no meaning in another offer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tracks: Option<OfferedTracks>,
     },
@@ -356,7 +362,7 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong,
-    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's own offer.
+    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's offers.
     Offer {
         /// The student, or the publisher.
         user_id: UserId,
@@ -365,7 +371,7 @@ pub enum ServerMessage {
         /// The video track that the student wants.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
-        /// The tracks that the publisher sends.
+        /// The tracks that the sender of an offer to itself sends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tracks: Option<OfferedTracks>,
         /// The sender's network. The number differs between servers and does not reveal the address.
@@ -375,9 +381,9 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<UserId>,
     },
-    /// The publisher answers.
+    /// The publisher or a speaker answers.
     Answer {
-        /// The publisher.
+        /// The publisher, or the speaker.
         user_id: UserId,
         /// The session description.
         sdp: String,
@@ -392,9 +398,9 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<UserId>,
     },
-    /// The publisher has ended the receiver's media.
+    /// The receiver's media of the publisher or of a speaker has ended.
     Hangup {
-        /// The publisher.
+        /// The publisher, or the speaker.
         user_id: UserId,
     },
     /// An error.

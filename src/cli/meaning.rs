@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
+use super::stage::StageOptions;
 use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
@@ -100,6 +101,8 @@ pub struct Teach {
     pub chat: ChatInput,
     /// The permissions of students at the start.
     pub allowed: Allowed,
+    /// The stage of the lecture.
+    pub stage: StageOptions,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -278,7 +281,9 @@ pub struct ServeMedia {
     pub max_rooms: NonZeroUsize,
     /// The most students of a room; `None`: only the server's limit holds.
     pub max_students: Option<NonZeroUsize>,
-    /// The number of sending threads of each room.
+    /// The most speakers on the stage of a room; 0 without a stage.
+    pub stage: usize,
+    /// The number of sending threads of each room, and of each speaker.
     pub workers: NonZeroUsize,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,

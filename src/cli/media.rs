@@ -9,6 +9,9 @@ use super::meaning::{Conflict, ServeMedia};
 use super::values;
 use crate::protocol::MAX_MEDIA_ROOMS;
 
+/// The most speakers of a lecture, if none is typed: a student who asks, and one who answers.
+pub(super) const DEFAULT_STAGE: usize = 2;
+
 /// The media of rooms whose publisher is a browser or another program.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Media")]
@@ -29,7 +32,12 @@ pub(super) struct TypedServeMedia {
     #[arg(long, value_name = "N", hide_short_help = true)]
     max_students: Option<NonZeroUsize>,
 
-    /// The number of threads that send, for each room; one thread serves several hundred students [default: 1]
+    /// Students that the teacher can bring on the stage of a room at the same time, from 0 to 4 [default: 2]
+    #[arg(long, value_name = "N", value_parser = values::speakers)]
+    stage: Option<usize>,
+
+    /// The number of threads that send, for each room and each speaker; one serves several hundred students
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = values::workers, hide_short_help = true)]
     workers: Option<NonZeroUsize>,
 
@@ -49,6 +57,7 @@ impl TypedServeMedia {
             udp_port: self.udp_port.unwrap_or(listen_port),
             max_rooms: self.max_media_rooms.unwrap_or(default_rooms),
             max_students: self.max_students,
+            stage: self.stage.unwrap_or(DEFAULT_STAGE),
             workers: self.workers.unwrap_or(NonZeroUsize::MIN),
             advertise: self.advertise,
         }))
@@ -60,6 +69,7 @@ impl TypedServeMedia {
             ("--udp-port", self.udp_port.is_some()),
             ("--max-media-rooms", self.max_media_rooms.is_some()),
             ("--max-students", self.max_students.is_some()),
+            ("--stage", self.stage.is_some()),
             ("--workers", self.workers.is_some()),
             ("--advertise", !self.advertise.is_empty()),
         ];

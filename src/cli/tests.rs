@@ -57,6 +57,9 @@ fn a_teacher_needs_only_a_room() {
     let tiers = Tiers::Both(None);
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate: None, tiers, content: None });
     assert_eq!((plain.max_students, plain.length), (None, None));
+    assert_eq!(plain.stage, StageOptions { most: 2, sink: StageSink::Auto });
+    let stage = teach("--stage 0 --stage-sink audio").stage;
+    assert_eq!(stage, StageOptions { most: 0, sink: StageSink::Audio });
     assert!(plain.qr && !teach("--no-qr").qr);
     assert!(!plain.end_class && teach("--end-class").end_class);
     assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
@@ -189,8 +192,8 @@ fn output_flags_may_come_before_or_after_the_verb() {
     let listen = "127.0.0.1:1".parse().unwrap();
     let one = NonZeroUsize::MIN;
     let max_rooms = NonZeroUsize::new(16).unwrap();
-    let (max_students, workers, advertise) = (None, one, vec![]);
-    let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, workers, advertise });
+    let (max_students, stage, workers, advertise) = (None, 2, one, vec![]);
+    let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, stage, workers, advertise });
     let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access, media };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
@@ -235,6 +238,7 @@ fn contradictory_flags_are_refused_with_the_next_step() {
         ("bench --loss 5% --bad 2", "--bad 2 is more than --students 1"),
         ("bench --loss 5% --queue 1s", "--queue needs a limited bit rate: add --rate"),
         ("bench --loss 5% --size 320x180", "--size 320x180 is too small for the code"),
+        ("serve --no-media --stage 1", "--no-media carries no media, but --stage is about media"),
         ("serve --no-media --max-media-rooms 3", "--no-media carries no media, but --max-media-rooms is about media"),
         ("serve --no-media --udp-port 3", "--no-media carries no media, but --udp-port is about media"),
         ("serve --turn-pass secret", "--turn-pass needs a TURN server: add --turn"),
@@ -273,6 +277,9 @@ fn invalid_values_are_refused_with_the_flag_and_an_example() {
         ("bench --loss 5", "--loss", "for example 5%"),
         ("bench --burst 20%", "--burst", "20%@5s+2s"),
         ("bench --rate 5", "--rate", "10k to 1000M"),
+        ("serve --stage 5", "--stage", "to 4"),
+        ("teach --room 1 --stage many", "--stage", "to 4"),
+        ("teach --room 1 --stage-sink null", "--stage-sink", "give window, audio or none"),
         ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
         ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {

@@ -14,6 +14,7 @@ use crate::access::JoinCode;
 use crate::expect::decimal;
 use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
+use crate::protocol::channel::MAX_SPEAKERS;
 use crate::rtp::{Codec, Latency, MAX_DELAY};
 use crate::signal::{ServerUrl, ServerUrlError};
 
@@ -189,6 +190,14 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<NonZeroUsize>() {
         Ok(workers) if workers.get() <= MOST => Ok(workers),
         _ => Err(format!("is not a number of threads, give a number from 1 to {MOST}, at most one for each core")),
+    }
+}
+
+/// Parses a number of speakers; 0 means no stage.
+pub(super) fn speakers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(speakers) if speakers <= MAX_SPEAKERS => Ok(speakers),
+        _ => Err(format!("is not a number of speakers, give a number from 0, which is no stage, to {MAX_SPEAKERS}")),
     }
 }
 

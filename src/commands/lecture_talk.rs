@@ -4,26 +4,35 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::stage::SpeakerFact;
 use crate::id::{Nickname, UserId};
 use crate::protocol::User;
 use crate::protocol::channel::Stopped;
-use crate::room::talk::{Talk, TalkOutput};
+use crate::room::talk::{StageChange, Talk, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The conversation of a lecture.
 ///
-/// Every change sends messages to students. The returned outputs are for the teacher's terminal.
+/// Every change sends messages to students. The returned outputs are for the teacher's terminal, and for the holder of
+/// the speakers' media.
 #[derive(Debug)]
 pub(super) struct LectureTalk {
     rules: Talk,
     /// The users in the room, as signalling sees it. Others may still have a data channel.
     present: HashSet<UserId>,
+    /// The users with a data channel.
+    connected: HashSet<UserId>,
 }
 
 impl LectureTalk {
     /// A conversation without students.
     pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
-        Self { rules: Talk::new(teacher, nickname), present: HashSet::new() }
+        Self { rules: Talk::new(teacher, nickname), present: HashSet::new(), connected: HashSet::new() }
+    }
+
+    /// Sets the most speakers on the stage.
+    pub(super) fn set_stage(&mut self, most: usize) {
+        self.rules.set_stage(most);
     }
 
     /// The rules, to read them.
@@ -31,9 +40,16 @@ impl LectureTalk {
         &self.rules
     }
 
-    /// A change by the teacher.
+    /// A change by the teacher, or of the media of a speaker.
     pub(super) fn change(&mut self, sfu: &Sfu, change: impl FnOnce(&mut Talk) -> Vec<TalkOutput>) -> Vec<TalkOutput> {
-        send(change(&mut self.rules), sfu)
+        let mut outputs = send(change(&mut self.rules), sfu);
+        for user in ended(&outputs) {
+            // Only the slot on the stage kept the user in the conversation.
+            if !self.present.contains(&user) && !self.connected.contains(&user) {
+                outputs.extend(send(self.rules.left(Instant::now(), &user), sfu));
+            }
+        }
+        outputs
     }
 
     /// Tells the students which video sources have stopped.
@@ -52,20 +68,23 @@ impl LectureTalk {
         self.rules.joined(user);
     }
 
-    /// A user has left the room. A user who may return keeps its raised hand.
+    /// A user has left the room. A user who may return keeps its raised hand, and its slot on the stage.
     pub(super) fn left(&mut self, user: &UserId, may_return: bool, sfu: &Sfu) -> Vec<TalkOutput> {
         self.present.remove(user);
         if may_return { Vec::new() } else { self.forget(user, sfu) }
     }
 
-    /// The connection of a student is gone. A student who is still in the room keeps its raised hand.
+    /// The connection of a student is gone. A student who is still in the room keeps its raised hand, and one on the
+    /// stage speaks on while its media flows.
     pub(super) fn disconnected(&mut self, user: &UserId, sfu: &Sfu) -> Vec<TalkOutput> {
-        if self.present.contains(user) { Vec::new() } else { self.forget(user, sfu) }
+        self.connected.remove(user);
+        if self.present.contains(user) || self.rules.has_slot(user) { Vec::new() } else { self.forget(user, sfu) }
     }
 
     /// A data channel is open.
     pub(super) fn channel_opened(&mut self, user: &UserId, sfu: &Sfu) {
-        self.change(sfu, |rules| rules.opened(user));
+        self.connected.insert(user.clone());
+        self.change(sfu, |rules| rules.opened(Instant::now(), user));
     }
 
     /// A message has come over the data channel of a user.
@@ -73,14 +92,27 @@ impl LectureTalk {
         self.change(sfu, |rules| rules.heard(Instant::now(), now_ms(), user, text))
     }
 
+    /// A fact about the media of a speaker.
+    pub(super) fn speaker(&mut self, fact: SpeakerFact, sfu: &Sfu) -> Vec<TalkOutput> {
+        let now = Instant::now();
+        self.change(sfu, |rules| match fact {
+            SpeakerFact::Live { user, tracks, silent } => rules.speaker_live(now, &user, tracks, silent),
+            SpeakerFact::Lost(user) => {
+                rules.speaker_lost(now, &user);
+                Vec::new()
+            }
+            SpeakerFact::Failed { user, why } => rules.speaker_failed(now, &user, why),
+        })
+    }
+
     /// The time of the next [`LectureTalk::tick`].
     pub(super) fn next_tick(&self) -> Option<tokio::time::Instant> {
         self.rules.next_tick().map(Into::into)
     }
 
-    /// Sends the messages that are due.
-    pub(super) fn tick(&mut self, sfu: &Sfu) {
-        self.change(sfu, |rules| rules.tick(Instant::now()));
+    /// Sends the messages that are due, and ends what has taken too long.
+    pub(super) fn tick(&mut self, sfu: &Sfu) -> Vec<TalkOutput> {
+        self.change(sfu, |rules| rules.tick(Instant::now()))
     }
 
     fn forget(&mut self, user: &UserId, sfu: &Sfu) -> Vec<TalkOutput> {
@@ -101,7 +133,86 @@ fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
     rest
 }
 
+/// The users whose slot on the stage has ended.
+fn ended(outputs: &[TalkOutput]) -> Vec<UserId> {
+    let user = |output: &TalkOutput| match output {
+        TalkOutput::Stage(StageChange::Ended { user, .. }) => Some(user.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(user).collect()
+}
+
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::protocol::channel::{Moderation, OffStage};
+    use crate::sfu::{SfuConfig, UdpBinding};
+
+    #[tokio::test]
+    async fn a_speaker_stays_while_its_media_flows_and_is_forgotten_with_its_last_connection() {
+        let config = SfuConfig {
+            user: "9999".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
+            advertise: Vec::new(),
+            stun: Vec::new(),
+            max_students: 1,
+            encodings: Vec::new(),
+            workers: NonZeroUsize::MIN,
+            adapts: false,
+        };
+        let (sfu, _events) = Sfu::start(config).unwrap();
+        let (teacher, user): (UserId, UserId) = ("9999".parse().unwrap(), "1001".parse().unwrap());
+        let member = |user_id: &UserId| User {
+            user_id: user_id.clone(),
+            nickname: "S-01".into(),
+            publishes: false,
+            epoch: 0,
+            client: None,
+            moderates: false,
+        };
+        let mut talk = LectureTalk::new(teacher.clone(), "".into());
+        talk.change(&sfu, |rules| {
+            rules.set_stage(1);
+            Vec::new()
+        });
+        let bring = |talk: &mut LectureTalk| {
+            talk.joined(&member(&user));
+            talk.channel_opened(&user, &sfu);
+            talk.change(&sfu, |rules| {
+                let order = Moderation::Stage { user_id: user.clone() };
+                rules.moderate(Instant::now(), now_ms(), &teacher, order).unwrap()
+            });
+            talk.received(&user, r#"{"type":"stageAnswer","accepted":true}"#, &sfu);
+            talk.change(&sfu, |rules| rules.speaker_live(Instant::now(), &user, Vec::new(), Vec::new()));
+            assert!(talk.rules().is_speaker(&user));
+        };
+        let failed = |talk: &mut LectureTalk| {
+            talk.change(&sfu, |rules| rules.speaker_failed(Instant::now(), &user, OffStage::NoMedia))
+        };
+        bring(&mut talk);
+        // Signalling and the main connection are lost, and the media flows.
+        assert_eq!(ended(&talk.left(&user, true, &sfu)), []);
+        assert_eq!(ended(&talk.disconnected(&user, &sfu)), []);
+        assert!(talk.rules().is_speaker(&user) && talk.rules().members().count() == 1);
+        assert_eq!(ended(&failed(&mut talk)).len(), 1);
+        assert_eq!(talk.rules().members().count(), 0, "nothing is left of the user");
+        // The main connection alone keeps the user.
+        bring(&mut talk);
+        talk.left(&user, true, &sfu);
+        failed(&mut talk);
+        assert_eq!(talk.rules().members().count(), 1);
+        talk.disconnected(&user, &sfu);
+        assert_eq!(talk.rules().members().count(), 0);
+        // A user who has left, or was put out, does not speak on.
+        bring(&mut talk);
+        assert_eq!(ended(&talk.left(&user, false, &sfu)).len(), 1);
+        sfu.close().await;
+    }
 }

@@ -1,4 +1,4 @@
-//! The counts of the media that a server carries, summed over its rooms.
+//! The counts of the media that a server carries, summed over its rooms and the speakers on their stages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,15 +9,24 @@ use crate::sfu::SfuStats;
 #[derive(Debug, Clone, Default)]
 pub(super) struct MediaMeter(Arc<Mutex<MediaMetrics>>);
 
-/// Counts the media of one room, until it is dropped.
+/// Counts the media of one source, until it is dropped.
 #[derive(Debug)]
-pub(super) struct RoomMeter {
+pub(super) struct SourceMeter {
     all: MediaMeter,
+    kind: Kind,
     students: usize,
     packets: Count,
     bytes: Count,
     ingest_packets: Count,
     ingest_lost: Count,
+}
+
+/// The kind of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Room,
+    /// A student that receives from a speaker also receives from the room, and is counted there.
+    Speaker,
 }
 
 /// A counter that may start again, as with a new publisher.
@@ -39,11 +48,21 @@ impl MediaMeter {
     }
 
     /// Counts one more room.
-    pub(super) fn room(&self) -> RoomMeter {
+    pub(super) fn room(&self) -> SourceMeter {
         self.change(|metrics| metrics.rooms += 1);
+        self.source(Kind::Room)
+    }
+
+    /// Counts one more speaker.
+    pub(super) fn speaker(&self) -> SourceMeter {
+        self.change(|metrics| metrics.speakers += 1);
+        self.source(Kind::Speaker)
+    }
+
+    fn source(&self, kind: Kind) -> SourceMeter {
         let new = Count::default;
         let (packets, bytes, ingest_packets, ingest_lost) = (new(), new(), new(), new());
-        RoomMeter { all: self.clone(), students: 0, packets, bytes, ingest_packets, ingest_lost }
+        SourceMeter { all: self.clone(), kind, students: 0, packets, bytes, ingest_packets, ingest_lost }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut MediaMetrics) -> T) -> T {
@@ -51,16 +70,17 @@ impl MediaMeter {
     }
 }
 
-impl RoomMeter {
-    /// The room has these counts now.
+impl SourceMeter {
+    /// The source has these counts now.
     pub(super) fn update(&mut self, stats: &SfuStats) {
         let encodings = stats.ingest.as_ref().map(|ingest| ingest.stats.encodings.as_slice()).unwrap_or_default();
-        let before = std::mem::replace(&mut self.students, stats.students);
+        let students = if self.kind == Kind::Room { stats.students } else { 0 };
+        let before = std::mem::replace(&mut self.students, students);
         let (packets, bytes) = (self.packets.step(stats.packets), self.bytes.step(stats.bytes));
         let ingest_packets = self.ingest_packets.step(encodings.iter().map(|encoding| encoding.packets).sum());
         let ingest_lost = self.ingest_lost.step(encodings.iter().map(|encoding| encoding.lost).sum());
         self.all.change(|metrics| {
-            metrics.students = metrics.students + stats.students - before;
+            metrics.students = metrics.students + students - before;
             metrics.packets += packets;
             metrics.bytes += bytes;
             metrics.ingest_packets += ingest_packets;
@@ -69,10 +89,13 @@ impl RoomMeter {
     }
 }
 
-impl Drop for RoomMeter {
+impl Drop for SourceMeter {
     fn drop(&mut self) {
         self.all.change(|metrics| {
-            metrics.rooms -= 1;
+            match self.kind {
+                Kind::Room => metrics.rooms -= 1,
+                Kind::Speaker => metrics.speakers -= 1,
+            }
             metrics.students -= self.students;
         });
     }
@@ -92,9 +115,13 @@ mod tests {
         one.update(&sent(2, 150));
         let MediaMetrics { rooms, students, packets, bytes, .. } = meter.metrics();
         assert_eq!((rooms, students, packets, bytes), (2, 7, 160, 160_000));
-        drop(one);
-        let MediaMetrics { rooms, students, packets, .. } = meter.metrics();
-        assert_eq!((rooms, students, packets), (1, 5, 160));
+        let mut speaker = meter.speaker();
+        speaker.update(&sent(6, 40));
+        let MediaMetrics { rooms, students, packets, speakers, .. } = meter.metrics();
+        assert_eq!((rooms, students, packets, speakers), (2, 7, 200, 1), "no student is counted twice");
+        drop((one, speaker));
+        let MediaMetrics { rooms, students, packets, speakers, .. } = meter.metrics();
+        assert_eq!((rooms, students, packets, speakers), (1, 5, 200, 0));
         assert_eq!((Count(7).step(9), Count(7).step(3)), (2, 3), "a new publisher starts at 0");
     }
 }

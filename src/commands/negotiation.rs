@@ -23,14 +23,14 @@ pub(super) fn candidate_init(candidate: IceCandidate) -> RTCIceCandidateInit {
     }
 }
 
-/// The message that tells `user` why the SFU refused its offer.
-pub(super) fn rejection(user: UserId, why: &OfferRefusal) -> ClientMessage {
+/// The message that tells `user` why the SFU refused its offer; `source` is the speaker whose media the offer is about.
+pub(super) fn rejection(user: UserId, source: Option<UserId>, why: &OfferRefusal) -> ClientMessage {
     ClientMessage::Reject {
         target_uid: user,
         code: refusal_code(why),
         message: why.to_string(),
         codec: sent_codec(why),
-        source: None,
+        source,
     }
 }
 

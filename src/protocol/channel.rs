@@ -23,8 +23,8 @@
 //! moderator -> SFU {"type":"moderate","order":"stage","userId":"1001"}
 //! SFU -> student   {"type":"invited","withinMs":60000}
 //! student -> SFU   {"type":"stageAnswer","accepted":true}
-//! SFU -> all       {"type":"stage","speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}],
-//!                   "spotlight":"1001","most":2}
+//! SFU -> all       {"type":"stage","spotlight":"1001","most":2,
+//!                   "speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}]}
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
 //! ```
@@ -180,9 +180,11 @@ pub enum PublisherMessage {
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
-    /// The stage. Replaces the previous message. A newcomer gets the message unless nobody speaks.
+    /// The stage. Replaces the previous message. A newcomer gets the message if somebody speaks; the teacher and those
+    /// who moderate get it whenever the lecture has a stage.
     Stage(Stage),
-    /// The student is invited to the stage.
+    /// The student is invited to the stage. A student whose channel opens again before it speaks is invited again; it
+    /// may ignore that if it publishes already.
     Invited {
         /// The time to answer, in milliseconds.
         within_ms: u32,

@@ -60,8 +60,13 @@ pub const RETURN_RATE: u32 = 1;
 /// Returns of one member in one burst: a network that breaks off again and again.
 pub const RETURN_BURST: u32 = 8;
 
-/// Offers: 500 students behind one NAT in one burst, and some that offer twice.
+/// Offers to publishers: 500 students behind one NAT in one burst, and some that offer twice.
 pub const OFFERS: Rate = Rate { per_second: 50, burst: 600, all_per_second: 200, all_burst: 2_000 };
+
+/// Offers about speakers on the stage: a class of 500 behind one NAT connects to two new speakers in one burst, and
+/// then to another one every five seconds. Apart from [`OFFERS`], so that a stage that changes often keeps nobody from
+/// the lecture.
+pub const STAGE_OFFERS: Rate = Rate { per_second: 100, burst: 1_200, all_per_second: 400, all_burst: 4_000 };
 
 /// The most candidates that are relayed for one offer of a student; more are ignored. Browsers send about ten.
 pub const MAX_CANDIDATES_PER_OFFER: u32 = 32;
@@ -85,7 +90,8 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 pub const MEDIA_STAYS: Duration = Duration::from_secs(60);
 
 /// The most rooms whose media a server carries. One room takes a thread and, with 30 students at 2.5 Mbit/s, a tenth of
-/// a core.
+/// a core. Once all places are taken, another publisher gets that of one whose media has not arrived within
+/// [`MEDIA_WITHIN`], or is lost for [`MEDIA_STAYS`] already.
 pub const MAX_MEDIA_ROOMS: usize = 16;
 
 /// How long joins and leaves of students are collected before other students get them.

@@ -73,6 +73,8 @@ pub struct ServerMetrics {
 pub struct MediaMetrics {
     /// Rooms whose media the server carries now.
     pub rooms: usize,
+    /// Speakers on the stages of these rooms.
+    pub speakers: usize,
     /// Students that receive media from the server.
     pub students: usize,
     /// RTP packets sent.
@@ -266,6 +268,12 @@ impl MediaMetrics {
     fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
         let (rooms, students) = (number(self.rooms), number(self.students));
         to.gauge("classroom_media_rooms", "Rooms whose media the server carries", one(rooms))?;
+        let speakers = one(number(self.speakers));
+        to.gauge(
+            "classroom_media_speakers",
+            "Students on the stages of rooms whose media the server carries",
+            speakers,
+        )?;
         to.gauge("classroom_media_students", "Students that receive media from the server", one(students))?;
         for (name, help, value) in [
             ("classroom_media_sent_packets", "RTP packets that the server sent", self.packets),

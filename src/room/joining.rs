@@ -272,7 +272,8 @@ impl Room {
             member.returns = old.returns;
             if is_same_process {
                 news = old.user != member.user;
-                member = Member { since: old.since, media: old.media, candidates: old.candidates, ..member };
+                let candidates = old.candidates;
+                member = Member { since: old.since, media: old.media, candidates, ..member };
             } else if newcomer.wants_host() && self.host.is_some() {
                 // The media of the students goes on.
                 (news, member.since) = (old.user != member.user, old.since);
@@ -318,7 +319,7 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
-        self.host_changed(host, &newcomer, out);
+        self.host_changed(now, host, &newcomer, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);
         }

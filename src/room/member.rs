@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::pending::Mailbox;
 use super::{ConnId, Newcomer};
 use crate::id::UserId;
-use crate::network::NetworkTag;
-use crate::protocol::{RETURN_BURST, RETURN_RATE, User};
+use crate::network::{Network, NetworkTag};
+use crate::protocol::channel::MAX_SPEAKERS;
+use crate::protocol::{MAX_CANDIDATES_PER_OFFER, RETURN_BURST, RETURN_RATE, User};
 use crate::token_bucket::TokenBucket;
 
 /// A client that asks to join, with its connection.
@@ -30,8 +31,7 @@ pub(super) struct Member {
     pub(super) media: Media,
     /// Whether the member has passed the gate in this lecture. Students who came before the publisher have not.
     pub(super) is_admitted: bool,
-    /// Candidates since the last offer.
-    pub(super) candidates: u32,
+    pub(super) candidates: CandidateBudget,
     /// Limits how often the client joins again.
     pub(super) returns: TokenBucket,
 }
@@ -50,6 +50,30 @@ pub(super) enum Media {
     Missing { since: Instant },
 }
 
+/// The candidates that are still relayed, for each of the latest targets that a member offered to, the latest one last.
+#[derive(Debug, Default)]
+pub(super) struct CandidateBudget(Vec<(UserId, u32)>);
+
+impl CandidateBudget {
+    /// The publisher, each speaker, and the member itself.
+    const MAX_TARGETS: usize = 2 + MAX_SPEAKERS;
+
+    /// The member offers to `target`.
+    pub(super) fn offered(&mut self, target: &UserId) {
+        self.0.retain(|(known, _)| known != target);
+        if self.0.len() == Self::MAX_TARGETS {
+            self.0.remove(0);
+        }
+        self.0.push((target.clone(), MAX_CANDIDATES_PER_OFFER));
+    }
+
+    /// Counts a candidate; false if it is not relayed.
+    pub(super) fn take(&mut self, target: &UserId) -> bool {
+        let left = self.0.iter_mut().find(|(known, _)| known == target).map(|(_, left)| left);
+        left.is_some_and(|left| left.checked_sub(1).map(|rest| *left = rest).is_some())
+    }
+}
+
 /// The media host of a room.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -62,6 +86,11 @@ pub(super) struct Host {
     pub(super) conn: Option<ConnId>,
     /// The end of the host, while its publisher is not in the room.
     pub(super) until: Option<Instant>,
+    /// The publisher's network.
+    pub(super) network: Network,
+    /// From this time on, another room may take the place of this one, because the publisher's media has not arrived,
+    /// or is lost for long. None while the media runs.
+    pub(super) without_media_from: Option<Instant>,
 }
 
 impl Member {
@@ -76,7 +105,7 @@ impl Member {
             connection: Connection::Open(conn),
             media: Media::Missing { since: now },
             is_admitted,
-            candidates: 0,
+            candidates: CandidateBudget::default(),
             returns: TokenBucket::new(RETURN_RATE, RETURN_BURST),
         }
     }

@@ -10,7 +10,8 @@
 //! - There is one publisher. A second one is refused with a sentence that names the first.
 //! - A room belongs to its first publisher until that one ends the lecture. Nobody else may publish there, also while
 //!   the owner is away. A reserved room belongs to one client for ever.
-//! - Students offer only to the publisher; the publisher answers or rejects.
+//! - Students offer to the publisher, who answers or rejects. An offer to another member, a speaker on the stage, goes
+//!   to the holder of the room's media too: the publisher or the media host.
 //! - If the server carries the publisher's media, the room has a media host, which answers in the publisher's name. The
 //!   publisher offers to itself, and the host answers. The host outlives the publisher's connection for a while.
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
@@ -20,7 +21,8 @@
 //! - A room may ask for a join code, make clients wait in a lobby, and be locked. Students who came before the
 //!   publisher's settings are judged by them when the publisher comes.
 //! - Members that moderate put others out; somebody who was put out stays out until the lecture ends.
-//! - A place in a full room belongs to a member that is connected, and safely so only to a member with media.
+//! - A place in a full room belongs to a member that is connected, and safely so only to a member with media. The same
+//!   holds for the places of rooms whose media the server carries, and their publishers.
 //! - A room may also be created, with a name and without members: it waits for its teacher for hours.
 //! - The lecture is over when the teacher says goodbye, until a teacher returns. The room stays for some minutes, so
 //!   that latecomers learn of it, and so that nobody else takes it.
@@ -207,12 +209,15 @@ pub struct RoomLimits {
     pub owned_stays: Duration,
     /// How long changes of a lobby are collected for one list.
     pub lobby_interval: Duration,
-    /// How long a member of a full room may be without media before another one gets its place.
+    /// How long a member of a full room, or a publisher on a server that carries as many rooms as it can, may be
+    /// without media before another one gets its place.
     pub media_within: Duration,
     /// Joins of clients that were not in the room before.
     pub joins: Rate,
-    /// Offers.
+    /// Offers to publishers.
     pub offers: Rate,
+    /// Offers about speakers on the stage.
+    pub stage_offers: Rate,
     /// Rooms that are created, or that teachers open by joining.
     pub openings: Rate,
 }
@@ -233,6 +238,7 @@ impl Default for RoomLimits {
             media_within: protocol::MEDIA_WITHIN,
             joins: protocol::JOINS,
             offers: protocol::OFFERS,
+            stage_offers: protocol::STAGE_OFFERS,
             openings: protocol::OPENINGS,
         }
     }

@@ -6,7 +6,7 @@ use super::member::{Connection, Media};
 use super::members::{Room, refuse};
 use super::{ConnId, Output, RoomLimits};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, MAX_CANDIDATES_PER_OFFER, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
 
 impl Room {
     /// A message of a member or of a client in the lobby. `leave` is not for this function, because the room may have
@@ -26,47 +26,56 @@ impl Room {
             }
             return;
         };
+        let is_publisher = self.publisher.as_ref() == Some(id);
+        let is_holder = is_publisher && !sender.newcomer.wants_host();
+        let source = |target: &UserId| (self.publisher.as_ref() != Some(target)).then(|| target.clone());
         let user_id = id.clone();
-        let (target, message) = match message {
-            ClientMessage::Offer { target_uid, sdp, video, tracks } => {
-                sender.candidates = 0;
-                let (tracks, network) = (tracks.filter(|_| sender.user.publishes), Some(sender.tag));
-                (target_uid, ServerMessage::Offer { user_id, sdp, video, tracks, network, source: None })
+        match message {
+            ClientMessage::Offer { .. } if is_holder => {
+                refuse(conn, ErrorCode::NotAllowed, "the publisher answers, students offer", out);
             }
-            ClientMessage::Answer { target_uid, sdp, .. } => (target_uid, ServerMessage::Answer { user_id, sdp }),
-            ClientMessage::Candidate { target_uid, candidate, .. } => {
-                sender.candidates += 1;
-                let answers = sender.user.publishes && !sender.newcomer.wants_host();
-                if sender.candidates > MAX_CANDIDATES_PER_OFFER && !answers {
+            ClientMessage::Offer { target_uid, sdp, video, tracks } => {
+                sender.candidates.offered(&target_uid);
+                let (tracks, network) = (tracks.filter(|_| target_uid == *id), Some(sender.tag));
+                let source = source(&target_uid);
+                if is_publisher && source.is_none() {
+                    self.restart_host(now, limits, out);
+                }
+                let offer = ServerMessage::Offer { user_id, sdp, video, tracks, network, source };
+                self.relay_to_holder(conn, &target_uid, offer, out);
+            }
+            ClientMessage::Candidate { target_uid, candidate, .. } if !is_holder => {
+                if !sender.candidates.take(&target_uid) {
                     return;
                 }
-                (target_uid, ServerMessage::Candidate { user_id, candidate, source: None })
+                let source = source(&target_uid);
+                let candidate = ServerMessage::Candidate { user_id, candidate, source };
+                self.relay_to_holder(conn, &target_uid, candidate, out);
             }
-            ClientMessage::Reject { target_uid, code, message, codec, .. } => {
-                if !code.may_reject() {
-                    return refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
+            ClientMessage::Reject { code, .. } if !code.may_reject() => {
+                refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
+            }
+            ClientMessage::Answer { .. }
+            | ClientMessage::Candidate { .. }
+            | ClientMessage::Reject { .. }
+            | ClientMessage::Hangup { .. } => match (is_publisher, is_holder) {
+                (_, true) => self.relay_from_publisher(now, (id, conn), message, out),
+                (true, _) => {
+                    let rule = "the server carries the media of this room and answers the students";
+                    refuse(conn, ErrorCode::NotAllowed, rule, out);
                 }
-                (target_uid, ServerMessage::rejected(user_id, code, message, codec))
-            }
-            ClientMessage::Hangup { target_uid, .. } => {
-                self.set_media(id, &target_uid, Media::Missing { since: now });
-                (target_uid, ServerMessage::Hangup { user_id })
-            }
-            ClientMessage::Connected { target_uid } => return self.set_media(id, &target_uid, Media::Connected),
+                _ => refuse(conn, ErrorCode::NotAllowed, "only the publisher answers, rejects or hangs up", out),
+            },
+            ClientMessage::Connected { target_uid } => self.set_media(id, &target_uid, Media::Connected),
             ClientMessage::RoomUserList => {
                 let receiver = sender.user.clone();
                 let message = ServerMessage::RoomUserList { users: self.listed(&receiver), count: self.members.len() };
-                return out.push(Output::Send { to: conn, message });
+                out.push(Output::Send { to: conn, message });
             }
-            ClientMessage::Ping => return out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
-            ClientMessage::Order(order) => return self.order(now, (id, conn), order, limits, out),
-            ClientMessage::Leave { .. } => return,
-        };
-        let offers_to_itself = matches!(message, ServerMessage::Offer { .. }) && target == *id;
-        if offers_to_itself && self.is_hosted() && self.publisher.as_ref() == Some(id) {
-            self.restart_host(now, limits, out);
+            ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
+            ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
+            ClientMessage::Leave { .. } => {}
         }
-        self.relay((id, conn), &target, message, out);
     }
 
     /// The connection of a student, if `id` is the publisher who carries the media.
@@ -75,36 +84,50 @@ impl Room {
         self.members.get(student).filter(|_| answers)?.conn()
     }
 
-    fn relay(&mut self, (id, conn): (&UserId, ConnId), target: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
-        let publishes = self.publisher.as_ref() == Some(id);
-        let to_publisher = self.publisher.as_ref() == Some(target);
-        let is_hosted = self.is_hosted();
-        let Some(member) = self.members.get_mut(target) else {
+    /// Relays an offer, or a candidate for it, to the holder of the room's media: the media host, or else the
+    /// publisher.
+    fn relay_to_holder(&mut self, conn: ConnId, target: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
+        if !self.members.contains_key(target) {
             return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
-        };
-        let rule = match message {
-            ServerMessage::Offer { .. } | ServerMessage::Candidate { .. } if publishes && to_publisher && is_hosted => {
-                None
-            }
-            _ if publishes && is_hosted => Some("the server carries the media of this room and answers the students"),
-            ServerMessage::Offer { .. } if publishes => Some("the publisher answers, students offer"),
-            ServerMessage::Answer { .. } | ServerMessage::Error { .. } | ServerMessage::Hangup { .. } if !publishes => {
-                Some("only the publisher answers, rejects or hangs up")
-            }
-            _ if publishes == to_publisher => Some("students talk to the publisher, not to one another"),
-            _ => None,
-        };
-        if let Some(rule) = rule {
-            return refuse(conn, ErrorCode::NotAllowed, rule, out);
         }
-        if to_publisher && is_hosted {
+        if self.takes_host() {
             return self.relay_to_host(conn, message, out);
         }
+        let Some(publisher) = self.publisher.as_ref().and_then(|id| self.members.get_mut(id)) else {
+            return refuse(conn, ErrorCode::UnknownTarget, "nobody teaches in the room at present", out);
+        };
+        match &mut publisher.connection {
+            Connection::Open(to) => out.push(Output::Relay { from: conn, to: *to, message }),
+            Connection::Lost { mailbox, .. } => {
+                if !mailbox.push(message, true) {
+                    out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
+                }
+            }
+        }
+    }
+
+    /// Relays a message of a publisher who carries the media.
+    fn relay_from_publisher(
+        &mut self,
+        now: Instant,
+        (id, conn): (&UserId, ConnId),
+        message: ClientMessage,
+        out: &mut Vec<Output>,
+    ) {
+        if let ClientMessage::Hangup { target_uid, source: None } = &message {
+            self.set_media(id, target_uid, Media::Missing { since: now });
+        }
+        let Some((target, message)) = of_holder(message, id) else { return };
+        let Some(member) = self.members.get_mut(&target) else {
+            return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
+        };
+        if target == *id {
+            return refuse(conn, ErrorCode::NotAllowed, "the publisher answers students, not itself", out);
+        }
         match &mut member.connection {
-            Connection::Open(to) if to_publisher => out.push(Output::Relay { from: conn, to: *to, message }),
             Connection::Open(to) => out.push(Output::Send { to: *to, message }),
             Connection::Lost { mailbox, .. } => {
-                if !mailbox.push(message, to_publisher) {
+                if !mailbox.push(message, false) {
                     out.push(Output::Send { to: conn, message: ServerMessage::target_busy() });
                 }
             }
@@ -121,4 +144,23 @@ impl Room {
             member.media = media;
         }
     }
+}
+
+/// The receiver of a message of the holder, and the message as the receiver gets it: from the speaker whom it is about,
+/// or else from the publisher. `None` for a message that a holder does not send.
+pub(super) fn of_holder(message: ClientMessage, publisher: &UserId) -> Option<(UserId, ServerMessage)> {
+    let from = |source: Option<UserId>| source.unwrap_or_else(|| publisher.clone());
+    Some(match message {
+        ClientMessage::Answer { target_uid, sdp, source } => {
+            (target_uid, ServerMessage::Answer { user_id: from(source), sdp })
+        }
+        ClientMessage::Candidate { target_uid, candidate, source } => {
+            (target_uid, ServerMessage::Candidate { user_id: from(source), candidate, source: None })
+        }
+        ClientMessage::Reject { target_uid, code, message, codec, source } => {
+            (target_uid, ServerMessage::rejected(from(source), code, message, codec))
+        }
+        ClientMessage::Hangup { target_uid, source } => (target_uid, ServerMessage::Hangup { user_id: from(source) }),
+        _ => return None,
+    })
 }

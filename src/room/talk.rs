@@ -1,4 +1,4 @@
-//! Chat, raised hands and reactions of a lecture. Pure, like the other rules.
+//! Chat, raised hands, reactions and the stage of a lecture. Pure, like the other rules.
 //!
 //! - Names and rights come from signalling, never from the sender.
 //! - A student who writes too fast gets an error, once a second at most, and the message is dropped. The room as a
@@ -7,12 +7,15 @@
 //!   hands (`moderation`).
 //! - The teacher may forbid reactions and chat over the video. A newcomer learns all permissions at once.
 //! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
-//!   when the student leaves (`hands`).
+//!   when the student leaves or speaks on the stage (`hands`).
+//! - The teacher and those who moderate invite students to the stage (`stage`).
 
 mod hands;
 mod moderation;
 mod participants;
 mod shares;
+mod slots;
+mod stage;
 mod teacher;
 
 use std::collections::VecDeque;
@@ -22,14 +25,17 @@ use self::hands::{Hands, NotRaised};
 use self::moderation::{MAX_SLOW, Rights};
 use self::participants::Participants;
 use self::shares::SharedBudget;
+use self::slots::Slots;
 use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
-    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, PublisherMessage, RaisedHand,
-    Reaction, Stopped, StudentMessage,
+    Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, OffStage, PublisherMessage,
+    RaisedHand, Reaction, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
+
+pub use self::stage::{ANSWER_WITHIN, PUBLISH_WITHIN, RETURN_WITHIN, StageChange};
 
 /// A student's messages: three per second, ten in a burst. A fast typist writes one per second.
 const STUDENT_PER_SECOND: u32 = 3;
@@ -90,9 +96,11 @@ pub enum TalkOutput {
         /// The name of the student whom the order concerns, if it concerns one.
         nickname: Option<Nickname>,
     },
+    /// Somebody came to the stage or left it: for the holder of the room's media.
+    Stage(StageChange),
 }
 
-/// The chat, raised hands and reactions of one lecture, kept by its publisher.
+/// The chat, raised hands, reactions and stage of one lecture, kept by its publisher.
 #[derive(Debug)]
 pub struct Talk {
     teacher: (UserId, Nickname),
@@ -108,6 +116,7 @@ pub struct Talk {
     reactions: SharedBudget,
     rights: Rights,
     stopped: Stopped,
+    slots: Slots,
 }
 
 impl Talk {
@@ -125,6 +134,7 @@ impl Talk {
             reactions: SharedBudget::new(REACTIONS_PER_SECOND, REACTION_BURST, MOST_OF_ONE),
             rights: Rights::default(),
             stopped: Stopped::default(),
+            slots: Slots::default(),
         }
     }
 
@@ -137,17 +147,19 @@ impl Talk {
     pub fn joined(&mut self, user: &User) {
         self.participants.joined(user);
         self.hands.rename(&user.user_id, &user.nickname);
+        self.slots.rename(&user.user_id, &user.nickname);
     }
 
-    /// A member left the room. A student who is muted stays so.
+    /// A member left the room for good. A student who is muted stays so.
     pub fn left(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
-        let lowered = self.lower(now, user);
+        let mut outputs = self.lower(now, user);
         self.participants.left(now, user);
-        lowered
+        outputs.extend(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)]));
+        outputs
     }
 
     /// A student's channel opened.
-    pub fn opened(&self, user: &UserId) -> Vec<TalkOutput> {
+    pub fn opened(&self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let (hands, cleared_up_to) = (self.hands.listed(), self.cleared_up_to);
         let mut history: Vec<ChatMessage> = self.history.iter().cloned().collect();
         let size = |history: &[ChatMessage]| {
@@ -163,7 +175,8 @@ impl Talk {
             unlisted.find(|(_, hand)| hand.user_id == *user).map(|(place, _)| PublisherMessage::HandPlace { place });
         let welcome = PublisherMessage::Welcome { history, hands, cleared_up_to };
         let rest = [welcome, PublisherMessage::Allows(self.allowed_to(user)), PublisherMessage::Stopped(self.stopped)];
-        place.into_iter().chain(rest).map(|message| to(user, message)).collect()
+        let messages = place.into_iter().chain(rest).map(|message| to(user, message));
+        messages.chain(self.stage_of_newcomer(now, user)).collect()
     }
 
     /// The permissions of the class, as the teacher set them.
@@ -218,7 +231,8 @@ impl Talk {
                 _ => Err(not_allowed("only the teacher and members who moderate may do this")),
             },
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
-            StudentMessage::StageAnswer { .. } | StudentMessage::StepDown => Err(no_stage()),
+            StudentMessage::StageAnswer { accepted } => self.answer_invitation(now, at, user, accepted),
+            StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
@@ -269,12 +283,18 @@ impl Talk {
 
     /// When [`Talk::tick`] is due.
     pub fn next_tick(&self) -> Option<Instant> {
-        self.hands.due()
+        [self.hands.due(), self.slots.due()].into_iter().flatten().min()
     }
 
-    /// Sends the list of raised hands, if it changed and is due. A student whose hand is behind the end of the list is
-    /// first told its place.
+    /// Sends what has changed and is due, and ends what takes too long on the stage.
     pub fn tick(&mut self, now: Instant) -> Vec<TalkOutput> {
+        let mut outputs = self.tick_stage(now);
+        outputs.extend(self.tick_hands(now));
+        outputs
+    }
+
+    /// The list of raised hands, if due. A student whose hand is behind the end of the list is first told its place.
+    fn tick_hands(&mut self, now: Instant) -> Vec<TalkOutput> {
         let Some(hands) = self.hands.tick(now) else { return Vec::new() };
         let place = |(place, hand): (usize, &RaisedHand)| to(&hand.user_id, PublisherMessage::HandPlace { place });
         let mut outputs: Vec<_> = self.hands.unlisted(hands.len()).map(place).collect();
@@ -375,10 +395,6 @@ impl Talk {
 
 fn muted() -> Refusal {
     (ErrorCode::Muted, "you are muted: you can read, and raise your hand".to_owned())
-}
-
-fn no_stage() -> Refusal {
-    not_allowed("this lecture has no stage")
 }
 
 fn not_allowed(sentence: &str) -> Refusal {

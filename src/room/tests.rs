@@ -7,9 +7,11 @@ mod host;
 mod keeping;
 mod lecture;
 mod lobby;
+mod media_places;
 mod order;
 mod ownership;
 mod places;
+mod stage;
 
 use std::time::{Duration, Instant};
 

@@ -175,9 +175,14 @@ impl Sfu {
 
     /// The current counters, or None if the SFU has ended.
     pub async fn stats(&self) -> Option<SfuStats> {
+        self.request_stats().await.ok()
+    }
+
+    /// Asks for the current counters. The receiver fails if the SFU has ended.
+    pub fn request_stats(&self) -> oneshot::Receiver<SfuStats> {
         let (reply, numbers) = oneshot::channel();
-        self.send(Command::Stats(reply)).then_some(())?;
-        numbers.await.ok()
+        self.send(Command::Stats(reply));
+        numbers
     }
 
     /// The fill levels of the queues to the SFU.

@@ -93,6 +93,12 @@ mod strangers;
 // Rooms whose media the server carries.
 mod hosted;
 
+// The stage of such rooms: speakers, and those that would harm it.
+mod stage;
+
+// The stage of the terminal teacher.
+mod stage_of_teach;
+
 // WHEP players, one of which is not ours.
 mod whep;
 

@@ -1,44 +1,36 @@
 //! The media of one room at the server: receives the publisher's media, answers the students in the publisher's name,
 //! and keeps the conversation.
 
-mod publisher;
-
-use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use self::publisher::PublisherMedia;
+use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer, SourceKind, SourceSettings};
 use crate::commands::lecture_talk::LectureTalk;
-use crate::commands::media_meter::{MediaMeter, RoomMeter};
-use crate::commands::negotiation::{candidate_init, rejection};
-use crate::commands::waiting_offers::WaitingOffers;
+use crate::commands::media_meter::{MediaMeter, SourceMeter};
+use crate::commands::stage::{StageMedia, StageOffer, StageOutput, StageSettings};
 use crate::id::{RoomId, UserId};
-use crate::protocol::channel::{PublisherMessage, Stopped};
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, ServerMessage, User};
+use crate::protocol::channel::Stopped;
+use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
-use crate::rtp::Track;
-use crate::sfu::{Departure, MediaPort, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
+use crate::room::talk::TalkOutput;
+use crate::sfu::{Departure, SfuEvent, SfuStats};
 use crate::signal::{LocalHost, LocalMember};
 use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a publisher.
 const START_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest wait for the SFU's statistics.
-const STATS_WITHIN: Duration = Duration::from_secs(1);
-
 /// The settings that all hosts share.
 #[derive(Clone)]
 pub(super) struct HostSettings {
-    pub(super) port: MediaPort,
-    pub(super) advertise: Vec<IpAddr>,
-    pub(super) workers: NonZeroUsize,
-    pub(super) max_students: usize,
+    pub(super) source: SourceSettings,
+    pub(super) stage: StageSettings,
+    /// The most speakers on the stage of a room.
+    pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
     pub(super) silent: SilentRooms,
     pub(super) reporter: Reporter,
@@ -68,20 +60,11 @@ impl SilentRooms {
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(host: LocalHost, settings: HostSettings) {
     let LocalHost { room, publisher, member } = host;
-    let HostSettings { port, advertise, workers, max_students, meter, silent, reporter } = settings;
-    let config = SfuConfig {
-        user: publisher.clone(),
-        udp: UdpBinding::Shared(port),
-        advertise,
-        stun: Vec::new(),
-        max_students,
-        encodings: Vec::new(),
-        workers,
-        adapts: true,
-    };
-    let started = tokio::task::spawn_blocking(move || Sfu::start(config)).await;
-    let (sfu, events) = match started {
-        Ok(Ok(started)) => started,
+    let HostSettings { source, stage, most_speakers, meter, silent, reporter } = settings;
+    let of = publisher.clone();
+    let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
+    let (source, events) = match opened {
+        Ok(Ok(opened)) => opened,
         // Dropping the host tells the publisher, which offers again.
         Ok(Err(error)) => return reporter.warn(format!("can't carry the media of room {room}: {error}")),
         Err(error) => return reporter.warn(format!("can't carry the media of room {room}: {error}")),
@@ -92,9 +75,8 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         room,
         publisher,
         member,
-        sfu,
-        media: PublisherMedia::default(),
-        waiting: WaitingOffers::default(),
+        source,
+        stage: StageMedia::new(stage),
         watching: HashSet::new(),
         stopped: Stopped::default(),
         meter: meter.room(),
@@ -102,10 +84,11 @@ pub(super) async fn run(host: LocalHost, settings: HostSettings) {
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
+    host.talk.set_stage(most_speakers);
     host.run(events).await;
     host.silent.set(&host.room, false);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
-    host.sfu.close().await;
+    tokio::join!(host.stage.close(), host.source.close());
 }
 
 /// A room's host that runs.
@@ -113,16 +96,15 @@ struct RoomHost {
     room: RoomId,
     publisher: UserId,
     member: LocalMember,
-    sfu: Sfu,
-    media: PublisherMedia,
+    source: HostedSource,
+    /// The media of the speakers.
+    stage: StageMedia,
     talk: LectureTalk,
-    /// Offers that wait for the publisher's media.
-    waiting: WaitingOffers,
     /// The students whose media runs.
     watching: HashSet<UserId>,
     /// The stopped sources in the last message to the students.
     stopped: Stopped,
-    meter: RoomMeter,
+    meter: SourceMeter,
     silent: SilentRooms,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
@@ -148,9 +130,10 @@ impl RoomHost {
                         return;
                     }
                 },
-                () = due(self.talk.next_tick()) => self.talk.tick(&self.sfu),
+                output = self.stage.next() => self.on_stage(output),
+                () = due(self.talk.next_tick()) => self.on_talk_tick(),
                 _ = second.tick() => self.on_second().await,
-                _ = start.tick(), if self.media.is_starting() || !self.waiting.is_empty() => self.on_start_tick().await,
+                _ = start.tick(), if self.source.awaits_media() => self.on_start_tick().await,
             }
         }
     }
@@ -161,23 +144,20 @@ impl RoomHost {
                 users.iter().for_each(|user| self.joined(user));
             }
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+                self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
+            }
             ServerMessage::Offer { user_id, sdp, tracks, network, .. } if user_id == self.publisher => {
-                let tracks: Option<BTreeMap<String, Track>> =
-                    tracks.map(|tracks| tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect());
-                self.sfu.publish(user_id, sdp, tracks, network);
+                self.source.publish(PublishOffer { sdp, tracks, network });
             }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
-                if self.media.takes_students() {
-                    self.sfu.offer(user_id, sdp, video, network);
-                } else if !self.waiting.push(Instant::now(), user_id.clone(), sdp, video, network) {
-                    self.reject_waiting(user_id);
-                }
+                let rejection = self.source.offer(Instant::now(), user_id, sdp, video, network);
+                rejection.into_iter().for_each(|rejection| self.member.send(rejection));
             }
-            ServerMessage::Candidate { user_id, candidate, .. } => {
-                if let Some(candidate) = self.waiting.add_candidate(&user_id, candidate) {
-                    self.sfu.candidate(user_id, candidate_init(candidate));
-                }
+            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+                self.stage.candidate(user_id, &source, candidate);
             }
+            ServerMessage::Candidate { user_id, candidate, .. } => self.source.candidate(user_id, candidate),
             // An answer whose receiver does not read is lost, and that student offers again.
             ServerMessage::Error { .. }
             | ServerMessage::Waiting { .. }
@@ -206,122 +186,103 @@ impl RoomHost {
             return;
         }
         let has_gone = matches!(reason, LeaveReason::Left | LeaveReason::Removed);
-        // A student who lost signalling may still receive media. Then the SFU reports the end.
-        self.talk.left(&user, self.watching.contains(&user) && !has_gone, &self.sfu);
-        self.waiting.remove(&user);
+        // A student who lost signalling may still receive media, or speak. Then the SFU reports the end.
+        let has_media = self.watching.contains(&user) || self.talk.rules().has_slot(&user);
+        let outputs = self.talk.left(&user, has_media && !has_gone, self.source.sfu());
+        self.obey(outputs);
         if has_gone {
-            self.sfu.remove(user);
+            self.stage.left(&user);
+            self.source.remove(user);
+        } else {
+            self.source.forget_offer(&user);
+        }
+    }
+
+    fn on_talk_tick(&mut self) {
+        let outputs = self.talk.tick(self.source.sfu());
+        self.obey(outputs);
+    }
+
+    /// The media of the stage follows the rules. The terminal of the server shows no conversation.
+    fn obey(&mut self, outputs: Vec<TalkOutput>) {
+        for output in outputs {
+            if let TalkOutput::Stage(change) = output {
+                self.stage.changed(change);
+            }
+        }
+    }
+
+    fn on_stage(&mut self, output: StageOutput) {
+        match output {
+            StageOutput::Send(message) => self.member.send(message),
+            StageOutput::Warn(sentence) => self.warn(&sentence),
+            StageOutput::Fact(fact) => {
+                let outputs = self.talk.speaker(fact, self.source.sfu());
+                self.obey(outputs);
+            }
         }
     }
 
     fn on_event(&mut self, event: SfuEvent) {
+        let Handled { message, event } = self.source.on_event(Instant::now(), event);
         match event {
-            SfuEvent::Answer { user, sdp } => {
-                self.member.send(ClientMessage::Answer { target_uid: user, sdp, source: None })
+            Some(SfuEvent::Connected(user)) => {
+                // From now on nobody takes the student's place in a full room, or the room's place at the server.
+                self.member.send(ClientMessage::Connected { target_uid: user.clone() });
+                if user != self.publisher {
+                    self.watching.insert(user);
+                }
             }
-            SfuEvent::Refused { user, why } => self.member.send(rejection(user, &why)),
-            SfuEvent::Connected(user) if user == self.publisher => {}
-            SfuEvent::Connected(user) => {
-                self.watching.insert(user.clone());
-                // From now on nobody takes the student's place in a full room.
-                self.member.send(ClientMessage::Connected { target_uid: user });
-            }
-            SfuEvent::Gone { user, why } => self.on_gone(user, why),
-            SfuEvent::ChannelOpen(user) => {
-                self.talk.channel_opened(&user, &self.sfu);
+            Some(SfuEvent::Gone { user, why }) => self.on_gone(&user, why),
+            Some(SfuEvent::ChannelOpen(user)) => {
+                self.talk.channel_opened(&user, self.source.sfu());
                 if user == self.publisher {
-                    self.tell_needed();
+                    self.source.tell_needed();
                 }
             }
-            // The terminal of the server shows no conversation.
-            SfuEvent::Heard { user, text } => _ = self.talk.received(&user, &text, &self.sfu),
-            SfuEvent::Encodings(encodings) => self.media.available(Instant::now(), encodings),
-            SfuEvent::Needed(encoding, is_needed) => {
-                if self.media.need(Instant::now(), encoding, is_needed) {
-                    self.tell_needed();
-                }
+            Some(SfuEvent::Heard { user, text }) => {
+                let outputs = self.talk.received(&user, &text, self.source.sfu());
+                self.obey(outputs);
             }
-            SfuEvent::Notice(sentence) => self.warn(&sentence),
-            // The SFU asks the publisher itself.
-            SfuEvent::KeyFrameNeeded(_) => {}
+            Some(SfuEvent::Notice(sentence)) => self.warn(&sentence),
+            _ => {}
         }
+        message.into_iter().for_each(|message| self.member.send(message));
     }
 
-    fn on_gone(&mut self, user: UserId, why: Departure) {
+    fn on_gone(&mut self, user: &UserId, why: Departure) {
         if why == Departure::Failed {
             self.warn("a connection failed because of a bug in this program; please report the bug");
         }
-        if user == self.publisher {
-            self.media.gone();
+        if *user == self.publisher {
             self.tell_stopped(None);
         } else {
-            self.watching.remove(&user);
-            self.talk.disconnected(&user, &self.sfu);
+            self.watching.remove(user);
+            let outputs = self.talk.disconnected(user, self.source.sfu());
+            self.obey(outputs);
         }
-        // The room drops this message if the user has left.
-        self.member.send(ClientMessage::Hangup { target_uid: user, source: None });
     }
 
     /// Looks for the first key frame of the publisher, and answers the students that wait for it.
     async fn on_start_tick(&mut self) {
-        let now = Instant::now();
-        if self.media.is_starting()
-            && let Some(stats) = self.stats().await
-        {
-            self.media.look_for_key_frame(now, &stats);
-        }
-        if self.media.takes_students() {
-            for (user, offer) in self.waiting.take() {
-                self.sfu.offer(user.clone(), offer.sdp, offer.video, offer.network);
-                for candidate in offer.candidates {
-                    self.sfu.candidate(user.clone(), candidate_init(candidate));
-                }
-            }
-        }
-        for user in self.waiting.expired(now) {
-            self.reject_waiting(user);
-        }
+        let stats = if self.source.is_starting() { self.source.stats().await } else { None };
+        let rejections = self.source.look_for_media(Instant::now(), stats.as_ref());
+        rejections.into_iter().for_each(|rejection| self.member.send(rejection));
     }
 
     async fn on_second(&mut self) {
-        let Some(stats) = self.stats().await else { return };
+        let Some(stats) = self.source.stats().await else { return };
         self.tell_stopped(Some(&stats));
-        let report = self.media.report(Instant::now(), &stats);
-        self.tell_publisher(&PublisherMessage::Ingest(report));
-        self.silent.set(&self.room, self.media.is_silent(stats.ingest.as_ref()));
+        self.source.report(Instant::now(), &stats);
+        self.silent.set(&self.room, self.source.is_silent(&stats));
         self.meter.update(&stats);
     }
 
-    async fn stats(&self) -> Option<SfuStats> {
-        let stats = tokio::time::timeout(STATS_WITHIN, self.sfu.stats()).await.ok().flatten()?;
-        let ingest = stats.ingest.filter(|ingest| ingest.user == self.publisher);
-        Some(SfuStats { ingest, ..stats })
-    }
-
     fn tell_stopped(&mut self, stats: Option<&SfuStats>) {
-        let stopped = self.media.stopped(Instant::now(), stats.and_then(|stats| stats.ingest.as_ref()));
+        let stopped = self.source.stopped(Instant::now(), stats);
         if std::mem::replace(&mut self.stopped, stopped) != stopped {
-            self.talk.sources_stopped(stopped, &self.sfu);
+            self.talk.sources_stopped(stopped, self.source.sfu());
         }
-    }
-
-    fn tell_needed(&self) {
-        self.tell_publisher(&PublisherMessage::Encodings { needed: self.media.needed() });
-    }
-
-    fn tell_publisher(&self, message: &PublisherMessage) {
-        self.sfu.tell(self.publisher.clone(), &message.to_json());
-    }
-
-    fn reject_waiting(&self, user: UserId) {
-        let message = "the teacher's picture and sound have not arrived yet, try again in a moment".to_owned();
-        self.member.send(ClientMessage::Reject {
-            target_uid: user,
-            code: ErrorCode::TargetBusy,
-            message,
-            codec: None,
-            source: None,
-        });
     }
 
     fn warn(&mut self, sentence: &str) {

@@ -8,7 +8,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::host::{self, HostSettings, SilentRooms};
 use crate::cli::ServeMedia;
+use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
+use crate::commands::stage::StageSettings;
 use crate::exit::Failure;
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::Reporter;
@@ -52,12 +54,14 @@ impl MediaServer {
             Failure::usage(anyhow::anyhow!("can't listen on UDP {address}: {cause}; {advice}"))
         })?;
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
+        let (advertise, workers) = (media.advertise.clone(), media.workers);
+        let (source, meter) =
+            (SourceSettings { port, advertise, workers, max_receivers: max_students }, MediaMeter::default());
         let settings = HostSettings {
-            port,
-            advertise: media.advertise.clone(),
-            workers: media.workers,
-            max_students,
-            meter: MediaMeter::default(),
+            stage: StageSettings::new(source.clone(), meter.clone(), media.max_rooms.get().saturating_mul(media.stage)),
+            most_speakers: media.stage,
+            source,
+            meter,
             silent: SilentRooms::default(),
             reporter: reporter.clone(),
         };
@@ -72,7 +76,7 @@ impl MediaServer {
     /// Runs the hosts that come from the server.
     pub(super) fn start(self, hosts: mpsc::UnboundedReceiver<LocalHost>) -> RunningMedia {
         let Self { settings, notices, .. } = self;
-        let (port, meter, silent) = (settings.port.clone(), settings.meter.clone(), settings.silent.clone());
+        let (port, meter, silent) = (settings.source.port.clone(), settings.meter.clone(), settings.silent.clone());
         let (end, ended) = oneshot::channel();
         RunningMedia { port, meter, silent, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
     }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::UserId;
 
-/// An order that concerns the conversation or the stage. One student and all students have different orders, so that an omitted
-/// field never means everybody.
+/// An order that concerns the conversation or the stage. One student and all students have different orders, so that an
+/// omitted field never means everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Moderation {

@@ -48,7 +48,7 @@ pub struct Speaker {
 pub enum OffStage {
     /// The teacher or a member who moderates ended it, or withdrew the invitation.
     Ended,
-    /// The student stepped down.
+    /// The student stepped down, or left the room.
     SteppedDown,
     /// The student declined.
     Declined,

@@ -1,4 +1,4 @@
-//! Order in the conversation: who is muted, slow mode, clearing the chat, lowering hands.
+//! Order in the conversation: who is muted, slow mode, clearing the chat, lowering hands, and the stage.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl Talk {
     /// # Errors
     ///
     /// An order that has no effect: the student is not in the room, may moderate, or has no hand up; the time of slow
-    /// mode is out of range.
+    /// mode is out of range; the stage is full, or the lecture has none.
     pub fn moderate(
         &mut self,
         now: Instant,
@@ -95,11 +95,11 @@ impl Talk {
                 let users: Vec<UserId> = self.hands().iter().map(|hand| hand.user_id.clone()).collect();
                 users.iter().flat_map(|user| self.lower(now, user)).collect()
             }
-            Moderation::Stage { .. }
-            | Moderation::OffStage { .. }
-            | Moderation::ClearStage
-            | Moderation::Spotlight { .. }
-            | Moderation::SpotlightOff => return Err(super::no_stage()),
+            Moderation::Stage { user_id } => self.invite(now, user_id)?,
+            Moderation::OffStage { user_id } => self.take_off_stage(now, user_id)?,
+            Moderation::ClearStage => self.clear_stage(now)?,
+            Moderation::Spotlight { user_id } => self.set_spotlight(now, Some(user_id))?,
+            Moderation::SpotlightOff => self.set_spotlight(now, None)?,
         };
         let nickname = order.user().map(|user| self.participants.nickname(user));
         let by_nickname = if *by == self.teacher.0 { self.teacher.1.clone() } else { self.participants.nickname(by) };

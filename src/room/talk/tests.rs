@@ -1,6 +1,7 @@
 use super::*;
 use crate::protocol::channel::MAX_LISTED_HANDS;
 
+mod stage;
 mod teacher;
 
 fn id(text: &str) -> UserId {
@@ -105,7 +106,7 @@ fn a_newcomer_gets_as_much_history_as_fits() {
     for n in 0..60 {
         talk.teacher_says(n, &format!("line {n}"));
     }
-    let welcome = |talk: &Talk| match talk.opened(&id("1001")).remove(0) {
+    let welcome = |talk: &Talk| match talk.opened(Instant::now(), &id("1001")).remove(0) {
         TalkOutput::To(_, PublisherMessage::Welcome { history, .. }) => history,
         other => panic!("{other:?}"),
     };
@@ -137,7 +138,7 @@ fn what_the_teacher_forbids_is_refused_and_announced_to_newcomers() {
     let stopped = Stopped { camera: true, ..Stopped::default() };
     assert_eq!(talk.stopped(stopped), [TalkOutput::All(PublisherMessage::Stopped(stopped))]);
     assert_eq!(talk.stopped(stopped), []);
-    let told = talk.opened(&id("1002"));
+    let told = talk.opened(Instant::now(), &id("1002"));
     assert_eq!(
         told[1..],
         [PublisherMessage::Allows(off), PublisherMessage::Stopped(stopped)].map(|it| TalkOutput::To(id("1002"), it))
@@ -209,7 +210,7 @@ fn a_muted_student_is_told_and_can_neither_write_nor_react() {
     // A new connection changes nothing.
     talk.left(second(4), &id("1001"));
     talk.joined(&member("1001", "S-01"));
-    assert_eq!(talk.opened(&id("1001"))[1], allows("1001", MUTED));
+    assert_eq!(talk.opened(Instant::now(), &id("1001"))[1], allows("1001", MUTED));
     assert_eq!(refused(&talk.heard(second(5), 1, &id("1001"), &msg("hi"))), Some(ErrorCode::Muted));
     assert_eq!(order(&mut talk, second(6), unmute("1001")), [allows("1001", Allowed::default())]);
     assert_eq!(talk.heard(second(7), 1, &id("1001"), &msg("hi")).len(), 2);
@@ -226,7 +227,7 @@ fn a_student_who_left_can_be_unmuted() {
     order(&mut talk, now, unmute("1001"));
     assert_eq!(code(talk.moderate(now, 1, &id("9999"), unmute("1001"))), ErrorCode::UnknownTarget);
     talk.joined(&member("1001", "S-01"));
-    assert_eq!(talk.opened(&id("1001"))[1], allows("1001", Allowed::default()));
+    assert_eq!(talk.opened(Instant::now(), &id("1001"))[1], allows("1001", Allowed::default()));
 }
 
 #[test]
@@ -317,7 +318,7 @@ fn a_cleared_chat_is_gone_for_those_who_come_later_and_for_those_who_were_away()
     talk.teacher_says(500, "secret");
     let cleared = talk.moderate(now, 700, &id("9999"), Moderation::Clear).unwrap();
     assert_eq!(cleared[1..], [TalkOutput::All(PublisherMessage::Cleared { up_to: 700 })]);
-    let welcome = |talk: &Talk| match talk.opened(&id("1001")).remove(0) {
+    let welcome = |talk: &Talk| match talk.opened(Instant::now(), &id("1001")).remove(0) {
         TalkOutput::To(_, PublisherMessage::Welcome { history, cleared_up_to, .. }) => (history, cleared_up_to),
         other => panic!("{other:?}"),
     };
@@ -430,7 +431,11 @@ fn a_student_whose_hand_is_behind_the_end_of_the_list_is_told_its_place() {
     assert!(
         matches!(&out[2..], [TalkOutput::All(PublisherMessage::Hands { hands })] if hands.len() == MAX_LISTED_HANDS)
     );
-    assert_eq!(talk.opened(&id("1002"))[0], place("1002", MAX_LISTED_HANDS + 2), "also one who comes back");
+    assert_eq!(
+        talk.opened(Instant::now(), &id("1002"))[0],
+        place("1002", MAX_LISTED_HANDS + 2),
+        "also one who comes back"
+    );
 }
 
 #[test]

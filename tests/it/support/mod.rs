@@ -5,9 +5,12 @@ mod display;
 mod http;
 mod lan;
 mod lecture_file;
+mod numbered;
 mod process;
 mod publisher;
 mod receiver;
+mod sending;
+mod stage;
 mod wait;
 
 pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
@@ -15,9 +18,11 @@ pub use self::display::{Display, Picture};
 pub use self::http::{Answer, FRAGMENT, SDP, ask, ask_raw, python};
 pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
+pub use self::numbered::Pace;
 pub use self::process::Process;
 pub use self::publisher::{Desk, Publisher};
 pub use self::receiver::Receiver;
+pub use self::stage::{Member, id};
 pub use self::wait::{DEADLINE, poll, until};
 
 use std::process::{Command, Stdio};

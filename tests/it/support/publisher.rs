@@ -4,51 +4,55 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use classroom::media::{Capture, CaptureEvent, CaptureOptions, MainSource, Sources, Tiers, VideoOptions};
-use classroom::protocol::channel::{CHANNEL_LABEL, PublisherMessage, StudentMessage};
+use classroom::protocol::channel::{PublisherMessage, StudentMessage};
 use classroom::protocol::{ClientMessage, ErrorCode, ServerMessage};
 use classroom::rtp::{Codec, Encoding, Frame, Tier, Track, payload_offset};
-use classroom::sdp::engine;
 use futures_util::{SinkExt, StreamExt};
-use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
-use rtc::media_stream::MediaStreamTrack;
-use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceGatheringState,
-    RTCPeerConnectionState, RTCSessionDescription,
-};
 
+use super::sending::{Sender, Sending};
 use super::{Classroom, DEADLINE, ROOM};
 
 /// The screen of the publisher: small, as these tests do not depend on encoding speed.
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
-/// The WebSocket of a publisher.
+/// The WebSocket of a publisher, or of a student on the stage.
 pub struct Desk {
+    user: String,
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Desk {
     /// Opens the WebSocket as the publisher 9999; `more` goes into the query. Returns the server's first message too.
     pub async fn open(class: &Classroom, more: &str) -> (Self, ServerMessage) {
+        Self::open_in(class, ROOM, more).await
+    }
+
+    /// As [`Desk::open`], in another room.
+    pub async fn open_in(class: &Classroom, room: &str, more: &str) -> (Self, ServerMessage) {
+        Self::open_as(class, room, "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
+    }
+
+    /// Joins as a student.
+    pub async fn student(class: &Classroom, user: u32) -> Self {
+        let (desk, first) = Self::open_as(class, ROOM, &user.to_string(), "pub=no&epoch=7").await;
+        assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
+        desk
+    }
+
+    async fn open_as(class: &Classroom, room: &str, user: &str, more: &str) -> (Self, ServerMessage) {
         let address = class.url().replace("ws://", "");
         let stream = TcpStream::connect(&address).await.unwrap();
-        let url = format!("ws://{address}/ws?roomId={ROOM}&userId=9999&nickname=Ms+Li&pub=pub&auth=1&{more}");
+        let url = format!("ws://{address}/ws?roomId={room}&userId={user}&auth=1&{more}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         socket.send(Message::text(r#"{"type":"auth","session":"publisherpublisher"}"#)).await.unwrap();
-        let mut desk = Self { socket };
+        let mut desk = Self { user: user.to_owned(), socket };
         let first = desk.hear().await;
         (desk, first)
     }
@@ -87,7 +91,7 @@ impl Desk {
 
     /// Sends an offer of the publisher and returns the answer.
     pub async fn offer(&mut self, sdp: &str) -> String {
-        let (target_uid, sdp) = ("9999".parse().unwrap(), sdp.to_owned());
+        let (target_uid, sdp) = (self.user.parse().unwrap(), sdp.to_owned());
         let offer = ClientMessage::Offer { target_uid, sdp, video: None, tracks: None };
         loop {
             self.say(&offer).await;
@@ -112,84 +116,24 @@ impl Desk {
 
 /// The connection of a publisher that sends the test picture and a tone.
 pub struct Publisher {
-    connection: Arc<dyn PeerConnection>,
-    channel: Arc<dyn DataChannel>,
-    heard: mpsc::UnboundedReceiver<String>,
+    sending: Sending,
     /// Whether the screen is sent.
     screen_on: Arc<AtomicBool>,
     _capture: Arc<Capture>,
     _captured: mpsc::Receiver<CaptureEvent>,
 }
 
-struct Handler {
-    gathered: mpsc::UnboundedSender<()>,
-    connected: mpsc::UnboundedSender<()>,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            let _ = self.gathered.send(());
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        if state == RTCPeerConnectionState::Connected {
-            let _ = self.connected.send(());
-        }
-    }
-}
-
 impl Publisher {
     /// Connects to the server over this WebSocket.
     pub async fn connect(desk: &mut Desk) -> Self {
-        let registry = Registry::new()
-            .with(Slot::NackResponder, NackResponderBuilder::new().build())
-            .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(Duration::from_millis(500)).build())
-            .with(Slot::from(14_000), engine::Tap::delivering_rtcp());
-        let (gathered, mut when_gathered) = mpsc::unbounded_channel();
-        let (connected, mut when_connected) = mpsc::unbounded_channel();
-        let connection = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::Vp8]).unwrap())
-            .with_setting_engine(engine::settings().build())
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(Handler { gathered, connected }))
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-            .build();
-        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(connection).await.unwrap());
-        let mut senders = Vec::new();
-        for (track, codec) in [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8)] {
-            let (media, ssrc) = media_track(track, codec);
-            let local = Arc::new(TrackLocalStaticRTP::new(media));
-            connection.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await.unwrap();
-            senders.push(Sender { track, codec, local, ssrc, sequence_number: 1 });
-        }
-        for transceiver in connection.get_transceivers().await {
-            transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await.unwrap();
-        }
-        let channel = connection.create_data_channel(CHANNEL_LABEL, None).await.unwrap();
-        let offer = connection.create_offer(None).await.unwrap();
-        connection.set_local_description(offer).await.unwrap();
-        timeout(DEADLINE, when_gathered.recv()).await.expect("all candidates");
-        let sdp = connection.local_description().await.unwrap().sdp;
-
-        let answer = desk.offer(&sdp).await;
-        connection.set_remote_description(RTCSessionDescription::answer(answer).unwrap()).await.unwrap();
-        timeout(DEADLINE, when_connected.recv()).await.expect("a connection to the server");
-        let (messages, heard) = mpsc::unbounded_channel();
-        let of_channel = Arc::clone(&channel);
-        tokio::spawn(async move {
-            while let Some(event) = of_channel.poll().await {
-                if let DataChannelEvent::OnMessage(message) = event {
-                    let _ = messages.send(String::from_utf8_lossy(&message.data).into_owned());
-                }
-            }
-        });
+        let tracks = [(Track::Audio, Codec::Opus), (Track::Screen, Codec::Vp8)];
+        let (mut sending, senders, offer) = Sending::offer(&tracks).await;
+        let answer = desk.offer(&offer).await;
+        sending.answer(answer).await;
+        timeout(DEADLINE, sending.connected.recv()).await.expect("a connection to the server");
         let screen_on = Arc::new(AtomicBool::new(true));
         let (capture, captured) = teach(senders, &screen_on);
-        Self { connection, channel, heard, screen_on, _capture: capture, _captured: captured }
+        Self { sending, screen_on, _capture: capture, _captured: captured }
     }
 
     /// Switches the screen on or off, as a page that stops sharing.
@@ -200,7 +144,7 @@ impl Publisher {
     /// Says something over the data channel.
     pub async fn say(&self, message: &StudentMessage) {
         let begun = Instant::now();
-        while self.channel.try_send_text(&message.to_json()).await.is_err() {
+        while self.sending.channel.try_send_text(&message.to_json()).await.is_err() {
             assert!(begun.elapsed() < DEADLINE, "the channel is closed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -210,7 +154,7 @@ impl Publisher {
     pub async fn hear_until(&mut self, what: &str, is_it: impl Fn(&PublisherMessage) -> bool) -> PublisherMessage {
         let heard = async {
             loop {
-                let text = self.heard.recv().await.expect("an open channel");
+                let text = self.sending.heard.recv().await.expect("an open channel");
                 let message = PublisherMessage::parse(&text).unwrap();
                 if is_it(&message) {
                     return message;
@@ -222,50 +166,16 @@ impl Publisher {
 
     /// Closes the connection.
     pub async fn close(self) {
-        let _ = timeout(DEADLINE, self.connection.close()).await;
+        let _ = timeout(DEADLINE, self.sending.connection.close()).await;
     }
 }
 
-/// One track of the publisher.
-struct Sender {
-    track: Track,
-    codec: Codec,
-    local: Arc<TrackLocalStaticRTP>,
-    ssrc: u32,
-    sequence_number: u16,
-}
-
-impl Sender {
-    async fn send(&mut self, frame: &Frame) {
-        for packet in frame.packets() {
-            let payload = &packet[payload_offset(packet).unwrap()..];
-            let header = rtc::rtp::Header {
-                version: 2,
-                marker: packet[1] & 0x80 != 0,
-                payload_type: engine::payload_type(self.codec),
-                sequence_number: self.sequence_number,
-                timestamp: frame.timestamp,
-                ssrc: self.ssrc,
-                ..Default::default()
-            };
-            self.sequence_number = self.sequence_number.wrapping_add(1);
-            let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(payload) };
-            // This fails once the connection is closed.
-            let _ = self.local.write_rtp(packet).await;
-        }
+/// Sends the packets of a frame.
+async fn send(sender: &mut Sender, frame: &Frame) {
+    for packet in frame.packets() {
+        let payload = Bytes::copy_from_slice(&packet[payload_offset(packet).unwrap()..]);
+        sender.send(frame.timestamp, packet[1] & 0x80 != 0, payload).await;
     }
-}
-
-fn media_track(track: Track, codec: Codec) -> (MediaStreamTrack, u32) {
-    let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
-    let ssrc = rand::random::<u32>() | 1;
-    let coding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-        codec: engine::rtp_codec(codec),
-        ..Default::default()
-    };
-    let name = track.name().to_owned();
-    (MediaStreamTrack::new(engine::STREAM_ID.to_owned(), name.clone(), name, kind, vec![coding]), ssrc)
 }
 
 /// Captures the test picture and gives it to the senders, with a key frame for each request.
@@ -282,21 +192,15 @@ fn teach(senders: Vec<Sender>, screen_on: &Arc<AtomicBool>) -> (Arc<Capture>, mp
     let (capture, captured) = Capture::start(prepared, move |frame| _ = frames.send(frame)).unwrap();
     let capture = Arc::new(capture);
     for sender in senders.iter().filter(|sender| sender.track.is_video()) {
-        let (local, capture) = (Arc::clone(&sender.local), Arc::clone(&capture));
-        tokio::spawn(async move {
-            while let Some(TrackLocalEvent::OnRtcpPacket(packets)) = local.poll().await {
-                if packets.iter().any(|packet| packet.as_any().is::<PictureLossIndication>()) {
-                    capture.request_key_frame(SCREEN);
-                }
-            }
-        });
+        let capture = Arc::clone(&capture);
+        sender.on_key_frame_request(move || capture.request_key_frame(SCREEN));
     }
     let (mut senders, screen_on) = (senders, Arc::clone(screen_on));
     tokio::spawn(async move {
         while let Some(frame) = captured_frames.recv().await {
             let is_sent = !frame.track.is_video() || frame.encoding() == SCREEN && screen_on.load(Ordering::Relaxed);
             if let Some(sender) = senders.iter_mut().find(|sender| is_sent && sender.track == frame.track) {
-                sender.send(&frame).await;
+                send(sender, &frame).await;
             }
         }
     });

@@ -1,4 +1,5 @@
-//! The state of the publisher's media in a room's host, and the reports on it for the publisher and the class. Pure.
+//! The state of a publisher's media at its host, and the reports on it for the publisher and the class. The publisher
+//! of a lecture and a speaker on the stage are publishers. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,23 @@ use crate::sfu::{PublisherStats, SfuStats};
 /// makes a key frame.
 const STARTS_WITHIN: Duration = Duration::from_secs(2);
 
-/// The longest wait of offers for a key frame of a connected publisher. A lecture may have audio alone.
+/// The longest wait for a key frame of a connected publisher. It may send audio alone.
 const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
 
-/// The media of a room's publisher.
+/// What a connected publisher must send before others receive its media.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// A key frame, or nothing for a while: students see an empty lecture rather than an error.
+    #[default]
+    EvenSilent,
+    /// A key frame, or audio: nobody is shown a speaker of whom nothing arrives.
+    WithMedia,
+}
+
+/// The media of a publisher.
 #[derive(Debug, Default)]
 pub(super) struct PublisherMedia {
+    start: Start,
     /// The encodings that students may get, each track best first.
     encodings: Vec<Encoding>,
     /// For each needed encoding, the start of the need.
@@ -34,13 +46,18 @@ enum State {
     Awaited,
     /// The publisher is connected, and its first key frame has not arrived.
     Starting { since: Instant },
-    /// The publisher is connected, and students can start.
+    /// The publisher is connected, and others can receive its media.
     Live { since: Instant },
     /// The publisher was live, and its connection is gone.
     Gone,
 }
 
 impl PublisherMedia {
+    /// The media of a publisher that has not connected yet.
+    pub(super) fn new(start: Start) -> Self {
+        Self { start, ..Self::default() }
+    }
+
     /// A publisher has connected, or other encodings are available.
     pub(super) fn available(&mut self, now: Instant, encodings: Vec<Encoding>) {
         self.encodings = encodings;
@@ -76,14 +93,37 @@ impl PublisherMedia {
         matches!(self.state, State::Starting { .. })
     }
 
+    /// Whether the publisher is connected, and others can receive its media.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
     /// Looks for the first key frame.
     pub(super) fn look_for_key_frame(&mut self, now: Instant, stats: &SfuStats) {
-        if let State::Starting { since } = self.state
-            && (stats.key_frames.keys().any(|encoding| encoding.track.is_video())
-                || now.saturating_duration_since(since) >= KEY_FRAME_WITHIN)
-        {
+        let State::Starting { since } = self.state else { return };
+        let has_key_frame = stats.key_frames.keys().any(|encoding| encoding.track.is_video());
+        let is_long = now.saturating_duration_since(since) >= KEY_FRAME_WITHIN;
+        let starts_without = match self.start {
+            Start::EvenSilent => is_long,
+            Start::WithMedia => {
+                let awaits_video = self.encodings.iter().any(|encoding| encoding.track.is_video());
+                (is_long || !awaits_video) && stats.frames.values().any(|frames| *frames > 0)
+            }
+        };
+        if has_key_frame || starts_without {
             self.state = State::Live { since };
         }
+    }
+
+    /// The tracks that the publisher has promised.
+    pub(super) fn tracks(&self) -> Vec<TrackName> {
+        let is_promised = |track: &Track| self.encodings.iter().any(|encoding| encoding.track == *track);
+        Track::ALL.into_iter().filter(is_promised).map(TrackName::from).collect()
+    }
+
+    /// The tracks of which nothing arrives: a muted microphone, a camera that is off.
+    pub(super) fn silent_tracks(&self, now: Instant, stats: Option<&PublisherStats>) -> Vec<TrackName> {
+        Track::ALL.into_iter().filter(|track| self.is_stopped(now, *track, stats)).map(TrackName::from).collect()
     }
 
     /// The video encodings that somebody needs.
@@ -148,19 +188,22 @@ impl PublisherMedia {
 
     /// The stopped videos. Without a publisher, all are stopped; with one, a needed video without packets is stopped.
     pub(super) fn stopped(&self, now: Instant, stats: Option<&PublisherStats>) -> Stopped {
-        let is_long_ago = |since: Instant| now.saturating_duration_since(since) >= STARTS_WITHIN;
-        let is_stopped = |track: Track| {
-            let mut of_track = self.encodings.iter().filter(|encoding| encoding.track == track).peekable();
-            match self.state {
-                State::Gone => of_track.peek().is_some(),
-                State::Live { since } if is_long_ago(since) => {
-                    let is_due = of_track.clone().any(|encoding| self.needed[*encoding].is_some_and(is_long_ago));
-                    is_due && stats.is_some_and(|stats| of_track.all(|encoding| stats.silent.contains(encoding)))
-                }
-                State::Live { .. } | State::Starting { .. } | State::Awaited => false,
-            }
-        };
+        let is_stopped = |track| self.is_stopped(now, track, stats);
         Stopped { screen: is_stopped(Track::Screen), camera: is_stopped(Track::Camera) }
+    }
+
+    fn is_stopped(&self, now: Instant, track: Track, stats: Option<&PublisherStats>) -> bool {
+        let is_long_ago = |since: Instant| now.saturating_duration_since(since) >= STARTS_WITHIN;
+        let mut of_track = self.encodings.iter().filter(|encoding| encoding.track == track).peekable();
+        match self.state {
+            State::Gone => of_track.peek().is_some(),
+            State::Live { since } if is_long_ago(since) => {
+                let is_due = |encoding: &Encoding| !track.is_video() || self.needed[*encoding].is_some_and(is_long_ago);
+                of_track.clone().any(is_due)
+                    && stats.is_some_and(|stats| of_track.all(|encoding| stats.silent.contains(encoding)))
+            }
+            State::Live { .. } | State::Starting { .. } | State::Awaited => false,
+        }
     }
 }
 
@@ -233,6 +276,31 @@ mod tests {
         assert!(media.takes_students());
         media.gone();
         assert!(media.takes_students(), "the replay of the last publisher is there");
+    }
+
+    #[test]
+    fn a_speaker_is_live_once_something_arrives() {
+        let now = Instant::now();
+        let mut media = PublisherMedia::new(Start::WithMedia);
+        media.available(now, encodings());
+        let audio = Encoding::full(Track::Audio, Codec::Opus);
+        let some = SfuStats { frames: [(audio, 1)].into(), ..SfuStats::default() };
+        media.look_for_key_frame(now + 9 * KEY_FRAME_WITHIN, &SfuStats::default());
+        media.look_for_key_frame(now, &some);
+        assert!(media.is_starting(), "its screen may follow");
+        media.look_for_key_frame(now + KEY_FRAME_WITHIN, &some);
+        assert!(media.is_live());
+        assert_eq!(media.tracks(), [TrackName::Audio, TrackName::Screen]);
+
+        let mut media = PublisherMedia::new(Start::WithMedia);
+        media.available(now, vec![audio]);
+        media.look_for_key_frame(now, &some);
+        assert!(media.is_live(), "it has a microphone alone");
+        let mute = silent(&[audio]);
+        assert_eq!(media.silent_tracks(now + STARTS_WITHIN, Some(&mute)), [TrackName::Audio]);
+        assert_eq!(media.silent_tracks(now, Some(&mute)), [], "it has just come");
+        media.gone();
+        assert_eq!(media.silent_tracks(now, None), [TrackName::Audio]);
     }
 
     #[test]
