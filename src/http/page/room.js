@@ -33,7 +33,7 @@ const EXPLAIN_MS = 8_000;
 /** How soon to try a full room again. */
 const FULL_RETRY_MS = 20_000;
 
-/** Opens the room that the address names, and returns it. `startStage(room)` makes its stage if that is a special one. */
+/** Opens the room that the address names, and returns it. `startStage(room)` makes another stage than usual. */
 export function startRoom(room, startStage) {
   // A hidden element can't take the focus.
   $('room').hidden = false;
