@@ -257,7 +257,7 @@ impl Window {
         let (volume, is_muted, has_audio) = (state.volume, state.is_muted, state.has_audio);
         state.speakers.retain(|pipeline| pipeline.upgrade().is_some());
         let pipelines: Vec<_> =
-            [&self.0.pipeline].into_iter().chain(&state.speakers).filter_map(|p| p.upgrade()).collect();
+            [&self.0.pipeline].into_iter().chain(&state.speakers).filter_map(gst::glib::WeakRef::upgrade).collect();
         drop(state);
         pipelines.iter().for_each(|pipeline| apply_volume(pipeline, volume, is_muted));
         self.note(&level(volume, is_muted, has_audio), NOTE_FOR);

@@ -100,7 +100,9 @@ fn play(tracks: &[Track]) -> (Vec<Seen>, Vec<Duration>) {
         match n {
             JOINS => {
                 let (stage, to_speaker) = (render.stage().unwrap().clone(), to_speaker.clone());
-                std::thread::spawn(move || to_speaker.send(stage.start(&speaker("1001", &[Track::Camera])).unwrap()));
+                std::thread::spawn(move || {
+                    assert!(to_speaker.send(stage.start(&speaker("1001", &[Track::Camera])).unwrap()).is_ok());
+                });
             }
             LEAVES => drop(on_stage.take()),
             _ => {}
