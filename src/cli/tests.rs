@@ -317,6 +317,8 @@ fn a_bench_has_a_hundred_students_by_default() {
     let typed = bench("--students 500 --bitrate 800k --fps 15 --for 1m");
     assert_eq!((typed.students.get(), typed.bitrate.kbps(), typed.fps), (500, 800, 15));
     assert_eq!(typed.length, Duration::from_secs(60));
+    assert!(bench("--published").published && !plain.published);
+    assert!(refusal("bench --published --loss 5%").contains("--loss"));
     for (flags, why) in [("--students 10001", "1 to 10000"), ("--for 500ms", "too short"), ("--fps 0", "1..=120")] {
         let line = format!("bench {flags}");
         assert!(refusal(&line).contains(why), "{}", refusal(&line));

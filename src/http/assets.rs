@@ -35,7 +35,7 @@ macro_rules! files {
     };
 }
 
-/// All files for students, except the HTML: name, type, content.
+/// The files of each visit, except the HTML: name, type, content.
 const FILES: &[(&str, &str, &str)] = &files! {
     "card.js": JAVASCRIPT,
     "chat.js": JAVASCRIPT,
@@ -53,8 +53,8 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
-    "order.js": JAVASCRIPT,
     "panel.js": JAVASCRIPT,
+    "part.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
     "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,
@@ -65,23 +65,55 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "views.js": JAVASCRIPT,
 };
 
-/// The files for those who teach from a browser. No student loads them, and the service worker does not cache them.
-const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
+/// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
+/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache them.
+const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
-    "desk.js": JAVASCRIPT,
-    "invite.js": JAVASCRIPT,
-    "notices.js": JAVASCRIPT,
+    "device.css": CSS,
+    "device.html": HTML,
+    "device.js": JAVASCRIPT,
+    "device_chinese.js": JAVASCRIPT,
+    "device_english.js": JAVASCRIPT,
+    "devices.css": CSS,
+    "devices.html": HTML,
+    "devices.js": JAVASCRIPT,
+    "devices_chinese.js": JAVASCRIPT,
+    "devices_english.js": JAVASCRIPT,
+    "invitation.js": JAVASCRIPT,
+    "order.js": JAVASCRIPT,
+    "orders.css": CSS,
+    "orders_chinese.js": JAVASCRIPT,
+    "orders_english.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
-    "setup.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
+    "speaker.css": CSS,
+    "speaker.html": HTML,
+    "speaker.js": JAVASCRIPT,
+    "stage.css": CSS,
+    "stage.js": JAVASCRIPT,
+    "stage_chinese.js": JAVASCRIPT,
+    "stage_english.js": JAVASCRIPT,
+    "stage_orders.js": JAVASCRIPT,
+    "student_stage.js": JAVASCRIPT,
     "studio.js": JAVASCRIPT,
+    "tiles.js": JAVASCRIPT,
+    "uplink.js": JAVASCRIPT,
+};
+
+/// The files for those who teach from a browser. The service worker does not cache them.
+const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
+    "desk.js": JAVASCRIPT,
+    "device_invitation.js": JAVASCRIPT,
+    "invite.js": JAVASCRIPT,
+    "notices.js": JAVASCRIPT,
+    "setup.js": JAVASCRIPT,
     "teach.css": CSS,
     "teach.html": HTML,
     "teach.js": JAVASCRIPT,
     "teach_chinese.js": JAVASCRIPT,
     "teach_english.js": JAVASCRIPT,
-    "uplink.js": JAVASCRIPT,
+    "teach_stage.js": JAVASCRIPT,
 };
 
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
@@ -109,11 +141,10 @@ struct Assets {
 impl Assets {
     fn new() -> Self {
         let mut hasher = DefaultHasher::new();
-        FILES.hash(&mut hasher);
-        TEACHER_FILES.hash(&mut hasher);
+        let all = || [FILES, PART_FILES, TEACHER_FILES].into_iter().flatten();
+        all().for_each(|file| file.hash(&mut hasher));
         // No line of SVG and HTML looks like a comment.
-        let all = FILES.iter().chain(TEACHER_FILES);
-        let files = all.map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
+        let files = all().map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
         Self { hash: format!("{:016x}", hasher.finish()), files }
     }
 }
@@ -221,7 +252,7 @@ mod tests {
     }
 
     fn all_files() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-        FILES.iter().chain(TEACHER_FILES)
+        [FILES, PART_FILES, TEACHER_FILES].into_iter().flatten()
     }
 
     fn file(name: &str) -> &'static str {
@@ -235,7 +266,7 @@ mod tests {
     }
 
     fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
-        modules_of(FILES).chain(modules_of(TEACHER_FILES))
+        modules_of(FILES).chain(modules_of(PART_FILES)).chain(modules_of(TEACHER_FILES))
     }
 
     #[test]
@@ -245,19 +276,27 @@ mod tests {
         assert!(bytes < 60_000, "{bytes} bytes");
     }
 
-    /// Only `teach.js`, which the page loads for those who teach, leads to the teacher's files.
+    /// Few files lead to the others: `teach.js` for those who teach, `order.js` for those who moderate, and
+    /// `student_stage.js` where somebody speaks.
     #[test]
-    fn no_student_loads_a_file_for_teachers() {
-        let students: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
-        for (name, ..) in TEACHER_FILES {
-            let loaded_by = students.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));
+    fn a_visit_loads_no_file_of_a_part_that_is_not_needed() {
+        let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
+        let doors = [("teach.js", "main.js"), ("order.js", "room.js"), ("student_stage.js", "room.js")];
+        for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES) {
+            let loaded_by = visit.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));
             let loaded_by: Vec<&str> = loaded_by.map(|(by, _)| *by).collect();
-            assert_eq!(loaded_by, if *name == "teach.js" { vec!["main.js"] } else { vec![] }, "{name}");
-            assert!(!INDEX.contains(name), "{name}");
+            let door = doors.iter().filter(|(door, _)| door == name).map(|(_, by)| *by);
+            assert_eq!(loaded_by, door.collect::<Vec<_>>(), "{name}");
+            assert!(!INDEX.contains(&format!("/{name}\"")), "{name}");
             let is_loaded = modules().any(|(by, text)| by != *name && text.contains(&format!("'./{name}'")));
             assert!(is_loaded, "nothing loads {name}");
         }
-        assert!(file("main.js").contains("await import('./teach.js')"));
+        for (door, by) in doors {
+            assert!(file(by).contains(&format!("import('./{door}')")), "{door}");
+        }
+        for (name, text) in modules_of(PART_FILES) {
+            assert!(!between(text, "'./", "'").contains(&"teach.js"), "{name}");
+        }
     }
 
     #[test]
@@ -272,8 +311,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_page_is_served_and_every_module_is_preloaded_or_loaded_on_demand() {
-        let on_demand =
-            [("english.js", "i18n.js"), ("chinese.js", "i18n.js"), ("order.js", "room.js"), ("rooms.js", "main.js")];
+        let on_demand = [("english.js", "i18n.js"), ("chinese.js", "i18n.js"), ("rooms.js", "main.js")];
         for (name, by) in on_demand {
             assert!(file(by).contains(&format!("'./{name}'")), "{by} does not load {name}");
         }
@@ -317,7 +355,8 @@ mod tests {
         for (name, ..) in FILES {
             assert!(text.contains(&format!("\"/assets/{}/{name}\"", ASSETS.hash)), "{name}");
         }
-        assert!(TEACHER_FILES.iter().all(|(name, ..)| !text.contains(&format!("/{name}\""))), "{text}");
+        let others = PART_FILES.iter().chain(TEACHER_FILES);
+        assert!(others.map(|(name, ..)| name).all(|name| !text.contains(&format!("/{name}\""))), "{text}");
         assert!(!text.contains("{{"), "{text}");
     }
 
@@ -337,10 +376,17 @@ mod tests {
 
     #[test]
     fn every_sentence_exists_in_both_languages() {
-        let (english, more) = (keys_of("english.js"), keys_of("teach_english.js"));
-        assert!(english.len() > 100 && more.len() > 100, "{} and {}", english.len(), more.len());
-        assert_eq!((&english, &more), (&keys_of("chinese.js"), &keys_of("teach_chinese.js")));
-        let twice: Vec<_> = more.iter().filter(|key| english.contains(key)).collect();
+        // The words of each visit, and those that a part of the page adds.
+        let parts = ["", "device_", "devices_", "orders_", "stage_", "teach_"];
+        let [english, device, devices, orders, stage, teach] = parts.map(|part| {
+            let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
+            assert_eq!(english, chinese, "{part}");
+            english
+        });
+        assert!(english.len() > 100 && teach.len() > 50 && devices.len() > 50 && stage.len() > 20);
+        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach].concat();
+        all.sort_unstable();
+        let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?} have two sentences");
         let used_by = |html, files| {
             let in_html = ["data-i18n=\"", "data-label=\"", "data-placeholder=\""];
@@ -351,8 +397,11 @@ mod tests {
         for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
+        for key in used_by(&["devices.html", "speaker.html", "device.html"].map(file).concat(), PART_FILES) {
+            assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
+        }
         for key in used_by(file("teach.html"), TEACHER_FILES) {
-            assert!(english.contains(&key) || more.contains(&key), "{key} is not in teach_english.js");
+            assert!(all.contains(&key), "{key} is not in teach_english.js");
         }
     }
 

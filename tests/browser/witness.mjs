@@ -2,6 +2,7 @@
 
 function install() {
   const connections = [];
+  const channels = [];
   const sockets = [];
   const violations = [];
 
@@ -10,6 +11,12 @@ function install() {
     constructor(...given) {
       super(...given);
       connections.push(this);
+    }
+
+    createDataChannel(...given) {
+      const channel = super.createDataChannel(...given);
+      channels.push(channel);
+      return channel;
     }
   };
   const Socket = globalThis.WebSocket;
@@ -54,6 +61,21 @@ function install() {
     /** The addresses of the page's WebSockets. */
     sockets,
     violations,
+
+    /** Sends a message over the data channel that the page opened first, as another client would. */
+    sends: (message) => channels.find(({ readyState }) => readyState === 'open').send(JSON.stringify(message)),
+
+    /** The sound of one element so far: its energy and its duration in seconds, by the statistics of its track. */
+    async soundOf(selector) {
+      const track = document.querySelector(selector)?.srcObject?.getAudioTracks()[0];
+      for (const connection of connections) {
+        const receiver = connection.getReceivers().find((one) => one.track === track);
+        if (!receiver) continue;
+        const entry = [...(await receiver.getStats()).values()].find(({ type }) => type === 'inbound-rtp');
+        return { energy: entry?.totalAudioEnergy ?? 0, seconds: entry?.totalSamplesDuration ?? 0 };
+      }
+      return null;
+    },
 
     /** A reduced frame of a video: red, green and blue of each pixel; null without a frame. */
     picture(selector, across, down) {

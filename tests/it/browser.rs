@@ -32,11 +32,17 @@ mod endings;
 // The page over TLS, with and without the CA of the teacher's computer.
 mod tls;
 
-// The list of people, in Node.js.
+// Modules of the student's page, in Node.js.
 mod people;
+
+// The stage: an invitation, speakers in tiles, and what goes wrong there.
+mod stage;
 
 // A bad network in front of one page.
 mod network;
+
+// A bad network in front of the page that teaches.
+mod uplink;
 
 // Paths that are dead for a while, in a network of machines.
 mod away;
@@ -49,6 +55,7 @@ mod hostile;
 
 // A teacher in a browser.
 mod teach;
+mod teach_stage;
 
 // Accessible names, keyboard, languages, bytes.
 mod manners;

@@ -210,9 +210,11 @@ impl<'a> Lecture<'a> {
                 }
                 let state = match why {
                     Departure::Left => StudentState::Left,
-                    Departure::Lost | Departure::NeverConnected | Departure::Misbehaved | Departure::Failed => {
-                        StudentState::Lost
-                    }
+                    Departure::Lost
+                    | Departure::NeverConnected
+                    | Departure::Misbehaved
+                    | Departure::OtherCodec
+                    | Departure::Failed => StudentState::Lost,
                 };
                 self.set_state(&user, state);
                 self.talk.disconnected(&user, &self.sfu, self.reporter);

@@ -43,6 +43,7 @@ export class Controls {
   #position = 0;
   #allowed = { comments: true, reactions: true };
   #word = '';
+  #isOnStage = false;
 
   constructor({ layout, chat, people, danmaku, stats, leave }) {
     this.#layout = layout;
@@ -105,11 +106,18 @@ export class Controls {
     this.hand();
   }
 
+  /** Whether the student speaks on the stage, where nobody raises a hand. */
+  set isOnStage(isOnStage) {
+    this.#isOnStage = isOnStage;
+    this.refresh();
+  }
+
   /** Shows the student's own hand and its position. */
   hand() {
     const { handPosition: position } = this.#people;
     const button = $('hand');
-    button.disabled = !this.#chat.isOpen;
+    button.hidden = this.#isOnStage;
+    button.disabled = !this.#chat.isOpen || this.#isOnStage;
     $('react').disabled = !this.#chat.isOpen;
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));

@@ -57,6 +57,25 @@ export function onFrame(work) {
   };
 }
 
+/** Adds a style sheet of the page; it is in effect when the promise is kept. */
+export function addStyle(name) {
+  const link = el('link');
+  link.rel = 'stylesheet';
+  link.href = new URL(name, import.meta.url).href;
+  return new Promise((done) => {
+    link.onload = done;
+    link.onerror = done;
+    document.head.append(link);
+  });
+}
+
+/** Loads an HTML file of the page. Returns its elements, which belong to this document already. */
+export async function elementsOf(name) {
+  const response = await fetch(new URL(name, import.meta.url));
+  const { body } = new DOMParser().parseFromString(await response.text(), 'text/html');
+  return document.adoptNode(body);
+}
+
 /** Storage in the browser; without effect where the browser refuses it. */
 const storage = (kind) => ({
   get(key, otherwise = null) {

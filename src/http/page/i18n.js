@@ -21,7 +21,7 @@ function pick() {
 
 async function load(wanted) {
   const files = await Promise.all([FILES, ...more].map((files) => import(files[wanted])));
-  words[wanted] = Object.assign({}, ...files.map((file) => file[wanted]));
+  words[wanted] = Object.assign(words[wanted] ?? {}, ...files.map((file) => file[wanted]));
 }
 
 /** Adds the sentences of these files, one for each language. */

@@ -2,6 +2,7 @@
 
 import { $, store } from './dom.js';
 import { say, label, onLanguage } from './i18n.js';
+import { isDevice } from './identity.js';
 import { CORNERS, Corner, brightness, detail } from './corner.js';
 
 const STEP = 0.05;
@@ -11,10 +12,13 @@ const LOOK_MS = 2_000;
 const CRAMPED_PX = 480;
 
 export class Layout {
-  muted = false;
+  /** The teacher's own voice from a phone on the teacher's desk would be an echo. */
+  muted = isDevice();
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
+  /** The videos of this lecture that had a frame. */
+  seen = { screen: false, camera: false };
   #on;
   #tracks = {};
   #swapped = false;
@@ -28,6 +32,10 @@ export class Layout {
   #pointer = null;
   /** The videos without a source. */
   #stopped = { screen: false, camera: false };
+  /** What is beside the lecture: the elements with the sound of speakers, and the video of a large speaker. */
+  #beside = { sounds: [], video: null };
+  /** The elements whose sound the browser holds back. */
+  #refused = new Set();
 
   /**
    * `on` has `firstFrame()` for the first frame of a connection, `changed()` for anything that buttons show, and
@@ -40,7 +48,10 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
-      video.addEventListener('resize', () => this.#rearrange());
+      video.addEventListener('resize', () => {
+        if (video.videoWidth > 0) this.seen[id] = true;
+        this.#rearrange();
+      });
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -70,12 +81,27 @@ export class Layout {
     this.#rearrange();
   }
 
+  /** Speakers are shown beside the lecture: `{ sounds, video }`. The sounds follow the volume of the page. */
+  beside({ sounds, video }) {
+    const before = this.#beside.sounds;
+    this.#beside = { sounds, video };
+    for (const gone of before) if (!sounds.includes(gone)) this.#refused.delete(gone);
+    for (const sound of sounds) {
+      if (before.includes(sound)) continue;
+      sound.volume = this.volume / 100;
+      sound.muted = this.muted;
+      this.#start(sound);
+    }
+    this.#blocked();
+  }
+
   /**
    * The position of the large video in its area, in pixels. It keeps its aspect ratio, so there may be space beside it.
    */
   videoBox() {
-    const { clientWidth: width, clientHeight: height } = $('pictures');
-    const { videoWidth, videoHeight } = this.main() ?? {};
+    const large = this.#beside.video;
+    const { clientWidth: width, clientHeight: height } = large?.parentElement ?? $('pictures');
+    const { videoWidth, videoHeight } = large ?? this.main() ?? {};
     if (!videoWidth) return { left: 0, top: 0, width, height };
     const scale = Math.min(width / videoWidth, height / videoHeight);
     const [shown, high] = [videoWidth * scale, videoHeight * scale];
@@ -86,6 +112,7 @@ export class Layout {
   clear() {
     $('last-picture').hidden = true;
     this.#stopped = { screen: false, camera: false };
+    this.seen = { screen: false, camera: false };
     this.show({});
   }
 
@@ -116,7 +143,7 @@ export class Layout {
   }
 
   get hasAudio() {
-    return Boolean(this.#tracks.audio);
+    return Boolean(this.#tracks.audio) || this.#beside.sounds.length > 0;
   }
 
   get hasTwo() {
@@ -140,20 +167,32 @@ export class Layout {
   }
 
   /** Applies volume and muting, and starts elements that the browser holds back. */
-  async applyVolume() {
+  applyVolume() {
     const video = this.#owner;
-    video.volume = this.volume / 100;
-    video.muted = this.muted || !this.hasAudio;
-    if (!video.srcObject) return this.#blocked(false);
+    const { sounds } = this.#beside;
+    const playing = [video, ...sounds].filter((element) => element.srcObject);
+    for (const element of [video, ...sounds]) element.volume = this.volume / 100;
+    for (const sound of sounds) sound.muted = this.muted;
+    video.muted = this.muted || !this.#tracks.audio;
+    for (const element of this.#refused) if (!playing.includes(element)) this.#refused.delete(element);
+    this.#blocked();
+    for (const element of playing) this.#start(element);
+  }
+
+  async #start(element) {
     try {
-      await video.play();
-      this.#blocked(false);
+      await element.play();
+      this.#refused.delete(element);
     } catch (error) {
       if (error.name !== 'NotAllowedError') return;
-      video.muted = true;
-      video.play().catch(() => {});
-      this.#blocked(this.hasAudio && !this.muted);
+      this.#refused.add(element);
+      // The picture is shown all the same.
+      if (element === this.#owner) {
+        element.muted = true;
+        element.play().catch(() => {});
+      }
     }
+    this.#blocked();
   }
 
   setVolume(percent) {
@@ -167,11 +206,11 @@ export class Layout {
     // A click while the browser blocks the sound means that the student wants to hear it.
     this.muted = this.isBlocked ? false : !this.muted;
     if (!this.muted && this.volume === 0) this.volume = 50;
-    return this.applyVolume();
+    this.applyVolume();
   }
 
-  #blocked(is) {
-    this.isBlocked = is;
+  #blocked() {
+    this.isBlocked = this.#refused.size > 0 && this.hasAudio && !this.muted;
     this.#on.changed();
   }
 

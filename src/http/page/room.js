@@ -3,7 +3,7 @@
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
 import {
-  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
+  epoch, isDevice, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
   secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
@@ -13,6 +13,7 @@ import { Danmaku } from './danmaku.js';
 import { Layout } from './layout.js';
 import { LessonState } from './lesson.js';
 import { Media } from './media.js';
+import { Part } from './part.js';
 import { hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';
@@ -32,17 +33,19 @@ const EXPLAIN_MS = 8_000;
 /** How soon to try a full room again. */
 const FULL_RETRY_MS = 20_000;
 
-/** Opens the room that the address names. */
+/** Opens the room that the address names, and returns it. */
 export function startRoom(room) {
   // A hidden element can't take the focus.
   $('room').hidden = false;
-  new Room(room);
+  return new Room(room);
 }
 
 class Room {
   #room;
   #name = '';
   #me;
+  /** The id of this student. */
+  userId = '';
   /** What the server may ask for: `session`, `code`, `token`. */
   #credentials = {};
   #asking = null;
@@ -58,9 +61,22 @@ class Room {
   #last = null;
   #wantsReload = false;
   #shown = '';
-  #isModerating = false;
-  #order = null;
-  #forOrder = new Map();
+  /** What only a member that moderates needs. */
+  #order = new Part(async () => {
+    const { Order } = await import('./order.js');
+    const order = new Order({
+      order: (given) => this.#signalling?.send({ type: 'order', ...given }),
+      moderate: (given) => this.chat.moderate(given),
+      user: (userId) => this.people.user(userId),
+      changed: () => this.people.draw(),
+    });
+    order.isOn = this.people.moderates;
+    this.people.draw();
+    return order;
+  });
+  /** What only a lecture with speakers on the stage needs. */
+  #stage = new Part(async () =>
+    (await import(isDevice() ? './device.js' : './student_stage.js')).startStage(this));
   #draw = onFrame(() => this.#show());
 
   constructor(room) {
@@ -78,11 +94,11 @@ class Room {
     else this.#asking = 'who';
     translate();
     this.people = new People(() => {
-      if (this.people.moderates) this.#moderate();
-      if (this.#order) this.#order.isOn = this.people.moderates;
+      if (this.people.moderates) this.#order.need();
+      if (this.#order.loaded) this.#order.loaded.isOn = this.people.moderates;
       this.chat.isFree = this.people.moderates;
       this.#draw();
-    }, (user, position) => this.#order?.actionsFor(user, position) ?? []);
+    }, (user, position) => this.#order.loaded?.actionsFor(user, position) ?? []);
     this.chat = new Chat({
       line: (line) => this.danmaku.fly(line),
       cleared: () => this.danmaku.clear(),
@@ -98,7 +114,7 @@ class Room {
       allows: (allowed) => {
         this.danmaku.allow(allowed.comments);
         this.controls.allow(allowed);
-        this.#tellOrder('allows', allowed);
+        this.#order.tell('allows', allowed);
       },
       stopped: (stopped) => {
         this.media.stopped = stopped;
@@ -106,6 +122,8 @@ class Room {
         this.#draw();
       },
       state: () => this.controls?.hand(),
+      other: (message) => this.#staged(message),
+      refused: (error) => this.#order.loaded?.refused(error) ?? false,
     });
     this.layout = new Layout({
       firstFrame: () => {
@@ -126,7 +144,7 @@ class Room {
     });
     const { layout, chat, people, danmaku, stats } = this;
     this.controls = new Controls({ layout, chat, people, danmaku, stats, leave: () => this.#leave() });
-    this.#iAm();
+    this.#joinedAs(this.#me.userId);
     $('change-me').addEventListener('click', () => this.#ask('change'));
     document.querySelector('#room .brand').addEventListener('click', () => this.#signalling?.leave());
     addEventListener('keydown', (event) => this.#reload(event));
@@ -161,31 +179,13 @@ class Room {
     this.media.prepare();
   }
 
-  /** Loads what only a member that moderates needs. */
-  async #moderate() {
-    if (this.#isModerating) return;
-    this.#isModerating = true;
-    const { Order } = await import('./order.js');
-    this.#order = new Order({
-      order: (order) => this.#signalling?.send({ type: 'order', ...order }),
-      moderate: (order) => this.chat.moderate(order),
-      changed: () => this.people.draw(),
-    });
-    for (const [method, news] of this.#forOrder.values()) this.#order[method](news);
-    this.#forOrder.clear();
-    this.#order.isOn = this.people.moderates;
-    this.people.draw();
-  }
-
-  /** Tells the moderator's part, now or once it is loaded. The newest news of each kind replaces the one before. */
-  #tellOrder(method, news) {
-    if (this.#order) this.#order[method](news);
-    else this.#forOrder.set(news.order ? `${method} ${news.order}` : method, [method, news]);
-  }
-
-  #iAm() {
-    this.people.iAm(this.#me.userId);
-    this.chat.iAm(this.#me.userId);
+  /** A message of the data channel about the stage. */
+  #staged(message) {
+    if (!['welcome', 'stage', 'invited', 'offStage'].includes(message.type)) return;
+    if (message.type === 'welcome') return this.#stage.loaded?.told(message);
+    if (message.type === 'stage') this.#order.tell('staged', message);
+    this.#stage.tell('told', message, message.type);
+    this.#stage.need();
   }
 
   #leave() {
@@ -216,19 +216,21 @@ class Room {
         if (list(message.users, 10_000).includes(this.lesson.publisher?.userId)) this.#teacherLeft(message.reason);
         break;
       case 'lobby':
-        this.#tellOrder('waiting', message);
+        this.#order.tell('waiting', message);
         break;
       case 'order':
-        this.#tellOrder('carriedOut', message);
+        this.#order.tell('carriedOut', message, `carriedOut ${message.order}`);
         break;
       case 'pong':
         if (!this.media.offerNow() && this.#signalling.waited > LATE_MS) this.media.mend();
+        this.#stage.loaded?.ponged(this.#signalling.waited > LATE_MS);
         break;
       case 'answer':
-        if (message.userId === this.lesson.publisher?.userId) this.media.answer(String(message.sdp));
-        break;
       case 'candidate':
-        if (message.userId === this.lesson.publisher?.userId) this.media.candidate(message.candidate);
+      case 'hangup':
+        if (message.userId !== this.lesson.publisher?.userId) this.#stage.loaded?.signalled(message);
+        else if (message.type === 'answer') this.media.answer(String(message.sdp));
+        else if (message.type === 'candidate') this.media.candidate(message.candidate);
         break;
       case 'error':
         this.#error(message);
@@ -259,10 +261,12 @@ class Room {
       this.#teacherLeft(message.publisherWent ?? 'lost');
     }
     if (!this.#look()) this.media.mend();
+    this.#stage.loaded?.ponged(true);
   }
 
   /** A token may give the user another id than the page asked for. */
   #joinedAs(userId) {
+    this.userId = userId;
     this.people.iAm(userId);
     this.chat.iAm(userId);
   }
@@ -290,6 +294,7 @@ class Room {
 
   #error(error) {
     const after = Number(error.retryAfterMs);
+    if (this.#stage.loaded?.failed(error) && (error.userId || this.media.isConnected)) return;
     if (error.userId) {
       if (after >= 0) return this.lesson.failed(after);
       this.#rejected = error;
@@ -337,6 +342,10 @@ class Room {
     return this.#iceServers;
   }
 
+  get roomId() {
+    return this.#room;
+  }
+
   /** The media is connected. */
   connected() {
     this.#rejected = null;
@@ -345,8 +354,14 @@ class Room {
 
   changed = () => this.#draw();
 
+  /** The media of the lecture has ended, and with it that of the stage. */
+  endStage() {
+    this.#stage.loaded?.end();
+  }
+
   async #second() {
     await this.media.second();
+    await this.#stage.loaded?.second();
     this.#draw();
   }
 
@@ -386,7 +401,7 @@ class Room {
     this.lesson.publisher = null;
     this.lesson.wentBy = null;
     this.#me = remember(userId, nickname);
-    this.#iAm();
+    this.#joinedAs(userId);
     this.#enter();
     this.#draw();
   }
@@ -427,6 +442,7 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
+      seen: this.layout.seen,
       students: this.people.students,
       last: this.#last,
       mayTeach: mayTeach(this.#room),

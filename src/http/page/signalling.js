@@ -40,6 +40,8 @@ export class Signalling {
   /** When the server was last heard, by `performance.now()`, and how long its last answer took. */
   heardAt = -Infinity;
   waited = 0;
+  /** Whether this user comes back when the page is loaded again: then leaving the page is no goodbye. */
+  comesBack = false;
   #query;
   #credentials;
   #on;
@@ -72,7 +74,8 @@ export class Signalling {
     this.#on = on;
     for (const event of ['online', 'offline', 'visibilitychange']) addEventListener(event, this.check);
     // After the goodbye of a teacher, students would see the end of the lecture during each reload.
-    if (query.pub !== 'pub') addEventListener('pagehide', this.#goodbye);
+    this.comesBack = query.pub === 'pub';
+    addEventListener('pagehide', this.#hidden);
     this.#beat = setInterval(() => this.#ping(PING_AFTER_MS, PONG_WITHIN_MS), 1_000);
   }
 
@@ -140,8 +143,10 @@ export class Signalling {
     this.#drop();
     clearInterval(this.#beat);
     for (const event of ['online', 'offline', 'visibilitychange']) removeEventListener(event, this.check);
-    removeEventListener('pagehide', this.#goodbye);
+    removeEventListener('pagehide', this.#hidden);
   }
+
+  #hidden = () => this.comesBack || this.#goodbye();
 
   #goodbye = (isOver) => {
     this.send({ type: 'leave', ...(isOver === true ? { over: true } : {}) });

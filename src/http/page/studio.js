@@ -1,4 +1,4 @@
-// The preview of a teacher's sources: the picture, the level of the microphone, the devices, and the buttons.
+// The preview of the sources of a teacher or a speaker: picture, level of the microphone, devices, and buttons.
 
 import { $, press, setIcon } from './dom.js';
 import { label, say } from './i18n.js';
@@ -15,6 +15,7 @@ const UNHEARD_MS = 4_000;
 export class Studio {
   #sources;
   #sound;
+  #hasKeys;
   #isLive = false;
   /** Whether the teacher wants to see its own whole screen, which shows this page in itself. */
   #showsScreen = false;
@@ -23,9 +24,11 @@ export class Studio {
   #heardAt = performance.now();
   #drawn = '';
 
-  constructor(sources, sound) {
+  /** `hasKeys`: whether the buttons have keys, which their tooltips then name. */
+  constructor(sources, sound, hasKeys = true) {
     this.#sources = sources;
     this.#sound = sound;
+    this.#hasKeys = hasKeys;
     for (const kind of ['microphone', 'camera']) {
       $(`${kind}-choice`).addEventListener('change', ({ target }) => sources.open(kind, target.value));
     }
@@ -83,15 +86,16 @@ export class Studio {
   #buttons() {
     const { microphone, camera, screen } = this.#sources;
     const hears = Boolean(microphone) && !this.#sound.isMuted;
+    const key = (name) => (this.#hasKeys ? name : '');
     for (const id of ['microphone', 'setup-microphone']) {
-      toggle($(id), hears, hears ? 'i-mic' : 'i-mic-off', say(hears ? 'microphoneOn' : 'microphoneOff'), 'M');
+      toggle($(id), hears, hears ? 'i-mic' : 'i-mic-off', say(hears ? 'microphoneOn' : 'microphoneOff'), key('M'));
     }
     for (const id of ['camera-button', 'setup-camera']) {
       const words = say(camera ? 'cameraOn' : 'cameraOff');
-      toggle($(id), Boolean(camera), camera ? 'i-camera' : 'i-camera-off', words, 'V');
+      toggle($(id), Boolean(camera), camera ? 'i-camera' : 'i-camera-off', words, key('V'));
     }
-    toggle($('setup-screen'), Boolean(screen), 'i-screen', say(screen ? 'screenOn' : 'shareScreen'), 'S');
-    toggle($('share'), false, 'i-screen', say(screen ? 'shareOther' : 'shareScreen'), 'S');
+    toggle($('setup-screen'), Boolean(screen), 'i-screen', say(screen ? 'screenOn' : 'shareScreen'), key('S'));
+    toggle($('share'), false, 'i-screen', say(screen ? 'shareOther' : 'shareScreen'), key('S'));
     $('share').removeAttribute('aria-pressed');
     $('unshare').hidden = !screen;
     for (const id of ['share', 'setup-screen']) $(id).disabled = !canShare();
@@ -143,14 +147,14 @@ export class Studio {
   }
 }
 
-/** Shows the state of a button: pressed or not, its icon, its words and its key. */
+/** Shows the state of a button: pressed or not, its icon, its words and its key, if it has one. */
 function toggle(button, isOn, icon, words, key) {
   press(button, isOn);
   button.classList.toggle('is-off', !isOn);
   setIcon(button, icon);
   button.querySelector('.name').textContent = words;
   label(button, words);
-  button.title = `${words} (${key})`;
+  if (key) button.title = `${words} (${key})`;
 }
 
 /** Shows this track in a video. */

@@ -1,12 +1,13 @@
 // A teacher's room: prepares a lecture, goes on air, and keeps teaching through reloads and lost connections.
 
-import { $, clean, el, list, onFrame, store, tab } from './dom.js';
+import { $, addStyle, clean, el, elementsOf, list, onFrame, store, tab } from './dom.js';
 import { addWords, duration, hasWords, onLanguage, say, translate } from './i18n.js';
 import { drawnId, epoch as newEpoch, isId, secretsFromLink, session, teachingKey } from './identity.js';
 import { Broadcast } from './broadcast.js';
 import { Chat } from './chat.js';
 import { Danmaku } from './danmaku.js';
 import { Desk } from './desk.js';
+import { prepareDevices, sourceChanged } from './devices.js';
 import { Invite, drawnCode } from './invite.js';
 import { Order } from './order.js';
 import { People } from './people.js';
@@ -15,6 +16,7 @@ import { Signalling } from './signalling.js';
 import { Sound } from './sound.js';
 import { Sources } from './sources.js';
 import { Studio } from './studio.js';
+import { TeacherStage, prepareStage } from './teach_stage.js';
 import { notice } from './notices.js';
 
 /** The words of the teacher's page. */
@@ -28,32 +30,19 @@ const LATE_MS = 800;
 
 /** Opens the room that the address names, to teach in it. */
 export async function startTeaching(room) {
-  await Promise.all([addWords(WORDS), addStyle(), addElements()]);
+  const elements = prepareDevices().then(addElements);
+  await Promise.all([addWords(WORDS), addStyle('./teach.css'), prepareStage(), elements]);
   $('room').hidden = false;
   new Teacher(room);
 }
 
-const fileOf = (name) => new URL(name, import.meta.url).href;
-
-function addStyle() {
-  const link = el('link');
-  link.rel = 'stylesheet';
-  link.href = fileOf('./teach.css');
-  return new Promise((done) => {
-    link.onload = done;
-    link.onerror = done;
-    document.head.append(link);
-  });
-}
-
 /** Puts the teacher's elements in the places of the student's. */
 async function addElements() {
-  const response = await fetch(fileOf('./teach.html'));
-  const parts = new DOMParser().parseFromString(await response.text(), 'text/html');
-  const childrenOf = (id) => [...parts.getElementById(id).childNodes].map((node) => document.adoptNode(node));
+  const parts = await elementsOf('./teach.html');
+  const childrenOf = (id) => parts.querySelector(`#${id}`).childNodes;
   $('stage').replaceChildren(...childrenOf('teach-stage'));
   $('controls').replaceChildren(...childrenOf('teach-controls'));
-  document.body.append(...[...parts.body.children].map((element) => document.adoptNode(element)));
+  document.body.append(...parts.children);
   for (const id of ['teach-stage', 'teach-controls']) $(id).remove();
   $('setup-preview').append($('preview'));
   document.querySelector('#room-header .facts').append(el('span', 'soft uplink'));
@@ -102,14 +91,16 @@ class Teacher {
     this.sound = new Sound();
     this.sources = new Sources({
       changed: (kind) => this.#sourceChanged(kind),
-      told: (key, values) => this.#tell(say(key, values)),
+      told: (key, values) => this.tell(say(key, values)),
     });
     this.studio = new Studio(this.sources, this.sound);
     this.danmaku = new Danmaku(() => ({ left: 0, top: 0, width: 0, height: 0 }));
     this.order = new Order({
       order: (order) => this.signalling?.send({ type: 'order', ...order }),
       moderate: (order) => this.chat.moderate(order),
+      user: (userId) => this.people.user(userId),
       changed: () => this.people.draw(),
+      isTeacher: true,
     });
     this.people = new People(() => this.#membersChanged(), (user, position) => this.order.actionsFor(user, position));
     this.chat = new Chat({
@@ -124,12 +115,17 @@ class Teacher {
       },
       stopped: () => {},
       state: () => {},
-      other: (message) => this.broadcast.message(message),
+      other: (message) => {
+        this.broadcast.message(message);
+        this.stage.told(message);
+      },
+      refused: (error) => this.order.refused(error),
     });
     this.chat.isFree = true;
     this.broadcast = new Broadcast(this);
     this.invite = new Invite(room, (code) => this.signalling?.send({ type: 'order', order: 'code', code }));
     this.invite.code = settings?.code ?? null;
+    this.stage = new TeacherStage(this);
     this.setup = new Setup(room, this.#me, (answers) => this.#start(answers));
     this.desk = new Desk(this, { end: (isOver) => this.#end(isOver), again: () => this.#prepare() });
     setInterval(() => this.#second(), 1_000);
@@ -151,6 +147,14 @@ class Teacher {
 
   get content() {
     return this.sources.content;
+  }
+
+  get roomId() {
+    return this.#room;
+  }
+
+  get userId() {
+    return this.#me.userId;
   }
 
   /** The tracks to send. */
@@ -238,24 +242,26 @@ class Teacher {
         break;
       case 'lobby':
         this.order.waiting(message);
+        this.stage.waiting(message.users);
         break;
       case 'order':
         this.#ordered(message);
         break;
       case 'pong':
         if (!this.broadcast.offerNow() && this.signalling.waited > LATE_MS) this.broadcast.mend();
+        this.stage.ponged(this.signalling.waited > LATE_MS);
         break;
       case 'answer':
-        if (isMine) this.broadcast.answer(String(message.sdp));
-        break;
       case 'candidate':
-        if (isMine) this.broadcast.candidate(message.candidate);
-        break;
       case 'hangup':
-        if (isMine) this.broadcast.hangup();
+        if (!isMine) this.stage.signalled(message);
+        else if (message.type === 'answer') this.broadcast.answer(String(message.sdp));
+        else if (message.type === 'candidate') this.broadcast.candidate(message.candidate);
+        else this.broadcast.hangup();
         break;
       case 'error':
         if (isMine) this.broadcast.error(message);
+        else if (this.stage.failed(message) && (message.userId || this.broadcast.isConnected)) break;
         else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.hangup();
         break;
       default:
@@ -278,9 +284,10 @@ class Teacher {
       this.setup.accepted(this.#credentials.key);
       this.#to('live');
       this.broadcast.start({ userId: this.#me.userId, epoch: this.#epoch });
-      if (this.#hadScreen && !this.sources.screen) this.#tell(say('shareAgainText'));
+      if (this.#hadScreen && !this.sources.screen) this.tell(say('shareAgainText'));
     } else {
       this.broadcast.mend();
+      this.stage.ponged(true);
     }
   }
 
@@ -295,6 +302,7 @@ class Teacher {
     const wasLive = this.#phase === 'live';
     this.#signal.isOpen = false;
     this.broadcast.stop();
+    this.stage.end();
     tab.set(`air ${this.#room}`, null);
     if (error.code === 'teachingKeyRequired') this.#credentials.key = undefined;
     this.#to('setup');
@@ -305,21 +313,8 @@ class Teacher {
   // The lecture.
 
   #sourceChanged(kind) {
-    const { microphone, tabSound } = this.sources;
-    let done;
-    if (kind === 'camera') done = this.broadcast.replace('camera');
-    if (kind === 'microphone' || kind === 'screen') {
-      this.sound.use(microphone, tabSound);
-      done = this.broadcast.replace('audio');
-    }
-    if (kind === 'screen') {
-      this.studio.shared();
-      if (this.sources.screen) this.#hadScreen = false;
-      this.broadcast.contentChanged();
-      done = this.broadcast.replace('screen');
-    }
-    this.studio.draw();
-    this.studio.drawDevices();
+    if (kind === 'screen' && this.sources.screen) this.#hadScreen = false;
+    const done = sourceChanged(kind, this);
     this.#draw();
     return done;
   }
@@ -332,7 +327,7 @@ class Teacher {
 
   async #second() {
     if (this.#phase === 'live') {
-      await this.broadcast.second();
+      await Promise.all([this.broadcast.second(), this.stage.second()]);
       const hadScreen = Boolean(this.sources.screen) || this.#hadScreen;
       const { isMuted } = this.sound;
       tab.set(`air ${this.#room}`, { at: Date.now(), since: this.#since, hadScreen, isMuted });
@@ -344,6 +339,7 @@ class Teacher {
   #end(isOver) {
     this.signalling?.leave(isOver);
     this.broadcast.stop();
+    this.stage.end();
     this.sources.closeAll();
     this.people.set([]);
     tab.set(`air ${this.#room}`, null);
@@ -376,7 +372,8 @@ class Teacher {
     }
   }
 
-  #tell(text) {
+  /** Shows a message for some seconds. */
+  tell(text) {
     this.#told = { text, until: performance.now() + TOLD_MS };
     this.#draw();
   }

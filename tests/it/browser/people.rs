@@ -1,15 +1,27 @@
-//! The list of people of the page, whose module runs in Node.js.
+//! Modules of the student's page that run in Node.js: the list of people, and the stage as a receiver sees it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::has_tools;
 
-#[test]
-fn the_list_of_people_counts_those_whom_the_server_does_not_name() {
-    if !has_tools("the_list_of_people_counts_those_whom_the_server_does_not_name", &["node"]) {
+/// Runs the tests of a script in `tests/browser`.
+#[track_caller]
+fn passes(script: &str) {
+    if !has_tools(script, &["node"]) {
         return;
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/people.test.mjs");
-    let output = Command::new("node").args(["--test", script]).stdin(Stdio::null()).output().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(script);
+    let output = Command::new("node").arg("--test").arg(path).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_list_of_people_counts_those_whom_the_server_does_not_name() {
+    passes("people.test.mjs");
+}
+
+#[test]
+fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker() {
+    passes("stage.test.mjs");
 }
