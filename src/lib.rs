@@ -9,24 +9,24 @@
 //! A folder names only what stands on a line below it. `tests/it/layering.rs` reads this map and holds the code to it.
 //!
 //! ```text
-//! bin/classroom.rs                   | argv in, one error line and an exit code out
-//! commands                           | the verbs: each connects the adapters
-//! bench                              | what measures the product; only commands/bench.rs names it
-//! fuzz                               | what must hold for any bytes from the network; only fuzz/ and tests call it
-//! cli                                | what was typed -> what it means
-//! endpoints process                  | a capture with its SFU, a viewer with its render; this process's limits and use
-//! report exit                        | what people and scripts are told
-//! media sfu viewer signal http       | the adapters: GStreamer, the publisher, a student, WebSocket, pages
-//! sdp tls                            | what both ends negotiate; certificates, and whom a client trusts
-//! srtp                               | session keys, sealing, opening
-//! ingest                             | a publisher's RTP becomes frames, and the RTCP to send back
-//! congestion rtcp dtls               | what a path carries; feedback; what a peer may send in DTLS and SCTP
-//! rtp room                           | packets, frames, rings, subscriptions, jitter buffer; who may do what
-//! access                             | who a client is: the teaching key, tokens, join codes, TURN credentials
-//! protocol                           | the words on the wire
-//! network                            | where a client comes from; rate limits by network
-//! id expect suspension token_bucket  | names, expectations, suspension of this process, a token bucket
-//! state_dir                          | files that survive a process
+//! bin/classroom.rs                       | argv in, one error line and an exit code out
+//! commands                               | the verbs: each connects the adapters
+//! bench                                  | what measures the product; only commands/bench.rs names it
+//! fuzz                                   | what must hold for any bytes from the network; only fuzz/ and tests call it
+//! cli                                    | what was typed -> what it means
+//! endpoints process                      | a capture with its SFU, a viewer with its render; this process's limits and use
+//! report exit                            | what people and scripts are told
+//! media sfu viewer publisher signal http | the adapters: GStreamer, the SFU, a student, a client that sends, WebSocket, pages
+//! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
+//! srtp                                   | session keys, sealing, opening
+//! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back
+//! congestion rtcp dtls                   | what a path carries; feedback; what a peer may send in DTLS and SCTP
+//! rtp room                               | packets, frames, rings, subscriptions, jitter buffer; who may do what
+//! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
+//! protocol                               | the words on the wire
+//! network                                | where a client comes from; rate limits by network
+//! id expect suspension token_bucket      | names, expectations, suspension of this process, a token bucket
+//! state_dir                              | files that survive a process
 //! ```
 //!
 //! # A lecture, end to end
@@ -91,6 +91,7 @@ pub mod media;
 pub mod network;
 mod process;
 pub mod protocol;
+pub mod publisher;
 pub mod report;
 pub mod room;
 mod rtcp;

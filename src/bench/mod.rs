@@ -12,6 +12,7 @@ pub mod crowd;
 pub mod emulator;
 mod fan_out;
 mod publisher;
+mod receive_path;
 mod student_process;
 mod students;
 mod video;

@@ -14,6 +14,7 @@ use super::capture::{TypedEncoding, TypedSources};
 use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::site::TypedSite;
+use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer, TypedSink};
@@ -276,6 +277,9 @@ pub(super) struct TypedTeach {
     /// Do not allow reactions; during the lecture, type /reactions on or /reactions off
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) no_reactions: bool,
+
+    #[command(flatten)]
+    pub(super) stage: TypedStage,
 
     #[command(flatten)]
     pub(super) sources: TypedSources,

@@ -35,6 +35,8 @@ pub struct FanOutBench {
     pub key_every: Duration,
     /// The length of the measurement, at least a second.
     pub length: Duration,
+    /// Whether the packets arrive by the connection of an emulated publisher.
+    pub published: bool,
 }
 
 /// The video a class receives of a lecture that is actually encoded and decoded.
@@ -143,6 +145,10 @@ pub(super) struct TypedBench {
     #[arg(hide_short_help = true)]
     pub(super) ingest: Option<IngestOffer>,
 
+    /// Let the packets arrive by the connection of a publisher, as those of a browser that teaches
+    #[arg(long, conflicts_with_all = ["ingest", "glass", "loss", "burst", "rtt", "rate"], hide_short_help = true)]
+    pub(super) published: bool,
+
     #[command(flatten)]
     pub(super) network: TypedNetwork,
 
@@ -243,14 +249,15 @@ impl TryFrom<TypedBench> for Bench {
         if is_bad || typed.pictures.glass || typed.ingest.is_some() {
             return typed.into_video(is_bad).map(|bench| Bench::Video(Box::new(bench)));
         }
-        let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures, ingest: _ } = typed;
+        let TypedBench { students, bitrate, fps, workers, key_every, length, network, pictures, published, ingest: _ } =
+            typed;
         if let Some(flag) = network.without_network().or(pictures.without_pictures()) {
             return Err(Conflict::BenchWithoutPictures(flag));
         }
         let students = students.or(NonZeroUsize::new(100)).unwrap_or(NonZeroUsize::MIN);
         let length = length.unwrap_or(Duration::from_secs(10));
         let bitrate = bitrate.unwrap_or_default();
-        Ok(Bench::FanOut(FanOutBench { students, bitrate, fps, workers, key_every, length }))
+        Ok(Bench::FanOut(FanOutBench { students, bitrate, fps, workers, key_every, length, published }))
     }
 }
 

@@ -114,6 +114,7 @@ impl TypedTeach {
             end_class: self.end_class,
             chat: chat_input(self.chat),
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
+            stage: self.stage.into(),
         })
     }
 }

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
+use super::stage::StageOptions;
 use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
@@ -100,6 +101,8 @@ pub struct Teach {
     pub chat: ChatInput,
     /// The permissions of students at the start.
     pub allowed: Allowed,
+    /// The stage of the lecture.
+    pub stage: StageOptions,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.

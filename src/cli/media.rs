@@ -36,7 +36,8 @@ pub(super) struct TypedServeMedia {
     #[arg(long, value_name = "N", value_parser = values::speakers)]
     stage: Option<usize>,
 
-    /// The number of threads that send, for each room and each speaker; one thread serves several hundred students [default: 1]
+    /// The number of threads that send, for each room and each speaker; one serves several hundred students
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = values::workers, hide_short_help = true)]
     workers: Option<NonZeroUsize>,
 

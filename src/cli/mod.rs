@@ -13,6 +13,7 @@ mod media;
 mod secrets;
 mod servers;
 mod site;
+mod stage;
 mod tls;
 mod token;
 mod values;
@@ -35,6 +36,7 @@ pub use self::meaning::{
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
+pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};

@@ -57,6 +57,9 @@ fn a_teacher_needs_only_a_room() {
     let tiers = Tiers::Both(None);
     assert_eq!(plain.video, Video { codec: None, size: None, fps: 30, bitrate: None, tiers, content: None });
     assert_eq!((plain.max_students, plain.length), (None, None));
+    assert_eq!(plain.stage, StageOptions { most: 2, sink: StageSink::Auto });
+    let stage = teach("--stage 0 --stage-sink audio").stage;
+    assert_eq!(stage, StageOptions { most: 0, sink: StageSink::Audio });
     assert!(plain.qr && !teach("--no-qr").qr);
     assert!(!plain.end_class && teach("--end-class").end_class);
     assert_eq!((plain.room_name, teach("--name Algebra").room_name), (None, "Algebra".parse().ok()));
@@ -275,6 +278,8 @@ fn invalid_values_are_refused_with_the_flag_and_an_example() {
         ("bench --burst 20%", "--burst", "20%@5s+2s"),
         ("bench --rate 5", "--rate", "10k to 1000M"),
         ("serve --stage 5", "--stage", "to 4"),
+        ("teach --room 1 --stage many", "--stage", "to 4"),
+        ("teach --room 1 --stage-sink null", "--stage-sink", "give window, audio or none"),
         ("teach --room 1 --workers 0", "--workers", "from 1 to 64"),
         ("teach --room 1 --workers 65", "--workers", "from 1 to 64"),
     ] {
@@ -312,6 +317,8 @@ fn a_bench_has_a_hundred_students_by_default() {
     let typed = bench("--students 500 --bitrate 800k --fps 15 --for 1m");
     assert_eq!((typed.students.get(), typed.bitrate.kbps(), typed.fps), (500, 800, 15));
     assert_eq!(typed.length, Duration::from_secs(60));
+    assert!(bench("--published").published && !plain.published);
+    assert!(refusal("bench --published --loss 5%").contains("--loss"));
     for (flags, why) in [("--students 10001", "1 to 10000"), ("--for 500ms", "too short"), ("--fps 0", "1..=120")] {
         let line = format!("bench {flags}");
         assert!(refusal(&line).contains(why), "{}", refusal(&line));

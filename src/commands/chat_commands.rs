@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli;
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
+use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
 use crate::id::UserId;
 use crate::protocol::channel::{Moderation, Reaction};
 
@@ -20,6 +21,8 @@ pub(super) enum TeacherInput {
     LowerAll,
     /// Keep order in the chat.
     Order(ChatOrder),
+    /// Change the stage, or tell who is on the stage.
+    Stage(StageCommand),
     /// Keep order among the members of the room.
     Room(TypedOrder),
     /// Tell who is muted.
@@ -45,6 +48,8 @@ pub(super) enum StudentInput {
     React(Reaction),
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
+    /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
+    Stage(StageCommand),
     /// Not a valid command, with a sentence that helps.
     Advice(String),
 }
@@ -68,7 +73,7 @@ type Described = (&'static str, &'static str);
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 3] = [
+const TEACHER_COMMANDS: [Group; 4] = [
     (
         "hands",
         &[
@@ -88,6 +93,7 @@ const TEACHER_COMMANDS: [Group; 3] = [
             ("/reactions off", "forbid reactions; /reactions on: allow them"),
         ],
     ),
+    ("stage", &STAGE_COMMANDS),
     ("room", &ROOM_COMMANDS),
 ];
 
@@ -121,8 +127,10 @@ impl TeacherInput {
             ("help", _) => Self::Advice(table(&TEACHER_COMMANDS)),
             (command, argument) => {
                 let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
+                let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
                 let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
-                of_chat().or_else(of_room).unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
+                let order = of_chat().or_else(of_stage).or_else(of_room);
+                order.unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
             }
         }
     }
@@ -143,10 +151,11 @@ impl StudentInput {
                 None => Self::Advice(format!("/react needs one of {}", reactions())),
             },
             ("help", _) => Self::Advice(table(&STUDENT_COMMANDS)),
-            (command, argument) => match chat_order(command, argument) {
-                Some(order) => order.map_or_else(Self::Advice, Self::Order),
-                None => Self::Advice(unknown(command, &STUDENT_COMMANDS)),
-            },
+            (command, argument) => {
+                let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
+                let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
+                of_chat().or_else(of_stage).unwrap_or_else(|| Self::Advice(unknown(command, &STUDENT_COMMANDS)))
+            }
         }
     }
 
@@ -199,7 +208,7 @@ fn one_or_all(command: &str, text: &str) -> Result<Whom, String> {
 
 /// One row per command, with the descriptions aligned, and a title for each group.
 fn table(groups: &[Group]) -> String {
-    let row = |(typed, does): &Described| format!("  {typed:<14} {does}");
+    let row = |(typed, does): &Described| format!("  {typed:<15} {does}");
     let mut rows = vec![row(&ALL_COMMANDS[0])];
     for (title, commands) in groups {
         rows.extend((!title.is_empty()).then(|| format!("{title}:")));
@@ -331,7 +340,7 @@ mod tests {
         let commands: usize = TEACHER_COMMANDS.iter().map(|(_, commands)| commands.len()).sum();
         let titles = TEACHER_COMMANDS.len() + 1;
         assert_eq!(table.lines().count(), 1 + titles + commands + ALL_COMMANDS.len(), "{table}");
-        assert!(table.lines().count() <= 28 && table.lines().all(|line| line.len() <= 100), "{table}");
+        assert!(table.lines().count() <= 30 && table.lines().all(|line| line.len() <= 100), "{table}");
         for reaction in Reaction::ALL.map(Reaction::name) {
             assert!(STUDENT_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
         }
@@ -350,6 +359,8 @@ mod tests {
                 "/clear",
                 "/comments",
                 "/reactions",
+                "/stage",
+                "/spotlight",
                 "/who",
                 "/kick",
                 "/ban",

@@ -9,8 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAccess, ServerTrust, Signalling, Teach, Verbosity,
-    Video, Watch,
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAccess, ServerTrust, Signalling, StageOptions,
+    StageSink, Teach, Verbosity, Video, Watch,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -77,6 +77,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         end_class: true,
         chat: ChatInput::Never,
         allowed: Allowed::default(),
+        stage: StageOptions { most: 0, sink: StageSink::None },
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {

@@ -1,5 +1,5 @@
-//! A source of media that this process hosts for a publisher: an SFU, the state of the publisher's media, and the offers
-//! that wait for that media. The publisher of a room is one, and so is each speaker on the stage.
+//! A source of media that this process hosts for a publisher: an SFU, the state of the publisher's media, and the
+//! offers that wait for that media. The publisher of a room is one, and so is each speaker on the stage.
 
 mod publisher_media;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::publisher_media::PublisherMedia;
+use self::publisher_media::{PublisherMedia, Start};
 use super::negotiation::{candidate_init, rejection};
 use super::waiting_offers::WaitingOffers;
 use crate::id::UserId;
@@ -19,8 +19,6 @@ use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
 use crate::rtp::Track;
 use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding};
-
-pub(super) use self::publisher_media::Start;
 
 /// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -209,8 +207,8 @@ impl HostedSource {
         self.media.is_live()
     }
 
-    /// Looks for the first key frame of the publisher, and answers the receivers that wait for it. Returns rejections of
-    /// offers that have waited too long.
+    /// Looks for the first key frame of the publisher, and answers the receivers that wait for it. Returns rejections
+    /// of offers that have waited too long.
     pub(super) fn look_for_media(&mut self, now: Instant, stats: Option<&SfuStats>) -> Vec<ClientMessage> {
         if let Some(stats) = stats {
             self.media.look_for_key_frame(now, stats);

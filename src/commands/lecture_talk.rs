@@ -146,3 +146,73 @@ fn ended(outputs: &[TalkOutput]) -> Vec<UserId> {
 pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::protocol::channel::{Moderation, OffStage};
+    use crate::sfu::{SfuConfig, UdpBinding};
+
+    #[tokio::test]
+    async fn a_speaker_stays_while_its_media_flows_and_is_forgotten_with_its_last_connection() {
+        let config = SfuConfig {
+            user: "9999".parse().unwrap(),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
+            advertise: Vec::new(),
+            stun: Vec::new(),
+            max_students: 1,
+            encodings: Vec::new(),
+            workers: NonZeroUsize::MIN,
+            adapts: false,
+        };
+        let (sfu, _events) = Sfu::start(config).unwrap();
+        let (teacher, user): (UserId, UserId) = ("9999".parse().unwrap(), "1001".parse().unwrap());
+        let member = |user_id: &UserId| User {
+            user_id: user_id.clone(),
+            nickname: "S-01".into(),
+            publishes: false,
+            epoch: 0,
+            client: None,
+            moderates: false,
+        };
+        let mut talk = LectureTalk::new(teacher.clone(), "".into());
+        talk.change(&sfu, |rules| {
+            rules.set_stage(1);
+            Vec::new()
+        });
+        let bring = |talk: &mut LectureTalk| {
+            talk.joined(&member(&user));
+            talk.channel_opened(&user, &sfu);
+            talk.change(&sfu, |rules| {
+                let order = Moderation::Stage { user_id: user.clone() };
+                rules.moderate(Instant::now(), now_ms(), &teacher, order).unwrap()
+            });
+            talk.received(&user, r#"{"type":"stageAnswer","accepted":true}"#, &sfu);
+            talk.change(&sfu, |rules| rules.speaker_live(Instant::now(), &user, Vec::new(), Vec::new()));
+            assert!(talk.rules().is_speaker(&user));
+        };
+        let failed = |talk: &mut LectureTalk| {
+            talk.change(&sfu, |rules| rules.speaker_failed(Instant::now(), &user, OffStage::NoMedia))
+        };
+        bring(&mut talk);
+        // Signalling and the main connection are lost, and the media flows.
+        assert_eq!(ended(&talk.left(&user, true, &sfu)), []);
+        assert_eq!(ended(&talk.disconnected(&user, &sfu)), []);
+        assert!(talk.rules().is_speaker(&user) && talk.rules().members().count() == 1);
+        assert_eq!(ended(&failed(&mut talk)).len(), 1);
+        assert_eq!(talk.rules().members().count(), 0, "nothing is left of the user");
+        // The main connection alone keeps the user.
+        bring(&mut talk);
+        talk.left(&user, true, &sfu);
+        failed(&mut talk);
+        assert_eq!(talk.rules().members().count(), 1);
+        talk.disconnected(&user, &sfu);
+        assert_eq!(talk.rules().members().count(), 0);
+        // A user who has left, or was put out, does not speak on.
+        bring(&mut talk);
+        assert_eq!(ended(&talk.left(&user, false, &sfu)).len(), 1);
+        sfu.close().await;
+    }
+}

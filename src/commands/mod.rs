@@ -18,6 +18,7 @@ mod rooms;
 mod serve;
 mod source_monitor;
 mod stage;
+mod stage_orders;
 mod stdin;
 mod stop;
 mod teach;

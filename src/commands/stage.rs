@@ -1,9 +1,9 @@
 //! The media of the speakers on the stage, at the process that hosts the lecture's media: `serve` for a room whose
 //! publisher is a browser or a WHIP client, or `teach`.
 //!
-//! The rules decide who comes to the stage. The owner passes their changes on to this set, and the facts of this set back to
-//! them. Each speaker has an SFU of its own on the shared port, so a speaker that fails or floods harms neither the lecture
-//! nor another speaker.
+//! The rules decide who comes to the stage. The owner passes their changes on to this set, and the facts of this set
+//! back to them. Each speaker has an SFU of its own on the shared port, so a speaker that fails or floods harms neither
+//! the lecture nor another speaker.
 
 mod speaker;
 
@@ -29,8 +29,8 @@ pub(super) use self::speaker::{SpeakerFact, StageOutput};
 /// The longest wait for another speaker's SFU to end, where the process has as many as it may.
 const CAPACITY_WITHIN: Duration = Duration::from_secs(2);
 
-/// The most receivers of a speaker beside the students: the teacher's browser, and students that take a place of another
-/// one before that one has left.
+/// The most receivers of a speaker beside the students: the teacher's browser, and newcomers whose predecessor has not
+/// left yet.
 const MORE_RECEIVERS: usize = MAX_SPEAKERS;
 
 /// The settings of a process for the stages of its lectures.
@@ -153,8 +153,8 @@ impl StageMedia {
         }
     }
 
-    /// The next output: a message for signalling, a fact for the rules, or a warning. Cancel-safe. To be awaited all the
-    /// time, because the media of speakers needs it.
+    /// The next output: a message for signalling, a fact for the rules, or a warning. Cancel-safe. To be awaited all
+    /// the time, because the media of speakers needs it.
     pub(super) async fn next(&mut self) -> StageOutput {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -208,3 +208,6 @@ async fn close(source: HostedSource, permit: OwnedSemaphorePermit) {
     source.close().await;
     drop(permit);
 }
+
+#[cfg(test)]
+mod tests;

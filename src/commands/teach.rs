@@ -8,6 +8,9 @@ mod lecture;
 mod membership;
 mod server;
 mod source;
+mod speaker_views;
+mod stage_report;
+mod stage_sink;
 mod stats;
 mod student_states;
 mod talk;
@@ -21,13 +24,17 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::sync::{mpsc, oneshot};
 
 use self::attendance_file::AttendanceFile;
-use self::inputs::{Inputs, SourceEvents};
+use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
 use self::source::{Source, WhipMedia};
+use self::speaker_views::SpeakerViews;
+use super::hosted_source::SourceSettings;
+use super::media_meter::MediaMeter;
 use super::metrics::MetricsPort;
 use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
+use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::whip_in::WhipDoor;
 use super::{blocking, signal_failure};
@@ -37,7 +44,7 @@ use crate::exit::Failure;
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::{EndReason, Event, Reporter};
-use crate::sfu::{Sfu, SfuConfig, SfuError, SfuEvent, UdpBinding};
+use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
@@ -80,8 +87,9 @@ pub(super) async fn run_with(
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
-    let config = sfu_config(&teach, server.media_ip, prepared.as_ref(), reporter).await;
-    let (sfu, sfu_events) = start_sfu(config, teach.udp_port_may_change).map_err(Failure::usage)?;
+    let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
+    let config = sfu_config(&teach, port.clone(), prepared.as_ref());
+    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
@@ -118,19 +126,22 @@ pub(super) async fn run_with(
             reporter.status("waiting for an encoder");
         }
     }
-    let inputs = Inputs::new(&teach, reporter, stop, sfu_events, signals, source_events);
-    let parts = LectureParts { sfu, client, source, settings: server.settings(&teach) };
+    let media = MediaEvents { sfu: sfu_events, port: port_notices, source: source_events };
+    let inputs = Inputs::new(&teach, reporter, stop, media, signals);
+    let stage = stage_media(&teach, port);
+    let views = SpeakerViews::new(&teach, server.media_ip, reporter);
+    let parts = LectureParts { sfu, stage, views, client, source, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
-    let Lecture { sfu, client, source, goodbye, .. } = lecture;
+    let Lecture { sfu, stage, views, client, source, goodbye, .. } = lecture;
     // After a failure the teacher may come back, so the students wait, even with --end-class.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
         announcement.stop().await;
     }
-    sfu.close().await;
+    tokio::join!(views.end(), stage.close(), sfu.close());
     if let Some(embedded) = server.embedded {
         embedded.shutdown().await;
     }
@@ -151,29 +162,50 @@ pub(super) async fn run_with(
     }
 }
 
-/// Starts the SFU, if it `may_change` its port on another one if that port is in use.
-fn start_sfu(config: SfuConfig, may_change: bool) -> Result<(Sfu, mpsc::Receiver<SfuEvent>), SfuError> {
-    match (Sfu::start(config.clone()), config.udp.clone()) {
-        (Err(SfuError::Bind { cause, .. }), UdpBinding::Own(address))
-            if may_change && cause.kind() == ErrorKind::AddrInUse =>
-        {
-            Sfu::start(SfuConfig { udp: UdpBinding::Own(SocketAddr::new(address.ip(), 0)), ..config })
+/// Binds the UDP port that the lecture and the speakers on its stage share. Takes another port if that one is in use and
+/// `teach` allows that. Also returns sentences of the port for the teacher.
+async fn media_port(
+    teach: &Teach,
+    ip: IpAddr,
+    reporter: &Reporter,
+) -> Result<(MediaPort, mpsc::Receiver<String>), Failure> {
+    let stun = stun_addresses(&teach.stun, reporter).await;
+    let bind = |port| {
+        let address = SocketAddr::new(ip, port);
+        MediaPort::bind(address, &stun).map_err(|cause| SfuError::Bind { address, cause })
+    };
+    let bound = match bind(teach.udp_port) {
+        Err(SfuError::Bind { cause, .. }) if teach.udp_port_may_change && cause.kind() == ErrorKind::AddrInUse => {
+            bind(0)
         }
-        (started, _) => started,
-    }
+        bound => bound,
+    };
+    bound.map_err(Failure::usage)
 }
 
-async fn sfu_config(teach: &Teach, media_ip: IpAddr, prepared: Option<&Prepared>, reporter: &Reporter) -> SfuConfig {
+fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> SfuConfig {
     SfuConfig {
         user: teach.user.clone(),
-        udp: UdpBinding::Own(SocketAddr::new(media_ip, teach.udp_port)),
+        udp: UdpBinding::Shared(port),
         advertise: teach.advertise.clone(),
-        stun: stun_addresses(&teach.stun, reporter).await,
-        max_students: teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS)),
+        stun: Vec::new(),
+        max_students: max_students(teach),
         encodings: prepared.map(Prepared::rates).unwrap_or_default(),
         workers: teach.workers,
         adapts: true,
     }
+}
+
+/// The media of the speakers, at the port of the lecture.
+fn stage_media(teach: &Teach, port: MediaPort) -> StageMedia {
+    let (advertise, workers) = (teach.advertise.clone(), teach.workers);
+    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach) };
+    StageMedia::new(StageSettings::new(source, MediaMeter::default(), teach.stage.most))
+}
+
+/// The most students that the lecture admits.
+fn max_students(teach: &Teach) -> usize {
+    teach.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS))
 }
 
 /// Binds the port of `--metrics`.

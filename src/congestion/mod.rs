@@ -1,7 +1,8 @@
 //! Decides from RTCP feedback what one peer is sent. The module reads no clock: each call receives the time.
 //!
 //! [`Adaptation`] holds all decisions about one peer. `sfu::Peer` reports each sent packet and all feedback to it,
-//! calls [`adapt`](Adaptation::adapt) after feedback and ten times a second, and carries out the [`Actions`]:
+//! calls [`adapt`](Adaptation::adapt) after feedback and ten times a second, and carries out the [`Actions`]. A client
+//! that publishes does the same for its own uplink (`publisher::uplink`):
 //!
 //! 1. **Estimate** (`estimate`). Transport-wide feedback contains the arrival time of each packet, which gives the
 //!    queuing delay (`delay`), the loss (`loss`) and the capacity of the path: each video frame leaves as a burst, and
@@ -47,7 +48,7 @@ mod tests;
 pub(crate) use adaptation::{Actions, Adaptation, Change};
 pub(crate) use common::CommonTrouble;
 pub(crate) use estimate::{Estimate, PathTrouble};
-pub(crate) use layers::{Offered, Rate, Rates};
+pub(crate) use layers::{Layers, Offered, Rate, Rates};
 pub(crate) use pacer::{Pacer, PathCapacity};
 pub(crate) use probe::Probe;
 pub(crate) use rates::RateMeter;

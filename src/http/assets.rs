@@ -69,6 +69,11 @@ const FILES: &[(&str, &str, &str)] = &files! {
 /// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
+    "device.css": CSS,
+    "device.html": HTML,
+    "device.js": JAVASCRIPT,
+    "device_chinese.js": JAVASCRIPT,
+    "device_english.js": JAVASCRIPT,
     "devices.css": CSS,
     "devices.html": HTML,
     "devices.js": JAVASCRIPT,
@@ -76,6 +81,9 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "devices_english.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
+    "orders.css": CSS,
+    "orders_chinese.js": JAVASCRIPT,
+    "orders_english.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
@@ -86,6 +94,7 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "stage.js": JAVASCRIPT,
     "stage_chinese.js": JAVASCRIPT,
     "stage_english.js": JAVASCRIPT,
+    "stage_orders.js": JAVASCRIPT,
     "student_stage.js": JAVASCRIPT,
     "studio.js": JAVASCRIPT,
     "tiles.js": JAVASCRIPT,
@@ -95,6 +104,7 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
 /// The files for those who teach from a browser. The service worker does not cache them.
 const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
     "desk.js": JAVASCRIPT,
+    "device_invitation.js": JAVASCRIPT,
     "invite.js": JAVASCRIPT,
     "notices.js": JAVASCRIPT,
     "setup.js": JAVASCRIPT,
@@ -103,6 +113,7 @@ const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
     "teach.js": JAVASCRIPT,
     "teach_chinese.js": JAVASCRIPT,
     "teach_english.js": JAVASCRIPT,
+    "teach_stage.js": JAVASCRIPT,
 };
 
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
@@ -366,13 +377,14 @@ mod tests {
     #[test]
     fn every_sentence_exists_in_both_languages() {
         // The words of each visit, and those that a part of the page adds.
-        let [english, devices, stage, teach] = ["", "devices_", "stage_", "teach_"].map(|part| {
+        let parts = ["", "device_", "devices_", "orders_", "stage_", "teach_"];
+        let [english, device, devices, orders, stage, teach] = parts.map(|part| {
             let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
             assert_eq!(english, chinese, "{part}");
             english
         });
         assert!(english.len() > 100 && teach.len() > 50 && devices.len() > 50 && stage.len() > 20);
-        let mut all = [english.as_slice(), &devices, &stage, &teach].concat();
+        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach].concat();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?} have two sentences");
@@ -385,10 +397,8 @@ mod tests {
         for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
-        for html in ["devices.html", "speaker.html"] {
-            for key in used_by(file(html), PART_FILES) {
-                assert!(all.contains(&key) && !teach.contains(&key), "{key} of {html} is in no words of a part");
-            }
+        for key in used_by(&["devices.html", "speaker.html", "device.html"].map(file).concat(), PART_FILES) {
+            assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
         }
         for key in used_by(file("teach.html"), TEACHER_FILES) {
             assert!(all.contains(&key), "{key} is not in teach_english.js");

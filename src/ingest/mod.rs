@@ -17,6 +17,7 @@ mod limit;
 mod order;
 mod packet;
 mod reception;
+mod round_trip;
 mod sources;
 mod stats;
 mod stream;
@@ -32,8 +33,9 @@ use clock::WallClock;
 use cutter::MediaPacket;
 use limit::{ByteLimit, PerSecond};
 use packet::RtpPacket;
+use round_trip::RoundTrip;
 use sources::{Source, Sources};
-use stream::{Content, Context, RoundTrip, Stream};
+use stream::{Content, Context, Stream};
 use timeline::Timeline;
 
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
@@ -303,6 +305,9 @@ impl Ingest {
     /// ([`on_rtp`](Self::on_rtp)) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.now = now;
+        if self.deadline().is_some_and(|due| due > now) {
+            return None;
+        }
         let is_report_due = self.report_due <= now;
         let mut out = Vec::new();
         if is_report_due {

@@ -22,7 +22,8 @@ const REMEMBERED: usize = 32;
 pub(super) struct NackPolicy {
     /// From the gap to the first NACK.
     pub(super) first: Duration,
-    /// From a NACK to the next one.
+    /// From the first NACK to the second one. Each further one waits half as long again as the one before it, so that
+    /// a queue that grows is not filled with copies.
     pub(super) again: Duration,
     /// The most NACKs for one packet.
     pub(super) most: u8,
@@ -35,14 +36,16 @@ pub(super) struct NackPolicy {
 struct Missing {
     index: u64,
     since: Instant,
-    asked: Option<Instant>,
+    /// The times of the first NACK and of the last one.
+    asked: Option<(Instant, Instant)>,
     nacks: u8,
 }
 
 impl Missing {
     /// The time of the next NACK for the packet, if there may be another one.
     fn due(&self, policy: NackPolicy) -> Option<Instant> {
-        let due = self.asked.map_or(self.since + policy.first, |at| at + policy.again);
+        let wait = (1..self.nacks).fold(policy.again, |wait, _| wait * 3 / 2);
+        let due = self.asked.map_or(self.since + policy.first, |(_, last)| last + wait);
         (self.nacks < policy.most).then_some(due)
     }
 }
@@ -65,8 +68,8 @@ pub(super) enum Place {
 pub(super) struct Recovered {
     /// The time since the gap was found.
     pub(super) late: Duration,
-    /// The time since the NACK; `None` without a NACK, and with several, because any of them may have been answered.
-    pub(super) round_trip: Option<Duration>,
+    /// The times since the first NACK and since the last one; `None` without a NACK.
+    pub(super) asked: Option<(Duration, Duration)>,
 }
 
 /// The order of one stream; `T` is a packet that waits.
@@ -80,7 +83,7 @@ pub(super) struct Order<T> {
     missing: VecDeque<Missing>,
     /// The sequence number that would confirm a restart.
     restart: Option<u16>,
-    /// The latest packets given up, with the time of their NACK.
+    /// The latest packets given up, with the time of their last NACK.
     given_up: VecDeque<(u64, Option<Instant>)>,
     /// Whether packets are given up since the last [`take`](Self::take).
     has_gap: bool,
@@ -181,8 +184,8 @@ impl<T> Order<T> {
         let missing = self.missing.remove(at)?;
         let late = now.saturating_duration_since(missing.since);
         self.counts.recovered += u64::from(missing.asked.is_some());
-        let round_trip = missing.asked.filter(|_| missing.nacks == 1).map(|at| now.saturating_duration_since(at));
-        Some(Recovered { late, round_trip })
+        let since = |at| now.saturating_duration_since(at);
+        Some(Recovered { late, asked: missing.asked.map(|(first, last)| (since(first), since(last))) })
     }
 
     /// Keeps a packet that has to wait.
@@ -240,7 +243,7 @@ impl<T> Order<T> {
         if self.given_up.len() == REMEMBERED {
             self.given_up.pop_front();
         }
-        self.given_up.push_back((missing.index, missing.asked));
+        self.given_up.push_back((missing.index, missing.asked.map(|(_, last)| last)));
         if missing.asked.is_none() {
             self.counts.lost += 1;
         }
@@ -264,7 +267,7 @@ impl<T> Order<T> {
         let due = self.missing.iter_mut().filter(|missing| missing.due(policy).is_some_and(|due| due <= now));
         let ask = |missing: &mut Missing| {
             counts.lost += u64::from(missing.nacks == 0);
-            missing.asked = Some(now);
+            missing.asked = Some((missing.asked.map_or(now, |(first, _)| first), now));
             missing.nacks += 1;
             missing.index as u16
         };

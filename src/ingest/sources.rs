@@ -94,9 +94,10 @@ impl Sources {
     }
 
     /// Finds the source of an unknown SSRC by the header extensions, or else by the payload type if only one section
-    /// has it. A new SSRC of media replaces the old SSRC only if `is_silent` is true for the encoding.
+    /// has it. RTX without header extensions is found by the `a=ssrc-group:FID` of the offer. A new SSRC of media
+    /// replaces the old SSRC only if `is_silent` is true for the encoding.
     pub(super) fn learn(&mut self, packet: &RtpPacket<'_>, is_silent: impl Fn(usize) -> bool) -> Option<Source> {
-        let source = self.identify(packet)?;
+        let source = self.paired(packet.ssrc).or_else(|| self.identify(packet))?;
         let taken = self.known.iter().position(|(_, known)| *known == source && *known != Source::Unused);
         match (taken, source) {
             (Some(_), Source::Media(slot)) if !is_silent(slot) => return None,
@@ -114,6 +115,16 @@ impl Sources {
     /// The stream with this SSRC has ended.
     pub(super) fn forget(&mut self, ssrc: u32) {
         self.known.retain(|(known, _)| *known != ssrc);
+    }
+
+    /// The RTX stream whose media the offer names, if the encoding of that media is known.
+    fn paired(&self, rtx: u32) -> Option<Source> {
+        let mut pairs = self.sections.iter().flat_map(|section| &section.ssrcs);
+        let (media, _) = pairs.find(|(_, of)| *of == Some(rtx))?;
+        match self.known.iter().find(|(known, _)| known == media)?.1 {
+            Source::Media(slot) => Some(Source::Rtx(slot)),
+            Source::Rtx(_) | Source::Unused => Some(Source::Unused),
+        }
     }
 
     fn identify(&self, packet: &RtpPacket<'_>) -> Option<Source> {
@@ -233,6 +244,21 @@ mod tests {
         }
         assert_eq!((sources.find(900), sources.find(901)), (Some(Source::Media(3)), Some(Source::Rtx(3))));
         assert_eq!((sources.media_ssrc(2), sources.media_ssrc(3)), (Some(2), Some(900)));
+    }
+
+    #[test]
+    fn rtx_without_header_extensions_is_found_by_the_pairs_of_the_offer() {
+        let mut screen = section("1", Track::Screen, &[(120, Codec::Vp8)], &["full", "low"]);
+        screen.ssrcs = vec![(50, Some(51)), (60, Some(61))];
+        let ids = ExtensionIds { mid: Some(4), rid: Some(10), ..ExtensionIds::default() };
+        let mut sources = Sources::new(vec![screen], ids);
+        let rtx = packet(61, 121, &[(4, "1")]);
+        assert_eq!(learn(&mut sources, &rtx), None, "its media is unknown");
+        // The order of the SSRCs need not be that of the restriction identifiers.
+        assert_eq!(learn(&mut sources, &packet(60, 120, &[(4, "1"), (10, "full")])), Some(Source::Media(0)));
+        assert_eq!(learn(&mut sources, &packet(50, 120, &[(4, "1"), (10, "low")])), Some(Source::Media(1)));
+        assert_eq!(learn(&mut sources, &rtx), Some(Source::Rtx(0)));
+        assert_eq!(learn(&mut sources, &packet(51, 121, &[])), Some(Source::Rtx(1)));
     }
 
     #[test]

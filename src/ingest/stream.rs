@@ -7,8 +7,9 @@ use super::clock::{StreamClock, WallClock};
 use super::cutter::{FrameCutter, FrameHeader, MediaPacket};
 use super::key_frame_demand::KeyFrameDemand;
 use super::limit::PerSecond;
-use super::order::{NackPolicy, Order, Place};
+use super::order::{NackPolicy, Order, Place, Recovered};
 use super::reception::Reception;
+use super::round_trip::RoundTrip;
 use super::stats::EncodingStats;
 use super::timeline::Timeline;
 use crate::rtp::{Codec, Encoding, Frame};
@@ -29,8 +30,7 @@ const AUDIO_LIMIT: Duration = Duration::from_millis(200);
 /// A missing packet of audio is given up after this if the publisher has not answered any NACK for audio.
 const AUDIO_REORDERING: Duration = Duration::from_millis(25);
 
-/// The assumed time from a NACK to its retransmission, before the first one, and the least time that counts.
-const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// The least time from a NACK to a packet that had been given up, if the packet is the answer.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(5);
 
 /// The most sequence numbers in a NACK: at worst four bytes each.
@@ -38,25 +38,6 @@ const MAX_NACKS: usize = 250;
 
 /// Buffers kept for packets that have to wait.
 const SPARE_BUFFERS: usize = 64;
-
-/// The time from a NACK to the retransmission, smoothed as in RFC 6298, 2.
-#[derive(Debug, Default)]
-pub(super) struct RoundTrip(Option<Duration>);
-
-impl RoundTrip {
-    /// The smoothed time; `None` before the first retransmission.
-    pub(super) fn smoothed(&self) -> Option<Duration> {
-        self.0
-    }
-
-    fn add(&mut self, sample: Duration) {
-        self.0 = Some(self.0.map_or(sample, |smoothed| (smoothed * 7 + sample) / 8));
-    }
-
-    fn or_first(&self) -> Duration {
-        self.0.unwrap_or(FIRST_ROUND_TRIP)
-    }
-}
 
 /// The state that the streams of a publisher share.
 pub(super) struct Context<'a> {
@@ -212,8 +193,7 @@ impl Stream {
             self.reordering = self.reordering.max(recovered.late);
         }
         // A packet that was only late may follow its NACK at once.
-        let sample = recovered.filter(|_| !is_late && !self.answers_by_rtx).and_then(|recovered| recovered.round_trip);
-        self.on_recovered(cx, sample);
+        self.on_recovered(cx, recovered.filter(|_| !is_late && !self.answers_by_rtx));
         self.on_placed(cx, place, content);
     }
 
@@ -221,14 +201,14 @@ impl Stream {
     pub(super) fn on_retransmission(&mut self, cx: &mut Context<'_>, number: u16, content: Content<'_>) {
         let (place, recovered) = self.order.arrive_by_rtx(cx.now, number);
         self.answers_by_rtx = true;
-        self.on_recovered(cx, recovered.and_then(|recovered| recovered.round_trip));
+        self.on_recovered(cx, recovered);
         self.on_placed(cx, place, content);
     }
 
-    fn on_recovered(&mut self, cx: &mut Context<'_>, sample: Option<Duration>) {
-        if let Some(sample) = sample {
+    fn on_recovered(&mut self, cx: &mut Context<'_>, recovered: Option<Recovered>) {
+        if let Some((first, last)) = recovered.and_then(|recovered| recovered.asked) {
             self.answers = true;
-            cx.round_trip.add(sample);
+            cx.round_trip.answered(first, last);
         }
     }
 
@@ -340,8 +320,7 @@ impl Stream {
     }
 
     fn policy(&self, round_trip: &RoundTrip) -> NackPolicy {
-        let round_trip = round_trip.or_first();
-        let again = round_trip * 5 / 4 + Duration::from_millis(10);
+        let (again, round_trip) = (round_trip.timeout(), round_trip.or_first());
         let policy = NackPolicy { first: self.reordering, again, most: VIDEO_NACKS, limit: VIDEO_LIMIT };
         match (self.stats.encoding.track.is_video(), self.answers) {
             (true, _) => policy,

@@ -35,7 +35,7 @@ pub use options::{
     CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
 };
 pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
-pub use render::pipeline::has_display;
+pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats, Window};
 pub use source::devices::Source;
 

@@ -90,7 +90,8 @@ pub const RESUME_GRACE: Duration = Duration::from_secs(5);
 pub const MEDIA_STAYS: Duration = Duration::from_secs(60);
 
 /// The most rooms whose media a server carries. One room takes a thread and, with 30 students at 2.5 Mbit/s, a tenth of
-/// a core.
+/// a core. Once all places are taken, another publisher gets that of one whose media has not arrived within
+/// [`MEDIA_WITHIN`], or is lost for [`MEDIA_STAYS`] already.
 pub const MAX_MEDIA_ROOMS: usize = 16;
 
 /// How long joins and leaves of students are collected before other students get them.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::summary::{HowLeft, StudentRow};
 
 /// The names of the columns, in order.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "user_id",
     "nickname",
     "first_joined",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 15] = [
     "hands_raised",
     "chat_messages",
     "how_left",
+    "minutes_on_stage",
 ];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -46,7 +47,7 @@ fn in_zone(rows: &[StudentRow], zone: &TimeZone) -> Vec<u8> {
     writer.into_inner().unwrap_or_default()
 }
 
-fn record(row: &StudentRow, zone: &TimeZone) -> [String; 15] {
+fn record(row: &StudentRow, zone: &TimeZone) -> [String; 16] {
     let percent = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
     let time = |at: Timestamp| at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
     [
@@ -65,6 +66,7 @@ fn record(row: &StudentRow, zone: &TimeZone) -> [String; 15] {
         row.hands.to_string(),
         row.chats.to_string(),
         row.how_left.map(HowLeft::as_str).unwrap_or_default().to_owned(),
+        format!("{:.1}", row.stage_s / 60.0),
     ]
 }
 
@@ -98,9 +100,9 @@ mod tests {
         assert_eq!(
             lines[1],
             "1001,Anna,2026-03-02T16:00:00+08:00,2026-03-02T16:45:10+08:00,43.1,2,0.12,12.34,0.00,126,812.3,browser,1,\
-             7,kicked"
+             7,kicked,1.5"
         );
-        assert_eq!(lines[2], "1001,Anna,2026-03-02T16:00:00+08:00,,43.1,2,,12.34,0.00,126,812.3,,1,7,");
+        assert_eq!(lines[2], "1001,Anna,2026-03-02T16:00:00+08:00,,43.1,2,,12.34,0.00,126,812.3,,1,7,,1.5");
         assert_eq!(lines[3..], [""]);
     }
 

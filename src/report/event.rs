@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::format::{one_decimal, one_decimal_or_null};
+use super::stage::StageState;
 use super::summary::Summary;
 use crate::id::UserId;
 use crate::rtp::{Encoding, Track};
@@ -145,6 +146,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
+    /// A student comes to the stage or leaves it (teacher's side).
+    Stage {
+        /// The student.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: StageState,
+    },
     /// Other clients than before wait for admission (teacher's side).
     Lobby {
         /// Those who have waited longest, at most [`MAX_LOBBY_LIST`](crate::protocol::MAX_LOBBY_LIST).
@@ -242,6 +253,8 @@ pub struct TeachStats {
     /// How many students watch each encoding, for each track the best one first. Encodings that nobody watches are left
     /// out.
     pub watched: Vec<Watched>,
+    /// The students on the stage, in the order in which they came.
+    pub stage: Vec<UserId>,
 }
 
 /// How many students watch an encoding: `{"track":"screen","tier":"low","codec":"h264","students":3}`.

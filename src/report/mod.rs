@@ -8,6 +8,7 @@ mod event;
 mod format;
 mod metrics;
 mod sentence;
+mod stage;
 mod status;
 mod summary;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use self::format::timestamp;
 pub use self::metrics::{
     EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
 };
+pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
 use crate::id::RoomId;

@@ -73,6 +73,7 @@ impl Event {
                 let does = order.words(&whom.unwrap_or_default(), code.as_deref().unwrap_or_default())?;
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
+            Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =
@@ -174,7 +175,8 @@ fn bold(colour: AnsiColor) -> Style {
 mod tests {
     use super::*;
     use crate::id::UserId;
-    use crate::report::{TeachStats, Waiting};
+    use crate::protocol::TrackName;
+    use crate::report::{StageEnd, StageState, TeachStats, Waiting};
     use crate::rtp::Track;
 
     fn user(id: &str) -> UserId {
@@ -249,6 +251,12 @@ mod tests {
         assert_eq!(order(Order::Slow, None), "", "the permissions follow");
         assert_eq!(order(Order::Kick, Some("1001")), "Ms Li (9999) puts Anna (1001) out of the room");
         assert_eq!(order(Order::Code, None), "Ms Li (9999) sets the join code 472913");
+        let stage = |state| sentence(Event::Stage { user: user("1001"), nickname: "Anna".into(), state });
+        let tracks = vec![TrackName::Audio, TrackName::Camera];
+        assert_eq!(stage(StageState::Live { tracks }), "Anna (1001) is on the stage, with sound and camera");
+        let ended = |reason| stage(StageState::Ended { reason });
+        assert_eq!(ended(StageEnd::SteppedDown), "Anna (1001) has left the stage");
+        assert_eq!(ended(StageEnd::Ended), "", "the order says so");
         let lobby = |count: usize| {
             let waiting = (0..count).map(|n| Waiting { user: user(&n.to_string()), nickname: "".into() }).collect();
             sentence(Event::Lobby { waiting, count })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
+use crate::id::UserId;
 use crate::rtp::{Tier, Track};
 
 /// The latest values that the status line shows.
@@ -73,7 +74,7 @@ impl StatusLine {
 /// if some get less than the full tier.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped",
+        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}",
         clock(live),
         counted(stats.students as u64, "student"),
         shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
@@ -81,7 +82,14 @@ fn teach(live: Duration, stats: &TeachStats) -> String {
         rate(stats.kbps_per_student),
         rate(stats.kbps_up),
         stats.dropped,
+        on_stage(&stats.stage),
     )
+}
+
+/// `  on stage: 1001, 1003`.
+fn on_stage(speakers: &[UserId]) -> String {
+    let ids: Vec<&str> = speakers.iter().map(UserId::as_str).collect();
+    if ids.is_empty() { String::new() } else { format!("  on stage: {}", ids.join(", ")) }
 }
 
 /// `full 25, low 3, low VP8 1`, or with two video tracks `screen full 25, low 3; camera full 28`. `None` if all
@@ -178,6 +186,9 @@ mod tests {
         assert_eq!(line, "live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped");
         let line = after(&[Event::TeachStats(taught(1))]).line(Duration::ZERO).unwrap();
         assert!(line.contains("  1 student  "), "{line}");
+        let stage = ["1003", "1001"].map(|id| id.parse().unwrap()).to_vec();
+        let line = after(&[Event::TeachStats(TeachStats { stage, ..taught(28) })]).line(Duration::ZERO).unwrap();
+        assert!(line.ends_with("  on stage: 1003, 1001"), "{line}");
     }
 
     #[test]

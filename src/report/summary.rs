@@ -105,6 +105,9 @@ pub struct StudentRow {
     pub hands: u32,
     /// Chat messages of the student.
     pub chats: u32,
+    /// Seconds on the stage.
+    #[serde(serialize_with = "one_decimal")]
+    pub stage_s: f64,
 }
 
 impl Summary {
@@ -184,6 +187,7 @@ pub(super) mod tests {
             longest_absence_s: 126.0,
             hands: 1,
             chats: 7,
+            stage_s: 90.0,
         }
     }
 
@@ -255,7 +259,7 @@ pub(super) mod tests {
                     "first_joined": "2026-03-02T08:00:00.250Z", "last_left": "2026-03-02T08:45:10.000Z",
                     "how_left": "kicked", "watched_s": 2584.0, "times_joined": 2, "loss_percent": 0.12,
                     "low_percent": 12.3, "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0,
-                    "hands": 1, "chats": 7}]})
+                    "hands": 1, "chats": 7, "stage_s": 90.0}]})
         );
     }
 }

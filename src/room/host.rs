@@ -1,6 +1,7 @@
 //! The media host of a room: the server's own SFU, which answers the students in the publisher's name.
 //!
-//! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost.
+//! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost. On
+//! a server that carries as many rooms as it can, a publisher without media loses the host to another one.
 //! The host is a connection like a member's, but nobody sees it: its messages have the publisher's id, or that of a
 //! speaker on the stage.
 
@@ -9,9 +10,10 @@ use std::time::Instant;
 use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
 use super::relay::of_holder;
-use super::{ConnId, Newcomer, Output, RoomLimits};
-use crate::id::{RoomId, UserId};
-use crate::protocol::{ClientMessage, LeaveReason, MediaHost, ServerMessage};
+use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
+use crate::id::RoomId;
+use crate::network::Network;
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, ServerMessage};
 
 impl Newcomer {
     /// Whether the client wants the server to carry its media.
@@ -60,17 +62,52 @@ impl Room {
     }
 
     /// Carries out a change, once the publisher is a member.
-    pub(super) fn host_changed(&mut self, change: HostChange, newcomer: &Newcomer, out: &mut Vec<Output>) {
+    pub(super) fn host_changed(
+        &mut self,
+        now: Instant,
+        change: HostChange,
+        newcomer: &Newcomer,
+        out: &mut Vec<Output>,
+    ) {
         let HostChange::Replaced { ended, starts } = change else { return };
         close(ended, out);
         if starts {
-            self.start_host(&newcomer.room, &newcomer.user, newcomer.epoch, out);
+            self.start_host(now, newcomer, newcomer.epoch, out);
         }
     }
 
-    fn start_host(&mut self, room: &RoomId, publisher: &UserId, epoch: u32, out: &mut Vec<Output>) {
-        self.host = Some(Host { publisher: publisher.clone(), epoch, conn: None, until: None });
-        out.push(Output::StartHost { room: room.clone(), publisher: publisher.clone() });
+    fn start_host(&mut self, now: Instant, of: &Newcomer, epoch: u32, out: &mut Vec<Output>) {
+        let (publisher, network, without_media_from) = (of.user.clone(), of.network, Some(now));
+        out.push(Output::StartHost { room: of.room.clone(), publisher: publisher.clone() });
+        self.host = Some(Host { publisher, epoch, conn: None, until: None, network, without_media_from });
+    }
+
+    /// The network of the publisher, and since when the room has its place without media. `None` if the room takes no
+    /// place, or media runs.
+    pub(super) fn place_without_media(&self) -> Option<(Network, Instant)> {
+        if let Some(host) = &self.host {
+            return Some((host.network, host.without_media_from?));
+        }
+        // The host has failed, and the publisher has not offered again.
+        let publisher = self.members.get(self.publisher.as_ref()?).filter(|member| member.newcomer.wants_host())?;
+        match publisher.media {
+            Media::Missing { since } => Some((publisher.newcomer.network, since)),
+            Media::Connected => None,
+        }
+    }
+
+    /// The place of this room goes to another one: its publisher has to come again.
+    pub(super) fn lose_media_place(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
+        let message = "the server carries the media of as many rooms as it can, and your place went to another \
+                       teacher, as your picture and sound did not arrive";
+        let refusal = RoomRefusal::new(ErrorCode::ServerFull, message).after(limits.media_within);
+        if let Some(publisher) = self.publisher.clone() {
+            self.put_out(now, &publisher, (refusal, LeaveReason::Removed), limits, out);
+        } else {
+            self.end_host(out);
+            self.forget_media(now);
+        }
+        self.look_around(now, limits);
     }
 
     /// The server has started the host; returns false if no host is wanted any more.
@@ -124,10 +161,10 @@ impl Room {
         let Some(member) = publisher.filter(|_| self.host.is_none()) else { return };
         let before = member.user.clone();
         member.user.epoch = before.epoch.wrapping_add(1);
-        let (user, room) = (member.user.clone(), member.newcomer.room.clone());
+        let (user, newcomer) = (member.user.clone(), member.newcomer.clone());
         let left = ServerMessage::Leave { users: vec![before.user_id], reason: LeaveReason::Replaced };
         self.broadcast(left, Some(&user.user_id), out);
-        self.start_host(&room, &user.user_id, user.epoch, out);
+        self.start_host(now, &newcomer, user.epoch, out);
         self.tell_joined(now, &user, limits, out);
     }
 
@@ -141,17 +178,32 @@ impl Room {
 
     /// A message of the host. Messages for somebody who has left meanwhile are dropped, and those that only the
     /// publisher itself sends.
-    pub(super) fn host_message(&mut self, now: Instant, message: ClientMessage, out: &mut Vec<Output>) {
-        let Some(publisher) = self.host.as_ref().map(|host| host.publisher.clone()) else { return };
+    pub(super) fn host_message(
+        &mut self,
+        now: Instant,
+        message: ClientMessage,
+        limits: &RoomLimits,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(host) = &mut self.host else { return };
+        let publisher = host.publisher.clone();
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
             ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),
             _ => None,
         };
-        if let Some((target, media)) = media.filter(|(target, _)| **target != publisher)
-            && let Some(member) = self.members.get_mut(target)
-        {
-            member.media = media;
+        match media {
+            Some((target, Media::Connected)) if *target == publisher => host.without_media_from = None,
+            Some((target, Media::Missing { .. })) if *target == publisher => {
+                // The class waits for a publisher whose media is lost.
+                host.without_media_from.get_or_insert(now + limits.media_stays);
+            }
+            Some((target, media)) => {
+                if let Some(member) = self.members.get_mut(target) {
+                    member.media = media;
+                }
+            }
+            None => {}
         }
         let Some((target, message)) = of_holder(message, &publisher) else { return };
         let Some(member) = self.members.get_mut(&target) else { return };

@@ -319,7 +319,7 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
-        self.host_changed(host, &newcomer, out);
+        self.host_changed(now, host, &newcomer, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);
         }

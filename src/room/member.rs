@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::pending::Mailbox;
 use super::{ConnId, Newcomer};
 use crate::id::UserId;
-use crate::network::NetworkTag;
+use crate::network::{Network, NetworkTag};
 use crate::protocol::channel::MAX_SPEAKERS;
 use crate::protocol::{MAX_CANDIDATES_PER_OFFER, RETURN_BURST, RETURN_RATE, User};
 use crate::token_bucket::TokenBucket;
@@ -86,6 +86,11 @@ pub(super) struct Host {
     pub(super) conn: Option<ConnId>,
     /// The end of the host, while its publisher is not in the room.
     pub(super) until: Option<Instant>,
+    /// The publisher's network.
+    pub(super) network: Network,
+    /// From this time on, another room may take the place of this one, because the publisher's media has not arrived,
+    /// or is lost for long. None while the media runs.
+    pub(super) without_media_from: Option<Instant>,
 }
 
 impl Member {

@@ -21,7 +21,8 @@
 //! - A room may ask for a join code, make clients wait in a lobby, and be locked. Students who came before the
 //!   publisher's settings are judged by them when the publisher comes.
 //! - Members that moderate put others out; somebody who was put out stays out until the lecture ends.
-//! - A place in a full room belongs to a member that is connected, and safely so only to a member with media.
+//! - A place in a full room belongs to a member that is connected, and safely so only to a member with media. The same
+//!   holds for the places of rooms whose media the server carries, and their publishers.
 //! - A room may also be created, with a name and without members: it waits for its teacher for hours.
 //! - The lecture is over when the teacher says goodbye, until a teacher returns. The room stays for some minutes, so
 //!   that latecomers learn of it, and so that nobody else takes it.
@@ -208,7 +209,8 @@ pub struct RoomLimits {
     pub owned_stays: Duration,
     /// How long changes of a lobby are collected for one list.
     pub lobby_interval: Duration,
-    /// How long a member of a full room may be without media before another one gets its place.
+    /// How long a member of a full room, or a publisher on a server that carries as many rooms as it can, may be
+    /// without media before another one gets its place.
     pub media_within: Duration,
     /// Joins of clients that were not in the room before.
     pub joins: Rate,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::member::Applicant;
 use super::members::Room;
+use super::places::{Place, media_place_for};
 use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
@@ -203,35 +204,43 @@ impl Rooms {
             let message = "too many joins, or too many from your network: try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;
-        if newcomer.wants_host() {
-            self.check_media(&room_id)?;
-        }
+        let displaced = if newcomer.wants_host() { self.media_place(now, &room_id, network)? } else { None };
         self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
         let tag = self.tag(network);
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));
-        room.join(now, Applicant { conn, newcomer, tag }, &mut self.attempts, &self.limits, out)
+        room.join(now, Applicant { conn, newcomer, tag }, &mut self.attempts, &self.limits, out)?;
+        if let Some(displaced) = displaced
+            && let Some(room) = self.rooms.get_mut(&displaced)
+        {
+            room.lose_media_place(now, &self.limits, out);
+            self.wake_for(&displaced);
+        }
+        Ok(())
     }
 
-    /// Checks that the server can carry the media of one more room, if it does not carry that of this one.
-    fn check_media(&self, room_id: &RoomId) -> Result<(), RoomRefusal> {
+    /// Checks that the server can carry the media of one more room, if it does not carry that of this one. Returns the
+    /// room that has to give way.
+    fn media_place(&self, now: Instant, room_id: &RoomId, own: Network) -> Result<Option<RoomId>, RoomRefusal> {
         let most = self.limits.max_media_rooms;
         if most == 0 {
             let message = "this server carries no media: teach with `classroom teach`, or start `classroom serve` \
                            without --no-media";
             return Err(RoomRefusal::new(ErrorCode::MediaNotServed, message));
         }
-        if self.rooms.get(room_id).is_some_and(Room::takes_host) {
-            return Ok(());
-        }
         let carried = self.rooms.values().filter(|room| room.takes_host()).count();
-        if carried >= most {
-            let message = format!(
-                "the server carries the media of {carried} rooms and takes no more: try again later, \
-                                   or start it with a larger --max-media-rooms"
-            );
-            return Err(RoomRefusal::new(ErrorCode::ServerFull, message).after(MEDIA_FULL_RETRY));
+        if carried < most || self.rooms.get(room_id).is_some_and(Room::takes_host) {
+            return Ok(None);
         }
-        Ok(())
+        let wait = match media_place_for(now, own, self.rooms.iter(), self.limits.media_within) {
+            Place::Of(displaced) => return Ok(Some(displaced.clone())),
+            Place::After(wait) => wait,
+            Place::Nowhere => MEDIA_FULL_RETRY,
+        };
+        let message = format!(
+            "the server carries the media of {carried} rooms and takes no more: try again later, or start it with a \
+             larger --max-media-rooms"
+        );
+        Err(RoomRefusal::new(ErrorCode::ServerFull, message).after(wait))
     }
 
     fn host_started(&mut self, conn: ConnId, room_id: RoomId, out: &mut Vec<Output>) {
@@ -260,7 +269,7 @@ impl Rooms {
         if let Some(room_id) = self.hosts.get(&conn) {
             return match (message, self.rooms.get_mut(room_id)) {
                 (ClientMessage::Leave { .. }, _) => self.host_failed(now, conn, out),
-                (message, Some(room)) => room.host_message(now, message, out),
+                (message, Some(room)) => room.host_message(now, message, &self.limits, out),
                 _ => {}
             };
         }

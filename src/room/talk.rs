@@ -14,6 +14,7 @@ mod hands;
 mod moderation;
 mod participants;
 mod shares;
+mod slots;
 mod stage;
 mod teacher;
 
@@ -24,7 +25,7 @@ use self::hands::{Hands, NotRaised};
 use self::moderation::{MAX_SLOW, Rights};
 use self::participants::Participants;
 use self::shares::SharedBudget;
-use self::stage::Slots;
+use self::slots::Slots;
 use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{

@@ -7,6 +7,7 @@ mod host;
 mod keeping;
 mod lecture;
 mod lobby;
+mod media_places;
 mod order;
 mod ownership;
 mod places;

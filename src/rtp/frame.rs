@@ -190,16 +190,21 @@ impl Frame {
 pub struct FrameAssembler {
     encoding: Encoding,
     data: BytesMut,
+    /// The bytes of the last frame, for which room is made before the next one.
+    usual: usize,
     ends: Vec<u32>,
     timestamp: u32,
     key: bool,
     captured: Option<Instant>,
 }
 
+/// The least room that is made: audio packets share it.
+const LEAST_ROOM: usize = 4_096;
+
 impl FrameAssembler {
     /// An assembler for the packets of one encoding, which must all come from one payloader.
     pub fn new(encoding: Encoding) -> Self {
-        Self { encoding, data: BytesMut::new(), ends: Vec::new(), timestamp: 0, key: false, captured: None }
+        Self { encoding, data: BytesMut::new(), usual: 0, ends: Vec::new(), timestamp: 0, key: false, captured: None }
     }
 
     /// Takes the next packet and returns the frame that it completes.
@@ -222,6 +227,9 @@ impl FrameAssembler {
         self.timestamp = timestamp;
         self.captured.get_or_insert(captured);
         let start = self.data.len();
+        if start == 0 && self.data.capacity() < self.usual.max(packet[0].len() + packet[1].len()) {
+            self.data.reserve(self.usual.max(LEAST_ROOM));
+        }
         self.data.extend_from_slice(packet[0]);
         self.data.extend_from_slice(packet[1]);
         let payload = self.data.get(start + offset..).unwrap_or_default();
@@ -251,6 +259,7 @@ impl FrameAssembler {
     }
 
     fn take(&mut self) -> Option<Frame> {
+        self.usual = self.data.len();
         let frame = Frame {
             track: self.encoding.track,
             codec: self.encoding.codec,

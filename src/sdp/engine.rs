@@ -59,7 +59,7 @@ pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
 }
 
 /// The payload type of a codec's retransmissions: the next number, as in browsers.
-fn rtx_payload_type(codec: Codec) -> u8 {
+pub fn rtx_payload_type(codec: Codec) -> u8 {
     payload_type(codec) + 1
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub mod engine;
 pub(crate) mod fragment;
+pub mod ice;
 pub(crate) mod negotiated;
 pub mod offer;
 pub mod publish;

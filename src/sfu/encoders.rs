@@ -88,12 +88,17 @@ impl ActiveEncodings {
         self.peers.iter().any(|worker| worker[encoding] > 0)
     }
 
+    /// Whether an encoder should run: a peer needs it, or the room is empty and it is the best one of its track.
+    pub(super) fn is_wanted(&self, encoding: Encoding) -> bool {
+        let is_empty = !Encoding::all().any(|encoding| self.is_needed(encoding));
+        self.is_needed(encoding) || is_empty && self.always.contains(&encoding)
+    }
+
     /// Stops the encodings that no peer has needed for [`LINGER`], and returns them.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Encoding> {
-        let is_empty = !Encoding::all().any(|encoding| self.is_needed(encoding));
         let mut expired = Vec::new();
         for encoding in Encoding::all() {
-            let needed = self.is_needed(encoding) || (is_empty && self.always.contains(&encoding));
+            let needed = self.is_wanted(encoding);
             match self.state[encoding] {
                 State::Stopped => {}
                 _ if needed => self.state[encoding] = State::Running,

@@ -10,6 +10,12 @@ use crate::rtp::{Encoding, PerEncoding, Tier, Track};
 /// A needed encoding has stopped after this time without a frame.
 pub(super) const STOPPED_AFTER: Duration = Duration::from_secs(2);
 
+/// A needed encoding has also stopped if this many frames of the other tier have come since its last frame, over at
+/// least this time. A source that rests rests in both tiers, and an encoder of screens that drops frames for a moment
+/// goes on before.
+const OVERTAKEN_BY: u32 = 5;
+const OVERTAKEN_AFTER: Duration = Duration::from_secs(1);
+
 /// An encoding that has stopped is offered again after this time, then after twice as long, up to the longest.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -28,6 +34,9 @@ const LEAST_AUDIO: u32 = 40_000;
 struct Monitored {
     /// The arrival of the last frame.
     last: Option<Instant>,
+    /// The frames of the track's other tier since then, and the arrival of the first of them.
+    overtaken: u32,
+    overtaken_since: Option<Instant>,
     /// The start of the need; `None` if nobody needs the encoding.
     needed: Option<Instant>,
     /// The end of the time for which the encoding is not offered, and the length of that time.
@@ -53,9 +62,15 @@ impl EncodingMonitor {
     pub(super) fn on_frame(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         let monitored = &mut self.encodings[encoding];
         monitored.last = Some(now);
+        (monitored.overtaken, monitored.overtaken_since) = (0, None);
         monitored.withheld = None;
         monitored.turn(now);
         monitored.bytes += bytes;
+        for tier in Tier::ALL.into_iter().filter(|tier| *tier != encoding.tier) {
+            let other = &mut self.encodings[encoding.with(tier)];
+            other.overtaken = other.overtaken.saturating_add(1);
+            other.overtaken_since.get_or_insert(now);
+        }
     }
 
     /// Whether nothing has arrived for [`STOPPED_AFTER`], or ever.
@@ -76,9 +91,10 @@ impl EncodingMonitor {
             let other_goes_on = others.into_iter().any(|other| !self.is_silent(now, *other));
             let is_silent = self.is_silent(now, encoding);
             let monitored = &mut self.encodings[encoding];
+            let has_stopped = is_silent && other_goes_on || monitored.is_overtaken(now);
             monitored.needed = is_needed(encoding).then(|| monitored.needed.unwrap_or(now));
             let is_awaited = monitored.needed.is_some_and(|at| now.saturating_duration_since(at) >= STOPPED_AFTER);
-            if is_awaited && is_silent && other_goes_on && monitored.withheld.is_none_or(|(until, _)| until <= now) {
+            if is_awaited && has_stopped && monitored.withheld.is_none_or(|(until, _)| until <= now) {
                 let time = monitored.withheld.map_or(AGAIN_AFTER, |(_, time)| (time * 2).min(LONGEST));
                 monitored.withheld = Some((now + time, time));
             }
@@ -90,6 +106,11 @@ impl EncodingMonitor {
 }
 
 impl Monitored {
+    fn is_overtaken(&self, now: Instant) -> bool {
+        let passed = self.overtaken_since.map(|since| now.saturating_duration_since(since));
+        self.overtaken >= OVERTAKEN_BY && passed.is_some_and(|passed| passed >= OVERTAKEN_AFTER)
+    }
+
     fn turn(&mut self, now: Instant) {
         let began = *self.window.get_or_insert(now);
         let length = now.saturating_duration_since(began);
@@ -158,6 +179,29 @@ mod tests {
         assert_eq!(available(&mut monitor, now, false), [audio, low], "withheld for longer");
         sends(&mut monitor, &mut now, &[full, low], 1);
         assert_eq!(available(&mut monitor, now, true), promised(), "it goes on");
+    }
+
+    #[test]
+    fn an_encoding_is_withheld_once_the_other_tier_has_clearly_overtaken_it() {
+        let ([audio, full, low], start) = (promised(), Instant::now());
+        let mut monitor = EncodingMonitor::default();
+        let mut available = |now: Instant, frames: &[Encoding]| {
+            frames.iter().for_each(|encoding| monitor.on_frame(now, *encoding, 1_000));
+            names(&monitor.available(now, &promised(), |encoding| encoding == full))
+        };
+        for n in 0..30 {
+            assert_eq!(available(start + n * 100 * MS, &[full, low]), promised());
+        }
+        let stopped = start + 2_900 * MS;
+        for n in 1..=9 {
+            assert_eq!(available(stopped + n * 100 * MS, &[low]), promised(), "{n}");
+        }
+        assert_eq!(available(stopped + 1_000 * MS, &[low]), [audio, low]);
+        assert_eq!(available(stopped + 1_200 * MS, &[full]), promised());
+        for n in 1..=4 {
+            // A slide that hardly changes.
+            assert_eq!(available(stopped + 1_200 * MS + n * 450 * MS, &[low]), promised(), "{n}");
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub enum Departure {
     NeverConnected,
     /// The student exceeded a limit that no browser exceeds.
     Misbehaved,
+    /// The new publisher has no encoding in the codec of the student, who must offer again.
+    OtherCodec,
     /// A bug in this program: the peer's code panicked.
     Failed,
 }
@@ -87,6 +89,7 @@ impl Departure {
             Departure::Lost => "lost",
             Departure::NeverConnected => "never connected",
             Departure::Misbehaved => "misbehaved",
+            Departure::OtherCodec => "the publisher has another codec",
             Departure::Failed => "failed",
         }
     }

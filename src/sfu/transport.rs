@@ -366,6 +366,11 @@ impl Transport {
         true
     }
 
+    /// The core has decrypted a packet from this address with a cipher that is not observed ([`crate::srtp`]).
+    pub(super) fn decrypted_from(&mut self, from: SocketAddr) {
+        self.opened_from = Some(from);
+    }
+
     /// The peer's address, if a packet from there has just been decrypted and media is sent there; at most once in
     /// [`CONFIRM_EVERY`].
     pub(super) fn confirmed_address(&mut self, now: Instant) -> Option<SocketAddr> {

@@ -18,7 +18,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use crate::rtp::Delays;
 
@@ -43,7 +43,7 @@ const MAX_WITHOUT_GSO: usize = 4096;
 
 /// The receiving end of a bound UDP socket.
 pub(super) struct UdpReceiver {
-    io: UdpSocket,
+    io: AsyncFd<std::net::UdpSocket>,
     state: Arc<UdpSocketState>,
     local: SocketAddr,
     receive: Box<[u8]>,
@@ -126,8 +126,11 @@ impl UdpReceiver {
     fn new(socket: Socket) -> io::Result<Self> {
         let state = Arc::new(UdpSocketState::new(UdpSockRef::from(&socket))?);
         allow_fragmentation(&socket)?;
-        let io = UdpSocket::from_std(socket.into())?;
-        let local = io.local_addr()?;
+        // A tokio `UdpSocket` also waits for the socket to become writable: every send that completes, also of another
+        // thread, would wake this one.
+        #[expect(deprecated, reason = "its successor is unsafe, for types whose descriptor may change; std's does not")]
+        let io = AsyncFd::with_interest(std::net::UdpSocket::from(socket), Interest::READABLE)?;
+        let local = io.get_ref().local_addr()?;
         let receive = vec![0; BATCH_SIZE * state.gro_segments().max(1) * 1500].into_boxed_slice();
         Ok(Self {
             io,
@@ -163,7 +166,7 @@ impl UdpReceiver {
 
     /// Waits until there is something to receive.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+        self.io.readable().await.map(drop)
     }
 
     /// Receives the available datagrams, up to one batch, and passes each one to `each` as (local address, source,
@@ -176,10 +179,10 @@ impl UdpReceiver {
         let Self { io, state, local, receive, .. } = self;
         let size = receive.len() / BATCH_SIZE;
         // The buffers are prepared only if a datagram is available.
-        let received = io.try_io(Interest::READABLE, || {
+        let received = io.try_io(Interest::READABLE, |io| {
             let mut metas = [RecvMeta::default(); BATCH_SIZE];
             let mut slices: Vec<IoSliceMut<'_>> = receive.chunks_exact_mut(size).map(IoSliceMut::new).collect();
-            let count = state.recv(UdpSockRef::from(&*io), &mut slices, &mut metas)?;
+            let count = state.recv(UdpSockRef::from(io), &mut slices, &mut metas)?;
             Ok((count, metas, slices))
         });
         let (count, metas, slices) = match received {

@@ -217,6 +217,7 @@ impl Worker {
                 self.traffic.offer(&nominal);
                 let encodings: Vec<Encoding> = nominal.iter().map(|(encoding, _)| *encoding).collect();
                 self.peers.iter_mut().flatten().for_each(|peer| peer.offer(&encodings));
+                self.end_with_other_codec(&encodings);
             }
             WorkerCommand::KeyFrame { id, encoding } => self.ask_publisher(now, id, encoding),
             WorkerCommand::Remove { id } => {

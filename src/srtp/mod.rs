@@ -11,5 +11,5 @@ mod session;
 pub(crate) use open::Opener;
 pub(crate) use open_rtp::RtpOpener;
 pub(crate) use provider::{SessionKeys, capturing};
-pub(crate) use seal::Sealing;
+pub(crate) use seal::{Sealer, Sealing};
 pub(crate) use session::{TAG_BYTES, is_rtcp};

@@ -36,7 +36,7 @@ impl RtpOpener {
         Some(Self { key, salt: session.salt, streams: vec![Stream::new(*ssrc, (*sequence_number).into())] })
     }
 
-    /// An opener with this session key and salt that has opened nothing yet, for [`crate::fuzz`].
+    /// An opener with this session key and salt that has opened nothing yet, for measurements and [`crate::fuzz`].
     pub(crate) fn with_key(key: [u8; 16], salt: [u8; 12]) -> Option<Self> {
         Self::new(&RtpKey { session: SessionKey { key, salt }, ssrc: 1, sequence_number: 1 })
     }

@@ -73,6 +73,11 @@ impl Sealer {
         Some(Self { key, salt: session.salt })
     }
 
+    /// A sealer with this session key and salt, for measurements. No other sealer may have the same key.
+    pub(crate) fn with_key(key: [u8; 16], salt: [u8; 12]) -> Option<Self> {
+        Self::new(&SessionKey { key, salt })
+    }
+
     /// Appends the encrypted packet to `out`: the packet's length and [`TAG_BYTES`].
     pub(crate) fn seal(&self, packet: &OutgoingPacket<'_>, out: &mut Vec<u8>) {
         let start = out.len();

@@ -31,6 +31,7 @@ use self::receive::{RtxStreams, delivering, restoring};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
+pub use crate::sdp::ice::IceServer;
 
 /// The most events that may wait: a few states and a candidate for each address of this machine.
 const EVENT_QUEUE: usize = 256;
@@ -48,17 +49,6 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The time limit of [`Viewer::close`].
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
-/// A STUN or TURN server, with credentials if it needs any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct IceServer {
-    /// `stun:host:port` or `turn:host:port?transport=udp`.
-    pub url: String,
-    /// TURN: the user.
-    pub username: String,
-    /// TURN: the password.
-    pub credential: String,
-}
 
 /// The addresses that a viewer binds, and its ICE servers.
 #[derive(Debug, Clone)]
@@ -153,11 +143,7 @@ impl Viewer {
             .with(Slot::NackGenerator, nacks.build())
             .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(FEEDBACK_INTERVAL).build())
             .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
-        let servers = config.ice_servers.into_iter().map(|server| RTCIceServer {
-            urls: vec![server.url],
-            username: server.username,
-            credential: server.credential,
-        });
+        let servers = config.ice_servers.into_iter().map(RTCIceServer::from);
         let tracks = Arc::default();
         let handler = Handler { events: events.clone(), tracks: Arc::clone(&tracks) };
         let building = PeerConnectionBuilder::new()

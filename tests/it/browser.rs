@@ -41,6 +41,9 @@ mod stage;
 // A bad network in front of one page.
 mod network;
 
+// A bad network in front of the page that teaches.
+mod uplink;
+
 // Paths that are dead for a while, in a network of machines.
 mod away;
 
@@ -52,6 +55,7 @@ mod hostile;
 
 // A teacher in a browser.
 mod teach;
+mod teach_stage;
 
 // Accessible names, keyboard, languages, bytes.
 mod manners;

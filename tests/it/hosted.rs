@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use classroom::protocol::channel::{PublisherMessage, StudentMessage};
-use classroom::protocol::{ErrorCode, ServerMessage};
+use classroom::protocol::{ErrorCode, MEDIA_WITHIN, ServerMessage};
 use serde_json::{Value as Event, json};
 
 use crate::support::{Classroom, DEADLINE, Desk, Process, Publisher, is_picture, poll};
@@ -200,6 +200,24 @@ async fn a_server_refuses_to_carry_media_with_a_code() {
     assert_eq!(class.room(), None, "and no room was opened");
     server.interrupt();
     server.ends_with(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_whose_media_runs_keeps_its_place_at_a_full_server() {
+    let class = Classroom::new();
+    let listen = class.url().replace("ws://", "");
+    let server = Process::start("server", class.command(&["serve", "--listen", &listen, "--max-media-rooms", "1"]));
+    server.wait_for("listening", |event| event["event"] == "listening");
+    let mut desk = Desk::join(&class, 1).await;
+    let mut publisher = Publisher::connect(&mut desk).await;
+    publisher.hear_until("a channel", |message| matches!(message, PublisherMessage::Encodings { .. })).await;
+    match Desk::open_in(&class, "20026", "media=server").await.1 {
+        // Without media, the place is free sooner.
+        ServerMessage::Error { code: ErrorCode::ServerFull, retry_after_ms: Some(wait), .. } => {
+            assert!(wait > MEDIA_WITHIN.as_millis() as u64, "{wait}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

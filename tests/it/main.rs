@@ -96,6 +96,9 @@ mod hosted;
 // The stage of such rooms: speakers, and those that would harm it.
 mod stage;
 
+// The stage of the terminal teacher.
+mod stage_of_teach;
+
 // WHEP players, one of which is not ours.
 mod whep;
 

@@ -200,6 +200,11 @@ async fn strangers_to_the_stage_are_refused_and_a_bad_speaker_harms_its_own_plac
             _ => false,
         })
     };
+    // It is told of an offer that can't be answered, and goes on.
+    let (target_uid, sdp) = (id(1002), "v=0".to_owned());
+    students[1].signal(ClientMessage::Offer { target_uid, sdp, video: None, tracks: None });
+    let is_told = || students[1].seen().errors.contains(&(ErrorCode::BadSdp, Some(id(1002))));
+    until("a speaker that is told", is_told).await;
     students[1].set_pace(Pace::Flood);
     until("a speaker that is told", || trouble(1, IngestTrouble::OverLimit)).await;
     let sdp = "v=0\r\n".repeat(100);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::floor::PlannedFrame;
 use crate::rtp::{Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, Track};
-use crate::sfu::FrameInput;
 
 /// The largest RTP packet, as created by the payloaders of our pipelines.
 const MTU: usize = 1200;
@@ -113,7 +112,12 @@ impl Payloader {
 }
 
 /// Sends a lecture into an SFU until it is aborted; the timestamps of its tracks are 0 at `epoch`.
-pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, control: Arc<LectureControl>) {
+pub(super) async fn teach(
+    input: impl Fn(Frame) + Send + 'static,
+    rate: Rate,
+    epoch: Instant,
+    control: Arc<LectureControl>,
+) {
     let mut video = Payloader::new(Track::Screen, Codec::Vp8, 96);
     let mut audio = Payloader::new(Track::Audio, Codec::Opus, 111);
     let (mut video_ticks, mut audio_ticks) = (tokio::time::interval(rate.every()), tokio::time::interval(AUDIO_EVERY));
@@ -136,7 +140,7 @@ pub(super) async fn teach(input: FrameInput, rate: Rate, epoch: Instant, control
         };
         if let Some(frame) = frame {
             control.packets.fetch_add(frame.len() as u64, Ordering::Relaxed);
-            input.push(frame);
+            input(frame);
         }
     }
 }

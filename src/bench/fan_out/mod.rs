@@ -7,6 +7,7 @@ mod findings;
 mod floor;
 mod lecture;
 mod namespace;
+mod published;
 mod relay;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use self::findings::{Findings, Joining, SendOnly};
@@ -29,7 +30,7 @@ use super::{Report, cpu};
 use crate::cli::FanOutBench;
 use crate::process::memory_kb;
 use crate::report::Reporter;
-use crate::rtp::{Codec, Encoding, Track};
+use crate::rtp::{Codec, Encoding, Frame, Track};
 use crate::sfu::{Sfu, SfuConfig, SfuStats, UdpBinding};
 
 /// The time limit for joining: a fixed part plus the time that a slow machine needs per student, on each side.
@@ -66,10 +67,17 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     let namespace = Namespace::enter();
     let asked = bench.students.get();
     let rate = Rate { bits_per_second: bench.bitrate.bits_per_second(), fps: bench.fps, key_every: bench.key_every };
-    let (sfu, events) = Sfu::start(sfu_config(bench)?)?;
+    let (sfu, mut events) = Sfu::start(sfu_config(bench)?)?;
     let (sfu, control) = (Arc::new(sfu), Arc::new(LectureControl::default()));
     let (epoch, clock) = (Instant::now(), Clock { epoch: SystemTime::now() });
-    let lecture = tokio::spawn(lecture::teach(sfu.input(), rate, epoch, Arc::clone(&control)));
+    let (input, published) = if bench.published {
+        let (input, task) = published::connect(&sfu, &mut events, encodings(bench), Arc::clone(&control)).await?;
+        (input, Some(task))
+    } else {
+        let input = sfu.input();
+        (Box::new(move |frame| input.push(frame)) as Box<dyn Fn(Frame) + Send + Sync>, None)
+    };
+    let lecture = tokio::spawn(lecture::teach(input, rate, epoch, Arc::clone(&control)));
 
     reporter.status(&format!("{asked} students join"));
     sleep(WARM_UP).await;
@@ -119,6 +127,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
         reporter.warn(format!("{} students did not join or did not stay; the last one: {why}", asked - at_end));
     }
     lecture.abort();
+    published.inspect(JoinHandle::abort);
     // The task ends at its next await, and with it every other handle of the SFU.
     let _ = lecture.await;
     relay.end().await;
@@ -128,7 +137,13 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     let mut first_frames_ms = seen.first_frames_ms.clone();
     first_frames_ms.sort_unstable();
     let findings = Findings {
-        title: format!("{asked} students, {} at {} fps, {} s", bench.bitrate, bench.fps, bench.length.as_secs_f64()),
+        title: format!(
+            "{asked} students, {} at {} fps{}, {} s",
+            bench.bitrate,
+            bench.fps,
+            if bench.published { " of a publisher" } else { "" },
+            bench.length.as_secs_f64()
+        ),
         asked,
         joined,
         at_end,
@@ -156,14 +171,19 @@ fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
         advertise: vec![],
         stun: vec![],
         max_students: bench.students.get(),
-        encodings: vec![
-            (Encoding::full(Track::Audio, Codec::Opus), 64_000),
-            (Encoding::full(Track::Screen, Codec::Vp8), bench.bitrate.bits_per_second()),
-        ],
+        // A publisher brings its own encodings.
+        encodings: if bench.published { vec![] } else { encodings(bench) },
         workers: bench.workers,
         // The students share this machine: their late reads say nothing about their paths.
         adapts: false,
     })
+}
+
+fn encodings(bench: &FanOutBench) -> Vec<(Encoding, u32)> {
+    vec![
+        (Encoding::full(Track::Audio, Codec::Opus), 64_000),
+        (Encoding::full(Track::Screen, Codec::Vp8), bench.bitrate.bits_per_second()),
+    ]
 }
 
 /// The packets sent by the SFU, their cost, and the cost of the floor in between.

@@ -2,14 +2,12 @@
 //! responder and sender reports.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rtc::interceptor::{
-    BandwidthEstimator, CongestionControlBuilder, Gcc, NackResponderBuilder, PacerBuilder, PacketReport, Registry,
-    SenderReportBuilder, Slot, TwccSenderBuilder,
+    BandwidthEstimator, CongestionControlBuilder, NackResponderBuilder, PacerBuilder, Registry, SenderReportBuilder,
+    Slot, TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -27,6 +25,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use super::estimator::{Estimator, Target};
 use super::layers::streams;
 use super::rtx::{LabelRtx, RtxLabels};
 use crate::cli::IngestOffer;
@@ -39,9 +38,6 @@ use crate::sdp::{answer, engine};
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-
-/// The lowest target of the congestion control: Chromium's for video.
-const LEAST_BITRATE: f64 = 30_000.0;
 
 /// Packets of each stream that can be sent again: some seconds.
 const HISTORY: u16 = 2_048;
@@ -96,63 +92,23 @@ pub(super) struct Connection {
     target: Target,
 }
 
-/// The target bitrate of the congestion control, as the bits of an `f64`.
-#[derive(Debug, Clone)]
-struct Target(Arc<AtomicU64>);
-
-impl Target {
-    fn new(bits_per_second: f64) -> Self {
-        Self(Arc::new(AtomicU64::new(bits_per_second.to_bits())))
-    }
-
-    fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// Google's congestion control, whose target can be read from outside of the chain.
-struct WatchedGcc {
-    gcc: Gcc,
-    target: Target,
-}
-
-impl BandwidthEstimator for WatchedGcc {
-    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
-        self.gcc.on_reports(now, reports);
-        self.target.0.store(self.gcc.target_bitrate().to_bits(), Ordering::Relaxed);
-    }
-
-    fn target_bitrate(&self) -> f64 {
-        self.gcc.target_bitrate()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.gcc.handle_timeout(now);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.gcc.poll_timeout()
-    }
-}
-
 impl Connection {
-    /// A connection and its offer: audio, one section of video, and the data channel. `cost` is the bitrate of all that
-    /// may be sent; the congestion control starts with twice that, as a browser after its first probes.
+    /// A connection and its offer: audio, one section of video, and the data channel. `most` is the highest target
+    /// of the congestion control, and `line` the rate of the line, in bits per second.
     pub(super) fn offer(
         local: SocketAddr,
         offer: IngestOffer,
         codec: Codec,
-        cost: u32,
+        (most, line): (f64, Option<u32>),
         now: Instant,
     ) -> Result<(Self, String), Error> {
-        let most = f64::from(cost) * 2.0;
-        let target = Target::new(most);
-        let gcc = WatchedGcc { gcc: Gcc::new(most, LEAST_BITRATE, most), target: target.clone() };
+        let estimator = Estimator::new(most, line);
+        let (target, pacing) = (estimator.target(), estimator.target_bitrate());
         let rtx_labels = RtxLabels::default();
         let registry = Registry::new()
-            .with(Slot::CongestionControl, CongestionControlBuilder::new(gcc).build())
+            .with(Slot::CongestionControl, CongestionControlBuilder::new(estimator).build())
             .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-            .with(Slot::Pacer, PacerBuilder::new().with_target_bitrate(most).build())
+            .with(Slot::Pacer, PacerBuilder::new().with_target_bitrate(pacing).build())
             // Retransmissions pass here before they are paced.
             .with(Slot::from(3_500), LabelRtx::new(&rtx_labels))
             .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
@@ -221,8 +177,8 @@ impl Connection {
     }
 
     /// The target bitrate of the congestion control.
-    pub(super) fn target(&self) -> f64 {
-        self.target.get()
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Gives the packets of a frame to the core.
@@ -361,7 +317,7 @@ mod tests {
     use super::*;
 
     fn offer(offer: IngestOffer) -> String {
-        Connection::offer("127.0.0.1:9".parse().unwrap(), offer, Codec::Vp8, 1_000_000, Instant::now()).unwrap().1
+        Connection::offer("127.0.0.1:9".parse().unwrap(), offer, Codec::Vp8, (2e6, None), Instant::now()).unwrap().1
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //!
 //! It reacts to feedback as browsers do in outline: it answers NACKs by retransmissions (RTX), asks its encoder for a
 //! key frame when the SFU wants one, paces, and gives up the full tier when Google's congestion control finds too
-//! little bandwidth. It has no encoder of its own whose bitrate could follow the line, no probes and no FEC, and its
-//! congestion control does not count retransmissions.
+//! little bandwidth. A browser never gives up the smallest layer that is sent, and lowers the bitrate of its encoder
+//! instead. The encoders here have fixed bitrates, so the encoder of the low tier takes the place of the full one. There
+//! are no probes and no FEC, and the congestion control does not count retransmissions.
 
 mod connection;
+mod estimator;
 mod layers;
 mod rtx;
 
@@ -19,6 +21,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use self::connection::{Connection, Happened};
+use self::estimator::Target;
 use self::layers::{Layers, Switch, streams};
 use super::emulator::{Counts, Emulator, PathConfig, through, without_candidates};
 use crate::cli::IngestOffer;
@@ -75,11 +78,11 @@ pub(super) struct PublisherSetup {
 #[derive(Debug)]
 pub(super) struct EmulatedPublisher {
     emulator: Emulator,
+    target: Target,
     frames: mpsc::Sender<Frame>,
     /// The SFU has few wishes, so few orders wait.
     orders: mpsc::UnboundedSender<Order>,
     events: mpsc::Receiver<PublisherEvent>,
-    offer: IngestOffer,
     /// The codec of its video.
     codec: Codec,
 }
@@ -91,6 +94,7 @@ impl EmulatedPublisher {
     /// If a socket can't be bound, or if the library makes no offer.
     pub(super) async fn start(setup: PublisherSetup) -> anyhow::Result<(Self, String)> {
         let PublisherSetup { sfu, offer, encodings, line, seed } = setup;
+        let line_rate = line.rate;
         let emulator = Emulator::start(sfu, line.clone(), line, seed).context("can't emulate a line")?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let codec = encodings.iter().find(|(e, _)| e.track == Track::Screen).map_or(Codec::Vp8, |(e, _)| e.codec);
@@ -101,7 +105,9 @@ impl EmulatedPublisher {
         let cost =
             streams(offer).iter().map(|tier| rate(Track::Screen, *tier)).sum::<u32>() + rate(Track::Audio, Tier::Full);
         let local = socket.local_addr()?;
-        let (connection, sdp) = Connection::offer(local, offer, codec, cost, Instant::now())?;
+        let (connection, sdp) =
+            Connection::offer(local, offer, codec, (f64::from(cost) * 2.0, line_rate), Instant::now())?;
+        let target = connection.target().clone();
         let (frames, frame_queue) = mpsc::channel(FRAMES);
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (events, event_queue) = mpsc::channel(EVENTS);
@@ -120,7 +126,7 @@ impl EmulatedPublisher {
         tokio::spawn(publisher.run(frame_queue, order_queue));
         // The SFU gets no address by which it could avoid the emulator.
         let sdp = without_candidates(&sdp);
-        Ok((Self { emulator, frames, orders, events: event_queue, offer, codec }, sdp))
+        Ok((Self { emulator, target, frames, orders, events: event_queue, codec }, sdp))
     }
 
     /// Takes the frames of a capture. A frame that finds no room is lost.
@@ -151,6 +157,7 @@ impl EmulatedPublisher {
 
     /// Changes the line from now on.
     pub(super) fn set_line(&self, line: PathConfig) {
+        self.target.set_line(line.rate);
         self.emulator.set(line.clone(), line);
     }
 
@@ -167,11 +174,6 @@ impl EmulatedPublisher {
     /// Whether it may send this encoding.
     pub(super) fn sends(&self, encoding: Encoding) -> bool {
         encoding.codec == if encoding.track.is_video() { self.codec } else { Codec::Opus }
-    }
-
-    /// The video of the offer.
-    pub(super) fn video(&self) -> IngestOffer {
-        self.offer
     }
 
     /// Says goodbye.
@@ -304,7 +306,7 @@ impl Publisher {
     /// Chooses the tier of each stream.
     fn decide(&mut self) {
         let now = Instant::now();
-        let carries_full = self.layers.decide(now, self.connection.target());
+        let carries_full = self.layers.decide(now, self.connection.target().get());
         let asks_again = now.saturating_duration_since(self.asked) >= ASK_EVERY;
         if asks_again {
             self.asked = now;
@@ -312,11 +314,12 @@ impl Publisher {
         for stream in 0..self.connection.streams.len() {
             let Some(of) = self.connection.streams.get(stream).filter(|of| of.track.is_video()) else { continue };
             let is_needed = |tier| self.needed.iter().any(|(of, needed)| *of == tier && *needed);
-            let next = match (self.offer, of.tier) {
-                (IngestOffer::Single, _) if !is_needed(Tier::Full) => None,
-                (IngestOffer::Single, _) => Some(if carries_full { Tier::Full } else { Tier::Low }),
-                (IngestOffer::Simulcast, Tier::Full) => (carries_full && is_needed(Tier::Full)).then_some(Tier::Full),
-                (IngestOffer::Simulcast, Tier::Low) => is_needed(Tier::Low).then_some(Tier::Low),
+            let has_smaller = self.offer == IngestOffer::Simulcast && is_needed(Tier::Low);
+            let next = match of.tier {
+                Tier::Full if !is_needed(Tier::Full) => None,
+                Tier::Full if carries_full => Some(Tier::Full),
+                Tier::Full => (!has_smaller).then_some(Tier::Low),
+                Tier::Low => is_needed(Tier::Low).then_some(Tier::Low),
             };
             let next = next.filter(|_| self.is_connected);
             let asked = self.switches[stream].set(next);

@@ -15,6 +15,7 @@ use crate::bench::codes::CodeWriter;
 use crate::bench::cpu;
 use crate::bench::emulator::PathConfig;
 use crate::bench::publisher::{EmulatedPublisher, PublisherSetup};
+use crate::bench::receive_path;
 use crate::bench::wire::{JoinViewers, ToStudents};
 use crate::cli::{Burst, IngestOffer, Line, Network, VideoBench};
 use crate::exit::Failure;
@@ -111,7 +112,11 @@ pub(super) async fn run(bench: &VideoBench, offer: IngestOffer, reporter: &Repor
         IngestOffer::Single => "a publisher with one picture",
     };
     let title = format!("{name}, {}", title(bench));
-    Ok(Report { object: json!({ "lines": objects }), table: table::of_lines(&title, &found) })
+    let receive = tokio::task::spawn_blocking(receive_path::measure).await.map_err(Failure::internal)??;
+    Ok(Report {
+        object: json!({ "lines": objects, "receive": receive.object() }),
+        table: format!("{}\n{}\n", table::of_lines(&title, &found).trim_end(), receive.sentence()),
+    })
 }
 
 async fn run_line(bench: &VideoBench, offer: IngestOffer, reporter: &Reporter) -> Result<Findings, Failure> {

@@ -12,7 +12,6 @@ use super::PUBLISHER;
 use crate::bench::publisher::{EmulatedPublisher, PublisherEvent};
 use crate::bench::student_process::StudentProcess;
 use crate::bench::wire::{FromStudents, ToStudents};
-use crate::cli::IngestOffer;
 use crate::endpoints;
 use crate::id::UserId;
 use crate::media::{Capture, CaptureEvent};
@@ -38,7 +37,7 @@ impl Publisher {
                 event = sfu_events.recv() => {
                     let event = event.context("the SFU ended")?;
                     let event = match ingest {
-                        Some(ingest) => serve_publisher(ingest, capture, event)?,
+                        Some(ingest) => serve_publisher(ingest, event)?,
                         None => endpoints::serve_encoders(capture, event),
                     };
                     if let Some(event) = event {
@@ -65,8 +64,8 @@ impl Publisher {
     }
 }
 
-/// Passes the SFU's answer and its wishes to the publisher. Returns an event that is about something else.
-fn serve_publisher(ingest: &EmulatedPublisher, capture: &Capture, event: SfuEvent) -> anyhow::Result<Option<SfuEvent>> {
+/// Passes the SFU's answer and its wishes to the publisher. All encoders go on: a stream may get any tier. Returns an event that is about something else.
+fn serve_publisher(ingest: &EmulatedPublisher, event: SfuEvent) -> anyhow::Result<Option<SfuEvent>> {
     match event {
         SfuEvent::Answer { user, sdp } if user.as_str() == PUBLISHER => ingest.answer(&sdp),
         SfuEvent::Refused { user, why } if user.as_str() == PUBLISHER => {
@@ -77,10 +76,6 @@ fn serve_publisher(ingest: &EmulatedPublisher, capture: &Capture, event: SfuEven
         }
         SfuEvent::Needed(encoding, is_needed) => {
             ingest.need(encoding, is_needed);
-            // A single encoding may have any tier.
-            if ingest.video() == IngestOffer::Simulcast {
-                capture.need(encoding, is_needed);
-            }
         }
         other => return Ok(Some(other)),
     }

@@ -18,7 +18,7 @@ const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a connected publisher must send before others receive its media.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands) enum Start {
+pub(super) enum Start {
     /// A key frame, or nothing for a while: students see an empty lecture rather than an error.
     #[default]
     EvenSilent,
@@ -276,6 +276,31 @@ mod tests {
         assert!(media.takes_students());
         media.gone();
         assert!(media.takes_students(), "the replay of the last publisher is there");
+    }
+
+    #[test]
+    fn a_speaker_is_live_once_something_arrives() {
+        let now = Instant::now();
+        let mut media = PublisherMedia::new(Start::WithMedia);
+        media.available(now, encodings());
+        let audio = Encoding::full(Track::Audio, Codec::Opus);
+        let some = SfuStats { frames: [(audio, 1)].into(), ..SfuStats::default() };
+        media.look_for_key_frame(now + 9 * KEY_FRAME_WITHIN, &SfuStats::default());
+        media.look_for_key_frame(now, &some);
+        assert!(media.is_starting(), "its screen may follow");
+        media.look_for_key_frame(now + KEY_FRAME_WITHIN, &some);
+        assert!(media.is_live());
+        assert_eq!(media.tracks(), [TrackName::Audio, TrackName::Screen]);
+
+        let mut media = PublisherMedia::new(Start::WithMedia);
+        media.available(now, vec![audio]);
+        media.look_for_key_frame(now, &some);
+        assert!(media.is_live(), "it has a microphone alone");
+        let mute = silent(&[audio]);
+        assert_eq!(media.silent_tracks(now + STARTS_WITHIN, Some(&mute)), [TrackName::Audio]);
+        assert_eq!(media.silent_tracks(now, Some(&mute)), [], "it has just come");
+        media.gone();
+        assert_eq!(media.silent_tracks(now, None), [TrackName::Audio]);
     }
 
     #[test]

@@ -226,10 +226,12 @@ impl RoomHost {
     fn on_event(&mut self, event: SfuEvent) {
         let Handled { message, event } = self.source.on_event(Instant::now(), event);
         match event {
-            Some(SfuEvent::Connected(user)) if user != self.publisher => {
-                self.watching.insert(user.clone());
-                // From now on nobody takes the student's place in a full room.
-                self.member.send(ClientMessage::Connected { target_uid: user });
+            Some(SfuEvent::Connected(user)) => {
+                // From now on nobody takes the student's place in a full room, or the room's place at the server.
+                self.member.send(ClientMessage::Connected { target_uid: user.clone() });
+                if user != self.publisher {
+                    self.watching.insert(user);
+                }
             }
             Some(SfuEvent::Gone { user, why }) => self.on_gone(&user, why),
             Some(SfuEvent::ChannelOpen(user)) => {

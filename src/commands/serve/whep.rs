@@ -110,7 +110,8 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
             },
             candidate = candidates.recv() => match candidate {
                 Some(candidate) => {
-                    member.send(ClientMessage::Candidate { target_uid: teacher.user_id.clone(), candidate, source: None });
+                    let target_uid = teacher.user_id.clone();
+                    member.send(ClientMessage::Candidate { target_uid, candidate, source: None });
                 }
                 None => return,
             },

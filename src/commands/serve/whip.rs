@@ -246,7 +246,10 @@ async fn stay(member: &mut LocalMember, user: &UserId, mut candidates: mpsc::Rec
                 None => return End::Closed,
             },
             candidate = candidates.recv() => match candidate {
-                Some(candidate) => member.send(ClientMessage::Candidate { target_uid: user.clone(), candidate, source: None }),
+                Some(candidate) => {
+                    let target_uid = user.clone();
+                    member.send(ClientMessage::Candidate { target_uid, candidate, source: None });
+                }
                 None => return End::Goodbye,
             },
         }

@@ -18,10 +18,10 @@ use crate::protocol::{ClientMessage, IceCandidate, MAX_CANDIDATES_PER_OFFER, Tra
 use crate::sfu::{Departure, SfuEvent, SfuStats};
 
 /// The interval between two checks for the first key frame of a speaker.
-const START_INTERVAL: Duration = Duration::from_millis(100);
+const START_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The number of these intervals from one report to the next.
-const REPORT_TICKS: u32 = 10;
+const REPORT_TICKS: u32 = 20;
 
 /// An output of the stage's media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,8 +235,7 @@ impl Running {
             Some(SfuEvent::ChannelOpen(user)) if user == *speaker => self.source.tell_needed(),
             Some(SfuEvent::Gone { user, why }) => {
                 if why == Departure::Failed {
-                    let sentence =
-                        "a connection on the stage failed because of a bug in this program; please report the bug";
+                    let sentence = "a connection failed because of a bug in this program; please report the bug";
                     out.push_back(StageOutput::Warn(sentence.to_owned()));
                 }
                 if user == *speaker && self.told.take().is_some() {

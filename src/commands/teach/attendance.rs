@@ -72,6 +72,10 @@ struct Row {
     /// Set while the student has no media after it had some: since when.
     absent: Option<Instant>,
     longest_absence: Duration,
+    /// Set while the student speaks on the stage: since when.
+    speaking: Option<Instant>,
+    /// The time on the stage before that.
+    spoken: Duration,
     hands: u32,
     chats: u32,
 }
@@ -181,6 +185,23 @@ impl Attendance {
         self.changed = true;
     }
 
+    /// A student speaks on the stage.
+    pub(super) fn speaks(&mut self, now: Now, user: &UserId) {
+        if let Some(row) = self.rows.get_mut(user) {
+            row.speaking.get_or_insert(now.instant);
+            self.changed = true;
+        }
+    }
+
+    /// A student is not on the stage any more, or did not come.
+    pub(super) fn speaks_no_more(&mut self, now: Now, user: &UserId) {
+        if let Some(row) = self.rows.get_mut(user) {
+            row.spoken = row.spoken(now.instant);
+            row.speaking = None;
+            self.changed = true;
+        }
+    }
+
     /// Whether anything but statistics changed since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
@@ -210,6 +231,8 @@ impl Attendance {
                 row.how_left = None;
             }
             row.end_watching(now.instant);
+            row.spoken = row.spoken(now.instant);
+            row.speaking = None;
             row.is_in_room = false;
             row.leave(now, HowLeft::Stayed);
         }
@@ -277,6 +300,8 @@ impl Row {
             current: Traffic::default(),
             absent: None,
             longest_absence: Duration::ZERO,
+            speaking: None,
+            spoken: Duration::ZERO,
             hands: 0,
             chats: 0,
         }
@@ -341,6 +366,11 @@ impl Row {
         self.longest_absence.max(running.unwrap_or_default())
     }
 
+    /// The time on the stage.
+    fn spoken(&self, now: Instant) -> Duration {
+        self.spoken + self.speaking.map(|since| now.saturating_duration_since(since)).unwrap_or_default()
+    }
+
     fn report(&self, user: &UserId, now: Instant) -> StudentRow {
         let running = self.watching.map(|since| now.saturating_duration_since(since)).unwrap_or_default();
         let watched = self.watched + running;
@@ -362,6 +392,7 @@ impl Row {
             longest_absence_s: self.absence(now).as_secs_f64(),
             hands: self.hands,
             chats: self.chats,
+            stage_s: self.spoken(now).as_secs_f64(),
         }
     }
 }

@@ -32,12 +32,22 @@ pub(super) enum Input {
     Capture(CaptureEvent),
     /// A WHIP client asks for something.
     Whip(WhipRequest),
+    /// A sentence of the media port for the teacher.
+    Notice(String),
     /// A line of stdin.
     Line(String),
     /// The time passed to [`Inputs::next`] has come.
     TalkTick,
     /// A second has passed.
     Second,
+}
+
+/// The events of the media.
+pub(super) struct MediaEvents {
+    pub(super) sfu: mpsc::Receiver<SfuEvent>,
+    /// Sentences of the UDP port for the teacher.
+    pub(super) port: mpsc::Receiver<String>,
+    pub(super) source: SourceEvents,
 }
 
 /// The events of the source of the lecture.
@@ -52,6 +62,7 @@ pub(super) struct Inputs<'a, S> {
     /// `None` until the teacher is asked. While the question is open, `stop` has completed and is not polled.
     question: Option<EndQuestion>,
     sfu: mpsc::Receiver<SfuEvent>,
+    port: Option<mpsc::Receiver<String>>,
     signals: Option<mpsc::Receiver<SignalEvent>>,
     captured: Option<mpsc::Receiver<CaptureEvent>>,
     whip: Option<mpsc::Receiver<WhipRequest>>,
@@ -65,19 +76,19 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
         teach: &Teach,
         reporter: &Reporter,
         stop: Pin<&'a mut S>,
-        sfu: mpsc::Receiver<SfuEvent>,
+        media: MediaEvents,
         signals: mpsc::Receiver<SignalEvent>,
-        source: SourceEvents,
     ) -> Self {
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(Instant::now() + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stdin = StdinLines::start(teach.chat, TeacherInput::commands(), reporter);
+        let MediaEvents { sfu, port, source } = media;
         let (captured, whip) = match source {
             SourceEvents::Capture(captured) => (Some(captured), None),
             SourceEvents::Whip(whip) => (None, Some(whip)),
         };
-        Self { stop, question: None, sfu, signals: Some(signals), captured, whip, stdin, second }
+        Self { stop, question: None, sfu, port: Some(port), signals: Some(signals), captured, whip, stdin, second }
     }
 
     /// Waits for the next input, or until `talk_tick`.
@@ -99,6 +110,11 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
                 request = or_never(self.whip.as_mut().map(mpsc::Receiver::recv)) => match request {
                     Some(request) => return Input::Whip(request),
                     None => self.whip = None,
+                },
+                notice = or_never(self.port.as_mut().map(mpsc::Receiver::recv)) => match notice {
+                    Some(notice) => return Input::Notice(notice),
+                    // The SFU reports the end of the port.
+                    None => self.port = None,
                 },
                 line = or_never(self.stdin.as_mut().map(|(_, lines)| lines.recv())) => match line {
                     Some(line) => return Input::Line(line),

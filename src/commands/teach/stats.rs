@@ -64,6 +64,7 @@ impl Rates {
             // The best encoding that somebody watches.
             encode_ms: encode_ms.copied().find_map(|encoding| source.encode_ms(encoding)).map(f64::from),
             watched: watched(&sfu.watched, &tracks),
+            stage: Vec::new(),
             key_frames: sfu.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         };
         let made = encodings.iter().map(|encoding| {

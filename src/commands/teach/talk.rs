@@ -3,13 +3,17 @@
 use std::time::Instant;
 
 use super::membership::{Membership, Reply};
+use super::stage_report;
+use crate::cli::Teach;
 use crate::commands::chat_commands::TeacherInput;
 use crate::commands::lecture_talk::{LectureTalk, now_ms};
+use crate::commands::stage::SpeakerFact;
+use crate::commands::stage_orders::{self, StageCommand};
 use crate::id::{Nickname, UserId, named};
-use crate::protocol::channel::{Allowed, Moderation, Stopped};
+use crate::protocol::channel::{Allowed, Moderation, Stage, Stopped};
 use crate::protocol::{RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
-use crate::room::talk::{Refusal, Talk, TalkOutput};
+use crate::room::talk::{Refusal, StageChange, Talk, TalkOutput};
 use crate::sfu::Sfu;
 
 /// The teacher's end of the conversation.
@@ -19,6 +23,8 @@ pub(super) struct TeacherTalk {
     membership: Membership,
     /// Actions since [`TeacherTalk::take_actions`]. The rules limit how much a room can say.
     actions: Vec<StudentAction>,
+    /// Changes of the stage since [`TeacherTalk::take_stage_changes`].
+    stage_changes: Vec<StageChange>,
 }
 
 /// Something that a student did, for the attendance list.
@@ -31,18 +37,14 @@ pub(super) enum StudentAction {
 }
 
 impl TeacherTalk {
-    /// A conversation without students. `allowed` are the permissions of the class.
-    pub(super) fn new(
-        teacher: UserId,
-        nickname: Nickname,
-        allowed: Allowed,
-        settings: RoomSettings,
-        sfu: &Sfu,
-    ) -> Self {
-        let mut talk = LectureTalk::new(teacher.clone(), nickname.clone());
-        talk.change(sfu, |rules| rules.allow(allowed));
+    /// A conversation without students, with the teacher's permissions for the class.
+    pub(super) fn new(teach: &Teach, settings: RoomSettings, sfu: &Sfu) -> Self {
+        let teacher = (teach.user.clone(), teach.nickname.clone());
+        let mut talk = LectureTalk::new(teacher.0.clone(), teacher.1.clone());
+        talk.change(sfu, |rules| rules.allow(teach.allowed));
+        talk.set_stage(teach.stage.most);
         let membership = Membership::new(settings);
-        Self { teacher: (teacher, nickname), talk, membership, actions: Vec::new() }
+        Self { teacher, talk, membership, actions: Vec::new(), stage_changes: Vec::new() }
     }
 
     /// Tells the students which video sources have stopped.
@@ -53,6 +55,17 @@ impl TeacherTalk {
     /// The reactions and hands of students since the last call.
     pub(super) fn take_actions(&mut self) -> Vec<StudentAction> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// The changes of the stage since the last call, for the media of the speakers.
+    pub(super) fn take_stage_changes(&mut self) -> Vec<StageChange> {
+        std::mem::take(&mut self.stage_changes)
+    }
+
+    /// A fact about the media of a speaker.
+    pub(super) fn speaker(&mut self, fact: SpeakerFact, sfu: &Sfu, reporter: &Reporter) {
+        let outputs = self.talk.speaker(fact, sfu);
+        self.report(outputs, reporter);
     }
 
     /// A user has joined the room.
@@ -137,6 +150,18 @@ impl TeacherTalk {
                 let order = order.moderation(|user| rules.find(user)).map_err(say)?;
                 self.moderate(order, sfu)
             }
+            TeacherInput::Stage(StageCommand::List) => {
+                let name = |user: &UserId| rules.named(user).to_string();
+                Err(Reply::Say(match rules.stage() {
+                    Stage { most: 0, .. } => "this lecture has no stage: start it with --stage 2".to_owned(),
+                    stage => stage_orders::describe(&stage, name),
+                }))
+            }
+            TeacherInput::Stage(StageCommand::Order(order)) => {
+                let first = || stage_orders::first_hand(rules.hands(), &rules.stage()).map_err(Reply::Say);
+                let order = order.moderation(first, |user| rules.find(user).map_err(say))?;
+                self.moderate(order, sfu)
+            }
             TeacherInput::Room(order) => Err(self.membership.typed(order, rules, rand::random())),
             TeacherInput::Muted => Err(Reply::Say(self.describe_muted())),
             TeacherInput::Slow => Ok(self.allow(rules.allowed(), sfu, reporter)),
@@ -185,7 +210,11 @@ impl TeacherTalk {
         for output in outputs {
             match output {
                 // These have been sent.
-                TalkOutput::To(..) | TalkOutput::All(_) | TalkOutput::Stage(_) => {}
+                TalkOutput::To(..) | TalkOutput::All(_) => {}
+                TalkOutput::Stage(change) => {
+                    reporter.event(&stage_report::event(&change));
+                    self.stage_changes.push(change);
+                }
                 TalkOutput::Said(message) => {
                     if !message.publishes {
                         self.actions.push(StudentAction::Chatted(message.user_id.clone()));

@@ -2,10 +2,13 @@
 
 use super::diagnosis::TierReport;
 use crate::commands::chat_commands::StudentInput;
+use crate::commands::stage_orders::{self, StageCommand};
 use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::media::Window;
-use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
+use crate::protocol::channel::{
+    Allowed, ChatMessage, Moderation, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
+};
 use crate::report::{Event, Reporter};
 
 /// The sentence for a muted student.
@@ -40,6 +43,7 @@ pub(super) struct StudentTalk {
     raised: bool,
     /// The permissions of the class.
     allowed: Allowed,
+    stage: Stage,
 }
 
 impl StudentTalk {
@@ -53,6 +57,7 @@ impl StudentTalk {
             is_up: false,
             raised: false,
             allowed: Allowed::default(),
+            stage: Stage::default(),
         }
     }
 
@@ -103,7 +108,8 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
-            Ok(PublisherMessage::Stage(_) | PublisherMessage::Invited { .. } | PublisherMessage::OffStage { .. }) => {}
+            Ok(PublisherMessage::Stage(stage)) => self.stage = stage,
+            Ok(PublisherMessage::Invited { .. } | PublisherMessage::OffStage { .. }) => {}
             // A student gets no message for publishers.
             Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),
@@ -133,13 +139,15 @@ impl StudentTalk {
             }
             StudentInput::React(reaction) => Some(StudentMessage::Reaction { reaction }),
             // The publisher knows who may give orders. It knows the names too, but takes ids.
-            StudentInput::Order(order) => match order.moderation(str::parse) {
-                Ok(order) => Some(StudentMessage::Moderate(order)),
-                Err(error) => {
-                    reporter.notice(format!("give the id of a student: {error}"));
-                    None
-                }
-            },
+            StudentInput::Order(order) => give(order.moderation(id), reporter),
+            StudentInput::Stage(StageCommand::List) => {
+                reporter.notice(stage_orders::describe(&self.stage, UserId::to_string));
+                None
+            }
+            StudentInput::Stage(StageCommand::Order(order)) => {
+                let first = || stage_orders::first_hand(&self.hands, &self.stage);
+                give(order.moderation(first, id), reporter)
+            }
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
@@ -190,4 +198,14 @@ impl StudentTalk {
             reporter.event(&Event::Hand { user, nickname, raised, hands: order.clone() });
         }
     }
+}
+
+/// The id of a student whom an order concerns.
+fn id(text: &str) -> Result<UserId, String> {
+    text.parse().map_err(|error| format!("give the id of a student: {error}"))
+}
+
+/// The message of an order, if it is possible.
+fn give(order: Result<Moderation, String>, reporter: &Reporter) -> Option<StudentMessage> {
+    order.map_err(|sentence| reporter.notice(sentence)).ok().map(StudentMessage::Moderate)
 }

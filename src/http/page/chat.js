@@ -38,7 +38,8 @@ export class Chat {
   /**
    * `on` has `line(message)`, `cleared()`, `hands(list)`, `reaction(r)`, `tier(message)`,
    * `allows({ comments, reactions, muteAll, slowMs })`, `stopped({ screen, camera })` and `state(isOpen)`; and, if
-   * wanted, `other(message)` for `welcome` and for a message that does not concern the conversation.
+   * wanted, `other(message)` for `welcome` and for a message that does not concern the conversation, and
+   * `refused(error)` for an error, which says whether the error does not concern the conversation.
    */
   constructor(on) {
     this.#on = on;
@@ -176,7 +177,7 @@ export class Chat {
         this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
         break;
       case 'error':
-        this.#refused(message);
+        if (!this.#on.refused?.(message)) this.#refused(message);
         break;
       default:
         this.#on.other?.(message);

@@ -1,7 +1,7 @@
 // The bar of a teacher, its dialogs and keys, and the facts in the header.
 
 import { $, announce, bdi, el, nameOf, press } from './dom.js';
-import { onLanguage, say } from './i18n.js';
+import { label, onLanguage, say } from './i18n.js';
 import { Panel } from './panel.js';
 import { RIDS } from './publisher.js';
 import { clock } from './studio.js';
@@ -95,7 +95,10 @@ export class Desk {
     $('sent').replaceChildren(...(isLive && isSending ? this.#sent() : []));
     const again = isLive && hadScreen && !sources.screen;
     $('share').classList.toggle('primary', again);
-    if (again) $('share').querySelector('.name').textContent = say('shareAgain');
+    if (again) {
+      $('share').querySelector('.name').textContent = say('shareAgain');
+      label($('share'), say('shareAgain'));
+    }
   }
 
   /** Says that the lecture is over. */
@@ -125,7 +128,7 @@ export class Desk {
   }
 
   #do(action) {
-    const { sources, sound, invite, studio, phase } = this.#teacher;
+    const { sources, sound, invite, stage, studio, phase } = this.#teacher;
     const actions = {
       microphone: () => {
         if (!sources.microphone) return sources.open('microphone');
@@ -140,6 +143,7 @@ export class Desk {
       unshare: () => sources.unshare(),
       settings: () => $('settings-dialog').showModal(),
       invite: () => invite.open(),
+      phone: () => stage.invitePhone(),
       chat: () => this.#panel.toggle('chat'),
       people: () => this.#panel.toggle('people'),
       write: () => this.#panel.write(),

@@ -32,6 +32,9 @@ export const linkTo = (room, origin = location.origin) => `${origin}/room/${enco
 /** The address of the page that teaches in a room. */
 export const teachingLink = (room) => `/room/${encodeURIComponent(room)}?pub=pub`;
 
+/** Whether this page is no more than a camera of the lecture: a teacher's phone as document camera. */
+export const isDevice = () => new URLSearchParams(location.search).get('device') === 'camera';
+
 /** Whether the address asks to teach. */
 export const wantsToTeach = () => new URLSearchParams(location.search).get('pub') === 'pub';
 

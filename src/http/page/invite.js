@@ -16,6 +16,16 @@ export function drawnCode() {
 /** A code in groups, as people read it. */
 const shown = (code) => (/^\d{6}$/.test(code) ? `${code.slice(0, 3)} ${code.slice(3)}` : code);
 
+/** The QR code of a text as the source of an image, or `null`. The server draws it; the text travels in the body. */
+export async function qrOf(text) {
+  try {
+    const response = await fetch('/api/qr', { method: 'POST', body: text, signal: AbortSignal.timeout(5_000) });
+    return response.ok ? `data:image/svg+xml,${encodeURIComponent(await response.text())}` : null;
+  } catch {
+    return null;
+  }
+}
+
 export class Invite {
   #room;
   #code = null;
@@ -43,7 +53,12 @@ export class Invite {
 
   /** The code stands in the fragment, which browsers do not send to a server. */
   get link() {
-    return this.#plain + (this.#code ? `#code=${encodeURIComponent(this.#code)}` : '');
+    return this.linkWith();
+  }
+
+  /** The link with this query. */
+  linkWith(query = '') {
+    return this.#plain + query + (this.#code ? `#code=${encodeURIComponent(this.#code)}` : '');
   }
 
   get #plain() {
@@ -82,19 +97,15 @@ export class Invite {
     }
   }
 
-  /** The server draws the QR code. The link travels in the body, because it may have the code of the room. */
   async #draw() {
     const { link } = this;
     if (link === this.#drawn) return;
     $('invite-qr').hidden = true;
-    try {
-      const response = await fetch('/api/qr', { method: 'POST', body: link, signal: AbortSignal.timeout(5_000) });
-      if (!response.ok || link !== this.link) return;
-      $('invite-qr').src = `data:image/svg+xml,${encodeURIComponent(await response.text())}`;
-      $('invite-qr').hidden = false;
-      this.#drawn = link;
-    } catch {
-      // The link and the code are there without a picture.
-    }
+    const source = await qrOf(link);
+    // Without a picture, the link and the code are still there.
+    if (!source || link !== this.link) return;
+    $('invite-qr').src = source;
+    $('invite-qr').hidden = false;
+    this.#drawn = link;
   }
 }

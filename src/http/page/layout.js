@@ -2,6 +2,7 @@
 
 import { $, store } from './dom.js';
 import { say, label, onLanguage } from './i18n.js';
+import { isDevice } from './identity.js';
 import { CORNERS, Corner, brightness, detail } from './corner.js';
 
 const STEP = 0.05;
@@ -11,10 +12,13 @@ const LOOK_MS = 2_000;
 const CRAMPED_PX = 480;
 
 export class Layout {
-  muted = false;
+  /** The teacher's own voice from a phone on the teacher's desk would be an echo. */
+  muted = isDevice();
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
+  /** The videos of this lecture that had a frame. */
+  seen = { screen: false, camera: false };
   #on;
   #tracks = {};
   #swapped = false;
@@ -44,7 +48,10 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
-      video.addEventListener('resize', () => this.#rearrange());
+      video.addEventListener('resize', () => {
+        if (video.videoWidth > 0) this.seen[id] = true;
+        this.#rearrange();
+      });
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -105,6 +112,7 @@ export class Layout {
   clear() {
     $('last-picture').hidden = true;
     this.#stopped = { screen: false, camera: false };
+    this.seen = { screen: false, camera: false };
     this.show({});
   }
 

@@ -2,7 +2,7 @@
 
 import { $, announce, copy, store } from './dom.js';
 import { say, switchLanguage } from './i18n.js';
-import { roomOfAddress, wantsToTeach } from './identity.js';
+import { isDevice, roomOfAddress, wantsToTeach } from './identity.js';
 import { startRoom } from './room.js';
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
@@ -40,5 +40,6 @@ theme(store.get('theme'));
 const room = roomOfAddress();
 if (room === null) (await import('./rooms.js')).startRooms();
 else if (wantsToTeach()) (await import('./teach.js')).startTeaching(room);
+else if (isDevice()) (await import('./device.js')).startDevice(room, startRoom);
 else startRoom(room);
 $('boot').hidden = true;

@@ -1,6 +1,7 @@
 // The media of a lecture: one peer connection to the teacher's SFU, whether media flows over it, and a new connection
 // where it does not.
 
+import { isDevice } from './identity.js';
 import { Peer } from './peer.js';
 
 /** Media counts as interrupted when no byte has arrived for this time. */
@@ -12,6 +13,9 @@ const FORGOTTEN_MS = 10_000;
 /** When a path works again: how often, and how many times, to look for new media before connecting anew. */
 const LOOK_MS = 250;
 const LOOKS = 3;
+
+/** A camera watches nothing; a connection needs some track. */
+const KINDS_OF_DEVICE = ['audio'];
 
 const NOTHING_STOPPED = { screen: false, camera: false };
 
@@ -186,7 +190,7 @@ export class Media {
         lesson.failed();
         this.#room.changed();
       },
-    });
+    }, isDevice() ? KINDS_OF_DEVICE : undefined);
     return peer;
   }
 

@@ -2,6 +2,7 @@
 
 import { $, bdi, clean, el, icon, list, nameOf } from './dom.js';
 import { onLanguage, say } from './i18n.js';
+import { StageOrders } from './stage_orders.js';
 
 /** The most people of a lobby to show (`MAX_LOBBY_LIST` of the protocol). */
 const MOST_WAITING = 100;
@@ -18,9 +19,13 @@ export class Order {
   #open = null;
   #on;
 
-  /** `on` has `order(o)` for the server, `moderate(o)` for the publisher, and `changed()`. */
+  /**
+   * `on` has `order(o)` for the server, `moderate(o)` for the publisher, `user(userId)` for a member of the room, and
+   * `changed()`; `isTeacher` if the user teaches.
+   */
   constructor(on) {
     this.#on = on;
+    this.stage = new StageOrders(on);
     $('lock').addEventListener('click', () => on.order({ order: 'lock', locked: !this.#state.locked }));
     $('lobby').addEventListener('click', () => on.order({ order: 'lobby', lobby: !this.#state.lobby }));
     $('admit-all').addEventListener('click', () => on.order({ order: 'admit' }));
@@ -36,6 +41,7 @@ export class Order {
   set isOn(isOn) {
     if (this.#isOn === isOn) return;
     this.#isOn = isOn;
+    this.stage.isOn = isOn;
     this.#show();
   }
 
@@ -56,6 +62,16 @@ export class Order {
     this.#show();
   }
 
+  /** The message `stage`. */
+  staged(message) {
+    this.stage.told(message);
+  }
+
+  /** The publisher has refused something. Returns whether an order was refused that this part has given. */
+  refused(error) {
+    return this.stage.refused(error);
+  }
+
   /** The rules of the chat. */
   allows({ muteAll, slowMs }) {
     this.#state.muteAll = muteAll === true;
@@ -69,7 +85,8 @@ export class Order {
    */
   actionsFor(user, position) {
     if (!this.#isOn || user.isTeacher || user.moderates) return [];
-    if (position) return [this.#lower(user)];
+    const stage = this.stage.buttonFor(user);
+    if (position) return [...(stage ? [stage] : []), this.#lower(user)];
     const isOpen = this.#open === user.userId;
     const more = button('…', () => {
       this.#open = isOpen ? null : user.userId;
@@ -88,6 +105,7 @@ export class Order {
     };
     const { order, moderate } = this.#on;
     const actions = [
+      ...(stage ? [stage] : []),
       button(say('muteOne'), act(moderate, 'mute')),
       button(say('unmuteOne'), act(moderate, 'unmute')),
       button(say('lowerOne'), act(moderate, 'lower')),

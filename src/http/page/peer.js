@@ -85,11 +85,11 @@ export class Peer extends Connection {
   #offer;
   #target = new JitterBufferTarget();
 
-  /** Makes an offer. `on` also has `tracks({audio, screen, camera})`. */
-  constructor(on) {
+  /** Makes an offer for these kinds of tracks. `on` also has `tracks({audio, screen, camera})`. */
+  constructor(on, kinds = ['audio', 'video', 'video']) {
     super(on);
     this.#on = on;
-    for (const kind of ['audio', 'video', 'video']) this.pc.addTransceiver(kind, { direction: 'recvonly' });
+    for (const kind of kinds) this.pc.addTransceiver(kind, { direction: 'recvonly' });
     this.#offer = this.pc.createOffer();
     this.#offer.catch(() => {});
   }

@@ -91,6 +91,11 @@ export class People {
     return this.#users.get(this.#me) ?? null;
   }
 
+  /** The member with this id, if the server has named it. */
+  user(userId) {
+    return this.#users.get(userId) ?? null;
+  }
+
   /** Whether this browser's user may give orders in the room. */
   get moderates() {
     return this.me?.moderates === true;

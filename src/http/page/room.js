@@ -3,7 +3,7 @@
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
 import {
-  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
+  epoch, isDevice, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
   secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
@@ -33,11 +33,11 @@ const EXPLAIN_MS = 8_000;
 /** How soon to try a full room again. */
 const FULL_RETRY_MS = 20_000;
 
-/** Opens the room that the address names. */
+/** Opens the room that the address names, and returns it. */
 export function startRoom(room) {
   // A hidden element can't take the focus.
   $('room').hidden = false;
-  new Room(room);
+  return new Room(room);
 }
 
 class Room {
@@ -67,6 +67,7 @@ class Room {
     const order = new Order({
       order: (given) => this.#signalling?.send({ type: 'order', ...given }),
       moderate: (given) => this.chat.moderate(given),
+      user: (userId) => this.people.user(userId),
       changed: () => this.people.draw(),
     });
     order.isOn = this.people.moderates;
@@ -74,7 +75,8 @@ class Room {
     return order;
   });
   /** What only a lecture with speakers on the stage needs. */
-  #stage = new Part(async () => (await import('./student_stage.js')).startStage(this));
+  #stage = new Part(async () =>
+    (await import(isDevice() ? './device.js' : './student_stage.js')).startStage(this));
   #draw = onFrame(() => this.#show());
 
   constructor(room) {
@@ -121,6 +123,7 @@ class Room {
       },
       state: () => this.controls?.hand(),
       other: (message) => this.#staged(message),
+      refused: (error) => this.#order.loaded?.refused(error) ?? false,
     });
     this.layout = new Layout({
       firstFrame: () => {
@@ -180,6 +183,7 @@ class Room {
   #staged(message) {
     if (!['welcome', 'stage', 'invited', 'offStage'].includes(message.type)) return;
     if (message.type === 'welcome') return this.#stage.loaded?.told(message);
+    if (message.type === 'stage') this.#order.tell('staged', message);
     this.#stage.tell('told', message, message.type);
     this.#stage.need();
   }
@@ -438,6 +442,7 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
+      seen: this.layout.seen,
       students: this.people.students,
       last: this.#last,
       mayTeach: mayTeach(this.#room),

@@ -55,12 +55,9 @@ export class Stage {
   /** The message `stage`. It replaces the one before. */
   told(message) {
     clearTimeout(this.#timer);
-    const speakers = list(message.speakers, MOST_SPEAKERS).map(speakerOf);
-    this.#listed = speakers.filter(({ userId }, n) => userId && speakers.findIndex((s) => s.userId === userId) === n);
-    this.most = Number(message.most) || 0;
-    this.invited = list(message.invited, MOST_INVITED).map((userId) => clean(userId, 64));
-    const spotlight = clean(message.spotlight, 64);
-    this.spotlight = this.#listed.some(({ userId }) => userId === spotlight) ? spotlight : null;
+    const { speakers, ...others } = stageOf(message);
+    this.#listed = speakers;
+    Object.assign(this, others);
     this.#receive();
     this.#room.changed();
   }
@@ -281,6 +278,19 @@ class Receiver {
     this.isSpeaking = false;
     this.#sound = { energy: 0, seconds: 0 };
   }
+}
+
+/** The message `stage`, checked: `{ speakers, invited, most, spotlight }`. */
+export function stageOf(message) {
+  const all = list(message.speakers, MOST_SPEAKERS).map(speakerOf);
+  const speakers = all.filter(({ userId }, n) => userId && all.findIndex((one) => one.userId === userId) === n);
+  const spotlight = clean(message.spotlight, 64);
+  return {
+    speakers,
+    invited: list(message.invited, MOST_INVITED).map((userId) => clean(userId, 64)),
+    most: Number(message.most) || 0,
+    spotlight: speakers.some(({ userId }) => userId === spotlight) ? spotlight : null,
+  };
 }
 
 function speakerOf(speaker) {

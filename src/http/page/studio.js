@@ -1,4 +1,4 @@
-// The preview of the sources of a teacher or a speaker: the picture, the level of the microphone, the devices, and the buttons.
+// The preview of the sources of a teacher or a speaker: picture, level of the microphone, devices, and buttons.
 
 import { $, press, setIcon } from './dom.js';
 import { label, say } from './i18n.js';

@@ -16,6 +16,7 @@ import { Signalling } from './signalling.js';
 import { Sound } from './sound.js';
 import { Sources } from './sources.js';
 import { Studio } from './studio.js';
+import { TeacherStage, prepareStage } from './teach_stage.js';
 import { notice } from './notices.js';
 
 /** The words of the teacher's page. */
@@ -29,7 +30,8 @@ const LATE_MS = 800;
 
 /** Opens the room that the address names, to teach in it. */
 export async function startTeaching(room) {
-  await Promise.all([addWords(WORDS), addStyle('./teach.css'), prepareDevices().then(addElements)]);
+  const elements = prepareDevices().then(addElements);
+  await Promise.all([addWords(WORDS), addStyle('./teach.css'), prepareStage(), elements]);
   $('room').hidden = false;
   new Teacher(room);
 }
@@ -89,14 +91,16 @@ class Teacher {
     this.sound = new Sound();
     this.sources = new Sources({
       changed: (kind) => this.#sourceChanged(kind),
-      told: (key, values) => this.#tell(say(key, values)),
+      told: (key, values) => this.tell(say(key, values)),
     });
     this.studio = new Studio(this.sources, this.sound);
     this.danmaku = new Danmaku(() => ({ left: 0, top: 0, width: 0, height: 0 }));
     this.order = new Order({
       order: (order) => this.signalling?.send({ type: 'order', ...order }),
       moderate: (order) => this.chat.moderate(order),
+      user: (userId) => this.people.user(userId),
       changed: () => this.people.draw(),
+      isTeacher: true,
     });
     this.people = new People(() => this.#membersChanged(), (user, position) => this.order.actionsFor(user, position));
     this.chat = new Chat({
@@ -111,12 +115,17 @@ class Teacher {
       },
       stopped: () => {},
       state: () => {},
-      other: (message) => this.broadcast.message(message),
+      other: (message) => {
+        this.broadcast.message(message);
+        this.stage.told(message);
+      },
+      refused: (error) => this.order.refused(error),
     });
     this.chat.isFree = true;
     this.broadcast = new Broadcast(this);
     this.invite = new Invite(room, (code) => this.signalling?.send({ type: 'order', order: 'code', code }));
     this.invite.code = settings?.code ?? null;
+    this.stage = new TeacherStage(this);
     this.setup = new Setup(room, this.#me, (answers) => this.#start(answers));
     this.desk = new Desk(this, { end: (isOver) => this.#end(isOver), again: () => this.#prepare() });
     setInterval(() => this.#second(), 1_000);
@@ -138,6 +147,14 @@ class Teacher {
 
   get content() {
     return this.sources.content;
+  }
+
+  get roomId() {
+    return this.#room;
+  }
+
+  get userId() {
+    return this.#me.userId;
   }
 
   /** The tracks to send. */
@@ -225,24 +242,26 @@ class Teacher {
         break;
       case 'lobby':
         this.order.waiting(message);
+        this.stage.waiting(message.users);
         break;
       case 'order':
         this.#ordered(message);
         break;
       case 'pong':
         if (!this.broadcast.offerNow() && this.signalling.waited > LATE_MS) this.broadcast.mend();
+        this.stage.ponged(this.signalling.waited > LATE_MS);
         break;
       case 'answer':
-        if (isMine) this.broadcast.answer(String(message.sdp));
-        break;
       case 'candidate':
-        if (isMine) this.broadcast.candidate(message.candidate);
-        break;
       case 'hangup':
-        if (isMine) this.broadcast.hangup();
+        if (!isMine) this.stage.signalled(message);
+        else if (message.type === 'answer') this.broadcast.answer(String(message.sdp));
+        else if (message.type === 'candidate') this.broadcast.candidate(message.candidate);
+        else this.broadcast.hangup();
         break;
       case 'error':
         if (isMine) this.broadcast.error(message);
+        else if (this.stage.failed(message) && (message.userId || this.broadcast.isConnected)) break;
         else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.hangup();
         break;
       default:
@@ -265,9 +284,10 @@ class Teacher {
       this.setup.accepted(this.#credentials.key);
       this.#to('live');
       this.broadcast.start({ userId: this.#me.userId, epoch: this.#epoch });
-      if (this.#hadScreen && !this.sources.screen) this.#tell(say('shareAgainText'));
+      if (this.#hadScreen && !this.sources.screen) this.tell(say('shareAgainText'));
     } else {
       this.broadcast.mend();
+      this.stage.ponged(true);
     }
   }
 
@@ -282,6 +302,7 @@ class Teacher {
     const wasLive = this.#phase === 'live';
     this.#signal.isOpen = false;
     this.broadcast.stop();
+    this.stage.end();
     tab.set(`air ${this.#room}`, null);
     if (error.code === 'teachingKeyRequired') this.#credentials.key = undefined;
     this.#to('setup');
@@ -306,7 +327,7 @@ class Teacher {
 
   async #second() {
     if (this.#phase === 'live') {
-      await this.broadcast.second();
+      await Promise.all([this.broadcast.second(), this.stage.second()]);
       const hadScreen = Boolean(this.sources.screen) || this.#hadScreen;
       const { isMuted } = this.sound;
       tab.set(`air ${this.#room}`, { at: Date.now(), since: this.#since, hadScreen, isMuted });
@@ -318,6 +339,7 @@ class Teacher {
   #end(isOver) {
     this.signalling?.leave(isOver);
     this.broadcast.stop();
+    this.stage.end();
     this.sources.closeAll();
     this.people.set([]);
     tab.set(`air ${this.#room}`, null);
@@ -350,7 +372,8 @@ class Teacher {
     }
   }
 
-  #tell(text) {
+  /** Shows a message for some seconds. */
+  tell(text) {
     this.#told = { text, until: performance.now() + TOLD_MS };
     this.#draw();
   }

@@ -46,10 +46,13 @@ pub(super) fn plan(options: &RenderOptions) -> Result<RenderPlan, MediaError> {
     let mut notices = Vec::new();
     let mut outputs = WindowSinks::default();
     if let Sink::Window { fullscreen } = options.sink {
-        let window = window_sink()?;
-        // The X11 sinks have no such property; see `fullscreen.rs`.
-        let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
-        outputs.window = format!("{window} {fullscreen}");
+        // Audio alone needs no display.
+        if options.tracks.iter().any(|format| format.track.is_video()) {
+            let window = window_sink()?;
+            // The X11 sinks have no such property; see `fullscreen.rs`.
+            let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
+            outputs.window = format!("{window} {fullscreen}");
+        }
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
         let card = audio_sink().filter(|_| options.audio && has_audio);
         if options.audio && has_audio && card.is_none() {
@@ -160,6 +163,11 @@ const AUDIO_SINKS: [&str; 3] = ["pulsesink", "pipewiresink", "alsasink"];
 /// Whether this machine can open a window.
 pub fn has_display() -> bool {
     crate::media::init().is_ok() && window_sink().is_ok()
+}
+
+/// Whether this machine can play audio.
+pub fn has_sound_card() -> bool {
+    crate::media::init().is_ok() && audio_sink().is_some()
 }
 
 /// The element that can open a window on this machine.

@@ -9,7 +9,7 @@ use crate::rtp::{Codec, Latency, Track};
 /// Where a lecture goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
-    /// To a window, with audio if there is a sound card.
+    /// To a window, with audio if there is a sound card; audio alone has no window.
     Window {
         /// Full screen from the start.
         fullscreen: bool,

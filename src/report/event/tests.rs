@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::protocol::TrackName;
+use crate::report::StageEnd;
 use crate::rtp::{Codec, Tier};
 
 fn user(id: &str) -> UserId {
@@ -101,6 +103,23 @@ fn scripts_read_stable_names_and_fields() {
                 "nickname": null, "code": "472913"}),
         ),
         (
+            Event::Stage {
+                user: user("1001"),
+                nickname: "Anna".into(),
+                state: StageState::Live { tracks: vec![TrackName::Audio, TrackName::Camera] },
+            },
+            json!({"event": "stage", "user": "1001", "nickname": "Anna", "state": "live",
+                "tracks": ["audio", "camera"]}),
+        ),
+        (
+            Event::Stage {
+                user: user("1001"),
+                nickname: "Anna".into(),
+                state: StageState::Ended { reason: StageEnd::NoAnswer },
+            },
+            json!({"event": "stage", "user": "1001", "nickname": "Anna", "state": "ended", "reason": "no-answer"}),
+        ),
+        (
             Event::Lobby { waiting: vec![Waiting { user: user("1001"), nickname: "Anna".into() }], count: 1 },
             json!({"event": "lobby", "waiting": [{"user": "1001", "nickname": "Anna"}], "count": 1}),
         ),
@@ -123,11 +142,13 @@ fn scripts_read_stable_names_and_fields() {
                 fps: 30.0,
                 packets: 7,
                 watched: vec![low],
+                stage: vec![user("1001")],
                 ..TeachStats::default()
             }),
             json!({"event": "stats", "students": 28, "fps": 30.0, "kbps_per_student": 0.0, "kbps_up": 0.0,
                 "packets": 7, "dropped": 0, "encode_ms": null, "key_frames": 0,
-                "watched": [{"track": "screen", "tier": "low", "codec": "vp8", "students": 28}]}),
+                "watched": [{"track": "screen", "tier": "low", "codec": "vp8", "students": 28}],
+                "stage": ["1001"]}),
         ),
         (
             Event::WatchStats(watch),

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::slots::{Slot, State};
 use super::{Refusal, Talk, TalkOutput, not_allowed, to};
 use crate::id::{Nickname, UserId};
 use crate::protocol::channel::{MAX_SPEAKERS, OffStage, PublisherMessage, Speaker, Stage};
@@ -64,100 +65,6 @@ pub enum StageChange {
         /// Why.
         why: OffStage,
     },
-}
-
-/// The slots of the stage.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    /// The most slots in use; 0 without a stage.
-    most: usize,
-    used: Vec<Slot>,
-    spotlight: Option<UserId>,
-    last_id: u64,
-    /// When to send a list whose tracks or names have changed.
-    due: Option<Instant>,
-    /// The earliest time of such a list.
-    rests_until: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    user: UserId,
-    nickname: Nickname,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Invited { until: Instant },
-    Accepted { until: Instant, id: u64 },
-    Live { speaker: Speaker, lost_until: Option<Instant> },
-}
-
-impl Slot {
-    /// When the state ends by itself, and how.
-    fn deadline(&self) -> Option<(Instant, OffStage)> {
-        match self.state {
-            State::Invited { until } => Some((until, OffStage::NoAnswer)),
-            State::Accepted { until, .. } => Some((until, OffStage::NoMedia)),
-            State::Live { lost_until, .. } => Some((lost_until?, OffStage::NoMedia)),
-        }
-    }
-
-    fn is_live(&self) -> bool {
-        matches!(self.state, State::Live { .. })
-    }
-}
-
-impl Slots {
-    pub(super) fn rename(&mut self, user: &UserId, nickname: &Nickname) {
-        let Some(slot) = self.get_mut(user).filter(|slot| slot.nickname != *nickname) else { return };
-        slot.nickname = nickname.clone();
-        if let State::Live { speaker, .. } = &mut slot.state {
-            speaker.nickname = nickname.clone();
-            // A speaker is listed already, so there is an earlier list.
-            self.due = self.due.or(self.rests_until);
-        }
-    }
-
-    /// The next deadline of a slot, or the next list.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let deadlines = self.used.iter().filter_map(Slot::deadline).map(|(until, _)| until);
-        deadlines.chain(self.due).min()
-    }
-
-    fn get(&self, user: &UserId) -> Option<&Slot> {
-        self.used.iter().find(|slot| slot.user == *user)
-    }
-
-    fn get_mut(&mut self, user: &UserId) -> Option<&mut Slot> {
-        self.used.iter_mut().find(|slot| slot.user == *user)
-    }
-
-    fn remove(&mut self, user: &UserId) -> Option<Slot> {
-        self.spotlight.take_if(|spotlight| spotlight == user);
-        self.used.iter().position(|slot| slot.user == *user).map(|at| self.used.remove(at))
-    }
-
-    /// The speakers in the order in which they came.
-    fn list(&self) -> Stage {
-        let mut speakers: Vec<Speaker> = self
-            .used
-            .iter()
-            .filter_map(|slot| match &slot.state {
-                State::Live { speaker, .. } => Some(speaker.clone()),
-                _ => None,
-            })
-            .collect();
-        speakers.sort_by_key(|speaker| speaker.id);
-        Stage { speakers, spotlight: self.spotlight.clone(), most: self.most, invited: Vec::new() }
-    }
-
-    /// The list for the teacher and those who moderate.
-    fn full_list(&self) -> Stage {
-        let invited = self.used.iter().filter(|slot| !slot.is_live()).map(|slot| slot.user.clone()).collect();
-        Stage { invited, ..self.list() }
-    }
 }
 
 impl Talk {

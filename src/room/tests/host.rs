@@ -12,7 +12,7 @@ pub(super) fn with_rooms(max_media_rooms: usize) -> TestServer {
 }
 
 /// The rooms whose hosts the server has to start.
-fn starts(out: &[Output]) -> Vec<&str> {
+pub(super) fn starts(out: &[Output]) -> Vec<&str> {
     out.iter()
         .filter_map(|output| match output {
             Output::StartHost { room, .. } => Some(room.as_str()),
@@ -30,7 +30,7 @@ impl TestServer {
         (publisher, self.attach(room.as_str()))
     }
 
-    fn attach(&mut self, room: &str) -> ConnId {
+    pub(super) fn attach(&mut self, room: &str) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         let out = self.rooms.handle(self.now, Input::HostStarted { conn, room: room.parse().unwrap() });
@@ -262,7 +262,11 @@ fn a_publisher_is_told_at_once_that_the_server_carries_no_media_or_enough() {
         server.pass(Duration::from_secs(1));
         let (conn, out) = server.enter(of_room(n));
         match error_code(&out, conn) {
-            None => hosts += starts(&out).len(),
+            None => {
+                hosts += starts(&out).len();
+                let host = server.attach(&n.to_string());
+                server.say(host, connected(TEACHER));
+            }
             Some(ErrorCode::ServerFull) => full += 1,
             other => panic!("{other:?}"),
         }

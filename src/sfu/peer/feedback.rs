@@ -139,6 +139,15 @@ impl Peer {
         self.channel.push(PublisherMessage::Tier { tiers, estimate_kbps, reason }.to_json().into());
     }
 
+    /// Whether a track is sent to the peer in a codec that none of its encodings has. That never changes: the codecs of
+    /// a connection were negotiated.
+    pub(in crate::sfu) fn has_other_codec(&self, encodings: &[Encoding]) -> bool {
+        self.senders.tracks().any(|(track, codec)| {
+            let mut codecs = encodings.iter().filter(|e| e.track == track).map(|e| e.codec).peekable();
+            codecs.peek().is_some() && codecs.all(|offered| offered != codec)
+        })
+    }
+
     /// Updates the available encodings.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
         self.adaptation.offer(offered(&self.senders, encodings));

@@ -4,6 +4,7 @@
 //! our RTCP: SRTCP has its own key and index, and some twenty compound packets a second cost little.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -74,6 +75,8 @@ impl DecryptedPackets {
 pub(super) struct Publisher {
     pub(super) ingest: Ingest,
     pub(super) decrypted: DecryptedPackets,
+    /// The source of the datagram that was passed to the core last.
+    by_core_from: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -126,7 +129,7 @@ impl Peer {
         let mut peer = Self::new(now, user, ice, transport, Senders::default(), adaptation, place);
         let (sections, ids) = offer.ingest_sections();
         let ingest = Ingest::new(now, sections, ids, IngestLimit::default());
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted }));
+        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None }));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
@@ -148,6 +151,7 @@ impl Peer {
             Opened::Rtcp(compound) => publisher.ingest.on_rtcp(cx.now, compound),
             Opened::Nothing => return Received::Nothing,
             Opened::NotYet => {
+                publisher.by_core_from = Some(path.1);
                 if !self.transport.receive(cx.now, path, is_connected, datagram) {
                     return Received::Nothing;
                 }
@@ -157,10 +161,15 @@ impl Peer {
         Received::Media
     }
 
-    /// Passes the packets that the core has decrypted to the ingest.
+    /// Passes the packets that the core has decrypted to the ingest. They confirm the publisher's address: a client
+    /// like GStreamer's sends no checks that would renew its claim.
     pub(super) fn read_decrypted(&mut self, now: Instant) {
         let Some(publisher) = &mut self.publisher else { return };
+        let mut from = publisher.by_core_from.take();
         while let Some(packet) = publisher.decrypted.pop() {
+            if let Some(from) = from.take() {
+                self.transport.decrypted_from(from);
+            }
             match packet {
                 Decrypted::Rtp(packet) => publisher.ingest.on_rtp(now, &packet),
                 Decrypted::Rtcp(compound) => publisher.ingest.on_rtcp(now, &compound),

@@ -127,7 +127,7 @@ impl Router {
     /// other encodings are available.
     fn set_available(&mut self, now: Instant) -> bool {
         let active = &self.active;
-        let available = self.monitor.available(now, &self.encodings, |encoding| active.is_needed(encoding));
+        let available = self.monitor.available(now, &self.encodings, |encoding| active.is_wanted(encoding));
         if available == self.available {
             return false;
         }

@@ -234,13 +234,15 @@ async fn students_get_the_low_tier_while_the_publisher_has_stopped_the_full_one(
     let (full, low) = screen();
     let needs = |event| matches!(event, SfuEvent::Encodings(encodings) if !encodings.contains(&full)).then_some(());
     next(&mut events, needs).await;
-    assert_eq!(sfu.stats().await.unwrap().ingest.unwrap().silent, [full]);
     let is_low = |payload: &Vec<u8>| {
         publisher.read(|log| log.frames[&(Track::Screen, Tier::Low)].iter().flatten().any(|sent| sent == payload))
     };
     let before = payloads(&got, Track::Screen).len();
     until("the low tier", || payloads(&got, Track::Screen)[before..].iter().filter(|p| is_low(p)).count() > 30).await;
     assert_eq!(sfu.stats().await.unwrap().watched.iter().find(|(e, _)| e.track == Track::Screen), Some(&(low, 1)));
+    while sfu.stats().await.unwrap().ingest.unwrap().silent != [full] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     publisher.change(|behaviour| behaviour.sends_full = true);
     let again = |event| matches!(event, SfuEvent::Encodings(encodings) if encodings.contains(&full)).then_some(());
     next(&mut events, again).await;
@@ -289,7 +291,8 @@ async fn a_sender_without_gcm_that_is_the_server_of_dtls_is_taken() {
     publisher.answer(answer);
     next(&mut events, |event| matches!(event, SfuEvent::Connected(_)).then_some(())).await;
     let (link, got) = watch(&sfu, &mut events, "1001").await;
-    until("frames", || whole_frames(&publisher, &got, Track::Screen) > 60).await;
+    // It sends no checks, and the claim to its address would expire after ten seconds.
+    until("frames", || whole_frames(&publisher, &got, Track::Screen) > 24 * 30).await;
     until("audio", || whole_frames(&publisher, &got, Track::Audio) > 60).await;
     assert!(publisher.read(|log| log.reported > 100 && log.nacked > 3));
     ends(sfu, vec![link], vec![publisher]).await;
@@ -305,4 +308,22 @@ async fn an_offer_that_can_not_be_taken_is_refused_with_a_reason() {
     let refused = next(&mut events, outcome).await.1;
     assert!(matches!(refused, Err(OfferRefusal::TooFast(_))), "{refused:?}");
     sfu.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn students_offer_again_when_a_publisher_with_another_codec_takes_over() {
+    let h264 = Encoding::full(Track::Screen, Codec::H264);
+    let (sfu, mut events) = sfu_with(vec![(h264, 1_000_000)], NonZeroUsize::MIN);
+    let (one, _) = watch(&sfu, &mut events, "1001").await;
+    let publisher = TestPublisher::start(Behaviour::of(1));
+    sfu.publish(user("9999"), publisher.offer.clone(), None, None);
+    publisher.answer(next(&mut events, outcome).await.1.unwrap());
+    let gone = next(&mut events, |event| match event {
+        SfuEvent::Gone { user, why } => Some((user, why)),
+        _ => None,
+    });
+    assert_eq!(gone.await, (user("1001"), Departure::OtherCodec));
+    let (again, got) = watch(&sfu, &mut events, "1001").await;
+    until("frames", || whole_frames(&publisher, &got, Track::Screen) > 10).await;
+    ends(sfu, vec![one, again], vec![publisher]).await;
 }

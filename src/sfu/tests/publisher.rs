@@ -54,7 +54,8 @@ pub(super) struct Behaviour {
     pub(super) sends_video: bool,
     /// Whether key frames are sent.
     pub(super) sends_key_frames: bool,
-    /// Whether it is a sender like FFmpeg: without a data channel, with SHA-1 alone, and as the server of DTLS.
+    /// Whether it is a sender like FFmpeg: without a data channel, with SHA-1 alone, as the server of DTLS, and without
+    /// connectivity checks once it is connected.
     pub(super) is_like_ffmpeg: bool,
 }
 
@@ -302,7 +303,12 @@ impl Source {
         for heard in heard {
             self.on_rtcp(now, heard);
         }
+        let sends_checks = !self.behaviour.lock().unwrap().is_like_ffmpeg || !self.log.lock().unwrap().connected;
         while let Some(out) = self.connection.poll_write() {
+            let is_check = out.message.starts_with(&[0, 1]);
+            if is_check && !sends_checks {
+                continue;
+            }
             let is_rtp = out.message.len() > 12 && out.message[0] >> 6 == 2 && !(192..=223).contains(&out.message[1]);
             if is_rtp {
                 self.datagrams += 1;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Worker, WorkerReport};
+use crate::rtp::Encoding;
 use crate::sfu::SfuEvent;
 use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::watchdog::caught;
@@ -32,6 +33,16 @@ impl Worker {
         if let Some(peer) = self.take(index) {
             let udp = &mut self.media.udp;
             caught(|| peer.close(udp));
+        }
+    }
+
+    /// Closes the connections of students that can get none of these encodings of a track: they offer again at once.
+    pub(super) fn end_with_other_codec(&mut self, encodings: &[Encoding]) {
+        for index in 0..self.peers.len() {
+            if self.peers[index].as_ref().is_some_and(|peer| peer.has_other_codec(encodings)) {
+                self.depart(index, Departure::OtherCodec);
+                self.close(index);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::axe::has_axe;
 use super::driver::{Kind, Page};
-use super::lab::Lab;
+use super::lab::{Lab, MARK};
 use super::manners::is_readable;
 use crate::support::{ROOM, has_tools};
 
@@ -123,6 +123,7 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     // The sound does not wait for a screen that nobody has shared.
     anna.clicks("button", "Click for sound");
     anna.hears_the_lecture();
+    assert_eq!(anna.value(MARK), json!(""), "a screen that was never shared has not stopped");
 
     // From the camera to the screen and back, without a moment of black.
     anna.value(WATCH_FOR_BLACK);
@@ -136,6 +137,7 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     anna.sees_moving("#camera-video");
     teacher.clicks("button", "Stop sharing");
     anna.wait_until("the camera alone", "!witness.visible('#screen-video')");
+    anna.mark_is("The screen has stopped. It comes back by itself.");
     anna.sees_moving("#camera-video");
     assert_eq!(anna.value("globalThis.blackFrames"), json!(0));
 

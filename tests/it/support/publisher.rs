@@ -22,20 +22,37 @@ use super::{Classroom, DEADLINE, ROOM};
 /// The screen of the publisher: small, as these tests do not depend on encoding speed.
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
 
-/// The WebSocket of a publisher.
+/// The WebSocket of a publisher, or of a student on the stage.
 pub struct Desk {
+    user: String,
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Desk {
     /// Opens the WebSocket as the publisher 9999; `more` goes into the query. Returns the server's first message too.
     pub async fn open(class: &Classroom, more: &str) -> (Self, ServerMessage) {
+        Self::open_in(class, ROOM, more).await
+    }
+
+    /// As [`Desk::open`], in another room.
+    pub async fn open_in(class: &Classroom, room: &str, more: &str) -> (Self, ServerMessage) {
+        Self::open_as(class, room, "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
+    }
+
+    /// Joins as a student.
+    pub async fn student(class: &Classroom, user: u32) -> Self {
+        let (desk, first) = Self::open_as(class, ROOM, &user.to_string(), "pub=no&epoch=7").await;
+        assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
+        desk
+    }
+
+    async fn open_as(class: &Classroom, room: &str, user: &str, more: &str) -> (Self, ServerMessage) {
         let address = class.url().replace("ws://", "");
         let stream = TcpStream::connect(&address).await.unwrap();
-        let url = format!("ws://{address}/ws?roomId={ROOM}&userId=9999&nickname=Ms+Li&pub=pub&auth=1&{more}");
+        let url = format!("ws://{address}/ws?roomId={room}&userId={user}&auth=1&{more}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         socket.send(Message::text(r#"{"type":"auth","session":"publisherpublisher"}"#)).await.unwrap();
-        let mut desk = Self { socket };
+        let mut desk = Self { user: user.to_owned(), socket };
         let first = desk.hear().await;
         (desk, first)
     }
@@ -74,7 +91,7 @@ impl Desk {
 
     /// Sends an offer of the publisher and returns the answer.
     pub async fn offer(&mut self, sdp: &str) -> String {
-        let (target_uid, sdp) = ("9999".parse().unwrap(), sdp.to_owned());
+        let (target_uid, sdp) = (self.user.parse().unwrap(), sdp.to_owned());
         let offer = ClientMessage::Offer { target_uid, sdp, video: None, tracks: None };
         loop {
             self.say(&offer).await;

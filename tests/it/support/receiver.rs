@@ -69,7 +69,8 @@ impl Receiver {
                             sdp_mid: c.sdp_mid,
                             ..IceCandidate::default()
                         };
-                        client.send(ClientMessage::Candidate { target_uid: teacher.clone(), candidate, source: None }).unwrap();
+                        let target_uid = teacher.clone();
+                        client.send(ClientMessage::Candidate { target_uid, candidate, source: None }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
                     other => panic!("student {user}: {other:?}"),

@@ -1,16 +1,15 @@
 //! A member of a room as a browser is one, without pictures: a WebSocket, a connection to the teacher and to each
 //! speaker, and a connection that sends while the member teaches or speaks. Packets name their sender and their frame.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use classroom::id::UserId;
 use classroom::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
 use classroom::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, ServerMessage, TrackName};
-use classroom::rtp::{Codec, Track, payload_offset};
+use classroom::rtp::{Codec, Track};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -19,39 +18,15 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::sending::{Sender, Sending};
+use super::numbered::{Frames, Pace, read, send};
+use super::sending::Sending;
 use super::{Classroom, ROOM, until};
 
 /// The user id of the teacher.
 const TEACHER: &str = "9999";
 
-/// The start of the tests: the frames of a member that speaks again have new numbers.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// The time between two packets of audio.
-const PACKET_TIME: Duration = Duration::from_millis(20);
-
 /// The pause before an offer is repeated if the answer names none.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// What the connection of a speaker sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// 25 small frames and 50 packets of audio a second.
-    Calm,
-    /// Audio alone.
-    AudioAlone,
-    /// 60 Mbit/s.
-    Flood,
-    /// Frames that never start with a key frame.
-    NoKeyFrames,
-    /// Nothing.
-    Nothing,
-}
-
-impl Pace {
-    const ALL: [Self; 5] = [Self::Calm, Self::AudioAlone, Self::Flood, Self::NoKeyFrames, Self::Nothing];
-}
 
 /// What a member has seen so far.
 #[derive(Debug, Default)]
@@ -73,22 +48,6 @@ pub struct Seen {
     pub connects: BTreeMap<UserId, usize>,
     /// The received frames, by the user whose connection brought them.
     pub frames: BTreeMap<(UserId, Track), Frames>,
-}
-
-/// Received frames of one track.
-#[derive(Debug, Default, Clone)]
-pub struct Frames {
-    /// The users that sent them.
-    pub senders: BTreeSet<u32>,
-    pub numbers: BTreeSet<u32>,
-}
-
-impl Frames {
-    /// The frames between the first and the last one that did not arrive.
-    pub fn missing(&self) -> usize {
-        let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return 0 };
-        (last - first) as usize + 1 - self.numbers.len()
-    }
 }
 
 impl Seen {
@@ -504,55 +463,3 @@ impl Run {
 
 /// Events of connections, with the user and the number of the link.
 type Events = mpsc::UnboundedSender<(UserId, usize, ViewerEvent)>;
-
-/// Sends numbered frames until it is aborted.
-async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
-    let wants_key = Arc::new(AtomicU8::new(1));
-    for sender in senders.iter().filter(|sender| sender.track.is_video()) {
-        let wants_key = Arc::clone(&wants_key);
-        sender.on_key_frame_request(move || wants_key.store(1, Ordering::Relaxed));
-    }
-    let mut clock = tokio::time::interval(PACKET_TIME);
-    let mut ticks = START.elapsed().div_duration_f32(PACKET_TIME) as u32;
-    loop {
-        clock.tick().await;
-        ticks += 1;
-        let pace = Pace::ALL[usize::from(pace.load(Ordering::Relaxed))];
-        for sender in &mut senders {
-            let is_video = sender.track.is_video();
-            match pace {
-                Pace::Nothing => continue,
-                Pace::AudioAlone if is_video => continue,
-                _ if is_video && !ticks.is_multiple_of(2) => continue,
-                _ => {}
-            }
-            if !is_video {
-                sender.send(ticks * 960, true, payload(&[0x78], user, ticks, 60)).await;
-                continue;
-            }
-            let key = pace != Pace::NoKeyFrames && wants_key.swap(0, Ordering::Relaxed) == 1;
-            // 40 ms at 60 Mbit/s.
-            let packets = if pace == Pace::Flood { 270 } else { 2 };
-            for n in 0..packets {
-                let start = [if n == 0 { 0x10 } else { 0 }, u8::from(!key)];
-                sender.send(ticks * 1_800, n + 1 == packets, payload(&start, user, ticks / 2, 1_100)).await;
-            }
-        }
-    }
-}
-
-fn payload(start: &[u8], user: u32, frame: u32, bytes: usize) -> Bytes {
-    let mut payload = BytesMut::from(start);
-    payload.put_u32(user);
-    payload.put_u32(frame);
-    payload.resize(bytes, 0);
-    payload.freeze()
-}
-
-/// The sender and the number of the frame in a packet.
-fn read(track: Track, packet: &[u8]) -> Option<(u32, u32)> {
-    let start = if track.is_video() { 2 } else { 1 };
-    let content = packet.get(payload_offset(packet)? + start..)?;
-    let number = |at: usize| Some(u32::from_be_bytes(content.get(at..at + 4)?.try_into().ok()?));
-    Some((number(0)?, number(4)?))
-}

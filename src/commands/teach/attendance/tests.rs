@@ -263,3 +263,22 @@ fn a_flood_of_ids_is_bounded_and_keeps_students_who_watched() {
     let summary = class.attendance.summary(class.now);
     assert_eq!(summary.students.len() as u64 + summary.unlisted, 2 * MAX_ROWS as u64 + 2);
 }
+
+#[test]
+fn the_time_on_the_stage_is_the_sum_of_all_visits() {
+    let mut class = Class::new();
+    class.comes("1001");
+    // Invited, and not come.
+    class.attendance.speaks_no_more(class.now, &user("1001"));
+    class.pass(10);
+    class.attendance.speaks(class.now, &user("1001"));
+    class.pass(20);
+    assert_eq!(class.row("1001").stage_s, 20.0);
+    class.attendance.speaks_no_more(class.now, &user("1001"));
+    class.pass(5);
+    class.attendance.speaks(class.now, &user("1001"));
+    class.pass(30);
+    class.attendance.close(class.now);
+    class.pass(60);
+    assert_eq!(class.row("1001").stage_s, 50.0, "the end of the lecture ends the visit");
+}

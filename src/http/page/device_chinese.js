@@ -1,0 +1,28 @@
+// Every sentence of a phone as document camera in Chinese; see `device_english.js`.
+
+export const zh = {
+  deviceTitle: '实物投影',
+  deviceText: '把手机架在纸张或书本上方，全班会看到此摄像头的画面，不含声音。',
+  deviceUse: '使用此摄像头',
+  deviceSwitch: '切换摄像头',
+  deviceTorch: '补光灯',
+  deviceStop: '停止',
+  deviceOff: '已关闭',
+  deviceWaits: '连接中',
+  deviceLive: '在讲台上',
+  deviceAside: '不在讲台上',
+  deviceLost: '重新连接中',
+  deviceJoins: '正在进入课堂…',
+  deviceAwaits: '正在等待老师…',
+  deviceReady: '已进入课堂，老师的页面会自动让此摄像头上讲台。',
+  deviceComing: '正在把画面接入课堂…',
+  deviceOnStage: '全班正在观看此摄像头。',
+  deviceEnded: '课堂已结束。',
+  deviceStopped: '此摄像头已关闭，全班看不到它。',
+  deviceended: '老师已让此摄像头离开讲台。',
+  devicenoMedia: '画面没有到达课堂。这里的无线网络足够好吗？',
+  devicenoCapacity: '暂时无法上讲台：没有余量再传一路画面。',
+  deviceDenied: '浏览器不能使用摄像头。请在地址栏或设置中允许，然后再按一次。',
+  deviceNoCamera: '无法打开摄像头。请关闭占用摄像头的其他程序，然后再按一次。',
+  deviceInsecure: '手机只允许 https 页面使用摄像头。请索取安全链接。',
+};

@@ -1,0 +1,28 @@
+// Every sentence of a phone as document camera in English, one a line. `device_chinese.js` has the same keys.
+
+export const en = {
+  deviceTitle: 'Document camera',
+  deviceText: 'Lay the phone over your paper or book. The class then sees what this camera sees, without sound.',
+  deviceUse: 'Use this camera',
+  deviceSwitch: 'Other camera',
+  deviceTorch: 'Light',
+  deviceStop: 'Stop',
+  deviceOff: 'Off',
+  deviceWaits: 'Connecting',
+  deviceLive: 'On the stage',
+  deviceAside: 'Not on the stage',
+  deviceLost: 'Connecting again',
+  deviceJoins: 'Joining the lecture…',
+  deviceAwaits: 'Waiting for the teacher…',
+  deviceReady: 'In the lecture. The teacher’s page brings this camera to the stage by itself.',
+  deviceComing: 'Connecting the picture to the class…',
+  deviceOnStage: 'The class sees this camera.',
+  deviceEnded: 'The lecture is over.',
+  deviceStopped: 'This camera is off. The class does not see it.',
+  deviceended: 'The teacher has taken this camera off the stage.',
+  devicenoMedia: 'The picture did not reach the class. Is the Wi-Fi good enough here?',
+  devicenoCapacity: 'The stage is not possible now: there is no capacity for another picture.',
+  deviceDenied: 'The browser may not use the camera. Allow it in the address bar or the settings, then press again.',
+  deviceNoCamera: 'No camera can be opened. Close other programs that use the camera, then press again.',
+  deviceInsecure: 'Phones give their camera only to pages that come by https. Ask for the secure link.',
+};
