@@ -207,6 +207,8 @@ class Tile {
 
 function video(className) {
   const element = el('video', className);
+  // The tile has the name.
+  element.setAttribute('aria-hidden', 'true');
   Object.assign(element, { playsInline: true, autoplay: true, muted: true, disableRemotePlayback: true, hidden: true });
   return element;
 }
