@@ -36,8 +36,8 @@ use webrtc::peer_connection::{
 use self::interceptor::{SharedUplink, UplinkInterceptor};
 pub use self::offer::Layering;
 use self::offer::{ExtensionIds, OfferedTrack};
-use self::uplink::Uplink;
 pub use self::uplink::PublisherStats;
+use self::uplink::Uplink;
 use crate::protocol::OfferedTracks;
 use crate::protocol::channel::{CHANNEL_LABEL, NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track, payload_offset};
@@ -156,7 +156,9 @@ impl Publisher {
         }
         let headers: Vec<(u32, u8)> =
             streams.iter().map(|stream| (stream.ssrc, engine::payload_type(stream.codec))).collect();
-        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, config.encodings));
+        let mut encodings = config.encodings;
+        encodings.retain(|(e, _)| streams.iter().any(|stream| (stream.track, stream.codec) == (e.track, e.codec)));
+        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, encodings));
         let registry = Registry::new()
             .with(Slot::CongestionControl, UplinkInterceptor::new(uplink.clone(), events.clone()))
             .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(REPORT_EVERY).build());

@@ -5,7 +5,9 @@ use crate::commands::chat_commands::StudentInput;
 use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::media::Window;
-use crate::protocol::channel::{Allowed, ChatMessage, PublisherMessage, RaisedHand, Stopped, StudentMessage};
+use crate::protocol::channel::{
+    Allowed, ChatMessage, OffStage, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
+};
 use crate::report::{Event, Reporter};
 
 /// The sentence for a muted student.
@@ -22,6 +24,15 @@ pub(super) enum Effect {
     Tiers(TierReport),
     /// Show or hide the pictures of these sources.
     Stopped(Stopped),
+    /// The speakers have changed.
+    Stage(Stage),
+    /// The student is invited to the stage.
+    Invited {
+        /// The time to answer, in milliseconds.
+        within_ms: u32,
+    },
+    /// The student is not on the stage any more.
+    OffStage(OffStage),
 }
 
 /// The student's end of the conversation.
@@ -103,7 +114,9 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
-            Ok(PublisherMessage::Stage(_) | PublisherMessage::Invited { .. } | PublisherMessage::OffStage { .. }) => {}
+            Ok(PublisherMessage::Stage(stage)) => return Effect::Stage(stage),
+            Ok(PublisherMessage::Invited { within_ms }) => return Effect::Invited { within_ms },
+            Ok(PublisherMessage::OffStage { reason }) => return Effect::OffStage(reason),
             // A student gets no message for publishers.
             Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),
@@ -140,6 +153,10 @@ impl StudentTalk {
                     None
                 }
             },
+            StudentInput::StepDown => {
+                reporter.notice("you are not on the stage");
+                None
+            }
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
