@@ -156,7 +156,9 @@ impl Publisher {
         }
         let headers: Vec<(u32, u8)> =
             streams.iter().map(|stream| (stream.ssrc, engine::payload_type(stream.codec))).collect();
-        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, config.encodings));
+        let mut encodings = config.encodings;
+        encodings.retain(|(e, _)| streams.iter().any(|stream| (stream.track, stream.codec) == (e.track, e.codec)));
+        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, encodings));
         let registry = Registry::new()
             .with(Slot::CongestionControl, UplinkInterceptor::new(uplink.clone(), events.clone()))
             .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(REPORT_EVERY).build());

@@ -223,3 +223,34 @@ async fn strangers_to_the_stage_are_refused_and_a_bad_speaker_harms_its_own_plac
     until("a speaker that is told", || trouble(2, IngestTrouble::NoKeyFrame)).await;
     nothing_was_lost(&students[..3]).await;
 }
+
+/// A lab machine accepts an invitation without a question, and sends the ball and the tone of its test devices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_may_speak_is_seen_and_heard_until_it_is_taken_off_the_stage() {
+    let class = Classroom::undisturbed();
+    let _server = class.server();
+    let (teacher, students) = class_of(&class, [1002]).await;
+    let terminal = class.student(1001, &["--may-speak=yes", "--speak-test"]);
+    let is =
+        |state: &'static str| move |event: &serde_json::Value| event["event"] == "speaking" && event["state"] == state;
+    terminal.wait_for("the lecture", |event| event["event"] == "first-frame");
+    order(&teacher, Moderation::Stage { user_id: id(1001) });
+    let connected = terminal.wait_for("a connection", is("connected"));
+    assert_eq!(connected["tracks"], serde_json::json!(["audio", "camera"]), "{connected}");
+    terminal.wait_for("the stage", is("live"));
+    let gets = |track| students[0].seen().frames_of(1001, track);
+    for track in [Track::Audio, Track::Camera] {
+        until("media of the terminal", || gets(track) > 5).await;
+    }
+    order(&teacher, Moderation::OffStage { user_id: id(1001) });
+    let ended = terminal.wait_for("the end", is("ended"));
+    assert_eq!(ended["reason"], "ended", "{ended}");
+    // Without the flag a terminal declines, and says how to allow an invitation.
+    let silent = class.student(1003, &[]);
+    silent.wait_for("the room", |event| event["event"] == "joined");
+    silent.wait_for("the lecture", |event| event["event"] == "first-frame");
+    order(&teacher, Moderation::Stage { user_id: id(1003) });
+    silent.wait_for("a notice", |event| {
+        event["event"] == "notice" && event["message"].as_str().is_some_and(|text| text.contains("--may-speak"))
+    });
+}
