@@ -54,7 +54,7 @@ impl TypedServeMedia {
             udp_port: self.udp_port.unwrap_or(listen_port),
             max_rooms: self.max_media_rooms.unwrap_or(default_rooms),
             max_students: self.max_students,
-            stage: self.stage.unwrap_or(values::DEFAULT_STAGE),
+            stage: self.stage.unwrap_or(values::DEFAULT_SPEAKERS),
             workers: self.workers.unwrap_or(NonZeroUsize::MIN),
             advertise: self.advertise,
         }))

@@ -66,7 +66,8 @@ const FILES: &[(&str, &str, &str)] = &files! {
 };
 
 /// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
-/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache them.
+/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache
+/// them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
     "device.css": CSS,
@@ -397,7 +398,8 @@ mod tests {
         for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
-        for key in used_by(&["devices.html", "speaker.html", "device.html"].map(file).concat(), PART_FILES) {
+        let parts = ["devices.html", "speaker.html", "device.html"].map(file).concat();
+        for key in used_by(&parts, PART_FILES) {
             assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
         }
         for key in used_by(file("teach.html"), TEACHER_FILES) {

@@ -121,11 +121,10 @@ mod tests {
         let sent = |costs: &LayerCosts, layers| {
             [Tier::Full, Tier::Low].map(|tier| costs.tier_of(&stream(Some(tier)), layers).is_some())
         };
-        assert_eq!([FULL, LOW, Layers::default()].map(|layers| sent(&costs, layers)), [
-            [true, false],
-            [false, true],
-            [false, false]
-        ]);
+        assert_eq!(
+            [FULL, LOW, Layers::default()].map(|layers| sent(&costs, layers)),
+            [[true, false], [false, true], [false, false]]
+        );
         costs.need(vec![(Track::Camera, Tier::Full), (Track::Camera, Tier::Low)]);
         assert_eq!([FULL, LOW].map(|layers| sent(&costs, layers)), [[true, true], [false, true]]);
         costs.need(vec![(Track::Camera, Tier::Low)]);
@@ -137,10 +136,7 @@ mod tests {
     #[test]
     fn a_single_stream_sends_the_tier_that_the_uplink_carries() {
         let mut costs = costs(false);
-        assert_eq!([FULL, LOW].map(|layers| costs.tier_of(&stream(None), layers)), [
-            Some(Tier::Full),
-            Some(Tier::Low)
-        ]);
+        assert_eq!([FULL, LOW].map(|layers| costs.tier_of(&stream(None), layers)), [Some(Tier::Full), Some(Tier::Low)]);
         costs.need(vec![]);
         assert_eq!(costs.tier_of(&stream(None), FULL), None);
     }

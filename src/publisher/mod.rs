@@ -36,8 +36,8 @@ use webrtc::peer_connection::{
 use self::interceptor::{SharedUplink, UplinkInterceptor};
 pub use self::offer::Layering;
 use self::offer::{ExtensionIds, OfferedTrack};
-use self::uplink::Uplink;
 pub use self::uplink::PublisherStats;
+use self::uplink::Uplink;
 use crate::protocol::OfferedTracks;
 use crate::protocol::channel::{CHANNEL_LABEL, NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track, payload_offset};

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use rtc::rtp::header::{Extension, Header};
 use rtc::rtp::Packet;
+use rtc::rtp::header::{Extension, Header};
 
 use super::offer::ExtensionIds;
 use super::tier_switch::TierSwitch;
@@ -158,8 +158,7 @@ mod tests {
 
     use super::*;
 
-    const IDS: ExtensionIds =
-        ExtensionIds { mid: Some(4), rid: Some(10), repaired_rid: Some(11), transport: Some(3) };
+    const IDS: ExtensionIds = ExtensionIds { mid: Some(4), rid: Some(10), repaired_rid: Some(11), transport: Some(3) };
 
     fn media() -> Packet {
         let header = Header { version: 2, ssrc: 7, payload_type: 96, timestamp: 9, marker: true, ..Default::default() };

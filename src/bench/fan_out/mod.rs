@@ -108,6 +108,12 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
     let offered = control.packets.load(Ordering::Relaxed) - offered;
     let at_end = end.stats.students;
 
+    let namespace = if bench.published {
+        // The filter would drop the packets of the publisher, too.
+        Err(anyhow!("not measured with --published"))
+    } else {
+        namespace
+    };
     let send_only = match namespace.and_then(|namespace| namespace.drop_media()) {
         Ok(()) => {
             reporter.status("measuring without receivers");

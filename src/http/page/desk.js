@@ -53,6 +53,7 @@ export class Desk {
     }
     onLanguage(() => {
       this.allows(this.#allowed);
+      this.hands();
       $('keys').replaceChildren(...KEYS.flatMap(([key, , text]) => [
         el('dt', '', el('kbd', '', key.toUpperCase())),
         el('dd', '', say(text)),
@@ -75,6 +76,8 @@ export class Desk {
     const before = Number($('hands-count').textContent) || 0;
     $('hands-count').textContent = hands.length;
     $('hands-count').hidden = hands.length === 0;
+    const count = hands.length > 0 ? `, ${say('hands')}: ${hands.length}` : '';
+    label($('people-toggle'), say('people') + count);
     if (hands.length > before) announce(`${say('hands')}: ${hands.map(nameOf).join(', ')}`);
   }
 

@@ -208,6 +208,7 @@ class Device {
   #preview() {
     const video = $('device-video');
     video.srcObject = this.#track ? new MediaStream([this.#track]) : null;
+    video.hidden = !this.#track;
     if (this.#track) video.play().catch(() => {});
     // A person who looks at itself expects a mirror; a page of a book must not be one.
     video.classList.toggle('mirrored', this.#track?.getSettings().facingMode === 'user');

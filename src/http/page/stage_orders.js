@@ -45,7 +45,7 @@ export class StageOrders {
     this.#list.setAttribute('role', 'list');
     this.#alert.setAttribute('role', 'alert');
     this.#part.append(this.#title, this.#alert, this.#list, this.#buttons);
-    $('hands-part').before(this.#part);
+    $('order-part').before(this.#part);
     setInterval(() => this.#second(), 1_000);
     onLanguage(() => {
       this.#drawn = '';

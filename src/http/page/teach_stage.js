@@ -121,7 +121,8 @@ export class TeacherStage {
 
   /** Says once that loudspeakers may be heard again by the microphone. */
   #headphones({ userId, tracks, silent }) {
-    if (this.#phone.owns(userId) || !tracks.includes('audio') || silent.includes('audio') || store.get('headphones', false)) return;
+    const isHeard = tracks.includes('audio') && !silent.includes('audio');
+    if (!isHeard || this.#phone.owns(userId) || store.get('headphones', false)) return;
     store.set('headphones', true);
     this.#teacher.tell(say('useHeadphones'));
   }

@@ -199,12 +199,16 @@ class Tile {
     if (isMe) this.#name.append(el('span', '', say('you')));
     const words = [say('onStage', { name }), isMuted && say('micIsOff'), isSpotlight && say('largeForAll')];
     label(this.element, words.filter(Boolean).join(', '));
+    label(this.#screen, say('speakerScreen', { name }));
+    label(this.#camera, say('speakerCamera', { name }));
     label(this.#pin, say(isPinned ? 'unpin' : 'pin', { name }));
   }
 }
 
 function video(className) {
   const element = el('video', className);
+  // The tile has the name.
+  element.setAttribute('aria-hidden', 'true');
   Object.assign(element, { playsInline: true, autoplay: true, muted: true, disableRemotePlayback: true, hidden: true });
   return element;
 }

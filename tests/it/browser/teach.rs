@@ -153,7 +153,7 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     teacher.says("yes");
     anna.reads("Ms Li", "yes");
     anna.clicks("button", "Raise hand");
-    teacher.clicks("button", "People");
+    teacher.clicks("button", "People, Raised hands: 1");
     teacher.hands_are(&["Anna"]);
     teacher.clicks("button", "Lower the hand: Anna");
     teacher.hands_are(&[]);
