@@ -235,8 +235,7 @@ async fn a_terminal_that_may_speak_is_seen_and_heard_until_it_is_taken_off_the_s
     let _server = class.server();
     let (teacher, students) = class_of(&class, [1002]).await;
     let terminal = class.student(1001, &["--may-speak=yes", "--speak-test"]);
-    let is =
-        |state: &'static str| move |event: &serde_json::Value| event["event"] == "speaking" && event["state"] == state;
+    let is = |state: &'static str| move |event: &Value| event["event"] == "speaking" && event["state"] == state;
     terminal.wait_for("the lecture", |event| event["event"] == "first-frame");
     order(&teacher, Moderation::Stage { user_id: id(1001) });
     let connected = terminal.wait_for("a connection", is("connected"));
