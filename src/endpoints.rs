@@ -48,7 +48,7 @@ const MAX_EARLY: usize = 2048;
 #[derive(Debug)]
 enum Stage {
     Early(Vec<(Track, Kind, Vec<u8>)>),
-    Running(Render),
+    Running(Box<Render>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,13 +90,13 @@ impl RenderInput {
                 }
             }
         }
-        *stage = Stage::Running(render);
+        *stage = Stage::Running(Box::new(render));
     }
 
     /// Takes the render out; the caller must finish it.
     pub(crate) fn take(&self) -> Option<Render> {
         match std::mem::replace(&mut *self.lock(), Stage::Early(Vec::new())) {
-            Stage::Running(render) => Some(render),
+            Stage::Running(render) => Some(*render),
             Stage::Early(_) => None,
         }
     }

@@ -14,6 +14,7 @@ use super::capture::{TypedEncoding, TypedSources};
 use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::site::TypedSite;
+use super::speak::TypedSpeaking;
 use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
@@ -95,6 +96,7 @@ for them too, add --end-class, or answer y to the question after Ctrl-C.")]
   classroom watch --room 10013 --user 1001 --server ws://192.168.1.20:18080
   classroom watch --room 10013 --user 1001 --sink lecture.mkv
   classroom watch --room 10013 --user 1001 --sink null --for 30s --expect 'fps>=25'
+  classroom watch --room 10013 --user 1001 --may-speak
 
 Lines that you type at the terminal go to the chat. /hand raises your hand, /help lists all commands.
 
@@ -394,6 +396,9 @@ pub(super) struct TypedWatch {
     /// Send each line of stdin to the chat even if stdin is not a terminal; /help lists the commands
     #[arg(long, help_heading = "Lecture", hide_short_help = true)]
     pub(super) chat: bool,
+
+    #[command(flatten)]
+    pub(super) speaking: TypedSpeaking,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,

@@ -206,6 +206,7 @@ impl TryFrom<TypedWatch> for Watch {
             expect: typed.expect,
             stun: typed.stun,
             turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass, None)?,
+            speaking: typed.speaking.convert()?,
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
-use crate::media::{Content, FileList, Size, Tiers};
+use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
@@ -232,6 +232,17 @@ pub struct Watch {
     pub stun: Vec<StunServer>,
     /// TURN servers to relay through.
     pub turn: Vec<TurnServer>,
+    /// How to speak on the stage; `None`: invitations are declined.
+    pub speaking: Option<Speaking>,
+}
+
+/// How a student of `watch` speaks on the stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speaking {
+    /// Whether the student is asked whether to accept an invitation.
+    pub asks: bool,
+    /// The sources of the media.
+    pub sources: media::Sources,
 }
 
 /// Where `watch` and `demo` show or write a lecture.
@@ -326,6 +337,10 @@ pub(super) enum Conflict {
     TrustWithoutServer(&'static str),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]
     TrustWithoutTls(&'static str, ServerUrl),
+    #[error("{0} is about speaking on the stage: add --may-speak, or remove {0}")]
+    SpeakingFlagWithoutConsent(&'static str),
+    #[error("--may-speak needs a camera or a microphone: remove --camera=none or --mic=none, or add --screen")]
+    NothingToSpeakWith,
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
     #[error("--no-media carries no media, but {0} is about media: remove one of the two flags")]

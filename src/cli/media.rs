@@ -9,9 +9,6 @@ use super::meaning::{Conflict, ServeMedia};
 use super::values;
 use crate::protocol::MAX_MEDIA_ROOMS;
 
-/// The most speakers of a lecture, if none is typed: a student who asks, and one who answers.
-pub(super) const DEFAULT_STAGE: usize = 2;
-
 /// The media of rooms whose publisher is a browser or another program.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Media")]
@@ -57,7 +54,7 @@ impl TypedServeMedia {
             udp_port: self.udp_port.unwrap_or(listen_port),
             max_rooms: self.max_media_rooms.unwrap_or(default_rooms),
             max_students: self.max_students,
-            stage: self.stage.unwrap_or(DEFAULT_STAGE),
+            stage: self.stage.unwrap_or(values::DEFAULT_SPEAKERS),
             workers: self.workers.unwrap_or(NonZeroUsize::MIN),
             advertise: self.advertise,
         }))

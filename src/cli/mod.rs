@@ -13,6 +13,7 @@ mod media;
 mod secrets;
 mod servers;
 mod site;
+mod speak;
 mod stage;
 mod tls;
 mod token;
@@ -32,7 +33,7 @@ use self::meaning::Conflict;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::meaning::{
     ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServeMedia, ServerTrust,
-    Signalling, Sink, Sources, Teach, Video, Watch,
+    Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};

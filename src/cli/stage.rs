@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::media::DEFAULT_STAGE;
 use super::values;
 
 #[derive(Debug, Args)]
@@ -42,7 +41,10 @@ pub enum StageSink {
 
 impl From<TypedStage> for StageOptions {
     fn from(typed: TypedStage) -> Self {
-        Self { most: typed.stage.unwrap_or(DEFAULT_STAGE), sink: typed.stage_sink.unwrap_or(StageSink::Auto) }
+        Self {
+            most: typed.stage.unwrap_or(values::DEFAULT_SPEAKERS),
+            sink: typed.stage_sink.unwrap_or(StageSink::Auto),
+        }
     }
 }
 

@@ -465,3 +465,17 @@ fn every_verb_has_a_page_with_all_of_its_flags() {
     let teach = String::from_utf8_lossy(teach);
     assert!(teach.contains("turn\\-pass") && teach.contains(".TH classroom-teach 1"), "{teach}");
 }
+
+#[test]
+fn flags_about_speaking_need_consent_and_something_to_speak_with() {
+    assert_eq!(watch("").speaking, None);
+    let asks = |flags: &str| watch(flags).speaking.unwrap().asks;
+    assert!(asks("--may-speak") && !asks("--may-speak=yes"));
+    let sources = |flags: &str| watch(&format!("--may-speak {flags}")).speaking.unwrap().sources;
+    assert_eq!(sources("--camera=none").camera, crate::media::Wanted::No);
+    assert_eq!(sources("--speak-test").microphone, crate::media::Wanted::Yes(Some("test".into())));
+    let refused = |flags: &str| refusal(&format!("watch --room 10013 --user 1001 {flags}"));
+    assert!(refused("--speak-test").contains("add --may-speak"));
+    assert!(refused("--may-speak --camera=none --mic=none").contains("needs a camera or a microphone"));
+    assert!(refused("--may-speak --speak-test --camera=x").contains("--speak-test and --camera"));
+}

@@ -193,6 +193,9 @@ pub(super) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
+/// The most speakers of a lecture, if none is typed: a student who asks, and one who answers.
+pub(super) const DEFAULT_SPEAKERS: usize = 2;
+
 /// Parses a number of speakers; 0 means no stage.
 pub(super) fn speakers(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -46,6 +46,8 @@ pub(super) enum StudentInput {
     Hand,
     /// Send a reaction.
     React(Reaction),
+    /// Leave the stage.
+    StepDown,
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
     /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
@@ -99,7 +101,11 @@ const TEACHER_COMMANDS: [Group; 4] = [
 
 const STUDENT_COMMANDS: [Group; 1] = [(
     "",
-    &[("/hand", "raise or lower your hand"), ("/react clap", "react with like, clap, heart, laugh, wow or confused")],
+    &[
+        ("/hand", "raise or lower your hand"),
+        ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+        ("/stepdown", "leave the stage, if the teacher has invited you there"),
+    ],
 )];
 
 /// The lines that both teachers and students can type.
@@ -146,6 +152,7 @@ impl StudentInput {
         let Some((command, argument)) = command(line) else { return Self::Say(said(line)) };
         match (command, argument) {
             ("hand", "") => Self::Hand,
+            ("stepdown", "") => Self::StepDown,
             ("react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),

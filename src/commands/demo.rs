@@ -122,6 +122,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         expect: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        speaking: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

@@ -56,7 +56,7 @@ pub(super) const ROOM_COMMANDS: [(&str, &str); 8] = [
     ("/lock", "let nobody else in; /unlock: let students in again"),
     ("/lobby on", "let newcomers wait until you admit them; /lobby off: let them in"),
     ("/admit 1001", "admit student 1001; /admit all: all who wait; /deny 1001: refuse"),
-    ("/code", "show the join code; /code new: draw one; /code blue-fox: set yours; /code off: none"),
+    ("/code", "show the join code; /code new: draw one; /code blue-fox: use it; /code off: none"),
 ];
 
 /// Parses a command about the members. `None` for another command; an error is a sentence that helps.

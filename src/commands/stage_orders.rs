@@ -54,8 +54,8 @@ pub(super) fn parse(command: &str, argument: &str) -> Option<Result<StageCommand
 }
 
 impl StageOrder {
-    /// The order as the publisher's rules know it. `first` gives the student whose hand was raised first, and `find` the
-    /// id for an id or a nickname.
+    /// The order as the publisher's rules know it. `first` gives the student whose hand was raised first, and `find`
+    /// the id for an id or a nickname.
     pub(super) fn moderation<E>(
         self,
         first: impl FnOnce() -> Result<UserId, E>,

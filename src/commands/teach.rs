@@ -162,8 +162,8 @@ pub(super) async fn run_with(
     }
 }
 
-/// Binds the UDP port that the lecture and the speakers on its stage share. Takes another port if that one is in use and
-/// `teach` allows that. Also returns sentences of the port for the teacher.
+/// Binds the UDP port that the lecture and the speakers on its stage share. Takes another port if that one is in use
+/// and `teach` allows that. Also returns sentences of the port for the teacher.
 async fn media_port(
     teach: &Teach,
     ip: IpAddr,

@@ -6,6 +6,7 @@ mod lesson;
 mod monitor;
 mod playback;
 mod server;
+mod speak;
 mod stats;
 mod talk;
 
@@ -22,6 +23,7 @@ use self::diagnosis::{Diagnosis, TierReport};
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
 use self::server::ServerConnection;
+use self::speak::OwnStage;
 use self::stats::StatsCollector;
 use self::talk::StudentTalk;
 use super::chat_commands::StudentInput;
@@ -73,6 +75,7 @@ pub(super) async fn run(
         stopped: Stopped::default(),
         lesson: LessonState::new(begun, watch.timeout, watch.retry),
         talk: StudentTalk::new(watch.user.clone()),
+        own_stage: OwnStage::new(&watch, reporter),
         ice_servers: Vec::new(),
         title: WindowTitle::new(watch.room.clone()),
         is_break: false,
@@ -110,6 +113,7 @@ struct Session<'a> {
     stopped: Stopped,
     lesson: LessonState,
     talk: StudentTalk,
+    own_stage: OwnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
     ice_servers: Vec<IceServer>,
     title: WindowTitle,
@@ -150,6 +154,7 @@ impl Session<'_> {
                         return Ok(reason);
                     }
                 }
+                event = self.own_stage.next() => self.on_own_stage(event).await,
                 () = or_never(due.map(tokio::time::sleep_until)) => self.on_due().await?,
                 line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
                     Some(line) => self.on_line(&line).await,
@@ -220,6 +225,7 @@ impl Session<'_> {
                     return Ok(self.on_publisher_left(reason));
                 }
             }
+            ServerMessage::Answer { user_id, sdp } if user_id == self.watch.user => self.on_own_answer(sdp).await,
             ServerMessage::Answer { user_id, sdp } => {
                 if let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id && !c.answered) {
                     connection.answered = true;
@@ -232,12 +238,18 @@ impl Session<'_> {
                     }
                 }
             }
+            ServerMessage::Candidate { user_id, candidate, .. } if user_id == self.watch.user => {
+                self.on_own_candidate(candidate).await;
+            }
             ServerMessage::Candidate { user_id, candidate, .. } => {
                 if let Some(connection) = self.connection.as_ref().filter(|c| c.publisher == user_id) {
                     connection.viewer.candidate(candidate_init(candidate)).await;
                 }
             }
             ServerMessage::Error { code, message, user_id, .. } => {
+                if self.on_own_error(code, &message, user_id.as_ref()).await {
+                    return Ok(None);
+                }
                 if user_id.is_some() && code.is_final() {
                     return Err(Failure::refused(anyhow::anyhow!("the teacher refused this student: {message}")));
                 }
@@ -328,6 +340,13 @@ impl Session<'_> {
     }
 
     async fn on_line(&mut self, line: &str) {
+        let (is_answer, reply) = self.own_stage.typed(line);
+        if let Some(reply) = reply {
+            self.send_to_teacher(reply).await;
+        }
+        if is_answer || StudentInput::parse(line) == StudentInput::StepDown && self.step_down().await {
+            return;
+        }
         if let Some(message) = self.talk.typed(line, self.reporter) {
             self.send_to_teacher(message).await;
         }
@@ -335,6 +354,7 @@ impl Session<'_> {
 
     /// Leaves the room and returns what the student received.
     async fn finish(mut self, is_over: bool) -> Run {
+        self.step_down().await;
         if let Some(connection) = self.connection.take() {
             connection.viewer.close().await;
         }

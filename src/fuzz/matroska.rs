@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::input::{be, datagrams};
 use crate::media::Size;
-use crate::media::render::matroska::{Matroska, TrackCodec};
+use crate::media::render::matroska::{Matroska, TrackCodec, Whose};
 
 /// Element ids (RFC 9559, 27.1).
 const EBML: u64 = 0x1A45_DFA3;
@@ -39,7 +39,9 @@ pub(super) fn matroska(bytes: &[u8]) -> bool {
         };
         let place = usize::from(kind & 3);
         if tracks.iter().all(|(known, _)| *known != place) {
-            tracks.push((place, written(recording.add(["audio", "screen", "camera", "other"][place], codec))));
+            let whose = if place == 3 { Whose::Speaker } else { Whose::Lecture };
+            let added = written(recording.add(["audio", "screen", "camera", "1001 camera"][place], whose, codec));
+            tracks.push((place, added.expect("four tracks have room")));
         }
         let Some((_, track)) = tracks.iter().find(|(known, _)| *known == place) else { continue };
         let is_key = kind & 0x80 != 0 || place == 0;

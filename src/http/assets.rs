@@ -66,7 +66,8 @@ const FILES: &[(&str, &str, &str)] = &files! {
 };
 
 /// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
-/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache them.
+/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache
+/// them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
     "device.css": CSS,

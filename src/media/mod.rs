@@ -36,7 +36,9 @@ pub use options::{
 };
 pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
 pub use render::pipeline::{has_display, has_sound_card};
-pub use render::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats, Window};
+pub use render::{
+    Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
+};
 pub use source::devices::Source;
 
 /// Starts GStreamer once per process. Every function of this module that needs GStreamer calls this one.

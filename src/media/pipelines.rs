@@ -46,11 +46,11 @@ files! {
     WATCH_TRACK = "watch-track.gst";
     WATCH_NULL = "watch-null.gst";
     WATCH_FILE = "watch-file.gst";
-    WATCH_WINDOW = "watch-window.gst";
     WATCH_WINDOW_LAYOUT = "watch-window-layout.gst";
     WATCH_WINDOW_INPUT = "watch-window-input.gst";
     WATCH_WINDOW_OVER = "watch-window-over.gst";
     WATCH_WINDOW_AUDIO = "watch-window-audio.gst";
+    WATCH_STAGE_PICTURE = "watch-stage-picture.gst";
 }
 
 /// The values of placeholders.

@@ -5,6 +5,7 @@
 //! uplink carries, paces, and answers NACKs; the library does ICE, DTLS, SRTP and sender reports. The orders to the
 //! encoders come as [`PublisherEvent`]s.
 
+mod extensions;
 mod interceptor;
 mod layers;
 mod offer;
@@ -33,9 +34,10 @@ use webrtc::peer_connection::{
     RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
+use self::extensions::ExtensionIds;
 use self::interceptor::{SharedUplink, UplinkInterceptor};
 pub use self::offer::Layering;
-use self::offer::{ExtensionIds, OfferedTrack};
+use self::offer::OfferedTrack;
 pub use self::uplink::PublisherStats;
 use self::uplink::Uplink;
 use crate::protocol::OfferedTracks;
@@ -156,7 +158,9 @@ impl Publisher {
         }
         let headers: Vec<(u32, u8)> =
             streams.iter().map(|stream| (stream.ssrc, engine::payload_type(stream.codec))).collect();
-        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, config.encodings));
+        let mut encodings = config.encodings;
+        encodings.retain(|(e, _)| streams.iter().any(|stream| (stream.track, stream.codec) == (e.track, e.codec)));
+        let uplink = SharedUplink::new(Uplink::new(Instant::now(), streams, encodings));
         let registry = Registry::new()
             .with(Slot::CongestionControl, UplinkInterceptor::new(uplink.clone(), events.clone()))
             .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(REPORT_EVERY).build());

@@ -6,6 +6,7 @@ use super::format::{one_decimal, one_decimal_or_null};
 use super::stage::StageState;
 use super::summary::Summary;
 use crate::id::UserId;
+use crate::protocol::channel::OffStage;
 use crate::rtp::{Encoding, Track};
 
 /// An event. Names and fields are stable, because scripts read them. `docs/labs.md` lists them all.
@@ -129,6 +130,17 @@ pub enum Event {
         chat: bool,
         /// The shortest time between two chat messages of a student, in milliseconds; 0 without slow mode.
         slow_ms: u32,
+    },
+    /// The student is invited to the stage, and comes or does not (student's side).
+    Speaking {
+        /// The new state.
+        state: SpeakingState,
+        /// The tracks that the student sends; empty while it sends nothing.
+        tracks: Vec<Track>,
+        /// Why the student does not speak any more; `None` while it does, or if nobody said.
+        reason: Option<OffStage>,
+        /// The bandwidth of the student's uplink in kbit/s; `None` if it is unknown or very high.
+        estimate_kbps: Option<u32>,
     },
     /// An order was obeyed (teacher's side).
     Order {
@@ -396,6 +408,24 @@ pub enum Order {
     Code,
     /// The room has no join code.
     CodeOff,
+}
+
+/// The way of a student to the stage and off it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpeakingState {
+    /// The teacher invites the student.
+    Invited,
+    /// The student, or this program, declines.
+    Declined,
+    /// The student accepts, and its camera and microphone start.
+    Starting,
+    /// The student's media is sent.
+    Connected,
+    /// The class sees and hears the student.
+    Live,
+    /// The student is not on the stage any more, or the invitation is void.
+    Ended,
 }
 
 /// The state of a video source.

@@ -2,9 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::event::{EndReason, Event, Order, SourceState, StudentState};
+use super::event::{EndReason, Event, Order, SourceState, SpeakingState, StudentState};
 use super::format;
 use crate::id::named;
+use crate::protocol::channel::OffStage;
+use crate::rtp::Track;
 
 /// The most names in a sentence about the lobby.
 const NAMED: usize = 5;
@@ -68,6 +70,7 @@ impl Event {
                     word(reactions)
                 ))
             }
+            Event::Speaking { state, tracks, reason, .. } => speaking(*state, tracks, *reason),
             Event::Order { by, by_nickname, order, user, nickname, code } => {
                 let whom = user.as_ref().map(|user| named(user, nickname.as_deref().unwrap_or_default()).to_string());
                 let does = order.words(&whom.unwrap_or_default(), code.as_deref().unwrap_or_default())?;
@@ -102,6 +105,27 @@ impl Event {
             Event::Ended { reason, .. } => Some(format!("ended: {}", reason.words())),
         }
     }
+}
+
+/// The sentence about the student's own way to the stage; `None` where a notice says more.
+fn speaking(state: SpeakingState, tracks: &[Track], reason: Option<OffStage>) -> Option<String> {
+    let tracks: Vec<&str> = tracks.iter().map(|track| track.name()).collect();
+    Some(match state {
+        SpeakingState::Invited | SpeakingState::Declined | SpeakingState::Connected => return None,
+        SpeakingState::Starting => "you come to the stage: camera and microphone start".to_owned(),
+        SpeakingState::Live => {
+            format!("you are on the stage, and the class gets your {} (/stepdown leaves)", tracks.join(" and "))
+        }
+        SpeakingState::Ended => match reason {
+            Some(OffStage::SteppedDown) => "you have left the stage".to_owned(),
+            Some(OffStage::NoAnswer) => "the invitation to the stage was not answered in time".to_owned(),
+            Some(OffStage::NoMedia) => "you are not on the stage any more: your media did not arrive".to_owned(),
+            Some(OffStage::NoCapacity) => "you can't come to the stage: the server has no capacity for it".to_owned(),
+            Some(OffStage::Ended | OffStage::Declined | OffStage::Unknown) | None => {
+                "the teacher has taken you off the stage".to_owned()
+            }
+        },
+    })
 }
 
 impl Order {

@@ -77,7 +77,7 @@ impl Session<'_> {
 
     /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on
     /// this computer, which may have no other address.
-    fn bind_addresses(&self) -> Vec<String> {
+    pub(super) fn bind_addresses(&self) -> Vec<String> {
         let host = self.server.as_ref().map_or("", ServerUrl::host);
         let address: Option<IpAddr> = host.parse().ok();
         let mut sockets = match address {
@@ -120,6 +120,9 @@ impl Session<'_> {
                 Effect::Reply(reply) => self.send_to_teacher(reply).await,
                 Effect::Tiers(tiers) => self.on_tier_report(tiers),
                 Effect::Stopped(stopped) => self.on_stopped(stopped),
+                Effect::Stage(stage) => self.own_stage.stage(&stage),
+                Effect::Invited { within_ms } => self.on_invited(within_ms).await,
+                Effect::OffStage(reason) => self.own_stage.off_stage(reason).await,
             },
             Some(ViewerEvent::Disturbed) => self.on_disturbed(),
             Some(ViewerEvent::Gone) | None => {

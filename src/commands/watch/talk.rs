@@ -7,7 +7,7 @@ use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::media::Window;
 use crate::protocol::channel::{
-    Allowed, ChatMessage, Moderation, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
+    Allowed, ChatMessage, Moderation, OffStage, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
 };
 use crate::report::{Event, Reporter};
 
@@ -25,6 +25,15 @@ pub(super) enum Effect {
     Tiers(TierReport),
     /// Show or hide the pictures of these sources.
     Stopped(Stopped),
+    /// The speakers have changed.
+    Stage(Stage),
+    /// The student is invited to the stage.
+    Invited {
+        /// The time to answer, in milliseconds.
+        within_ms: u32,
+    },
+    /// The student is not on the stage any more.
+    OffStage(OffStage),
 }
 
 /// The student's end of the conversation.
@@ -108,8 +117,12 @@ impl StudentTalk {
                 }
             }
             Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
-            Ok(PublisherMessage::Stage(stage)) => self.stage = stage,
-            Ok(PublisherMessage::Invited { .. } | PublisherMessage::OffStage { .. }) => {}
+            Ok(PublisherMessage::Stage(stage)) => {
+                self.stage = stage.clone();
+                return Effect::Stage(stage);
+            }
+            Ok(PublisherMessage::Invited { within_ms }) => return Effect::Invited { within_ms },
+            Ok(PublisherMessage::OffStage { reason }) => return Effect::OffStage(reason),
             // A student gets no message for publishers.
             Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),
@@ -147,6 +160,10 @@ impl StudentTalk {
             StudentInput::Stage(StageCommand::Order(order)) => {
                 let first = || stage_orders::first_hand(&self.hands, &self.stage);
                 give(order.moderation(first, id), reporter)
+            }
+            StudentInput::StepDown => {
+                reporter.notice("you are not on the stage");
+                None
             }
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);

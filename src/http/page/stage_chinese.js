@@ -4,6 +4,8 @@ export const zh = {
   onStage: '{name}，在台上',
   cameToStage: '{name} 上台了',
   leftStage: '{name} 下台了',
+  speakerScreen: '{name} 的屏幕',
+  speakerCamera: '{name} 的摄像头',
   micIsOff: '麦克风已关闭',
   largeForAll: '对所有人放大',
   isLarge: '{name} 已放大，按 Esc 还原。',

@@ -4,6 +4,8 @@ export const en = {
   onStage: '{name}, on the stage',
   cameToStage: '{name} is on the stage',
   leftStage: '{name} has left the stage',
+  speakerScreen: 'The screen of {name}',
+  speakerCamera: 'The camera of {name}',
   micIsOff: 'microphone off',
   largeForAll: 'large for everybody',
   isLarge: '{name} is large. Escape ends that.',

@@ -199,6 +199,8 @@ class Tile {
     if (isMe) this.#name.append(el('span', '', say('you')));
     const words = [say('onStage', { name }), isMuted && say('micIsOff'), isSpotlight && say('largeForAll')];
     label(this.element, words.filter(Boolean).join(', '));
+    label(this.#screen, say('speakerScreen', { name }));
+    label(this.#camera, say('speakerCamera', { name }));
     label(this.#pin, say(isPinned ? 'unpin' : 'pin', { name }));
   }
 }

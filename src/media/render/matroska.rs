@@ -7,8 +7,15 @@
 use crate::media::options::Size;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Space for the descriptions. Three tracks need 700 bytes, and long parameter sets a few hundred more.
-const HEAD_BYTES: usize = 4096;
+/// Space for the descriptions. A track needs 250 bytes, and long parameter sets a few hundred more. Speakers who come
+/// and go add tracks.
+const HEAD_BYTES: usize = 32 * 1024;
+
+/// The highest track number that a block has in one byte.
+const MAX_TRACKS: usize = 126;
+
+/// The bytes of the description that leave room for the end of the file: SeekHead, duration, and the Void element.
+const SPARE_BYTES: usize = 128;
 
 /// The duration of a cluster. Clusters are written as a whole, so this is what a crash loses.
 const CLUSTER_MS: i64 = 1000;
@@ -26,6 +33,20 @@ pub(crate) enum TrackCodec {
     H264(Size, Vec<u8>),
     Vp8(Size),
     Opus,
+}
+
+/// Whose track it is. Players choose the tracks of the lecture by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whose {
+    Lecture,
+    Speaker,
+}
+
+#[derive(Debug)]
+struct Track {
+    name: String,
+    whose: Whose,
+    codec: TrackCodec,
 }
 
 /// Element ids (RFC 9559, 27.1).
@@ -49,7 +70,7 @@ pub(crate) struct Matroska<W> {
     segment: u64,
     /// The position of the next cluster.
     end: u64,
-    tracks: Vec<(String, TrackCodec)>,
+    tracks: Vec<Track>,
     start_ms: Option<i64>,
     duration_ms: i64,
     cluster: Option<Cluster>,
@@ -96,11 +117,15 @@ impl<W: Write + Seek> Matroska<W> {
         Ok(this)
     }
 
-    /// Adds a track and returns its number.
-    pub(crate) fn add(&mut self, name: &str, codec: TrackCodec) -> io::Result<u64> {
-        self.tracks.push((name.into(), codec));
+    /// Adds a track and returns its number. None if the head has no room for it.
+    pub(crate) fn add(&mut self, name: &str, whose: Whose, codec: TrackCodec) -> io::Result<Option<u64>> {
+        self.tracks.push(Track { name: name.into(), whose, codec });
+        if self.tracks.len() > MAX_TRACKS || self.head().len() + SPARE_BYTES > HEAD_BYTES {
+            self.tracks.pop();
+            return Ok(None);
+        }
         self.describe()?;
-        Ok(self.tracks.len() as u64)
+        Ok(Some(self.tracks.len() as u64))
     }
 
     /// Adds an encoded frame. All tracks share the clock of `time_ns`.
@@ -108,14 +133,14 @@ impl<W: Write + Seek> Matroska<W> {
         let time = (time_ns / 1_000_000) as i64;
         let time = (time - *self.start_ms.get_or_insert(time)).max(0);
         self.duration_ms = self.duration_ms.max(time);
-        let is_video = self.tracks.get(track as usize - 1).is_some_and(|(_, codec)| !matches!(codec, TrackCodec::Opus));
+        let is_video = self.tracks.get(track as usize - 1).is_some_and(|track| track.codec != TrackCodec::Opus);
         let full = self.cluster.as_ref().is_none_or(|cluster| {
             (time - cluster.time_ms).abs() >= CLUSTER_MS || cluster.blocks.len() >= CLUSTER_BYTES || (key && is_video)
         });
         if full {
             self.flush()?;
             self.cluster = Some(Cluster { time_ms: time, blocks: Vec::new() });
-            let only_audio = self.tracks.iter().all(|(_, codec)| matches!(codec, TrackCodec::Opus));
+            let only_audio = self.tracks.iter().all(|track| track.codec == TrackCodec::Opus);
             if key && (is_video || only_audio) {
                 self.cues.push((time, track, self.end - self.segment));
             }
@@ -175,8 +200,21 @@ impl<W: Write + Seek> Matroska<W> {
         Ok(())
     }
 
-    /// Writes the descriptions into the reserved space.
+    /// Writes the descriptions into the reserved space, in one piece: a crash must not leave half of them.
     fn describe(&mut self) -> io::Result<()> {
+        let mut head = self.head();
+        // The Void element behind has an id of one byte and a size of eight.
+        let Some(space) = HEAD_BYTES.checked_sub(head.len() + 9) else {
+            return Err(io::Error::other("the description of the tracks is too long"));
+        };
+        put_id(&mut head, id::VOID);
+        head.extend((space as u64 | (1 << 56)).to_be_bytes());
+        self.file.seek(SeekFrom::Start(self.segment))?;
+        self.file.write_all(&head)
+    }
+
+    /// SeekHead, Info and Tracks.
+    fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         if let Some(cues) = self.seek_cues {
             let mut entry = Vec::new();
@@ -197,28 +235,23 @@ impl<W: Write + Seek> Matroska<W> {
         let mut tracks = Vec::new();
         // Players select the first track of a kind. Make that the screen, even if it was added later.
         let mut sorted: Vec<_> = self.tracks.iter().enumerate().collect();
-        sorted.sort_by_key(|(_, (name, codec))| (*codec == TrackCodec::Opus, name != "screen"));
-        for (index, (name, codec)) in sorted {
-            element(&mut tracks, id::TRACK, &track(index as u64 + 1, name, codec));
+        sorted.sort_by_key(|(_, track)| (track.codec == TrackCodec::Opus, track.whose, track.name != "screen"));
+        for (index, described) in sorted {
+            element(&mut tracks, id::TRACK, &track(index as u64 + 1, described));
         }
         element(&mut head, id::TRACKS, &tracks);
-        // The Void element behind has an id of one byte and a size of eight.
-        let Some(space) = HEAD_BYTES.checked_sub(head.len() + 9) else {
-            return Err(io::Error::other("the description of the tracks is too long"));
-        };
-        put_id(&mut head, id::VOID);
-        head.extend((space as u64 | (1 << 56)).to_be_bytes());
-        self.file.seek(SeekFrom::Start(self.segment))?;
-        self.file.write_all(&head)
+        head
     }
 }
 
 /// The description of a track.
-fn track(number: u64, name: &str, codec: &TrackCodec) -> Vec<u8> {
+fn track(number: u64, Track { name, whose, codec }: &Track) -> Vec<u8> {
     let mut track = Vec::new();
     uint(&mut track, 0xD7, number);
     uint(&mut track, 0x73C5, number);
     uint(&mut track, 0x83, if *codec == TrackCodec::Opus { 2 } else { 1 });
+    // FlagDefault, FlagLacing.
+    uint(&mut track, 0x88, u64::from(*whose == Whose::Lecture));
     uint(&mut track, 0x9C, 0);
     element(&mut track, 0x536E, name.as_bytes());
     element(&mut track, 0x22B59C, b"und");
@@ -277,6 +310,8 @@ mod tests {
 
     use super::*;
 
+    const VP8: TrackCodec = TrackCodec::Vp8(Size { width: 640, height: 360 });
+
     /// The child elements of `data`: ids and contents.
     fn children(mut data: &[u8]) -> Vec<(u32, &[u8])> {
         let mut found = Vec::new();
@@ -297,11 +332,11 @@ mod tests {
     #[test]
     fn a_late_track_is_described_in_a_valid_file() {
         let mut file = Matroska::new(Cursor::new(Vec::new())).unwrap();
-        let audio = file.add("audio", TrackCodec::Opus).unwrap();
+        let audio = file.add("audio", Whose::Lecture, TrackCodec::Opus).unwrap().unwrap();
         for n in 0..100u64 {
             file.block(audio, n * 20_000_000, true, &[n as u8; 10]).unwrap();
         }
-        let picture = file.add("screen", TrackCodec::Vp8(Size { width: 640, height: 360 })).unwrap();
+        let picture = file.add("screen", Whose::Lecture, VP8).unwrap().unwrap();
         file.block(picture, 2_000_000_000, true, &[1; 2000]).unwrap();
         file.block(audio, 1_990_000_000, true, &[2; 10]).unwrap();
         let bytes = file.finish().unwrap().into_inner();
@@ -317,5 +352,44 @@ mod tests {
         assert_eq!((blocks.len(), &blocks[2].1[..4]), (3, &[0x81, 0xff, 0xf6, 0x80][..]));
         let duration = children(segment[1].1).into_iter().find(|(id, _)| *id == 0x4489).unwrap().1;
         assert_eq!(f64::from_be_bytes(duration.try_into().unwrap()), 2000.0);
+    }
+    #[test]
+    fn a_file_without_its_end_describes_the_tracks_of_its_clusters() {
+        let mut file = Matroska::new(Cursor::new(Vec::new())).unwrap();
+        let screen = file.add("screen", Whose::Lecture, VP8).unwrap().unwrap();
+        for n in 0..30u64 {
+            file.block(screen, n * 100_000_000, n % 10 == 0, &[n as u8; 100]).unwrap();
+        }
+        let speaker = file.add("1001 camera", Whose::Speaker, VP8).unwrap().unwrap();
+        file.block(speaker, 3_000_000_000, true, &[0; 100]).unwrap();
+        file.block(screen, 4_000_000_000, true, &[0; 100]).unwrap();
+        // As after a crash: without the last cluster, the cues and the size of the segment.
+        let bytes = file.file.into_inner();
+        let at = bytes.windows(8).position(|window| window == UNKNOWN).unwrap();
+        let segment = children(&bytes[at + 8..]);
+        let ids: Vec<u32> = segment.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, [&[id::INFO, id::TRACKS, id::VOID][..], &[id::CLUSTER; 4]].concat());
+        let names: Vec<&[u8]> = children(segment[1].1)
+            .into_iter()
+            .map(|(_, track)| children(track).into_iter().find(|(id, _)| *id == 0x536E).unwrap().1)
+            .collect();
+        assert_eq!(names, [&b"screen"[..], b"1001 camera"]);
+        let default = |at: usize| children(children(segment[1].1)[at].1).into_iter().find(|(id, _)| *id == 0x88);
+        assert_eq!((default(0).unwrap().1[7], default(1).unwrap().1[7]), (1, 0), "players choose the lecture");
+        let last = children(segment[6].1);
+        assert_eq!(last[1].1[0], 0x80 | speaker as u8);
+    }
+
+    #[test]
+    fn a_track_without_room_is_left_out_and_the_file_stays_valid() {
+        let mut file = Matroska::new(Cursor::new(Vec::new())).unwrap();
+        let long = TrackCodec::H264(Size { width: 640, height: 360 }, vec![1; 40_000]);
+        assert_eq!(file.add("1001 camera", Whose::Speaker, long).unwrap(), None);
+        let added = (0..200).filter(|_| file.add("1001 camera", Whose::Speaker, VP8).unwrap().is_some()).count();
+        assert!((100..=MAX_TRACKS).contains(&added), "{added}");
+        file.block(added as u64, 0, true, &[1; 10]).unwrap();
+        let bytes = file.finish().unwrap().into_inner();
+        let segment = children(children(&bytes)[1].1);
+        assert_eq!(children(segment[2].1).len(), added);
     }
 }

@@ -7,12 +7,13 @@ pub(crate) mod matroska;
 pub(super) mod pipeline;
 mod playout;
 mod recording;
+mod scene;
+mod stage;
 mod track_monitor;
 mod types;
 mod window;
 
 use std::fmt;
-use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,28 +24,36 @@ use tokio::sync::mpsc;
 
 use self::pipeline::DECODE_LATENCY;
 use self::playout::{Playout, TrackInput};
-use self::recording::Recording;
+use self::recording::{Recording, TrackTitle};
+use self::scene::Picture;
+pub use self::stage::RenderStage;
+use self::stage::SpeakerPictures;
 use self::track_monitor::{RenderClock, TrackMonitor};
-pub use self::types::{RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats};
+pub use self::types::{RenderEvent, RenderOptions, Sink, SpeakerOptions, TrackFormat, TrackStats};
 use self::window::KeyAction;
 pub use self::window::Window;
 use crate::media::error::MediaError;
 use crate::media::pipelines;
-use crate::rtp::{JitterBuffer, Track};
+use crate::rtp::{JitterBuffer, Latency, Track};
 
 /// The event queue: a few per track. More warnings add nothing.
 const MAX_QUEUED_EVENTS: usize = 64;
 
-/// A running render. Dropping it stops the pipeline and completes a recording.
+/// A running render, of a lecture or of a speaker beside it. Dropping it stops the pipeline and completes a recording.
 pub struct Render {
     pipeline: gst::Pipeline,
-    /// Present if tracks share a window.
-    layout: Option<layout::Layout>,
     /// None only during the drop.
     playout: Option<Playout>,
-    recording: Option<Recording>,
     watcher: Option<JoinHandle<()>>,
+    /// Of a lecture in a window.
+    layout: Option<layout::Layout>,
     window: Option<Window>,
+    /// Of a lecture in a file.
+    recording: Option<Recording>,
+    /// Of a lecture.
+    stage: Option<RenderStage>,
+    /// Of a speaker in a window. Dropped after the pipeline has stopped.
+    pictures: Option<SpeakerPictures>,
 }
 
 impl fmt::Debug for Render {
@@ -70,56 +79,72 @@ impl Render {
         plan: pipeline::RenderPlan,
     ) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
         let (events, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
-        let pipeline::RenderPlan { text, notices, pipeline_latency } = plan;
+        let pipeline::RenderPlan { text, notices, pipeline_latency, audio } = plan;
         for notice in notices {
             // The channel is new, so it has room.
             let _ = events.try_send(RenderEvent::Warning(notice));
         }
         let pipeline = pipelines::parse("watch", &text)?;
-        let layout = layout::attach(&pipeline);
-        let clock = RenderClock::new(&pipeline, options.latency);
-        playout::set_delay(&pipeline, clock.delay(), pipeline_latency);
-        let inputs: Vec<TrackInput> =
-            options.tracks.iter().map(|format| input(&pipeline, *format, &clock, &events)).collect::<Result<_, _>>()?;
-        for TrackInput { monitor, .. } in &inputs {
-            match options.sink {
-                // A compositor waits for the decoder, a window for the whole pipeline.
-                Sink::Window { .. } if pipeline.by_name("layout").is_some() => monitor.show_late(DECODE_LATENCY),
-                Sink::Window { .. } => monitor.show_late(pipeline_latency),
-                Sink::Null | Sink::File(_) => {}
-            }
+        let RenderOptions { sink, latency, tracks, title, .. } = options;
+        let clock = RenderClock::new(&pipeline, latency, pipeline_latency);
+        let names: Vec<Track> = tracks.iter().map(|format| format.track).collect();
+        let layout = layout::attach(&pipeline, &clock, &names);
+        if names.iter().filter(|track| track.is_video()).count() > 1 {
+            // A compositor waits for the decoder, a window for the whole pipeline.
+            clock.set_latency(pipeline_latency, DECODE_LATENCY);
         }
+        let playout = connect(&pipeline, &clock, &tracks, latency, (matches!(sink, Sink::File(_)), &events))?;
+        if let Sink::Window { .. } = sink {
+            playout.show_late();
+        }
+        let mut render = Self::new(&pipeline, playout);
+        render.layout = layout;
+        if let Sink::File(path) = &sink {
+            let recording = Recording::create(path, events.clone())?;
+            for track in names {
+                record(&pipeline, &recording, TrackTitle { speaker: None, track }, &events);
+            }
+            render.recording = Some(recording);
+        }
+        if let Sink::Window { fullscreen } = sink {
+            render.window = Some(Window::attach(&pipeline, &title, fullscreen));
+        }
+        render.stage = Some(RenderStage::of(&render, sink, audio));
+        render.play(&events)?;
+        Ok((render, receiver))
+    }
+
+    /// A render that does not run yet.
+    fn new(pipeline: &gst::Pipeline, playout: Playout) -> Self {
+        Self {
+            pipeline: pipeline.clone(),
+            playout: Some(playout),
+            watcher: None,
+            layout: None,
+            window: None,
+            recording: None,
+            stage: None,
+            pictures: None,
+        }
+    }
+
+    /// Starts the pipeline.
+    fn play(&mut self, events: &mpsc::Sender<RenderEvent>) -> Result<(), MediaError> {
         let failed = |cause: &str| MediaError::Pipeline { pipeline: "watch".into(), cause: cause.into() };
-        let bus = pipeline.bus().ok_or_else(|| failed("no bus"))?;
-        let recording = match &options.sink {
-            Sink::File(path) => Some(record(&pipeline, path, &options.tracks, &events)?),
-            _ => None,
-        };
-        let keeps = matches!(options.sink, Sink::File(_));
-        let jitter_buffer =
-            JitterBuffer::new(options.tracks.iter().map(|it| (it.track, it.codec)), options.latency, keeps);
-        let playout = Playout::start(clock, inputs, jitter_buffer, pipeline_latency)
-            .map_err(|error| failed(&error.to_string()))?;
-        let playout = Some(playout);
-        let window = match options.sink {
-            Sink::Window { fullscreen } => Some(Window::attach(&pipeline, &options.title, fullscreen)),
-            Sink::Null | Sink::File(_) => None,
-        };
-        let of_watcher = window.clone();
-        let mut render = Self { pipeline: pipeline.clone(), layout, playout, recording, watcher: None, window };
-        if pipeline.set_state(gst::State::Playing).is_err() {
+        let bus = self.pipeline.bus().ok_or_else(|| failed("no bus"))?;
+        if self.pipeline.set_state(gst::State::Playing).is_err() {
             let error = bus.pop_filtered(&[gst::MessageType::Error]);
             return Err(match error.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Error(error)) => explain(error),
                 _ => failed("it can't start"),
             });
         }
-        let weak = pipeline.downgrade();
+        let (weak, window, events) = (self.pipeline.downgrade(), self.window.clone(), events.clone());
         let watcher = std::thread::Builder::new()
             .name("render-events".into())
-            .spawn(move || watch(&bus, &weak, of_watcher.as_ref(), &events));
-        render.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
-        Ok((render, receiver))
+            .spawn(move || watch(&bus, &weak, window.as_ref(), &events));
+        self.watcher = Some(watcher.map_err(|error| failed(&error.to_string()))?);
+        Ok(())
     }
 
     /// Takes an RTP packet of a track. Never blocks. Packets of unknown tracks are ignored.
@@ -155,8 +180,23 @@ impl Render {
     /// Shows or hides a track in a window that it shares with another one.
     pub fn show(&self, track: Track, shown: bool) {
         if let Some(layout) = &self.layout {
-            layout.show(track, shown);
+            layout.show(Picture::Lecture(track), shown);
         }
+        if let Some(pictures) = &self.pictures {
+            pictures.show(track, shown);
+        }
+    }
+
+    /// Shows this speaker large in the window, or the lecture again.
+    pub fn enlarge(&self, large: bool) {
+        if let Some(pictures) = &self.pictures {
+            pictures.enlarge(large);
+        }
+    }
+
+    /// The place for speakers beside this lecture. None if this is a speaker.
+    pub fn stage(&self) -> Option<&RenderStage> {
+        self.stage.as_ref()
     }
 
     /// The window. None for other sinks.
@@ -219,21 +259,28 @@ impl Drop for Render {
 /// The message that ends the bus watcher.
 const STOP: &str = "classroom-stop";
 
-/// Creates the file and connects all tracks to it.
-fn record(
-    pipeline: &gst::Pipeline,
-    path: &Path,
-    tracks: &[TrackFormat],
-    events: &mpsc::Sender<RenderEvent>,
-) -> Result<Recording, MediaError> {
-    let recording = Recording::create(path, events.clone())?;
-    for format in tracks {
-        let sink = pipeline.by_name(&format!("{}-sink", format.track));
-        if let Some(sink) = sink.and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
-            recording.connect(format.track, &sink);
-        }
+/// Records a track of this pipeline.
+fn record(pipeline: &gst::Pipeline, recording: &Recording, title: TrackTitle, events: &mpsc::Sender<RenderEvent>) {
+    let sink = pipeline.by_name(&format!("{}-sink", title.track));
+    if let Some(sink) = sink.and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()) {
+        recording.connect(title, &sink, events.clone());
     }
-    Ok(recording)
+}
+
+/// Connects the tracks of a pipeline that is about to run to a playout. `keeps`: the tracks are recorded.
+fn connect(
+    pipeline: &gst::Pipeline,
+    clock: &RenderClock,
+    tracks: &[TrackFormat],
+    latency: Latency,
+    (keeps, events): (bool, &mpsc::Sender<RenderEvent>),
+) -> Result<Playout, MediaError> {
+    playout::set_delay(pipeline, clock);
+    let inputs: Vec<TrackInput> =
+        tracks.iter().map(|format| input(pipeline, *format, clock, events)).collect::<Result<_, _>>()?;
+    let jitter_buffer = JitterBuffer::new(tracks.iter().map(|it| (it.track, it.codec)), latency, keeps);
+    Playout::start(clock.clone(), inputs, jitter_buffer)
+        .map_err(|error| MediaError::Pipeline { pipeline: "watch".into(), cause: error.to_string() })
 }
 
 /// Finds the elements of a track and attaches its monitor.

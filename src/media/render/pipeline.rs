@@ -13,7 +13,7 @@ use crate::rtp::Codec;
 pub(super) const DECODE_LATENCY: Duration = Duration::from_millis(20);
 
 /// The latency of the compositor: one frame.
-const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
+pub(super) const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
 
 /// The latency of audio: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and decoding.
 const AUDIO_LATENCY: Duration = Duration::from_millis(80);
@@ -26,6 +26,8 @@ pub(super) struct RenderPlan {
     pub(super) notices: Vec<String>,
     /// The latency behind the jitter buffer: that of the slowest branch, because audio and video stay in sync.
     pub(super) pipeline_latency: Duration,
+    /// The element that plays audio, also that of speakers. None: audio is dropped in real time.
+    pub(super) audio: Option<String>,
 }
 
 /// The sinks of a window and its audio.
@@ -53,8 +55,8 @@ pub(super) fn plan(options: &RenderOptions) -> Result<RenderPlan, MediaError> {
             let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
             outputs.window = format!("{window} {fullscreen}");
         }
+        let card = audio_sink().filter(|_| options.audio);
         let has_audio = options.tracks.iter().any(|format| !format.track.is_video());
-        let card = audio_sink().filter(|_| options.audio && has_audio);
         if options.audio && has_audio && card.is_none() {
             notices.push("there is no sound card: the lecture is silent".into());
         }
@@ -67,26 +69,50 @@ pub(super) fn plan(options: &RenderOptions) -> Result<RenderPlan, MediaError> {
 /// The pipeline with these sinks.
 pub(super) fn with_sinks(options: &RenderOptions, outputs: &WindowSinks) -> Result<RenderPlan, MediaError> {
     let mut pipeline_latency = DECODE_LATENCY;
-    if options.tracks.iter().filter(|format| format.track.is_video()).count() > 1 {
+    let is_video = |format: &&TrackFormat| format.track.is_video();
+    let videos = options.tracks.iter().filter(is_video).count();
+    if videos > 1 {
         pipeline_latency += COMPOSITOR_LATENCY;
     }
-    if outputs.audio.is_some() {
+    if outputs.audio.is_some() && videos < options.tracks.len() {
         pipeline_latency = pipeline_latency.max(AUDIO_LATENCY);
     }
-    Ok(RenderPlan { text: compose(options, outputs)?, notices: Vec::new(), pipeline_latency })
+    let text = compose(options, outputs)?;
+    Ok(RenderPlan { text, notices: Vec::new(), pipeline_latency, audio: outputs.audio.clone() })
+}
+
+/// The pipeline of a speaker beside a lecture with this sink. `audio`: the element that plays audio.
+pub(super) fn of_speaker(sink: &Sink, audio: Option<&str>, tracks: &[TrackFormat]) -> Result<RenderPlan, MediaError> {
+    let shared = Values::default().set("audio.sink", audio_output(audio));
+    let mut text = String::new();
+    for format in tracks {
+        let output = match sink {
+            Sink::Null => pipelines::WATCH_NULL,
+            Sink::File(_) => pipelines::WATCH_FILE,
+            Sink::Window { .. } if format.track.is_video() => pipelines::WATCH_STAGE_PICTURE,
+            Sink::Window { .. } => pipelines::WATCH_WINDOW_AUDIO,
+        };
+        text.push_str(&track(format, sink, &shared, &[output])?);
+    }
+    let is_heard = audio.is_some() && tracks.iter().any(|format| !format.track.is_video());
+    let pipeline_latency = if is_heard { AUDIO_LATENCY } else { DECODE_LATENCY };
+    Ok(RenderPlan { text, notices: Vec::new(), pipeline_latency, audio: audio.map(str::to_owned) })
+}
+
+fn audio_output(audio: Option<&str>) -> String {
+    format!("{} name=speaker sync=true async=false", audio.unwrap_or("fakesink"))
 }
 
 fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, MediaError> {
-    let shared =
-        Values::default().set("window.sink", format!("{} name=window sync=true async=false", outputs.window)).set(
-            "audio.sink",
-            format!("{} name=speaker sync=true async=false", outputs.audio.as_deref().unwrap_or("fakesink")),
-        );
+    let shared = Values::default()
+        .set("window.sink", format!("{} name=window sync=true async=false", outputs.window))
+        .set("audio.sink", audio_output(outputs.audio.as_deref()));
     let mut text = String::new();
     let videos = options.tracks.iter().filter(|format| format.track.is_video()).count();
-    let is_window = matches!(options.sink, Sink::Window { .. });
-    if is_window && videos > 1 {
-        text.push_str(&pipelines::text(&[pipelines::WATCH_WINDOW_LAYOUT, pipelines::WATCH_WINDOW_OVER], &shared)?);
+    if let Sink::Window { .. } = options.sink {
+        // A single track has the window for itself, as long as nobody is on the stage.
+        let shared_window: &[pipelines::File] = &[pipelines::WATCH_WINDOW_LAYOUT, pipelines::WATCH_WINDOW_OVER];
+        text.push_str(&pipelines::text(if videos == 1 { &shared_window[..1] } else { shared_window }, &shared)?);
     }
     for format in &options.tracks {
         let output: &[pipelines::File] = match &options.sink {
@@ -94,19 +120,24 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
             Sink::File(_) => &[pipelines::WATCH_FILE],
             Sink::Window { .. } if !format.track.is_video() => &[pipelines::WATCH_WINDOW_AUDIO],
             Sink::Window { .. } if videos > 1 => &[pipelines::WATCH_WINDOW_INPUT],
-            Sink::Window { .. } => &[pipelines::WATCH_WINDOW, pipelines::WATCH_WINDOW_OVER],
+            Sink::Window { .. } => &[pipelines::WATCH_WINDOW_INPUT, pipelines::WATCH_WINDOW_OVER],
         };
-        let (depayloader, encoded) = depayloader(format.codec);
-        let values = shared
-            .clone()
-            .set("track", format.track)
-            .set("depayloader", depayloader)
-            .set("encoded", encoded)
-            .set("parser", parser(format))
-            .set("decoder", if matches!(options.sink, Sink::File(_)) { String::new() } else { decoder(format)? });
-        text.push_str(&pipelines::text(&[&[pipelines::WATCH_TRACK], output].concat(), &values)?);
+        text.push_str(&track(format, &options.sink, &shared, output)?);
     }
     Ok(text)
+}
+
+/// The branch of a track.
+fn track(format: &TrackFormat, sink: &Sink, shared: &Values, output: &[pipelines::File]) -> Result<String, MediaError> {
+    let (depayloader, encoded) = depayloader(format.codec);
+    let values = shared
+        .clone()
+        .set("track", format.track)
+        .set("depayloader", depayloader)
+        .set("encoded", encoded)
+        .set("parser", parser(format))
+        .set("decoder", if matches!(sink, Sink::File(_)) { String::new() } else { decoder(format)? });
+    pipelines::text(&[&[pipelines::WATCH_TRACK], output].concat(), &values)
 }
 
 /// Depayloader and output caps. After a loss, the last frame stays until the next key frame: a still frame is readable,
@@ -236,6 +267,8 @@ mod tests {
                     };
                     let outputs = WindowSinks { window: "ximagesink".into(), audio: None };
                     let text = with_sinks(&options, &outputs).unwrap().text;
+                    pipelines::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                    let text = of_speaker(&options.sink, None, &options.tracks).unwrap().text;
                     pipelines::parse("watch", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
                 }
             }

@@ -32,8 +32,6 @@ pub(super) struct Playout {
 struct PlayoutThread {
     clock: RenderClock,
     inputs: Vec<TrackInput>,
-    /// The latency behind the jitter buffer.
-    pipeline_latency: Duration,
     state: Mutex<State>,
     woken: Condvar,
 }
@@ -52,10 +50,9 @@ impl Playout {
         clock: RenderClock,
         inputs: Vec<TrackInput>,
         jitter_buffer: JitterBuffer,
-        pipeline_latency: Duration,
     ) -> std::io::Result<Self> {
         let state = Mutex::new(State { jitter_buffer, wakes: None, stopped: false });
-        let shared = Arc::new(PlayoutThread { clock, inputs, pipeline_latency, state, woken: Condvar::new() });
+        let shared = Arc::new(PlayoutThread { clock, inputs, state, woken: Condvar::new() });
         let thread_state = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("render-playout".into()).spawn(move || thread_state.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -100,6 +97,11 @@ impl Playout {
     /// The current delay of the jitter buffer.
     pub(super) fn delay(&self) -> Duration {
         self.shared.clock.delay()
+    }
+
+    /// See [`TrackMonitor::show_late`].
+    pub(super) fn show_late(&self) {
+        self.shared.inputs.iter().for_each(|input| input.monitor.show_late());
     }
 
     /// Notes that this process was suspended: neither a freeze nor a reason for a longer delay.
@@ -188,7 +190,7 @@ impl PlayoutThread {
     fn apply(&self, delay: Duration) {
         self.clock.set_delay(delay);
         let Some(pipeline) = self.clock.pipeline() else { return };
-        set_delay(&pipeline, delay, self.pipeline_latency);
+        set_delay(&pipeline, &self.clock);
         // This fails only while the pipeline stops.
         let _ = pipeline.recalculate_latency();
     }
@@ -217,12 +219,13 @@ fn push_to_appsrc(packets: &gst_app::AppSrc, played: PlayoutEvent) {
     }
 }
 
-/// Sets the latency of the pipeline.
+/// Sets the latency of the pipeline from the times of its clock.
 ///
 /// The latency query is of no use: before media flows it has no result, and later the worst case of the Opus decoder
 /// and the sound card, 0.25 s more than they need.
-pub(super) fn set_delay(pipeline: &gst::Pipeline, delay: Duration, pipeline_latency: Duration) {
-    pipeline.set_latency(gst::ClockTime::try_from(delay + pipeline_latency).ok());
+pub(super) fn set_delay(pipeline: &gst::Pipeline, clock: &RenderClock) {
+    let delay = clock.delay();
+    pipeline.set_latency(gst::ClockTime::try_from(delay + clock.pipeline_latency()).ok());
     if let Some(layout) = pipeline.by_name("layout") {
         let wait = (delay + DECODE_LATENCY).as_nanos();
         layout.set_property("min-upstream-latency", u64::try_from(wait).unwrap_or(u64::MAX));

@@ -1,5 +1,6 @@
-//! Records the encoded tracks of a render to a file.
+//! Records the encoded tracks of a lecture, and of the speakers beside it, to one file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::sync::mpsc;
 
-use super::matroska::{Matroska, TrackCodec};
+use super::matroska::{Matroska, TrackCodec, Whose};
 use super::types::RenderEvent;
 use crate::media::error::MediaError;
 use crate::media::options::Size;
@@ -43,13 +44,62 @@ impl KeyFrameTimer {
     }
 }
 
+/// The title of a track in the file: `screen`, or `1001 camera` of a speaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TrackTitle {
+    pub(super) speaker: Option<String>,
+    pub(super) track: Track,
+}
+
+impl fmt::Display for TrackTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.speaker {
+            Some(speaker) => write!(f, "{speaker} {}", self.track),
+            None => write!(f, "{}", self.track),
+        }
+    }
+}
+
 /// A recording in progress. Clones share the file.
 #[derive(Debug, Clone)]
 pub(super) struct Recording {
     path: PathBuf,
     /// None after completion or failure.
-    file: Arc<Mutex<Option<Matroska<BufWriter<File>>>>>,
+    file: Arc<Mutex<Option<Recorded>>>,
+    /// For errors of the file.
     events: mpsc::Sender<RenderEvent>,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    file: Matroska<BufWriter<File>>,
+    /// The tracks, with their numbers. A speaker who returns with the same codec continues its track.
+    tracks: Vec<(TrackTitle, TrackCodec, u64)>,
+}
+
+impl Recorded {
+    /// The number of a track that begins now. None if the file has no room for its description.
+    fn begin(&mut self, title: &TrackTitle, codec: TrackCodec) -> std::io::Result<Option<u64>> {
+        let same = self.tracks.iter().find(|(of, known, _)| of == title && *known == codec);
+        if let Some((.., number)) = same {
+            return Ok(Some(*number));
+        }
+        let whose = if title.speaker.is_some() { Whose::Speaker } else { Whose::Lecture };
+        let number = self.file.add(&title.to_string(), whose, codec.clone())?;
+        self.tracks.extend(number.map(|number| (title.clone(), codec, number)));
+        Ok(number)
+    }
+}
+
+/// The state of a track that is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrackState {
+    /// Waits for a frame at which a decoder can start.
+    Waiting,
+    /// Has this number in the file.
+    Recorded(u64),
+    /// The file has no room for the track.
+    LeftOut,
 }
 
 impl Recording {
@@ -61,57 +111,70 @@ impl Recording {
     pub(super) fn create(path: &Path, events: mpsc::Sender<RenderEvent>) -> Result<Self, MediaError> {
         let failed = |error: std::io::Error| MediaError::File { path: path.into(), cause: error.to_string() };
         let file = Matroska::new(BufWriter::new(File::create(path).map_err(failed)?)).map_err(failed)?;
-        Ok(Self { path: path.into(), file: Arc::new(Mutex::new(Some(file))), events })
+        let recorded = Recorded { file, tracks: Vec::new() };
+        Ok(Self { path: path.into(), file: Arc::new(Mutex::new(Some(recorded))), events })
     }
 
-    /// Records what arrives at a track's appsink.
-    pub(super) fn connect(&self, track: Track, sink: &gst_app::AppSink) {
+    /// Records what arrives at a track's appsink. `events` gets the requests for key frames.
+    pub(super) fn connect(&self, title: TrackTitle, sink: &gst_app::AppSink, events: mpsc::Sender<RenderEvent>) {
         let this = self.clone();
-        let (mut number, mut keys) = (None, KeyFrameTimer::default());
+        let (mut state, mut keys) = (TrackState::Waiting, KeyFrameTimer::default());
         let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            if let Err(error) = this.write(track, &mut number, &mut keys, &sample) {
-                this.fail(&error);
+            let before = state;
+            match this.write(&title, &mut state, &mut keys, &sample) {
+                Ok(needs_key) => {
+                    if needs_key {
+                        // If the queue is full, the request is repeated later.
+                        let _ = events.try_send(RenderEvent::KeyFrameNeeded(title.track));
+                    }
+                    if state == TrackState::LeftOut && before != state {
+                        let warning = format!("{title} is not recorded: the file has too many tracks");
+                        // If the queue is full, nobody reads events.
+                        let _ = events.try_send(RenderEvent::Warning(warning));
+                    }
+                }
+                Err(error) => this.fail(&error),
             }
             Ok(gst::FlowSuccess::Ok)
         });
         sink.set_callbacks(callbacks.build());
     }
 
+    /// Writes a frame. Returns whether to request a key frame.
     fn write(
         &self,
-        track: Track,
-        number: &mut Option<u64>,
+        title: &TrackTitle,
+        state: &mut TrackState,
         keys: &mut KeyFrameTimer,
         sample: &gst::Sample,
-    ) -> std::io::Result<()> {
-        let (Some(buffer), Some(segment)) = (sample.buffer(), sample.segment()) else { return Ok(()) };
+    ) -> std::io::Result<bool> {
+        let (Some(buffer), Some(segment)) = (sample.buffer(), sample.segment()) else { return Ok(false) };
         let segment = segment.downcast_ref::<gst::ClockTime>();
         let time = buffer.pts().zip(segment).and_then(|(pts, segment)| segment.to_running_time(pts));
-        let (Some(time), Ok(data)) = (time, buffer.map_readable()) else { return Ok(()) };
-        let key = !track.is_video() || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        if track.is_video() && keys.note(time, key) {
-            // If the queue is full, the request is repeated later.
-            let _ = self.events.try_send(RenderEvent::KeyFrameNeeded(track));
+        let (Some(time), Ok(data)) = (time, buffer.map_readable()) else { return Ok(false) };
+        let is_video = title.track.is_video();
+        let key = !is_video || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let needs_key = is_video && keys.note(time, key);
+        let Ok(mut recorded) = self.file.lock() else { return Ok(false) };
+        let Some(recorded) = recorded.as_mut() else { return Ok(false) };
+        // A decoder can start only at a key frame.
+        if *state == TrackState::Waiting
+            && key
+            && let Some(codec) = sample.caps().and_then(|caps| codec(caps, &data))
+        {
+            *state = recorded.begin(title, codec)?.map_or(TrackState::LeftOut, TrackState::Recorded);
         }
-        let Ok(mut file) = self.file.lock() else { return Ok(()) };
-        let Some(file) = file.as_mut() else { return Ok(()) };
-        let number = match *number {
-            Some(number) => number,
-            // A decoder can start only at a key frame.
-            None if !key => return Ok(()),
-            None => {
-                let Some(codec) = sample.caps().and_then(|caps| codec(caps, &data)) else { return Ok(()) };
-                *number.insert(file.add(track.name(), codec)?)
-            }
-        };
-        file.block(number, time.nseconds(), key, &data)
+        if let TrackState::Recorded(number) = *state {
+            recorded.file.block(number, time.nseconds(), key, &data)?;
+        }
+        Ok(needs_key)
     }
 
     /// Completes the file. Later frames are dropped.
     pub(super) fn finish(&self) {
-        let file = self.file.lock().ok().and_then(|mut file| file.take());
-        if let Some(Err(error)) = file.map(Matroska::finish) {
+        let recorded = self.file.lock().ok().and_then(|mut recorded| recorded.take());
+        if let Some(Err(error)) = recorded.map(|recorded| recorded.file.finish()) {
             self.fail(&error);
         }
     }

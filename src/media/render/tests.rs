@@ -9,13 +9,13 @@ use super::pipeline::{WindowSinks, with_sinks};
 use super::*;
 use crate::rtp::{Codec, Latency};
 
-const FPS: u64 = 30;
-const SIZE: (u32, u32) = (160, 96);
+pub(super) const FPS: u64 = 30;
+pub(super) const SIZE: (u32, u32) = (160, 96);
 
-const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
+pub(super) const SHORT: Latency = Latency::Fixed(Duration::from_millis(40));
 
 /// The brightness that identifies a frame, distinct for some seconds.
-fn brightness(frame: u64) -> u8 {
+pub(super) fn brightness(frame: u64) -> u8 {
     20 + (frame % 70) as u8 * 3
 }
 
@@ -24,7 +24,7 @@ fn frame(brightness: u8) -> u64 {
 }
 
 /// The packets of each frame. `keys` configures the encoder's key frames.
-fn encoded(frames: u64, keys: &str) -> Vec<Vec<Vec<u8>>> {
+pub(super) fn encoded(frames: u64, keys: &str, brightness: fn(u64) -> u8) -> Vec<Vec<Vec<u8>>> {
     let text = format!(
         "appsrc name=raw format=time caps=video/x-raw,format=I420,width={},height={},framerate={FPS}/1 \
          ! x264enc bitrate=800 tune=zerolatency speed-preset=superfast {keys} bframes=0 \
@@ -112,7 +112,7 @@ fn stand_still(time: Duration) {
 fn play(scenario: Scenario<'_>) -> (Vec<Shown>, TrackStats, Duration) {
     let Scenario { tracks, latency, frames, keys, leaves, stops, decodes } = scenario;
     crate::media::init().unwrap();
-    let encoded = encoded(frames, keys);
+    let encoded = encoded(frames, keys, brightness);
     let formats = tracks.iter().map(|&track| TrackFormat { track, codec: Codec::H264, payload_type: 96 });
     let options = RenderOptions {
         sink: Sink::Window { fullscreen: false },
@@ -181,7 +181,7 @@ fn youngest(shown: &[Shown], frames: std::ops::Range<u64>) -> u64 {
     shown.iter().filter(|shown| frames.contains(&shown.frame)).map(Shown::age_ms).min().unwrap_or(u64::MAX)
 }
 
-fn on_time(n: u64) -> u64 {
+pub(super) fn on_time(n: u64) -> u64 {
     n * 1000 / FPS
 }
 

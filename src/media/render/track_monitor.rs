@@ -25,17 +25,27 @@ const MAX_LATENESS: Duration = Duration::from_millis(700);
 /// The time that a late frame gets to reach the window.
 const REMAINING_TIME: Duration = Duration::from_millis(5);
 
-/// The running time of the pipeline and the delay of the jitter buffer. Clones share the delay.
+/// The running time of the pipeline, the delay of the jitter buffer and the latency behind it. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct RenderClock {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
-    delay: Arc<AtomicU64>,
+    times: Arc<Times>,
+}
+
+/// Times in nanoseconds.
+#[derive(Debug, Default)]
+struct Times {
+    delay: AtomicU64,
+    pipeline_latency: AtomicU64,
+    frame_latency: AtomicU64,
 }
 
 impl RenderClock {
-    pub(super) fn new(pipeline: &gst::Pipeline, latency: Latency) -> Self {
-        let clock = Self { pipeline: pipeline.downgrade(), delay: Arc::default() };
+    /// `pipeline_latency` is the latency behind the jitter buffer.
+    pub(super) fn new(pipeline: &gst::Pipeline, latency: Latency, pipeline_latency: Duration) -> Self {
+        let clock = Self { pipeline: pipeline.downgrade(), times: Arc::default() };
         clock.set_delay(latency.first());
+        clock.set_latency(pipeline_latency, pipeline_latency);
         clock
     }
 
@@ -46,7 +56,17 @@ impl RenderClock {
 
     /// The current delay of the jitter buffer.
     pub(super) fn delay(&self) -> Duration {
-        Duration::from_nanos(self.delay.load(Ordering::Relaxed))
+        Duration::from_nanos(self.times.delay.load(Ordering::Relaxed))
+    }
+
+    /// The latency behind the jitter buffer.
+    pub(super) fn pipeline_latency(&self) -> Duration {
+        Duration::from_nanos(self.times.pipeline_latency.load(Ordering::Relaxed))
+    }
+
+    /// How long after its playout time a frame may leave the decoder and still be shown.
+    pub(super) fn frame_latency(&self) -> Duration {
+        Duration::from_nanos(self.times.frame_latency.load(Ordering::Relaxed))
     }
 
     /// The pipeline, while it exists.
@@ -55,8 +75,25 @@ impl RenderClock {
     }
 
     pub(super) fn set_delay(&self, delay: Duration) {
-        self.delay.store(delay.as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.times.delay.store(nanoseconds(delay), Ordering::Relaxed);
     }
+
+    /// A window waits for the whole pipeline, a compositor only for the decoder: `frame`.
+    pub(super) fn set_latency(&self, pipeline: Duration, frame: Duration) {
+        self.times.pipeline_latency.store(nanoseconds(pipeline), Ordering::Relaxed);
+        self.times.frame_latency.store(nanoseconds(frame), Ordering::Relaxed);
+    }
+
+    /// The time of a frame that is to be shown as soon as possible.
+    pub(super) fn soonest(&self) -> Option<Duration> {
+        let now = self.now()?;
+        Some((now + REMAINING_TIME).saturating_sub(self.delay() + self.frame_latency()))
+    }
+}
+
+/// Nanoseconds as `u64`, which holds 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// Watches one track. Clones share the state.
@@ -83,8 +120,8 @@ struct State {
     unexpected: bool,
     /// Encoded frames are dropped up to the next key frame.
     skipping: bool,
-    /// The latency behind the decoder. Set if late frames must be shown at once.
-    pipeline_latency: Option<Duration>,
+    /// Late frames must be shown at once.
+    shows_late: bool,
 }
 
 impl TrackMonitor {
@@ -277,19 +314,19 @@ impl TrackMonitor {
         });
     }
 
-    /// Shows late frames at once: window and compositor would drop them. `pipeline_latency` is the latency behind the
-    /// decoder.
-    pub(super) fn show_late(&self, pipeline_latency: Duration) {
+    /// Shows late frames at once: window and compositor would drop them.
+    pub(super) fn show_late(&self) {
         if let Ok(mut state) = self.0.state.lock() {
-            state.pipeline_latency = Some(pipeline_latency).filter(|_| self.0.track.is_video());
+            state.shows_late = self.0.track.is_video();
         }
     }
 
     fn retime_if_late(&self, frame: &mut gst::Buffer) {
-        let pipeline_latency = self.0.state.lock().ok().and_then(|state| state.pipeline_latency);
-        let (Some(pipeline_latency), Some(now)) = (pipeline_latency, self.0.clock.now()) else { return };
-        let latest = (now + REMAINING_TIME).saturating_sub(self.0.clock.delay() + pipeline_latency);
-        if let (Some(pts), Ok(latest)) = (frame.pts(), gst::ClockTime::try_from(latest))
+        if !self.0.state.lock().is_ok_and(|state| state.shows_late) {
+            return;
+        }
+        if let (Some(pts), Some(latest)) = (frame.pts(), self.0.clock.soonest())
+            && let Ok(latest) = gst::ClockTime::try_from(latest)
             && pts < latest
         {
             frame.make_mut().set_pts(latest);
@@ -330,7 +367,7 @@ mod tests {
     fn key_frame_requests_are_limited_and_repeated() {
         crate::media::init().unwrap();
         let (events, mut receiver) = mpsc::channel(8);
-        let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO);
+        let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO, Duration::ZERO);
         let monitor = TrackMonitor::new(Track::Screen, clock, events);
         let long_ago = Instant::now().checked_sub(KEY_FRAME_REQUEST_INTERVAL);
         let set = |needed, asked| {
@@ -362,7 +399,7 @@ mod tests {
     fn unexpected_frames_are_no_freeze() {
         crate::media::init().unwrap();
         let (events, _receiver) = mpsc::channel(8);
-        let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO);
+        let clock = RenderClock::new(&gst::Pipeline::new(), Latency::AUTO, Duration::ZERO);
         let monitor = TrackMonitor::new(Track::Screen, clock, events);
         let last = || monitor.0.state.lock().unwrap().freezes.frozen(Instant::now() + Duration::from_secs(9));
         (0..3).for_each(|_| monitor.frame_decoded(None));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::id::UserId;
 use crate::media::error::MediaError;
 use crate::rtp::{Codec, Latency, Track};
 
@@ -44,6 +45,19 @@ pub struct RenderOptions {
     pub audio: bool,
     /// The title of the window.
     pub title: String,
+}
+
+/// A speaker to render beside a lecture.
+#[derive(Debug, Clone)]
+pub struct SpeakerOptions {
+    /// The speaker, by which a recording names the tracks.
+    pub user: UserId,
+    /// The name in the picture.
+    pub name: String,
+    /// The delay of the jitter buffer.
+    pub latency: Latency,
+    /// The tracks that may come.
+    pub tracks: Vec<TrackFormat>,
 }
 
 /// Events of a running render.

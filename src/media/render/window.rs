@@ -80,16 +80,15 @@ struct State {
     note_until: Option<Instant>,
     /// The last frame, and when it came.
     last: Option<(gst::Buffer, Instant)>,
+    /// The pipelines of speakers, which are as loud as the lecture.
+    speakers: Vec<gst::glib::WeakRef<gst::Pipeline>>,
 }
 
 impl Window {
     /// Takes over the window of a pipeline that is about to start.
     pub(super) fn attach(pipeline: &gst::Pipeline, title: &str, fullscreen: bool) -> Self {
         let is_x11 = pipeline.by_name("window").is_some_and(|window| window.find_property("fullscreen").is_none());
-        let has_audio = pipeline
-            .by_name("speaker")
-            .and_then(|speaker| speaker.factory())
-            .is_some_and(|factory| factory.name() != "fakesink");
+        let has_audio = has_audio(pipeline);
         // The part behind the colon changes with room name and teacher.
         let begin = title.split_once(": ").map_or(title, |(begin, _)| begin);
         let state = State {
@@ -104,6 +103,7 @@ impl Window {
             shows_chat: false,
             note_until: None,
             last: None,
+            speakers: Vec::new(),
         };
         let inner = WindowInner {
             pipeline: pipeline.downgrade(),
@@ -146,6 +146,15 @@ impl Window {
             dim.set_property("saturation", saturation);
         }
         self.redraw();
+    }
+
+    /// Makes the audio of a speaker as loud as that of the lecture, now and later.
+    pub(super) fn join_audio(&self, pipeline: &gst::Pipeline) {
+        let mut state = self.state();
+        state.has_audio |= has_audio(pipeline);
+        state.speakers.retain(|pipeline| pipeline.upgrade().is_some());
+        state.speakers.push(pipeline.downgrade());
+        apply_volume(pipeline, state.volume, state.is_muted);
     }
 
     /// Adds a chat line. The key `c` shows the last ones.
@@ -246,11 +255,11 @@ impl Window {
             state.is_muted = false;
         }
         let (volume, is_muted, has_audio) = (state.volume, state.is_muted, state.has_audio);
+        state.speakers.retain(|pipeline| pipeline.upgrade().is_some());
+        let pipelines: Vec<_> =
+            [&self.0.pipeline].into_iter().chain(&state.speakers).filter_map(gst::glib::WeakRef::upgrade).collect();
         drop(state);
-        if let Some(element) = self.element("window-volume") {
-            element.set_property("volume", volume);
-            element.set_property("mute", is_muted);
-        }
+        pipelines.iter().for_each(|pipeline| apply_volume(pipeline, volume, is_muted));
         self.note(&level(volume, is_muted, has_audio), NOTE_FOR);
     }
 
@@ -343,6 +352,19 @@ impl Window {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a pipeline has a sound card.
+fn has_audio(pipeline: &gst::Pipeline) -> bool {
+    let speaker = pipeline.by_name("speaker").and_then(|speaker| speaker.factory());
+    speaker.is_some_and(|factory| factory.name() != "fakesink")
+}
+
+fn apply_volume(pipeline: &gst::Pipeline, volume: f64, is_muted: bool) {
+    if let Some(element) = pipeline.by_name("window-volume") {
+        element.set_property("volume", volume);
+        element.set_property("mute", is_muted);
     }
 }
 

@@ -257,6 +257,10 @@ impl Planner<'_> {
 
     fn microphone(&mut self) -> Result<(), MediaError> {
         let wanted = &self.options.sources.microphone;
+        if *wanted == Wanted::Yes(Some("test".into())) {
+            self.add(Track::Audio, pipelines::TEACH_TEST_AUDIO, "sound: a test tone");
+            return Ok(());
+        }
         if let Some(Microphone { element, device, label }) = self.found(wanted, devices::microphone)? {
             let property = if element == "pipewiresrc" { "target-object" } else { "device" };
             let source = match &device {
