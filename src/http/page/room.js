@@ -442,7 +442,6 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
-      seen: this.layout.seen,
       students: this.people.students,
       last: this.#last,
       mayTeach: mayTeach(this.#room),
