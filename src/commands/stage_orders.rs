@@ -97,7 +97,7 @@ pub(super) fn describe(stage: &Stage, name: impl Fn(&UserId) -> String) -> Strin
         false => format!("on the stage: {}", speakers.join(", ")),
     }];
     parts.extend((!invited.is_empty()).then(|| format!("invited: {}", invited.join(", "))));
-    parts.extend((stage.most > 0).then(|| format!("there is room for {}", stage.most)));
+    parts.extend((stage.most > 0).then(|| format!("{} can be there at the same time", stage.most)));
     parts.join("; ")
 }
 
@@ -128,12 +128,12 @@ mod tests {
     #[test]
     fn people_read_who_is_on_the_stage() {
         let name = |user: &UserId| user.to_string();
-        assert_eq!(describe(&stage(), name), "on the stage: Anna (1001); invited: 1002; there is room for 2");
+        assert_eq!(describe(&stage(), name), "on the stage: Anna (1001); invited: 1002; 2 can be there at the same time");
         let large = Stage { spotlight: Some("1001".parse().unwrap()), invited: vec![], most: 0, ..stage() };
         assert_eq!(describe(&large, name), "on the stage: Anna (1001) (large)");
         assert_eq!(
             describe(&Stage { most: 2, ..Stage::default() }, name),
-            "nobody is on the stage; there is room for 2"
+            "nobody is on the stage; 2 can be there at the same time"
         );
     }
 
