@@ -8,12 +8,12 @@ mod lecture;
 mod membership;
 mod server;
 mod source;
-mod teacher_views;
 mod stage_report;
 mod stage_sink;
 mod stats;
 mod student_states;
 mod talk;
+mod teacher_views;
 mod throttled_lines;
 mod whip_session;
 
