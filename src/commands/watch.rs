@@ -352,8 +352,13 @@ impl Session<'_> {
         if let Some(reply) = reply {
             self.send_to_teacher(reply).await;
         }
-        if is_answer || StudentInput::parse(line) == StudentInput::StepDown && self.step_down().await {
+        if is_answer {
             return;
+        }
+        match StudentInput::parse(line) {
+            StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
+            StudentInput::Pin(whom) => return self.speakers.pin(whom),
+            _ => {}
         }
         if let Some(message) = self.talk.typed(line, self.reporter) {
             self.send_to_teacher(message).await;

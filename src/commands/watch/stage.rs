@@ -24,8 +24,10 @@ pub(super) struct SpeakersOnStage<'a> {
     me: UserId,
     reporter: &'a Reporter,
     speakers: Vec<Speaker>,
-    /// Who is shown large: a speaker, or the lecture.
-    large: Option<UserId>,
+    /// The speaker whom the teacher shows large.
+    spotlight: Option<UserId>,
+    /// The speaker whom this student shows large, which goes before the teacher's choice.
+    pinned: Option<UserId>,
     /// Without a list until this time nobody speaks.
     named_until: Option<Instant>,
     context: Arc<BesideLecture>,
@@ -72,7 +74,8 @@ impl<'a> SpeakersOnStage<'a> {
             me,
             reporter,
             speakers: Vec::new(),
-            large: None,
+            spotlight: None,
+            pinned: None,
             named_until: None,
             context: Arc::new(BesideLecture { latency, now: Mutex::new((nowhere, None)) }),
             views: SpeakerViews::new(),
@@ -105,7 +108,21 @@ impl<'a> SpeakersOnStage<'a> {
             }
             self.views.silent(&speaker.user_id, speaker.silent.clone());
         }
-        self.large = stage.spotlight.filter(|user| self.lists(user));
+        self.spotlight = stage.spotlight;
+        self.enlarge();
+    }
+
+    /// Shows a speaker large, by id or name, or whom the teacher shows large.
+    pub(super) fn pin(&mut self, whom: Option<String>) {
+        let is_meant = |speaker: &&Speaker, text: &str| {
+            speaker.user_id.as_str() == text || speaker.nickname.as_str().to_lowercase() == text.to_lowercase()
+        };
+        let find = |text: &str| self.speakers.iter().find(|speaker| is_meant(speaker, text));
+        let found = whom.as_deref().map(|text| find(text).map(|speaker| speaker.user_id.clone()).ok_or(text));
+        match found.transpose() {
+            Ok(pinned) => self.pinned = pinned,
+            Err(text) => return self.reporter.notice(format!("{text} is not on the stage")),
+        }
         self.enlarge();
     }
 
@@ -173,7 +190,8 @@ impl<'a> SpeakersOnStage<'a> {
 
     /// Shows the right picture large, as far as renders run.
     fn enlarge(&self) {
-        match &self.large {
+        let large = [&self.pinned, &self.spotlight].into_iter().flatten().find(|user| self.lists(user));
+        match large {
             Some(speaker) => _ = self.views.with_render(speaker, |render| render.enlarge(true)),
             None => {
                 if let Some(stage) = &self.context.now().1 {

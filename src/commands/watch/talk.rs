@@ -164,6 +164,8 @@ impl StudentTalk {
                 reporter.notice("you are not on the stage");
                 None
             }
+            // The window alone shows the choice.
+            StudentInput::Pin(_) => None,
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
