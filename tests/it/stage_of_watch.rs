@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use classroom::protocol::channel::{Moderation, StudentMessage};
+use classroom::protocol::channel::{Moderation, PublisherMessage, Speaker, Stage, StudentMessage};
+use classroom::protocol::{ClientMessage, ErrorCode, ServerMessage, TrackName};
+use classroom::rtp::{Codec, Encoding, Track};
+use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use serde_json::{Value as Event, json};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::support::{Classroom, DEADLINE, Desk, Process, Publisher, id};
 
@@ -105,4 +110,115 @@ async fn a_recording_has_the_speakers_beside_the_lecture() {
     assert!(frames.values().all(|count| *count > 60), "{frames:?}");
     publisher.close().await;
     desk.leave(true).await;
+}
+
+/// A teacher whose stage exists in words alone.
+struct Pretender {
+    desk: Desk,
+    sfu: Sfu,
+    events: mpsc::Receiver<SfuEvent>,
+    /// The number of offers to the teacher.
+    offers: usize,
+}
+
+impl Pretender {
+    async fn join(class: &Classroom) -> Self {
+        let (desk, first) = Desk::open(class, "epoch=7").await;
+        assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
+        let config = SfuConfig {
+            user: id(9999),
+            udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
+            advertise: vec![],
+            stun: vec![],
+            max_students: 10,
+            workers: 1.try_into().unwrap(),
+            adapts: true,
+            encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
+        };
+        let (sfu, events) = Sfu::start(config).unwrap();
+        Self { desk, sfu, events, offers: 0 }
+    }
+
+    /// Answers offers to the teacher, until there is one to a speaker. Returns the speaker.
+    async fn offer_to_speaker(&mut self) -> u32 {
+        let wait = async {
+            loop {
+                tokio::select! {
+                    message = self.desk.hear() => match message {
+                        ServerMessage::Offer { source: Some(speaker), .. } => return speaker.as_str().parse().unwrap(),
+                        ServerMessage::Offer { user_id, sdp, .. } => {
+                            self.offers += 1;
+                            self.sfu.offer(user_id, sdp, None, None);
+                        }
+                        _ => {}
+                    },
+                    event = self.events.recv() => match event.expect("an SFU that runs") {
+                        SfuEvent::Answer { user, sdp } => {
+                            let answer = ClientMessage::Answer { target_uid: user, sdp, source: None };
+                            self.desk.say(&answer).await;
+                        }
+                        SfuEvent::ChannelOpen(_) => {
+                            self.welcome();
+                            self.list(1);
+                        }
+                        _ => {}
+                    },
+                }
+            }
+        };
+        timeout(DEADLINE, wait).await.expect("an offer to a speaker")
+    }
+
+    fn welcome(&self) {
+        let welcome = PublisherMessage::Welcome { history: Vec::new(), hands: Vec::new(), cleared_up_to: 0 };
+        self.sfu.tell_all(&welcome.to_json());
+    }
+
+    /// Says that two students speak: 1002, who is in the room, and 1003, who is not.
+    fn list(&self, place: u64) {
+        let speaker = |user| Speaker {
+            user_id: id(user),
+            nickname: "Anna".into(),
+            id: place,
+            tracks: vec![TrackName::Camera],
+            silent: Vec::new(),
+        };
+        let stage = Stage { speakers: vec![speaker(1002), speaker(1003)], most: 2, ..Stage::default() };
+        self.sfu.tell_all(&PublisherMessage::Stage(stage).to_json());
+    }
+
+    async fn reject(&mut self, speaker: u32, code: ErrorCode) {
+        let (target_uid, source) = (id(1001), Some(id(speaker)));
+        let message = "no".to_owned();
+        self.desk.say(&ClientMessage::Reject { target_uid, code, message, codec: None, source }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speaker_who_can_not_be_received_is_no_trouble_for_the_lecture() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let mut teacher = Pretender::join(&class).await;
+    let _speaker = Desk::student(&class, 1002).await;
+    let mut terminal = class.student(1001, &["-v"]);
+    for code in [ErrorCode::BadSdp, ErrorCode::ServerFull, ErrorCode::NotOnStage] {
+        assert_eq!(teacher.offer_to_speaker().await, 1002);
+        teacher.reject(1002, code).await;
+    }
+    let is_refusal = |event: &Event| event["message"].as_str().is_some_and(|text| text.contains("user 1003 is not"));
+    terminal.wait_for("an offer to a user who is not there", is_refusal);
+    // Listed anew, the student is worth an offer again.
+    teacher.list(2);
+    assert_eq!(teacher.offer_to_speaker().await, 1002);
+    // A host that has come back names no speakers if nobody speaks.
+    let mark = terminal.mark();
+    teacher.welcome();
+    for user in ["1002", "1003"] {
+        let is_gone = |event: &Event| event["event"] == "stage" && event["user"] == user && event["state"] == "ended";
+        terminal.wait_since(mark, DEADLINE, "an empty stage", is_gone);
+    }
+    assert_eq!(teacher.offers, 1, "the connection to the teacher stays");
+    teacher.desk.leave(true).await;
+    terminal.ends_with(0);
+    teacher.sfu.close().await;
 }
