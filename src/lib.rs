@@ -14,9 +14,9 @@
 //! bench                                  | what measures the product; only commands/bench.rs names it
 //! fuzz                                   | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                    | what was typed -> what it means
-//! endpoints process                      | a capture with its SFU, a viewer with its render; this process's limits and use
+//! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
-//! media sfu viewer publisher signal http | the adapters: GStreamer, the SFU, a student, a client that sends, WebSocket, pages
+//! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                                   | session keys, sealing, opening
 //! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back

@@ -19,7 +19,8 @@ pub(super) struct TypedSpeaking {
     /// Let the teacher invite you to the stage, where the class sees and hears you; watch asks you first. yes accepts
     /// without asking
     #[arg(
-        long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "ask"
+        long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "ask",
+        hide_short_help = true
     )]
     may_speak: Option<Consent>,
 

@@ -241,7 +241,10 @@ impl HostedSource {
     }
 
     /// The videos that have stopped.
-    pub(super) fn stopped(&self, now: Instant, stats: Option<&SfuStats>) -> Stopped {
+    pub(super) fn stopped(&mut self, now: Instant, stats: Option<&SfuStats>) -> Stopped {
+        if let Some(stats) = stats {
+            self.media.count(stats);
+        }
         self.media.stopped(now, stats.and_then(|stats| stats.ingest.as_ref()))
     }
 

@@ -70,7 +70,7 @@ impl SourceMonitor {
     /// The sources that have stopped.
     pub(super) fn stopped(&self) -> Stopped {
         let has = |track| self.0.iter().any(|source| source.track == track && source.stopped);
-        Stopped { screen: has(Track::Screen), camera: has(Track::Camera) }
+        Stopped { screen: has(Track::Screen), camera: has(Track::Camera), ..Stopped::default() }
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             );
             changes.extend(changed.into_iter().map(|(track, stopped)| {
                 assert_eq!(track, Track::Camera, "the screen delivers pictures");
-                assert_eq!(sources.stopped(), Stopped { camera: stopped, screen: false });
+                assert_eq!(sources.stopped(), Stopped { camera: stopped, ..Stopped::default() });
                 assert!(has_stopped(sources.stopped(), Track::Camera) == stopped);
                 (second, stopped)
             }));

@@ -277,12 +277,13 @@ mod tests {
         assert!(bytes < 60_000, "{bytes} bytes");
     }
 
-    /// Few files lead to the others: `teach.js` for those who teach, `order.js` for those who moderate, and
-    /// `student_stage.js` where somebody speaks.
+    /// Few files lead to the others: `teach.js` for those who teach, `device.js` for a document camera, `order.js` for
+    /// those who moderate, and `student_stage.js` where somebody speaks.
     #[test]
     fn a_visit_loads_no_file_of_a_part_that_is_not_needed() {
         let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
-        let doors = [("teach.js", "main.js"), ("order.js", "room.js"), ("student_stage.js", "room.js")];
+        let students = [("order.js", "room.js"), ("student_stage.js", "room.js")];
+        let doors = [&students[..], &[("teach.js", "main.js"), ("device.js", "main.js")]].concat();
         for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES) {
             let loaded_by = visit.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));
             let loaded_by: Vec<&str> = loaded_by.map(|(by, _)| *by).collect();

@@ -56,8 +56,8 @@ pub struct Sources {
     pub main: MainSource,
     /// The source of the `camera` track. The device `test` is a synthetic one.
     pub camera: Wanted,
-    /// The source of the `audio` track. The device `test` is a tone. Files, the test picture and the demo have their own audio; only [`Wanted::Yes`]
-    /// replaces it.
+    /// The source of the `audio` track. The device `test` is a tone. Files, the test picture and the demo have audio of
+    /// their own; only [`Wanted::Yes`] replaces it.
     pub microphone: Wanted,
     /// Whether to capture audio at all.
     pub audio: bool,

@@ -13,6 +13,7 @@
 //! SFU -> student   {"type":"tier","tiers":{"screen":"low","camera":"none"},"estimateKbps":600,"reason":"bandwidth"}
 //! SFU -> all       {"type":"allows","comments":true,"reactions":false}
 //! SFU -> all       {"type":"stopped","screen":false,"camera":true}
+//! SFU -> all       {"type":"stopped","screen":true,"camera":false,"unsent":{"screen":true,"camera":false}}
 //! moderator -> SFU {"type":"moderate","order":"mute","userId":"1001"}
 //! SFU -> student   {"type":"allows","comments":true,"reactions":false,"chat":false}
 //! moderator -> SFU {"type":"moderate","order":"slow","ms":10000}
@@ -273,6 +274,27 @@ pub struct Stopped {
     /// The camera has stopped.
     #[serde(default)]
     pub camera: bool,
+    /// The stopped videos that have not begun: nobody misses them, and people are not told.
+    #[serde(default, skip_serializing_if = "Unsent::is_none")]
+    pub unsent: Unsent,
+}
+
+/// The videos that the publisher offered, and of which no frame has come yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsent {
+    /// The screen has not begun.
+    #[serde(default)]
+    pub screen: bool,
+    /// The camera has not begun.
+    #[serde(default)]
+    pub camera: bool,
+}
+
+impl Unsent {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.

@@ -5,6 +5,7 @@
 //! uplink carries, paces, and answers NACKs; the library does ICE, DTLS, SRTP and sender reports. The orders to the
 //! encoders come as [`PublisherEvent`]s.
 
+mod extensions;
 mod interceptor;
 mod layers;
 mod offer;
@@ -33,9 +34,10 @@ use webrtc::peer_connection::{
     RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
+use self::extensions::ExtensionIds;
 use self::interceptor::{SharedUplink, UplinkInterceptor};
 pub use self::offer::Layering;
-use self::offer::{ExtensionIds, OfferedTrack};
+use self::offer::OfferedTrack;
 pub use self::uplink::PublisherStats;
 use self::uplink::Uplink;
 use crate::protocol::OfferedTracks;

@@ -8,15 +8,11 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::shared::error::Error;
 
+use super::extensions::{MID_URI, REPAIRED_RID_URI, RID_URI};
 use super::stream::{Stream, rid_of, rtx_ssrc};
 use crate::protocol::OfferedTracks;
 use crate::rtp::{Codec, Encoding, Tier, Track};
 use crate::sdp::engine;
-
-/// The header extensions of a browser's offer (RFC 9143, 15; RFC 8852).
-const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
-const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
-const REPAIRED_RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
 /// How the tiers of a video track are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,29 +21,6 @@ pub enum Layering {
     Simulcast,
     /// One stream, whose tier changes with the bandwidth.
     Single,
-}
-
-/// The ids of the header extensions that the answer has taken.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ExtensionIds {
-    pub(super) mid: Option<u8>,
-    pub(super) rid: Option<u8>,
-    pub(super) repaired_rid: Option<u8>,
-    /// The transport-wide sequence number.
-    pub(super) transport: Option<u8>,
-}
-
-impl ExtensionIds {
-    /// Those of an answer.
-    pub(super) fn of(sdp: &str) -> Self {
-        let id = |uri| extension_id(sdp, uri);
-        Self {
-            mid: id(MID_URI),
-            rid: id(RID_URI),
-            repaired_rid: id(REPAIRED_RID_URI),
-            transport: id(engine::TRANSPORT_NUMBER_URI),
-        }
-    }
 }
 
 /// A track of the offer with its streams, best tier first.
@@ -120,11 +93,4 @@ pub(super) fn mids(sdp: &str) -> Vec<String> {
 /// The names of the tracks by mid, for signalling.
 pub(super) fn names(streams: &[Stream]) -> OfferedTracks {
     streams.iter().map(|stream| (stream.mid.clone(), stream.track.into())).collect()
-}
-
-/// The id of a header extension in a description (RFC 8285, 8).
-fn extension_id(sdp: &str, uri: &str) -> Option<u8> {
-    let mut named = sdp.lines().filter_map(|line| line.strip_prefix("a=extmap:")?.split_once(' '));
-    let (id, _) = named.find(|(_, named)| named.trim() == uri)?;
-    id.split('/').next()?.parse().ok()
 }

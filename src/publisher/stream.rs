@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rtc::rtp::Packet;
 use rtc::rtp::header::{Extension, Header};
 
-use super::offer::ExtensionIds;
+use super::extensions::ExtensionIds;
 use super::tier_switch::TierSwitch;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, Tier, Track};
 use crate::sdp::engine;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rtc::rtp::Packet;
 use rtc::shared::marshal::MarshalSize;
 
+use super::extensions::ExtensionIds;
 use super::layers::LayerCosts;
-use super::offer::{self, ExtensionIds};
+use super::offer;
 use super::stream::Stream;
 use crate::congestion::{Adaptation, ClassRetransmissions, CommonTrouble, Layers, Pacer, PathCapacity, Probe};
 use crate::protocol::OfferedTracks;

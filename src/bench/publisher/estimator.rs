@@ -77,9 +77,9 @@ impl Target {
         f64::from_bits(self.target.load(Ordering::Relaxed))
     }
 
-    /// The line has this rate from now on; `None` for unlimited. A browser's probes find out what a line carries before
-    /// anything else is sent at that rate. Here are no probes, and the target does not grow beyond the rate of the line.
-    /// That the line has become narrower must be noticed by its queue.
+    /// The line has this rate from now on; `None` for unlimited. A browser probes what a line carries. This estimator
+    /// has no probes: its target does not grow beyond the rate of the line. It learns by the queue of the line that
+    /// the line has become narrower.
     pub(super) fn set_line(&self, bits_per_second: Option<u32>) {
         let carried = bits_per_second.map_or(f64::INFINITY, |rate| f64::from(rate) * OF_THE_LINE);
         self.line.store(carried.to_bits(), Ordering::Relaxed);

@@ -4,8 +4,8 @@
 //! It reacts to feedback as browsers do in outline: it answers NACKs by retransmissions (RTX), asks its encoder for a
 //! key frame when the SFU wants one, paces, and gives up the full tier when Google's congestion control finds too
 //! little bandwidth. A browser never gives up the smallest layer that is sent, and lowers the bitrate of its encoder
-//! instead. The encoders here have fixed bitrates, so the encoder of the low tier takes the place of the full one. There
-//! are no probes and no FEC, and the congestion control does not count retransmissions.
+//! instead. The encoders here have fixed bitrates, so the encoder of the low tier takes the place of the full one.
+//! There are no probes and no FEC, and the congestion control does not count retransmissions.
 
 mod connection;
 mod estimator;

@@ -64,7 +64,8 @@ impl Publisher {
     }
 }
 
-/// Passes the SFU's answer and its wishes to the publisher. All encoders go on: a stream may get any tier. Returns an event that is about something else.
+/// Passes the SFU's answer and its requests to the publisher. All encoders go on: a stream may get any tier. Returns an
+/// event that is about something else.
 fn serve_publisher(ingest: &EmulatedPublisher, event: SfuEvent) -> anyhow::Result<Option<SfuEvent>> {
     match event {
         SfuEvent::Answer { user, sdp } if user.as_str() == PUBLISHER => ingest.answer(&sdp),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::ingest::{EncodingStats, IngestStats};
 use crate::protocol::TrackName;
-use crate::protocol::channel::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, Stopped, WatchedEncoding};
+use crate::protocol::channel::{
+    IngestReport, IngestTrack, IngestTrouble, NeededEncoding, Stopped, Unsent, WatchedEncoding,
+};
 use crate::rtp::{Encoding, PerEncoding, Track};
 use crate::sfu::{PublisherStats, SfuStats};
 
@@ -35,6 +37,8 @@ pub(super) struct PublisherMedia {
     /// For each needed encoding, the start of the need.
     needed: PerEncoding<Option<Instant>>,
     state: State,
+    /// The videos of which a frame has come: screen, camera.
+    begun: [bool; 2],
     /// Packets that were dropped up to the last report, for each kind of trouble.
     dropped: [u64; 4],
 }
@@ -189,7 +193,16 @@ impl PublisherMedia {
     /// The stopped videos. Without a publisher, all are stopped; with one, a needed video without packets is stopped.
     pub(super) fn stopped(&self, now: Instant, stats: Option<&PublisherStats>) -> Stopped {
         let is_stopped = |track| self.is_stopped(now, track, stats);
-        Stopped { screen: is_stopped(Track::Screen), camera: is_stopped(Track::Camera) }
+        let (screen, camera) = (is_stopped(Track::Screen), is_stopped(Track::Camera));
+        let unsent = Unsent { screen: screen && !self.begun[0], camera: camera && !self.begun[1] };
+        Stopped { screen, camera, unsent }
+    }
+
+    /// Notes which videos have begun.
+    pub(super) fn count(&mut self, stats: &SfuStats) {
+        for (begun, track) in self.begun.iter_mut().zip([Track::Screen, Track::Camera]) {
+            *begun |= stats.frames.iter().any(|(encoding, frames)| encoding.track == track && *frames > 0);
+        }
     }
 
     fn is_stopped(&self, now: Instant, track: Track, stats: Option<&PublisherStats>) -> bool {
@@ -228,6 +241,8 @@ fn tracks(encodings: &[EncodingStats]) -> Vec<IngestTrack> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::protocol::channel::SentTier;
     use crate::rtp::{Codec, Tier};
@@ -327,7 +342,11 @@ mod tests {
         assert!(stopped(&media, 62 * SECOND, &[full, low]));
         assert!(!stopped(&media, 62 * SECOND, &[full]), "the low tier arrives");
         media.gone();
-        assert_eq!(media.stopped(now, None), Stopped { screen: true, camera: false }, "there is no camera");
+        let unsent = Unsent { screen: true, camera: false };
+        let stopped_screen = Stopped { screen: true, camera: false, unsent };
+        assert_eq!(media.stopped(now, None), stopped_screen, "there is no camera, and the screen never came");
+        media.count(&SfuStats { frames: HashMap::from([(low, 1)]), ..SfuStats::default() });
+        assert_eq!(media.stopped(now, None), Stopped { unsent: Unsent::default(), ..stopped_screen });
         media.available(now + 70 * SECOND, encodings());
         assert!(!stopped(&media, 71 * SECOND, &[full, low]), "it has just come back");
         assert!(stopped(&media, 72 * SECOND, &[full, low]));

@@ -157,7 +157,11 @@ impl Session<'_> {
         let before = std::mem::replace(&mut self.stopped, stopped);
         for format in &self.formats {
             let (was, is) = (has_stopped(before, format.track), has_stopped(stopped, format.track));
-            if was != is {
+            let is_unsent = match format.track {
+                Track::Screen => stopped.unsent.screen,
+                _ => stopped.unsent.camera && format.track == Track::Camera,
+            };
+            if was != is && !is_unsent {
                 self.reporter.event(&Event::Source { track: format.track, state: is.into() });
             }
         }

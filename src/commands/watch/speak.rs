@@ -19,7 +19,7 @@ use crate::id::UserId;
 use crate::media::CaptureEvent;
 use crate::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
-use crate::publisher::PublisherEvent;
+use crate::publisher::{Publisher, PublisherEvent};
 use crate::report::{Event, Reporter, SpeakingState};
 use crate::rtp::Track;
 
@@ -50,7 +50,7 @@ enum State {
 pub(super) enum OwnStageEvent {
     /// The question was not answered in time.
     NoAnswer,
-    Started(Result<SpeakerCapture, Vec<String>>),
+    Started(Result<Box<SpeakerCapture>, Vec<String>>),
     Speaker(SpeakerEvent),
 }
 
@@ -82,7 +82,8 @@ impl<'a> OwnStage<'a> {
             }
             State::Starting(starting) => {
                 let started = or_never(Some(starting)).await;
-                OwnStageEvent::Started(started.unwrap_or_else(|error| Err(vec![error.to_string()])))
+                let started = started.unwrap_or_else(|error| Err(vec![error.to_string()]));
+                OwnStageEvent::Started(started.map(Box::new))
             }
             State::On(speaker) => OwnStageEvent::Speaker(speaker.next().await),
         }
@@ -186,7 +187,7 @@ impl<'a> OwnStage<'a> {
 
     fn tell(&self, state: SpeakingState, reason: Option<OffStage>) {
         let (tracks, estimate_kbps) = match &self.state {
-            State::On(speaker) => (speaker.tracks(), speaker.publisher().and_then(|p| p.estimate_kbps())),
+            State::On(speaker) => (speaker.tracks(), speaker.publisher().and_then(Publisher::estimate_kbps)),
             _ => (Vec::new(), None),
         };
         self.reporter.event(&Event::Speaking { state, tracks, reason, estimate_kbps });
@@ -224,7 +225,7 @@ impl Session<'_> {
             }
             OwnStageEvent::Started(Ok(capture)) => {
                 capture.notices.iter().for_each(|notice| self.reporter.notice(notice));
-                self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), capture)));
+                self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), *capture)));
                 self.send_to_teacher(StudentMessage::StageAnswer { accepted: true }).await;
             }
             OwnStageEvent::Started(Err(failures)) => {

@@ -174,7 +174,7 @@ export class Chat {
         this.#allows(message);
         break;
       case 'stopped':
-        this.#on.stopped({ screen: message.screen === true, camera: message.camera === true });
+        this.#on.stopped(stoppedOf(message));
         break;
       case 'error':
         if (!this.#on.refused?.(message)) this.#refused(message);
@@ -380,4 +380,10 @@ function withoutEnd(address) {
 
 function person(message) {
   return { userId: clean(message?.userId, 64), nickname: clean(message?.nickname, 40) };
+}
+
+/** The message `stopped`, checked: `{ screen, camera, unsent: { screen, camera } }`. */
+function stoppedOf({ screen, camera, unsent }) {
+  const videos = (from) => ({ screen: from?.screen === true, camera: from?.camera === true });
+  return { ...videos({ screen, camera }), unsent: videos(unsent) };
 }

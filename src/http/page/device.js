@@ -10,8 +10,6 @@ const CAMERA = { width: { ideal: 1920 }, height: { ideal: 1080 }, frameRate: { i
 const ACCEPTED_WITHIN_MS = 5_000;
 const REPEAT_MS = 300;
 
-let device = null;
-
 /** Shows the page of the camera. Once the person has pressed the button, `startRoom(room)` lets it into the room. */
 export async function startDevice(room, startRoom) {
   const words = addWords({ en: './device_english.js', zh: './device_chinese.js' });
@@ -24,12 +22,10 @@ export async function startDevice(room, startRoom) {
   query.set('nickname', say('deviceTitle'));
   history.replaceState(null, '', `${location.pathname}?${query}${location.hash}`);
   $('boot').hidden = true;
-  device = new Device(() => startRoom(room));
+  const device = new Device(() => startRoom(room, () => device));
 }
 
 /** The stage of the room, as far as a camera takes part in it: what `Room` has. */
-export const startStage = async () => device;
-
 class Device {
   #enter;
   #room = null;

@@ -17,8 +17,6 @@ export class Layout {
   volume = store.get('volume', 100);
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
-  /** The videos of this lecture that had a frame. */
-  seen = { screen: false, camera: false };
   #on;
   #tracks = {};
   #swapped = false;
@@ -48,10 +46,7 @@ export class Layout {
       video.addEventListener('dblclick', () => $(id).classList.contains('inset') && this.swap());
       // Headsets and the system's media keys pause a video; a lecture continues.
       video.addEventListener('pause', () => video.srcObject?.active && video.play().catch(() => {}));
-      video.addEventListener('resize', () => {
-        if (video.videoWidth > 0) this.seen[id] = true;
-        this.#rearrange();
-      });
+      video.addEventListener('resize', () => this.#rearrange());
       this.#drag($(id));
     }
     this.#move(this.#position.x, this.#position.y);
@@ -112,7 +107,6 @@ export class Layout {
   clear() {
     $('last-picture').hidden = true;
     this.#stopped = { screen: false, camera: false };
-    this.seen = { screen: false, camera: false };
     this.show({});
   }
 

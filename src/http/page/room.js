@@ -3,7 +3,7 @@
 import { $, clean, list, nameOf, onFrame } from './dom.js';
 import { onLanguage, say, sayOf, translate } from './i18n.js';
 import {
-  epoch, isDevice, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
+  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
   secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
@@ -33,11 +33,11 @@ const EXPLAIN_MS = 8_000;
 /** How soon to try a full room again. */
 const FULL_RETRY_MS = 20_000;
 
-/** Opens the room that the address names, and returns it. */
-export function startRoom(room) {
+/** Opens the room that the address names, and returns it. `startStage(room)` makes another stage than usual. */
+export function startRoom(room, startStage) {
   // A hidden element can't take the focus.
   $('room').hidden = false;
-  return new Room(room);
+  return new Room(room, startStage);
 }
 
 class Room {
@@ -75,12 +75,12 @@ class Room {
     return order;
   });
   /** What only a lecture with speakers on the stage needs. */
-  #stage = new Part(async () =>
-    (await import(isDevice() ? './device.js' : './student_stage.js')).startStage(this));
+  #stage;
   #draw = onFrame(() => this.#show());
 
-  constructor(room) {
+  constructor(room, startStage) {
     this.#room = room;
+    this.#stage = new Part(async () => (startStage ?? (await import('./student_stage.js')).startStage)(this));
     this.#credentials = secretsFromLink(room);
     this.#me = whoFromLink();
     this.#last = lastOf(room);
@@ -442,7 +442,6 @@ class Room {
       tracks: this.media.tracks,
       sent: this.media.sent,
       stopped: this.media.stopped,
-      seen: this.layout.seen,
       students: this.people.students,
       last: this.#last,
       mayTeach: mayTeach(this.#room),

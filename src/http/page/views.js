@@ -27,13 +27,13 @@ export function view(known) {
   const isLate = signal.isOpen && lesson.since > 0 && Date.now() - Math.max(lesson.since, signal.since) > UDP_HINT_MS;
   const gone = stoppedVideos(known);
   if (known.isConnected && gone.length > 0 && gone.length === videosOf(known).length) {
-    const seen = seenOf(known, gone);
+    const begun = begunOf(known, gone);
     // A teacher who has sent no picture yet speaks without one.
-    if (seen.length === 0 && tracks.audio) {
+    if (begun.length === 0 && tracks.audio) {
       const words = { title: say('soundOnlyTitle'), text: say('soundOnlyText') };
       return { screen: 'sound', ...words, banner: banner(known, isLate) };
     }
-    const key = seen.length > 1 ? 'bothStopped' : `${seen[0] ?? gone[0]}Stopped`;
+    const key = begun.length > 1 ? 'bothStopped' : `${begun[0] ?? gone[0]}Stopped`;
     const text = say(tracks.audio ? 'stoppedSound' : 'stoppedText');
     return { screen: 'sound', title: say(key), text, banner: banner(known, isLate) };
   }
@@ -159,7 +159,7 @@ function mark(known, gone) {
   const { isConnected, isFlowing } = known;
   const sent = living(known);
   if (!isConnected || !isFlowing) return null;
-  const [stopped] = seenOf(known, gone);
+  const [stopped] = begunOf(known, gone);
   const lessText = sent && !waits(sent) ? less(sent) : '';
   if (stopped) {
     const word = say(`${stopped}Stopped`);
@@ -181,8 +181,8 @@ function stoppedVideos(known) {
   return videosOf(known).filter((role) => known.stopped?.[role]);
 }
 
-/** Those of the stopped videos that this page has shown: of a video that was never there, nobody needs to read. */
-const seenOf = (known, gone) => gone.filter((role) => known.seen?.[role]);
+/** Those of the stopped videos that had begun: of a video that was never there, nobody needs to read. */
+const begunOf = (known, gone) => gone.filter((role) => !known.stopped.unsent?.[role]);
 
 /** The tiers of the videos that have a source: the path is not the reason that the others are missing. */
 function living({ sent, stopped }) {

@@ -7,8 +7,8 @@
 use crate::media::options::Size;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Space for the descriptions. A track needs 250 bytes, and long parameter sets a few hundred more. Speakers who come and
-/// go add tracks.
+/// Space for the descriptions. A track needs 250 bytes, and long parameter sets a few hundred more. Speakers who come
+/// and go add tracks.
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// The highest track number that a block has in one byte.

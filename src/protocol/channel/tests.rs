@@ -74,7 +74,7 @@ fn allows_and_stopped_look_as_specified() {
     assert_eq!(PublisherMessage::parse(text).unwrap(), muted);
     let default = PublisherMessage::Allows(Allowed::default());
     assert_eq!(PublisherMessage::parse(r#"{"type":"allows","polls":false}"#).unwrap(), default);
-    let stopped = Stopped { screen: false, camera: true };
+    let stopped = Stopped { screen: false, camera: true, unsent: Unsent::default() };
     assert_eq!(PublisherMessage::Stopped(stopped).to_json(), r#"{"type":"stopped","screen":false,"camera":true}"#);
     assert_eq!(
         PublisherMessage::parse(r#"{"type":"stopped","camera":true}"#).unwrap(),

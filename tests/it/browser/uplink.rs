@@ -97,8 +97,8 @@ fn a_teacher_on_a_bad_line_reaches_the_class() {
         let grown = |field: &str| grown(&before, &after, field);
         println!(
             "{name}: {:.1} pictures/s, frozen {frozen:.1} % of the time, {:.0} ms at the most; the teacher sent \
-             {:.0} packets, {:.0} kbit/s, {:.0} of them again, got {:.0} NACKs and {:.0} PLIs, is {} wide, estimates {:.0} \
-             kbit/s; the line lost {} and dropped {}",
+             {:.0} packets, {:.0} kbit/s, {:.0} of them again, got {:.0} NACKs and {:.0} PLIs, is {} wide, \
+             estimates {:.0} kbit/s; the line lost {} and dropped {}",
             pictures * 1000.0 / span.millis(),
             shown.longest_freeze(span),
             grown("packets"),
