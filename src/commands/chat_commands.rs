@@ -48,6 +48,8 @@ pub(super) enum StudentInput {
     React(Reaction),
     /// Leave the stage.
     StepDown,
+    /// Show a speaker large, by id or name, or follow the teacher's choice again.
+    Pin(Option<String>),
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
     /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
@@ -105,6 +107,7 @@ const STUDENT_COMMANDS: [Group; 1] = [(
         ("/hand", "raise or lower your hand"),
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
         ("/stepdown", "leave the stage, if the teacher has invited you there"),
+        ("/pin 1001", "show student 1001 (or a name) on the stage large for yourself; /pin off: follow the teacher"),
     ],
 )];
 
@@ -153,6 +156,8 @@ impl StudentInput {
         match (command, argument) {
             ("hand", "") => Self::Hand,
             ("stepdown", "") => Self::StepDown,
+            ("pin", "") => Self::Advice("/pin needs the id or the name of a student on the stage, or off".to_owned()),
+            ("pin", whom) => Self::Pin((whom != "off").then(|| whom.to_owned())),
             ("react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),

@@ -17,6 +17,7 @@ mod room_orders;
 mod rooms;
 mod serve;
 mod source_monitor;
+mod speaker_views;
 mod stage;
 mod stage_orders;
 mod stdin;

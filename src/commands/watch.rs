@@ -7,6 +7,7 @@ mod monitor;
 mod playback;
 mod server;
 mod speak;
+mod stage;
 mod stats;
 mod talk;
 
@@ -24,10 +25,10 @@ use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
 use self::server::ServerConnection;
 use self::speak::OwnStage;
+use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
 use self::talk::StudentTalk;
 use super::chat_commands::StudentInput;
-use super::negotiation::candidate_init;
 use super::or_never;
 use super::stdin::StdinLines;
 use crate::cli::Watch;
@@ -40,7 +41,7 @@ use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
-use crate::viewer::IceServer;
+use crate::viewer::{IceServer, ViewerConfig};
 
 /// The result of a `watch`.
 #[derive(Debug)]
@@ -76,6 +77,7 @@ pub(super) async fn run(
         lesson: LessonState::new(begun, watch.timeout, watch.retry),
         talk: StudentTalk::new(watch.user.clone()),
         own_stage: OwnStage::new(&watch, reporter),
+        speakers: SpeakersOnStage::new(watch.user.clone(), watch.latency, reporter),
         ice_servers: Vec::new(),
         title: WindowTitle::new(watch.room.clone()),
         is_break: false,
@@ -114,6 +116,7 @@ struct Session<'a> {
     lesson: LessonState,
     talk: StudentTalk,
     own_stage: OwnStage<'a>,
+    speakers: SpeakersOnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
     ice_servers: Vec<IceServer>,
     title: WindowTitle,
@@ -154,6 +157,7 @@ impl Session<'_> {
                         return Ok(reason);
                     }
                 }
+                output = self.speakers.next(), if self.lesson.is_connected() => self.on_speaker(output),
                 event = self.own_stage.next() => self.on_own_stage(event).await,
                 () = or_never(due.map(tokio::time::sleep_until)) => self.on_due().await?,
                 line = or_never(lines.as_mut().map(mpsc::Receiver::recv)) => match line {
@@ -227,7 +231,11 @@ impl Session<'_> {
             }
             ServerMessage::Answer { user_id, sdp } if user_id == self.watch.user => self.on_own_answer(sdp).await,
             ServerMessage::Answer { user_id, sdp } => {
-                if let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id && !c.answered) {
+                let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id) else {
+                    self.on_speaker_answer(&user_id, sdp);
+                    return Ok(None);
+                };
+                if !connection.answered {
                     connection.answered = true;
                     match connection.viewer.answer(sdp).await {
                         Ok(tracks) => self.start_render(tracks).await?,
@@ -241,13 +249,11 @@ impl Session<'_> {
             ServerMessage::Candidate { user_id, candidate, .. } if user_id == self.watch.user => {
                 self.on_own_candidate(candidate).await;
             }
-            ServerMessage::Candidate { user_id, candidate, .. } => {
-                if let Some(connection) = self.connection.as_ref().filter(|c| c.publisher == user_id) {
-                    connection.viewer.candidate(candidate_init(candidate)).await;
-                }
-            }
+            ServerMessage::Candidate { user_id, candidate, .. } => self.on_candidate(&user_id, candidate).await,
             ServerMessage::Error { code, message, user_id, .. } => {
-                if self.on_own_error(code, &message, user_id.as_ref()).await {
+                if self.on_own_error(code, &message, user_id.as_ref()).await
+                    || self.on_speaker_error(code, &message, user_id.as_ref())
+                {
                     return Ok(None);
                 }
                 if user_id.is_some() && code.is_final() {
@@ -258,9 +264,8 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
-            // The viewer reports a lost connection by itself, so a hangup needs no reaction.
-            ServerMessage::Hangup { .. }
-            | ServerMessage::Joined { .. }
+            ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::Lobby { .. }
             | ServerMessage::Order { .. }
@@ -294,6 +299,8 @@ impl Session<'_> {
             self.reporter.notice("the signalling server is back");
         }
         self.server = server;
+        let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());
+        self.speakers.set_viewer(ViewerConfig { bind, ice_servers });
         let teacher = users.iter().find(|user| user.publishes);
         let publisher = teacher.map(|teacher| (teacher.user_id.clone(), teacher.epoch));
         let is_new = self.lesson.server_joined(publisher, Instant::now());
@@ -328,6 +335,7 @@ impl Session<'_> {
             LeaveReason::Ended => return Some(EndReason::LectureOver),
             LeaveReason::Left => {
                 self.is_break = true;
+                self.speakers.clear();
                 self.screen.with(Render::expect_nothing);
                 self.reporter.event(&Event::Publisher { user: None, nickname: None });
             }
@@ -344,8 +352,13 @@ impl Session<'_> {
         if let Some(reply) = reply {
             self.send_to_teacher(reply).await;
         }
-        if is_answer || StudentInput::parse(line) == StudentInput::StepDown && self.step_down().await {
+        if is_answer {
             return;
+        }
+        match StudentInput::parse(line) {
+            StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
+            StudentInput::Pin(whom) => return self.speakers.pin(whom),
+            _ => {}
         }
         if let Some(message) = self.talk.typed(line, self.reporter) {
             self.send_to_teacher(message).await;
@@ -355,6 +368,7 @@ impl Session<'_> {
     /// Leaves the room and returns what the student received.
     async fn finish(mut self, is_over: bool) -> Run {
         self.step_down().await;
+        self.speakers.end().await;
         if let Some(connection) = self.connection.take() {
             connection.viewer.close().await;
         }

@@ -158,7 +158,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// A student comes to the stage or leaves it (teacher's side).
+    /// A student comes to the stage or leaves it. Other students only hear of `live` and `ended`, without a reason.
     Stage {
         /// The student.
         user: UserId,
@@ -190,6 +190,8 @@ pub enum Event {
     /// The student's statistics of one track, once a second.
     #[serde(rename = "stats")]
     WatchStats(WatchStats),
+    /// The statistics of one track of a speaker on the stage, once a second (student's side).
+    SpeakerStats(SpeakerStats),
     /// Something disturbs the lecture (student's side). Reported again when the text changes.
     Trouble {
         /// The kind of trouble.
@@ -318,6 +320,25 @@ pub struct WatchStats {
     /// The interarrival jitter in milliseconds (RFC 3550, section 6.4.1).
     #[serde(serialize_with = "one_decimal")]
     pub jitter_ms: f64,
+}
+
+/// The statistics of one track of a speaker: totals since its render began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpeakerStats {
+    /// The speaker.
+    pub user: UserId,
+    /// The track.
+    pub track: Track,
+    /// Decoded frames, or blocks of audio; for a recording, received ones.
+    pub frames: u64,
+    /// The width of the picture in pixels, 0 for audio.
+    pub width: u32,
+    /// The height of the picture in pixels, 0 for audio.
+    pub height: u32,
+    /// Packets that never arrived.
+    pub lost: u64,
+    /// How often the picture froze, including a current freeze.
+    pub freezes: u64,
 }
 
 /// The kind of a trouble, the worst first.

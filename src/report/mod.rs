@@ -26,8 +26,8 @@ use serde::Serialize;
 
 pub use self::attendance::csv;
 pub use self::event::{
-    EndReason, Event, Order, SourceState, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting, WatchStats,
-    Watched,
+    EndReason, Event, Order, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
+    WatchStats, Watched,
 };
 pub(crate) use self::format::cut;
 use self::format::timestamp;

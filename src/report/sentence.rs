@@ -95,7 +95,7 @@ impl Event {
                 Some(format!("the {track} has stopped and delivers no pictures"))
             }
             Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
-            Event::TeachStats(_) | Event::WatchStats(_) => None,
+            Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,

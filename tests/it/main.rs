@@ -98,6 +98,7 @@ mod stage;
 
 // The stage of the terminal teacher.
 mod stage_of_teach;
+mod stage_of_watch;
 
 // WHEP players, one of which is not ours.
 mod whep;

@@ -13,10 +13,10 @@ use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::source::Source;
-use super::speaker_views::SpeakerViews;
 use super::stats::Rates;
 use super::student_states::StudentStates;
 use super::talk::TeacherTalk;
+use super::teacher_views::TeacherViews;
 use super::throttled_lines::ThrottledLines;
 use super::whip_session::WhipClient;
 use crate::cli::Teach;
@@ -38,7 +38,7 @@ use crate::signal::{Client, Goodbye};
 pub(super) struct LectureParts {
     pub(super) sfu: Sfu,
     pub(super) stage: StageMedia,
-    pub(super) views: SpeakerViews,
+    pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
     pub(super) settings: RoomSettings,
@@ -50,7 +50,7 @@ pub(super) struct Lecture<'a> {
     /// The media of the speakers.
     pub(super) stage: StageMedia,
     /// The speakers at this computer.
-    pub(super) views: SpeakerViews,
+    pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
     /// How to leave the room at the end.

@@ -117,10 +117,18 @@ impl Session<'_> {
             Some(ViewerEvent::ChannelOpen) => {}
             Some(ViewerEvent::Heard(text)) => match self.talk.received(&text, self.reporter, &self.screen) {
                 Effect::Nothing => {}
-                Effect::Reply(reply) => self.send_to_teacher(reply).await,
+                Effect::Welcomed(reply) => {
+                    self.speakers.welcomed(Instant::now());
+                    if let Some(reply) = reply {
+                        self.send_to_teacher(reply).await;
+                    }
+                }
                 Effect::Tiers(tiers) => self.on_tier_report(tiers),
                 Effect::Stopped(stopped) => self.on_stopped(stopped),
-                Effect::Stage(stage) => self.own_stage.stage(&stage),
+                Effect::Stage(stage) => {
+                    self.own_stage.stage(&stage);
+                    self.speakers.listed(stage);
+                }
                 Effect::Invited { within_ms } => self.on_invited(within_ms).await,
                 Effect::OffStage(reason) => self.own_stage.off_stage(reason).await,
             },

@@ -179,7 +179,8 @@ impl LessonState {
         self.is_connected() && self.media.is_some()
     }
 
-    fn is_connected(&self) -> bool {
+    /// Whether the connection is established, silent or not.
+    pub(super) fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected { .. } | State::Silent { .. })
     }
 

@@ -29,6 +29,7 @@ impl Session<'_> {
         self.lesson.paused(pause.to - pause.from);
         self.diagnosis.paused();
         self.screen.with(|render| render.note_suspension(pause.from, pause.to));
+        self.speakers.each_render(|render| render.note_suspension(pause.from, pause.to));
         if pause.lasted >= REPORTED_PAUSE {
             let seconds = pause.lasted.as_secs_f32();
             self.reporter.notice(format!("this computer was suspended for {seconds:.1} s; the lecture continues"));
@@ -42,6 +43,7 @@ impl Session<'_> {
 
     pub(super) fn on_second(&mut self) {
         self.check_for_pause();
+        self.speakers.on_second(Instant::now());
         let viewer = self.connection.as_ref().map(|connection| connection.viewer.stats()).unwrap_or_default();
         let Some(last) = self.screen.with(|render| self.stats.step(render, viewer)) else { return };
         if last.tracks.iter().any(|track| track.packets > 0) {

@@ -112,6 +112,7 @@ impl Session<'_> {
         let (render, events) = blocking(move || Render::start(options)).await??;
         self.stats.render_started(&formats);
         self.formats = formats;
+        self.speakers.set_render(render.stage().cloned());
         self.screen.show(render);
         self.render_events = Some(events);
         self.expect_pictures();
@@ -120,6 +121,7 @@ impl Session<'_> {
 
     pub(super) async fn stop_render(&mut self, is_over: bool) {
         if let Some(render) = self.screen.take() {
+            self.speakers.set_render(None);
             self.stats.render_ended(&render, is_over);
             let _ = blocking(move || render.finish()).await;
         }

@@ -239,14 +239,12 @@ impl Session<'_> {
         }
     }
 
-    /// The student leaves the stage. Returns whether the student was on the stage.
-    pub(super) async fn step_down(&mut self) -> bool {
-        if !self.own_stage.is_on() {
-            return false;
+    /// The student leaves the stage, if it is there.
+    pub(super) async fn step_down(&mut self) {
+        if self.own_stage.is_on() {
+            self.send_to_teacher(StudentMessage::StepDown).await;
+            self.own_stage.end(Some(OffStage::SteppedDown)).await;
         }
-        self.send_to_teacher(StudentMessage::StepDown).await;
-        self.own_stage.end(Some(OffStage::SteppedDown)).await;
-        true
     }
 
     /// The host answers the offer of this student's media.
@@ -354,7 +352,7 @@ impl Session<'_> {
                 self.reporter.warn(format!("your media has ended: {error}"));
                 self.step_down().await;
             }
-            Some(CaptureEvent::Eos) | None => _ = self.step_down().await,
+            Some(CaptureEvent::Eos) | None => self.step_down().await,
         }
     }
 }

@@ -19,8 +19,8 @@ const MUTED: &str = "you are muted: you can read, and raise your hand";
 pub(super) enum Effect {
     /// Nothing.
     Nothing,
-    /// Send this message to the publisher.
-    Reply(StudentMessage),
+    /// The publisher welcomes the student: send this message, if there is one.
+    Welcomed(Option<StudentMessage>),
     /// Apply the new tiers.
     Tiers(TierReport),
     /// Show or hide the pictures of these sources.
@@ -80,9 +80,8 @@ impl StudentTalk {
                 }
                 self.list(hands, reporter);
                 // A teacher who restarted has no list of hands, and without a connection the request was lost.
-                if self.raised != self.is_up {
-                    return Effect::Reply(StudentMessage::Hand { raised: self.raised });
-                }
+                let hand = StudentMessage::Hand { raised: self.raised };
+                return Effect::Welcomed((self.raised != self.is_up).then_some(hand));
             }
             Ok(PublisherMessage::Msg(message)) => self.show(message, reporter, screen),
             Ok(PublisherMessage::Cleared { up_to }) => self.clear(up_to, reporter, screen),
@@ -165,6 +164,8 @@ impl StudentTalk {
                 reporter.notice("you are not on the stage");
                 None
             }
+            // The window alone shows the choice.
+            StudentInput::Pin(_) => None,
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None

@@ -157,6 +157,19 @@ fn scripts_read_stable_names_and_fields() {
                 "skipped": 5, "concealed_ms": 60, "delay_ms": 80, "jitter_ms": 0.1}),
         ),
         (
+            Event::SpeakerStats(SpeakerStats {
+                user: user("1001"),
+                track: Track::Camera,
+                frames: 250,
+                width: 640,
+                height: 360,
+                lost: 1,
+                freezes: 2,
+            }),
+            json!({"event": "speaker-stats", "user": "1001", "track": "camera", "frames": 250, "width": 640,
+                "height": 360, "lost": 1, "freezes": 2}),
+        ),
+        (
             Event::Chat { id: 17, user: user("1001"), nickname: "S-01".into(), teacher: false, text: "hello".into() },
             json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
         ),

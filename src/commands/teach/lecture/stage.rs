@@ -3,7 +3,7 @@
 use super::Lecture;
 use crate::commands::stage::{SpeakerFact, StageOutput};
 use crate::commands::teach::attendance::Now;
-use crate::commands::teach::speaker_views::ViewRequest;
+use crate::commands::teach::teacher_views::ViewRequest;
 use crate::room::talk::StageChange;
 
 impl Lecture<'_> {

@@ -1,67 +1,101 @@
-//! One speaker at the teacher's computer: a connection to the speaker's SFU in this process, and a render.
+//! One speaker: a connection to the speaker's SFU, and a render.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::super::stage_sink::{self, Output};
-use crate::cli::StageSink;
+use crate::commands::negotiation::candidate_init;
 use crate::commands::{blocking, or_never};
 use crate::endpoints::RenderInput;
-use crate::id::{RoomId, UserId};
-use crate::media::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
+use crate::id::{Nickname, UserId, named};
+use crate::media::{MediaError, Render, RenderEvent, SpeakerOptions, TrackFormat};
 use crate::protocol::{IceCandidate, TrackName};
 use crate::rtp::{Codec, Latency, Track};
 use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
-/// How long a connection within this computer may take.
+/// How long an offered connection may take until it is established.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The time from a lost connection to the next one; it doubles up to [`MAX_RETRY`] while none is established.
-const MIN_RETRY: Duration = Duration::from_secs(1);
-const MAX_RETRY: Duration = Duration::from_secs(8);
+const MIN_RETRY: Duration = Duration::from_millis(200);
+const MAX_RETRY: Duration = Duration::from_secs(2);
 
-/// What all views have in common.
-#[derive(Debug, Clone)]
-pub(super) struct ViewSettings {
-    pub(super) room: RoomId,
-    pub(super) sink: StageSink,
-    /// The address to bind.
-    pub(super) bind: String,
+/// What a view needs of its process.
+pub(in crate::commands) trait ViewContext: Send + Sync {
+    /// Finds out whether there is anything to show a speaker with. May block.
+    fn prepare(&self) -> Prepared {
+        Prepared { shows: true, sentence: None }
+    }
+
+    /// The addresses and the ICE servers of the next connection.
+    fn viewer(&self) -> ViewerConfig;
+
+    /// The delay of the jitter buffer.
+    fn latency(&self) -> Latency;
+
+    /// Starts a render; `None` if there is nothing to show at present. May block.
+    ///
+    /// # Errors
+    ///
+    /// The render can't start.
+    fn start(&self, options: SpeakerOptions) -> Result<Option<StartedRender>, MediaError>;
+
+    /// The user has closed the window of this speaker. The next render has none. Returns the sentence for the user.
+    fn window_closed(&self, name: &str) -> String;
 }
 
+/// Whether speakers can be shown.
+pub(in crate::commands) struct Prepared {
+    /// Whether a connection is of any use.
+    pub(in crate::commands) shows: bool,
+    /// How speakers are shown, for the user.
+    pub(in crate::commands) sentence: Option<String>,
+}
+
+/// A render with its events.
+pub(in crate::commands) type StartedRender = (Render, mpsc::Receiver<RenderEvent>);
+
 /// An input of a view.
-pub(super) enum ViewInput {
+pub(in crate::commands) enum ViewInput {
     /// The speaker's SFU has answered.
     Answer(String),
-    /// The SFU has refused the offer, or ended the connection.
+    /// A candidate of the SFU.
+    Candidate(IceCandidate),
+    /// The SFU has not taken the offer, or has ended the connection: the view offers again after a while.
     Lost,
+    /// The offer does not reach the SFU. Like [`Lost`](Self::Lost), unless the connection is established.
+    NotSent,
+    /// The user does not speak: the view ends.
+    NotOnStage,
     /// These tracks deliver nothing at present.
     Silent(Vec<TrackName>),
 }
 
 /// An output of a view.
-pub(super) enum ViewOutput {
+pub(in crate::commands) enum ViewOutput {
     /// An offer for the speaker's SFU.
     Offer(String),
     /// A candidate for it.
     Candidate(IceCandidate),
-    /// How speakers are shown, for the teacher.
+    /// How speakers are shown, for the user.
     Shows(String),
-    /// A problem, for the teacher.
+    /// A render has started.
+    Rendering,
+    /// A problem, for the user.
     Warn(String),
 }
 
 /// A view that runs.
 pub(super) struct View {
-    settings: ViewSettings,
+    context: Arc<dyn ViewContext>,
     /// The speaker in a sentence.
     name: String,
     outputs: (UserId, u64, mpsc::Sender<(UserId, u64, ViewOutput)>),
-    output: Output,
     screen: Arc<RenderInput>,
+    /// Asks for a new render.
+    restart: Arc<Notify>,
     /// The formats of the running render.
     formats: Vec<TrackFormat>,
     render_events: Option<mpsc::Receiver<RenderEvent>>,
@@ -80,29 +114,24 @@ enum Ended {
 
 impl View {
     pub(super) fn new(
-        settings: ViewSettings,
-        name: String,
+        context: Arc<dyn ViewContext>,
+        nickname: &Nickname,
         outputs: (UserId, u64, mpsc::Sender<(UserId, u64, ViewOutput)>),
+        (screen, restart): (Arc<RenderInput>, Arc<Notify>),
     ) -> Self {
-        Self {
-            settings,
-            name,
-            outputs,
-            output: Output::default(),
-            screen: Arc::default(),
-            formats: Vec::new(),
-            render_events: None,
-            silent: Vec::new(),
-        }
+        let name = named(&outputs.0, nickname.as_str()).to_string();
+        let (formats, silent) = (Vec::new(), Vec::new());
+        Self { context, name, outputs, screen, restart, formats, render_events: None, silent }
     }
 
     /// Shows the speaker until the sender of the inputs is dropped.
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<ViewInput>) {
-        let sink = self.settings.sink;
-        let Ok((output, sentence)) = blocking(move || stage_sink::choose(sink)).await else { return };
-        self.output = output;
-        self.tell(ViewOutput::Shows(sentence)).await;
-        if self.output.is_nothing() {
+        let context = Arc::clone(&self.context);
+        let Ok(Prepared { shows, sentence }) = blocking(move || context.prepare()).await else { return };
+        if let Some(sentence) = sentence {
+            self.tell(ViewOutput::Shows(sentence)).await;
+        }
+        if !shows {
             return;
         }
         let mut retry = MIN_RETRY;
@@ -110,11 +139,12 @@ impl View {
             match self.connection(&mut inputs).await {
                 Ended::Closed => break,
                 Ended::Lost => retry = MIN_RETRY,
-                Ended::Failed => retry = (retry * 2).min(MAX_RETRY),
+                Ended::Failed => {}
             }
             if self.wait(Instant::now() + retry, &mut inputs).await.is_err() {
                 break;
             }
+            retry = (retry * 2).min(MAX_RETRY);
         }
         self.stop_render().await;
     }
@@ -124,8 +154,8 @@ impl View {
         while let Ok(input) = timeout_at(until, inputs.recv()).await {
             match input {
                 Some(ViewInput::Silent(silent)) => self.set_silent(silent),
-                Some(ViewInput::Answer(_) | ViewInput::Lost) => {}
-                None => return Err(()),
+                Some(ViewInput::Answer(_) | ViewInput::Candidate(_) | ViewInput::Lost | ViewInput::NotSent) => {}
+                Some(ViewInput::NotOnStage) | None => return Err(()),
             }
         }
         Ok(())
@@ -135,8 +165,7 @@ impl View {
     async fn connection(&mut self, inputs: &mut mpsc::Receiver<ViewInput>) -> Ended {
         let screen = Arc::clone(&self.screen);
         let sink = Arc::new(move |incoming: Incoming<'_>| screen.push(incoming));
-        let config = ViewerConfig { bind: vec![self.settings.bind.clone()], ice_servers: Vec::new() };
-        let (viewer, sdp, mut events) = match Viewer::offer(config, sink).await {
+        let (viewer, sdp, mut events) = match Viewer::offer(self.context.viewer(), sink).await {
             Ok(offered) => offered,
             Err(error) => {
                 self.warn(format!("can't set up a connection to {} on the stage: {error}", self.name)).await;
@@ -164,9 +193,12 @@ impl View {
                         Ok(tracks) => self.start_render(tracks).await,
                         Err(_) => return lost(is_connected),
                     },
+                    Some(ViewInput::Candidate(candidate)) => viewer.candidate(candidate_init(candidate)).await,
                     Some(ViewInput::Lost) => return lost(is_connected),
+                    Some(ViewInput::NotSent) if !is_connected => return Ended::Failed,
+                    Some(ViewInput::NotSent) => {}
                     Some(ViewInput::Silent(silent)) => self.set_silent(silent),
-                    None => return Ended::Closed,
+                    Some(ViewInput::NotOnStage) | None => return Ended::Closed,
                 },
                 event = events.recv() => match event {
                     Some(ViewerEvent::Candidate(candidate)) => {
@@ -191,6 +223,7 @@ impl View {
                         self.on_render(event).await;
                     }
                 }
+                () = self.restart.notified() => self.restart_render().await,
                 () = sleep_until(deadline), if !is_connected => return Ended::Failed,
             }
         }
@@ -201,10 +234,7 @@ impl View {
             Some(RenderEvent::FirstFrame { .. } | RenderEvent::KeyFrameNeeded(_)) => {}
             Some(RenderEvent::Warning(sentence)) => self.warn(sentence).await,
             Some(RenderEvent::WindowClosed) => {
-                let name = &self.name;
-                let after = if self.output.sound { "the sound goes on" } else { "the class sees the student on" };
-                self.warn(format!("the window of {name} was closed: {after} (/stage off ends that)")).await;
-                self.output.picture = false;
+                self.warn(self.context.window_closed(&self.name)).await;
                 self.restart_render().await;
             }
             Some(RenderEvent::Error(error)) => {
@@ -227,24 +257,23 @@ impl View {
 
     async fn restart_render(&mut self) {
         self.stop_render().await;
-        let Output { picture, sound } = self.output;
-        let is_shown = |format: &&TrackFormat| if format.track.is_video() { picture } else { sound };
-        let tracks: Vec<TrackFormat> = self.formats.iter().filter(is_shown).copied().collect();
-        if tracks.is_empty() {
+        if self.formats.is_empty() {
             return;
         }
-        let options = RenderOptions {
-            sink: Sink::Window { fullscreen: false },
-            latency: Latency::AUTO,
-            tracks,
-            audio: sound,
-            title: format!("classroom {}, on the stage: {}", self.settings.room, self.name),
+        let options = SpeakerOptions {
+            user: self.outputs.0.clone(),
+            name: self.name.clone(),
+            latency: self.context.latency(),
+            tracks: self.formats.clone(),
         };
-        match blocking(move || Render::start(options)).await {
-            Ok(Ok((render, events))) => {
+        let context = Arc::clone(&self.context);
+        match blocking(move || context.start(options)).await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some((render, events)))) => {
                 self.screen.show(render);
                 self.render_events = Some(events);
                 self.set_silent(self.silent.clone());
+                self.tell(ViewOutput::Rendering).await;
             }
             Ok(Err(error)) => self.warn(format!("can't show {}: {error}", self.name)).await,
             Err(failure) => self.warn(format!("can't show {}: {failure}", self.name)).await,
