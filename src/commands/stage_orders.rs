@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn people_read_who_is_on_the_stage() {
         let name = |user: &UserId| user.to_string();
-        assert_eq!(describe(&stage(), name), "on the stage: Anna (1001); invited: 1002; 2 can be there at the same time");
+        assert_eq!(
+            describe(&stage(), name),
+            "on the stage: Anna (1001); invited: 1002; 2 can be there at the same time"
+        );
         let large = Stage { spotlight: Some("1001".parse().unwrap()), invited: vec![], most: 0, ..stage() };
         assert_eq!(describe(&large, name), "on the stage: Anna (1001) (large)");
         assert_eq!(

@@ -85,7 +85,10 @@ async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
     teacher.types("/stage s-1002");
     until("an invitation", || students[1].seen().invitations() == 1).await;
     teacher.types("/stage list");
-    teacher.wait_for("the list", is_told("on the stage: S-1001 (1001); invited: S-1002 (1002); there is room for 2"));
+    teacher.wait_for(
+        "the list",
+        is_told("on the stage: S-1001 (1001); invited: S-1002 (1002); 2 can be there at the same time"),
+    );
     students[1].say(StudentMessage::StageAnswer { accepted: false });
     let ended = teacher.wait_for("a refusal", is_stage("1002", "ended"));
     assert_eq!(ended["reason"], "declined");
