@@ -54,8 +54,7 @@ fn frames(file: &Path) -> BTreeMap<String, usize> {
     let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::try_from(DEADLINE).unwrap(), &is_end);
     assert_eq!(end.expect("the end of the file").type_(), gst::MessageType::Eos);
     pipeline.set_state(gst::State::Null).unwrap();
-    let counts = counts.lock().unwrap().clone();
-    counts
+    counts.lock().unwrap().clone()
 }
 
 /// Whether the file has a track of this name.
