@@ -386,6 +386,6 @@ mod tests {
                 "/help"
             ]
         );
-        assert_eq!(StudentInput::commands(), ["/hand", "/react", "/stepdown", "/help"]);
+        assert_eq!(StudentInput::commands(), ["/hand", "/react", "/stepdown", "/pin", "/help"]);
     }
 }
