@@ -49,6 +49,11 @@
 //! A browser is a student like any other: [`http`] serves the page, which speaks the same protocol, and WHEP, by which
 //! any player joins the room as a member. By WHIP, OBS and other encoders publish in a room.
 //!
+//! The media of a browser or of a WHIP client goes to the server, whose SFU gets frames from an `ingest` instead of a
+//! capture. A student on the stage publishes in the same way, to the process that has the media of the lecture: each
+//! speaker has an SFU of its own on the port of that process, and everybody else opens one more connection to it, by
+//! the rules of [`room::talk`]. [`publisher`] is the client that sends from a terminal.
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
@@ -64,6 +69,7 @@
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the
 //!   one that can open it (`sfu::addresses`).
+//! - A speaker is listed only once its media has arrived, so nobody waits for one who fails (`room::talk`).
 //! - Rooms of a server share a UDP port and nothing else: datagrams for one room displace none of another
 //!   (`sfu::port`).
 //! - A suspension of this process is never taken for a bad network ([`suspension`]).
