@@ -235,7 +235,7 @@ impl HostedSource {
         self.media.tracks()
     }
 
-    /// The tracks of which nothing arrives.
+    /// The tracks that deliver nothing.
     pub(super) fn silent_tracks(&self, now: Instant, stats: Option<&SfuStats>) -> Vec<TrackName> {
         self.media.silent_tracks(now, stats.and_then(|stats| stats.ingest.as_ref()))
     }

@@ -279,7 +279,7 @@ pub struct Stopped {
     pub unsent: Unsent,
 }
 
-/// The videos that the publisher offered, and of which no frame has come yet.
+/// The videos that the publisher offered and has not begun to send.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsent {
     /// The screen has not begun.

@@ -24,7 +24,7 @@ pub(super) enum Start {
     /// A key frame, or nothing for a while: students see an empty lecture rather than an error.
     #[default]
     EvenSilent,
-    /// A key frame, or audio: nobody is shown a speaker of whom nothing arrives.
+    /// A key frame, or audio: nobody is shown a speaker who sends nothing.
     WithMedia,
 }
 
@@ -125,7 +125,7 @@ impl PublisherMedia {
         Track::ALL.into_iter().filter(is_promised).map(TrackName::from).collect()
     }
 
-    /// The tracks of which nothing arrives: a muted microphone, a camera that is off.
+    /// The tracks that deliver nothing: a muted microphone, a camera that is off.
     pub(super) fn silent_tracks(&self, now: Instant, stats: Option<&PublisherStats>) -> Vec<TrackName> {
         Track::ALL.into_iter().filter(|track| self.is_stopped(now, *track, stats)).map(TrackName::from).collect()
     }

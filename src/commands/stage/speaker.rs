@@ -43,7 +43,7 @@ pub(in crate::commands) enum SpeakerFact {
         user: UserId,
         /// The tracks that the speaker sends.
         tracks: Vec<TrackName>,
-        /// The tracks among them of which nothing arrives at present.
+        /// The tracks among them that deliver nothing at present.
         silent: Vec<TrackName>,
     },
     /// The connection of a speaker that was live is gone. The speaker may offer again.

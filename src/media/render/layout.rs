@@ -157,7 +157,7 @@ impl Layout {
         &self.clock
     }
 
-    /// Whether the lecture has video of which no frame has come yet. Then the size of the window is not known.
+    /// Whether the first frame of the lecture's video is still to come. The size of the window is not known then.
     pub(super) fn awaits_lecture(&self) -> bool {
         let state = self.state();
         !self.lecture.is_empty() && self.lecture.iter().all(|t| state.scene.size(Picture::Lecture(*t)).is_none())
