@@ -18,7 +18,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest wait for a key frame of a connected publisher. It may send audio alone.
 const KEY_FRAME_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a connected publisher must send before others receive its media.
+/// The media that a connected publisher must send before others receive it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     /// A key frame, or nothing for a while: students see an empty lecture rather than an error.
@@ -37,7 +37,7 @@ pub(super) struct PublisherMedia {
     /// For each needed encoding, the start of the need.
     needed: PerEncoding<Option<Instant>>,
     state: State,
-    /// The videos of which a frame has come: screen, camera.
+    /// Whether a frame of the screen, and of the camera, has arrived.
     begun: [bool; 2],
     /// Packets that were dropped up to the last report, for each kind of trouble.
     dropped: [u64; 4],

@@ -22,7 +22,7 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 const MIN_RETRY: Duration = Duration::from_millis(200);
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
-/// What a view needs of its process.
+/// The services of the process for its views.
 pub(in crate::commands) trait ViewContext: Send + Sync {
     /// Finds out whether there is anything to show a speaker with. May block.
     fn prepare(&self) -> Prepared {

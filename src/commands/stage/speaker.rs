@@ -73,7 +73,7 @@ pub(super) enum StartFailure {
     Failed(String),
 }
 
-/// What a student has sent before its SFU runs.
+/// The messages of a student that arrive before its SFU runs.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     offer: Option<PublishOffer>,
@@ -172,7 +172,7 @@ impl SpeakerMedia {
         }
     }
 
-    /// Does one piece of work that is due. Pending if there is none.
+    /// Does one piece of the due work. Pending if no work is due.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, out: &mut VecDeque<StageOutput>) -> Poll<()> {
         match &mut self.state {
             State::Invited(_) | State::Failed => Poll::Pending,
@@ -225,7 +225,7 @@ impl SpeakerMedia {
 }
 
 impl Running {
-    /// Handles an event. What a user sends over the data channel of such a connection is ignored: only the channel of a
+    /// Handles an event. Messages over the data channel of such a connection are ignored: only the channel of a
     /// user's main connection is for the conversation.
     fn on_event(&mut self, speaker: &UserId, event: SfuEvent, out: &mut VecDeque<StageOutput>) {
         let now = Instant::now();

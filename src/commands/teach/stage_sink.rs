@@ -3,7 +3,7 @@
 use crate::cli::StageSink;
 use crate::media;
 
-/// What is shown of a speaker.
+/// The parts of a speaker that are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Output {
     /// A window has the pictures.

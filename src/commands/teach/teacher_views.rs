@@ -31,7 +31,7 @@ pub(super) struct TeacherViews {
     bind: String,
     reporter: Reporter,
     views: SpeakerViews,
-    /// What the teacher has read about how speakers are shown.
+    /// The last sentence to the teacher about the way speakers are shown.
     told: Option<String>,
 }
 

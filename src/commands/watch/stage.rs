@@ -34,7 +34,7 @@ pub(super) struct SpeakersOnStage<'a> {
     views: SpeakerViews,
 }
 
-/// What the views of all speakers have in common.
+/// The state that the views of all speakers share.
 struct BesideLecture {
     latency: Latency,
     now: Mutex<(ViewerConfig, Option<RenderStage>)>,

@@ -208,7 +208,7 @@ class Speaker {
     this.#draw();
   }
 
-  // What is sent.
+  // The tracks to send.
 
   /** What `Broadcast` needs of a room. */
   #sender() {

@@ -1,4 +1,4 @@
-// The stage in the panel of those who moderate: who is invited, who speaks, and the orders about that.
+// The stage in the panel of those who moderate: the invited students, the speakers, and the orders about both.
 
 import { $, addStyle, bdi, clean, el, icon, nameOf } from './dom.js';
 import { addWords, label, onLanguage, say } from './i18n.js';

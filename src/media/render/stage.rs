@@ -30,7 +30,7 @@ const LECTURE_FIRST: Duration = Duration::from_secs(2);
 /// The most characters of a name in a picture.
 const NAME_CHARS: usize = 24;
 
-/// What speakers need of a running lecture. Clones are about the same lecture.
+/// The parts of a running lecture that its speakers use. Clones are about the same lecture.
 #[derive(Debug, Clone)]
 pub struct RenderStage(Arc<Shared>);
 
