@@ -53,6 +53,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
+    "negotiation.js": JAVASCRIPT,
     "panel.js": JAVASCRIPT,
     "part.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
