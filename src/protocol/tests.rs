@@ -9,16 +9,17 @@ fn id(text: &str) -> UserId {
 
 #[test]
 fn messages_look_as_specified() {
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None };
+    let offer =
+        ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None };
     assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
     let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","video":"camera"}"#;
     let video = Some(VideoTrack::Camera);
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video, tracks: None };
+    let offer = ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video, tracks: None };
     assert_eq!(ClientMessage::parse(text).unwrap(), offer);
     let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","tracks":{"0":"audio","1":"screen"}}"#;
     let tracks = [("0".to_owned(), TrackName::Audio), ("1".to_owned(), TrackName::Screen)];
     let tracks = Some(OfferedTracks::from(tracks));
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks };
+    let offer = ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks };
     assert_eq!((ClientMessage::parse(text).unwrap(), offer.to_json()), (offer, text.to_owned()));
     let hangup = ServerMessage::Hangup { user_id: id("9999") };
     assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
