@@ -73,14 +73,7 @@ impl Insider {
         let mut address = sdp.lines().find_map(host_address);
         let sdp = if line.is_some() { without_candidates(&sdp) } else { sdp };
         member
-            .say(&ClientMessage::Offer {
-                entry: None,
-                entry: None,
-                target_uid: teacher.clone(),
-                sdp,
-                video: None,
-                tracks: None,
-            })
+            .say(&ClientMessage::Offer { entry: None, target_uid: teacher.clone(), sdp, video: None, tracks: None })
             .await;
         let answer = member.hear_until(|message| match message {
             ServerMessage::Answer { sdp, .. } => Some(Ok(sdp)),
@@ -111,7 +104,6 @@ impl Insider {
                         let candidate = IceCandidate { candidate, sdp_mid, ..IceCandidate::default() };
                         member
                             .say(&ClientMessage::Candidate {
-                                entry: None,
                                 entry: None,
                                 target_uid: teacher.clone(),
                                 candidate,

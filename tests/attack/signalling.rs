@@ -121,7 +121,6 @@ pub async fn ghosts(target: &Target, at_once: usize, lasts: Duration) -> Tally {
                     let sdp = Offer::new([]).sdp;
                     let offer = ClientMessage::Offer {
                         entry: None,
-                        entry: None,
                         target_uid: teacher.clone(),
                         sdp,
                         video: None,

@@ -187,7 +187,7 @@ impl<'a> Lecture<'a> {
         let Some(event) = self.on_own_media(event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => {
-                self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None })
+                self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
             }
             SfuEvent::Refused { user, why } => {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));

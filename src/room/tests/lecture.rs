@@ -1,6 +1,7 @@
 //! A lecture: who hears of whom, and which messages reach whom.
 
 use super::*;
+use crate::protocol::RoomKind;
 
 #[test]
 fn only_the_teacher_hangs_up() {
@@ -19,7 +20,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
     let mut server = TestServer::new();
     let (student, out) = server.join_as("1001", 'a', 1);
     let joined = ServerMessage::Joined {
-        kind: crate::protocol::RoomKind::Lecture,
+        kind: RoomKind::Lecture,
         room_id: "10013".parse().unwrap(),
         room_name: None,
         user_id: id("1001"),

@@ -42,7 +42,6 @@ impl Receiver {
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
         let offer = || ClientMessage::Offer {
             entry: None,
-            entry: None,
             target_uid: teacher.clone(),
             sdp: sdp.clone(),
             video: None,
@@ -76,7 +75,7 @@ impl Receiver {
                             ..IceCandidate::default()
                         };
                         let target_uid = teacher.clone();
-                        client.send(ClientMessage::Candidate { entry: None, entry: None, target_uid, candidate, source: None }).unwrap();
+                        client.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
                     other => panic!("student {user}: {other:?}"),
