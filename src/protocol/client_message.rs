@@ -93,11 +93,12 @@ pub enum ClientMessage {
     },
     /// A member that moderates gives an order.
     Order(RoomOrder),
-    /// Calls a member of a call room; or the owner of a meeting calls all members that take no part.
+    /// The owner of a meeting calls all members that take no part.
+    CallAll,
+    /// Calls a member of a call room.
     Call {
-        /// The callee; none for all.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target_uid: Option<UserId>,
+        /// The callee.
+        target_uid: UserId,
         /// The tracks that the caller will send.
         #[serde(default)]
         sends: Vec<TrackName>,

@@ -74,7 +74,8 @@ impl Room {
             }
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
-            ClientMessage::Call { .. }
+            ClientMessage::CallAll
+            | ClientMessage::Call { .. }
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
