@@ -35,6 +35,12 @@ export const teachingLink = (room) => `/room/${encodeURIComponent(room)}?pub=pub
 /** Whether this page is no more than a camera of the lecture: a teacher's phone as document camera. */
 export const isDevice = () => new URLSearchParams(location.search).get('device') === 'camera';
 
+/** The kind of room that the address wants if the room does not exist yet: `{}` for a lecture. */
+export function kindFromLink() {
+  const kind = new URLSearchParams(location.search).get('kind');
+  return kind === 'meeting' || kind === 'call' ? { kind } : {};
+}
+
 /** Whether the address asks to teach. */
 export const wantsToTeach = () => new URLSearchParams(location.search).get('pub') === 'pub';
 

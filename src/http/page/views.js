@@ -20,6 +20,7 @@ export function view(known) {
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
   if (known.isInLobby) return lobbyView(known);
+  if (known.isConference && wasIn) return { screen: 'conference' };
   const went = wentBy(known);
   if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
