@@ -16,6 +16,7 @@
 //! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP
 //! and HTTPS, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
 
+mod asset_files;
 mod assets;
 mod ca;
 pub mod client;

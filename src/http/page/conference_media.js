@@ -31,8 +31,9 @@ export class ConferenceMedia {
   #draw = onFrame(() => this.#show());
 
   /**
-   * `room` is the student's room; `own` is an `OwnMedia`; `area` is the element for the pictures. `on` has `changed(states)`
-   * for other states of connections, `message(userId, data)` for the data channel of a pair, and `overloaded()`.
+   * `room` is the student's room; `own` is an `OwnMedia`; `area` is the element for the pictures. `on` has
+   * `changed(states)` for other states of connections, by user id, `message(userId, data)` for the data channel of a
+   * pair, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;

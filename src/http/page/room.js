@@ -84,7 +84,7 @@ class Room {
   constructor(room, startStage) {
     this.#room = room;
     this.#stage = new Part(async () => (startStage ?? (await import('./student_stage.js')).startStage)(this));
-    this.#credentials = secretsFromLink(room);
+    this.#credentials = { ...secretsFromLink(room), ...this.#kind.key };
     this.#me = whoFromLink();
     this.#last = lastOf(room);
     this.danmaku = new Danmaku(() => this.layout.videoBox());
@@ -172,7 +172,7 @@ class Room {
     this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
     this.#isInLobby = false;
     this.#credentials.session = session(this.#room, userId);
-    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch, ...this.#kind }, this.#credentials, {
+    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch, ...this.#kind.query }, this.#credentials, {
       message: (message) => this.#message(message),
       lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),
