@@ -33,6 +33,7 @@ export class CallView {
     $('callees-link').href = conference.link;
     $('callees-problem').hidden = conference.own.isPossible;
     $('callees').hidden = false;
+    conference.room.chat.invites = 'writeToOne';
   }
 
   /** Whether the pictures are shown. */
@@ -76,7 +77,8 @@ export class CallView {
       if (phase === 'idle' && before.phase === 'calling') this.#ended(before.other, 'whyCancelled', 0);
       if (phase === 'idle' && before.phase === 'ringing') this.#ended(before.other, 'whyYouDeclined', 0);
     }
-    if (!this.isIn && phase !== 'ringing' && !this.#isOpening) own.isOpen && own.close();
+    // A call may end while the browser still asks for the devices.
+    if (['idle', 'ended'].includes(phase) && !this.#isOpening && own.isOpen) own.close();
     if (state.kept && !before.kept) this.#resume();
   }
 

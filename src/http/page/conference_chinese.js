@@ -107,6 +107,7 @@ export const zh = {
   endedunknownTarget: '{name} 已不在这里。',
   endedtargetBusy: '暂时联系不上 {name}，请重试。',
   endedunknown: '与 {name} 的通话没有成功。',
+  writeToOne: '写消息',
   keyMicrophoneHere: '打开或关闭麦克风',
   keyCameraHere: '打开或关闭摄像头',
   keyShareHere: '共享或停止共享屏幕',

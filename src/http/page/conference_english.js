@@ -107,6 +107,7 @@ export const en = {
   endedunknownTarget: '{name} is not here any more.',
   endedtargetBusy: '{name} cannot be reached at the moment. Try again.',
   endedunknown: 'The call with {name} did not work.',
+  writeToOne: 'Write a message',
   keyMicrophoneHere: 'Microphone on or off',
   keyCameraHere: 'Camera on or off',
   keyShareHere: 'Share the screen, or stop',

@@ -22,6 +22,9 @@ export async function startNewRoom(created) {
   new NewRoom(created);
 }
 
+/** The chosen kind. */
+const kind = () => new FormData($('create')).get('kind');
+
 class NewRoom {
   #created;
   /** `{ id, kind }` of the room that was created last. */
@@ -31,12 +34,17 @@ class NewRoom {
     this.#created = created;
     $('create').addEventListener('submit', (event) => {
       event.preventDefault();
-      this.#create($('create-name').value.trim(), new FormData($('create')).get('kind'));
+      this.#create($('create-name').value.trim(), kind());
     });
-    onLanguage(() => this.#show());
+    const explain = () => ($('kind-text').textContent = say(`kind${kind()}Text`));
+    $('create').addEventListener('change', explain);
+    onLanguage(() => {
+      explain();
+      this.#show();
+    });
   }
 
-  async #create(name, kind) {
+  async #create(name, wanted) {
     const error = $('create-error');
     error.textContent = name ? '' : say('nameMissing');
     if (!name) return $('create-name').focus();
@@ -45,7 +53,7 @@ class NewRoom {
       const response = await fetch('/api/rooms', {
         method: 'POST',
         headers: { 'content-type': 'application/json', ...(key ? { authorization: `Bearer ${key}` } : {}) },
-        body: JSON.stringify({ name, kind }),
+        body: JSON.stringify({ name, kind: wanted }),
         signal: AbortSignal.timeout(5_000),
       });
       const answer = await response.json().catch(() => ({}));
@@ -55,7 +63,7 @@ class NewRoom {
         return;
       }
       if (key) keepTeachingKey(key);
-      this.#room = { id: answer.roomId, kind };
+      this.#room = { id: answer.roomId, kind: wanted };
       $('create-name').value = '';
       this.#show();
       $('created').focus();
@@ -75,8 +83,8 @@ class NewRoom {
   /** Shows the link of the new room, and how its creator goes on. */
   #show() {
     if (!this.#room) return;
-    const { id, kind } = this.#room;
-    const isLecture = kind === 'lecture';
+    const { id, kind: made } = this.#room;
+    const isLecture = made === 'lecture';
     const link = linkTo(id);
     $('created').hidden = false;
     $('created-title').textContent = say('createdTitle', { id });
@@ -84,7 +92,7 @@ class NewRoom {
     $('share-link').textContent = link;
     $('share-link').href = link;
     $('teach-new').textContent = say(isLecture ? 'teachInRoom' : 'goInto');
-    $('teach-new').href = isLecture ? teachingLink(id) : `${link}?kind=${kind}`;
+    $('teach-new').href = isLecture ? teachingLink(id) : `${link}?kind=${made}`;
     for (const part of ['teach-here', 'teach-command-part']) $(part).hidden = !isLecture;
     $('created-command').textContent = teachCommand(id);
   }

@@ -13,13 +13,14 @@ export class RingTone {
   /** Rings until `stop()`; `kind` is `in` for a call that comes in, and `out` for one that goes out. */
   start(kind) {
     this.stop();
+    // Browsers start sound only on a page that was clicked; the dialog, the title and the notification remain.
+    if (navigator.userActivation?.hasBeenActive === false) return;
     try {
       this.#context ??= new AudioContext();
     } catch {
-      // A computer without a sound card: the dialog, the title and the notification remain.
+      // A computer without a sound card.
       return;
     }
-    // Browsers start sound only on a page that was clicked; they refuse it in silence.
     this.#context.resume().catch(() => {});
     const ring = () => this.#ring(kind);
     ring();
