@@ -14,7 +14,7 @@ const UNKNOWN: u8 = 60;
 
 /// The decrease of the loudness after a loud packet, in dB per second: a pause between two sentences costs nobody the
 /// floor.
-const DECAY_DB_PER_SECOND: f32 = 20.0;
+const DECAY_DB_PER_SECOND: f32 = 10.0;
 
 /// A participant takes the floor from another one if it is louder by this, in dB.
 const MARGIN_DB: f32 = 6.0;
