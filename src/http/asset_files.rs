@@ -129,5 +129,6 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "perfect_negotiation.js": JAVASCRIPT,
     "ring_tone.js": JAVASCRIPT,
     "ringing.js": JAVASCRIPT,
+    "server_media.js": JAVASCRIPT,
     "talk_channel.js": JAVASCRIPT,
 };

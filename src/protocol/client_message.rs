@@ -124,6 +124,13 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
+    /// The media host of a meeting has the media of a participant, or no longer. From anybody else it is refused.
+    Published {
+        /// The participant.
+        target_uid: UserId,
+        /// Whether others may receive its media.
+        on: bool,
+    },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
     /// A message of the data channel of a lecture, in a meeting.

@@ -78,7 +78,7 @@ impl Room {
 
     fn start_host(&mut self, now: Instant, of: &Newcomer, epoch: u32, out: &mut Vec<Output>) {
         let (publisher, network, without_media_from) = (of.user.clone(), of.network, Some(now));
-        out.push(Output::StartHost { room: of.room.clone(), publisher: publisher.clone() });
+        out.push(Output::StartHost { room: of.room.clone(), publisher: Some(publisher.clone()) });
         self.host = Some(Host { publisher, epoch, conn: None, until: None, network, without_media_from });
     }
 

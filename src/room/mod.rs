@@ -167,8 +167,8 @@ pub enum Output {
     StartHost {
         /// The room.
         room: RoomId,
-        /// The publisher for whom the host speaks.
-        publisher: UserId,
+        /// The publisher for whom the host speaks; none in a meeting.
+        publisher: Option<UserId>,
     },
     /// Send the same message to many connections.
     Broadcast {

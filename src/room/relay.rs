@@ -75,6 +75,7 @@ impl Room {
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
             ClientMessage::CallAll
+            | ClientMessage::Published { .. }
             | ClientMessage::Call { .. }
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }

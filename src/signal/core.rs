@@ -356,7 +356,7 @@ impl State {
     }
 
     /// Makes the connection of a media host, which starts once the lock is released.
-    fn attach_host(&mut self, room: RoomId, publisher: UserId) {
+    fn attach_host(&mut self, room: RoomId, publisher: Option<UserId>) {
         let client_state = SharedClientState::default();
         let (outbox, outgoing) = outbox(true, client_state.clone(), &self.student_bytes);
         self.next_conn += 1;
@@ -383,7 +383,7 @@ impl State {
 #[derive(Debug)]
 struct StartingHost {
     room: RoomId,
-    publisher: UserId,
+    publisher: Option<UserId>,
     conn: ConnId,
     outgoing: Outgoing,
     client_state: SharedClientState,

@@ -4,10 +4,15 @@ import { announce, clean, list, nameOf, onFrame } from './dom.js';
 import { say } from './i18n.js';
 import { Grid } from './grid.js';
 import { Mesh } from './mesh.js';
+import { Part } from './part.js';
 
 /** The most participants (`MAX_PARTICIPANTS`). */
 const MOST_PARTICIPANTS = 25;
 const TRACKS = ['audio', 'screen', 'camera'];
+/** How often to look whether this user speaks. */
+const SELF_MS = 250;
+/** A picture that is shown with fewer pixels across may be a small one. */
+const SMALL_PX = 480;
 /** A first connection takes a moment, which is no trouble. */
 const SETTLING_MS = 3_000;
 
@@ -24,6 +29,8 @@ export class ConferenceMedia {
   #own;
   #on;
   #mesh;
+  /** What only a meeting needs whose media is on the server. */
+  #server;
   #grid;
   #hands = new Set();
   #since = new Map();
@@ -39,8 +46,8 @@ export class ConferenceMedia {
     this.#room = room;
     this.#own = own;
     this.#on = on;
-    this.#grid = new Grid(area, { changed: (grid) => room.layout.beside(grid) });
-    this.#mesh = new Mesh({
+    this.#grid = new Grid(area, { changed: (grid) => room.layout.beside(grid), placed: () => this.#choose() });
+    const here = {
       get userId() {
         return room.userId;
       },
@@ -50,13 +57,23 @@ export class ConferenceMedia {
       get iceServers() {
         return room.iceServers;
       },
+      get content() {
+        return own.sources.content;
+      },
       tracks: () => own.tracks,
-    }, {
+      changed: () => this.#changed(),
+    };
+    this.#mesh = new Mesh(here, {
       changed: () => this.#changed(),
       message: (userId, data) => on.message(userId, data),
       overloaded: () => on.overloaded(),
     });
-    setInterval(() => this.#lookAtSelf(), 250);
+    this.#server = new Part(async () => {
+      const { ServerMedia } = await import('./server_media.js');
+      return new ServerMedia(here, this.#mesh);
+    });
+    setInterval(() => this.#lookAtSelf(), SELF_MS);
+    document.addEventListener('visibilitychange', () => this.#choose());
   }
 
   get grid() {
@@ -82,6 +99,9 @@ export class ConferenceMedia {
     const isIn = Boolean(this.me);
     if (isIn) this.#mesh.participants(message);
     else this.#mesh.end();
+    if (isIn && this.host === 'server') this.#server.need();
+    if (isIn) this.#server.tell('participants', message);
+    else this.#server.loaded?.end();
     if (wasIn && isIn) {
       for (const one of this.others) if (!before.delete(one.userId)) tell('cameIn', one);
       for (const one of before.values()) tell('wentOut', one);
@@ -94,12 +114,24 @@ export class ConferenceMedia {
 
   /** An offer, an answer or a candidate of signalling. */
   signalled(message) {
-    this.#mesh.signalled(message);
+    if (message.entry === undefined) this.#server.loaded?.signalled(message);
+    else this.#mesh.signalled(message);
+  }
+
+  /** An error of signalling. Returns whether it concerns media on the server. */
+  failed(error) {
+    return this.#server.loaded?.failed(error) ?? false;
+  }
+
+  /** The server has answered. */
+  ponged() {
+    this.#server.loaded?.offerNow();
   }
 
   /** Sends the present track in this role. */
   replace(role) {
     this.#mesh.replace(role);
+    this.#server.loaded?.replace(role);
     this.#draw();
   }
 
@@ -112,6 +144,7 @@ export class ConferenceMedia {
   /** Signalling works again. */
   mend() {
     this.#mesh.mend();
+    this.#server.loaded?.mend();
   }
 
   draw() {
@@ -120,7 +153,8 @@ export class ConferenceMedia {
 
   /** To be called once a second. */
   async second() {
-    await this.#mesh.second();
+    await Promise.all([this.#mesh.second(), this.#server.loaded?.second()]);
+    this.#choose();
     this.#draw();
   }
 
@@ -145,6 +179,17 @@ export class ConferenceMedia {
     if (now === this.#states) return;
     this.#states = now;
     this.#on.changed(states);
+  }
+
+  /** Asks the server for what is shown: small pictures where the tile is small, and none in a hidden window. */
+  #choose() {
+    const server = this.#server.loaded;
+    if (!server?.isOn) return;
+    for (const { userId } of this.others) {
+      const px = this.#grid.widthOf(userId) * devicePixelRatio;
+      const tier = document.hidden || px === 0 ? 'none' : px < SMALL_PX ? 'low' : 'full';
+      server.show(userId, { screen: tier, camera: tier });
+    }
   }
 
   #lookAtSelf() {
@@ -174,7 +219,8 @@ export class ConferenceMedia {
     const { sends, userId } = one;
     const { media: received, state } = this.#mesh.source(userId);
     const media = Object.fromEntries(TRACKS.map((role) => [role, sends.includes(role) ? received[role] : null]));
-    const isSpeaking = this.#mesh.peers.get(userId)?.measure.isSpeaking ?? false;
+    const pair = this.#mesh.peers.get(userId)?.measure.isSpeaking;
+    const isSpeaking = Boolean(pair || this.#server.loaded?.isSpeaking(userId));
     return {
       ...one,
       tracks: sends,

@@ -125,8 +125,12 @@ class ConferenceRoom {
     if (type === 'joined' || type === 'room') this.#is(message);
     if (type === 'channel') this.#heard(message.message ?? {});
     if (['offer', 'answer', 'candidate'].includes(type)) return this.media.signalled(message);
-    if (type === 'pong' && this.room.signalling.waited > LATE_MS) this.media.mend();
-    if (type === 'error') this.owner.failed(String(message.code));
+    if (type === 'hangup' && this.state?.kind === 'meeting') this.media.signalled(message);
+    if (type === 'pong') this.#ponged();
+    if (type === 'error') {
+      if (this.media.failed(message)) return;
+      this.owner.failed(String(message.code));
+    }
     this.happens({ type: 'message', message });
     if (type === 'joined') this.media.mend();
     this.#view?.told(message);
@@ -159,6 +163,11 @@ class ConferenceRoom {
 
   draw() {
     this.#draw();
+  }
+
+  #ponged() {
+    if (this.room.signalling.waited > LATE_MS) this.media.mend();
+    else this.media.ponged();
   }
 
   #do({ do: what, message }) {

@@ -22,7 +22,10 @@ export class Grid {
   #isStage = store.get('meetingLayout') === 'stage';
   #arrange = onFrame(() => this.#place());
 
-  /** `area` is the element for the pictures. `on` has `changed(grid)` for another large picture or other sounds. */
+  /**
+   * `area` is the element for the pictures. `on` has `changed(grid)` for another large picture or other sounds, and
+   * `placed()` for other sizes.
+   */
   constructor(area, on) {
     this.#area = area;
     this.#on = on;
@@ -122,6 +125,12 @@ export class Grid {
       : this.isCall ? call(space, GAP_PX) : stage(small.length, space, GAP_PX);
     if (put.large) this.#move(large, put.large);
     small.forEach(({ userId }, n) => put.small[n] && this.#move(userId, put.small[n]));
+    this.#on.placed();
+  }
+
+  /** The width of the picture of a participant, in CSS pixels; 0 if it is not shown. */
+  widthOf(userId) {
+    return this.#tiles.get(userId)?.element.clientWidth ?? 0;
   }
 
   #move(userId, box) {
