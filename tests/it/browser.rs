@@ -38,6 +38,11 @@ mod people;
 // The stage: an invitation, speakers in tiles, and what goes wrong there.
 mod stage;
 
+// Meetings and calls.
+mod calls;
+mod conference;
+mod meetings;
+
 // A bad network in front of one page.
 mod network;
 

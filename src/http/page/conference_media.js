@@ -118,9 +118,9 @@ export class ConferenceMedia {
     else this.#mesh.signalled(message);
   }
 
-  /** An error of signalling. Returns whether it concerns media on the server. */
+  /** An error of signalling. */
   failed(error) {
-    return this.#server.loaded?.failed(error) ?? false;
+    this.#server.loaded?.failed(error);
   }
 
   /** The server has answered. */

@@ -128,7 +128,7 @@ class ConferenceRoom {
     if (type === 'hangup' && this.state?.kind === 'meeting') this.media.signalled(message);
     if (type === 'pong') this.#ponged();
     if (type === 'error') {
-      if (this.media.failed(message)) return;
+      this.media.failed(message);
       this.owner.failed(String(message.code));
     }
     this.happens({ type: 'message', message });
