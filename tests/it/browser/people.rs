@@ -1,5 +1,5 @@
-//! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, and the negotiation of
-//! a peer connection.
+//! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, the negotiation of a
+//! peer connection, and the places of the pictures of a meeting.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,4 +30,9 @@ fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker(
 #[test]
 fn an_offer_is_made_again_until_its_connection_works() {
     passes("negotiation.test.mjs");
+}
+
+#[test]
+fn pictures_of_a_meeting_fit_every_window_and_nobody_writes_for_another_in_a_call() {
+    passes("conference_view.test.mjs");
 }
