@@ -11,7 +11,7 @@ function ended(state, { go, end }, reason, code = null) {
 }
 
 function enter(state, { go, send }, sends, message) {
-  go('entering', { sends, other: null, reason: null, code: null });
+  go('entering', { sends, other: null, reason: null, code: null, retryAt: 0 });
   send({ ...message, sends });
 }
 
@@ -53,8 +53,10 @@ const messages = {
       ended(state, context, state.participants.length > 0 ? 'removed' : 'over');
     }
   },
-  error(state, { code, userId }, context) {
-    if (state.phase === 'entering' && !userId) ended(state, context, 'refused', code);
+  error(state, { code, userId, retryAfterMs }, context) {
+    if (state.phase !== 'entering' || userId) return;
+    if (retryAfterMs >= 0) state.retryAt = context.now + retryAfterMs;
+    else ended(state, context, 'refused', code);
   },
 };
 
@@ -92,7 +94,13 @@ const acts = {
   },
   media: (state, act, context) => follow(state, context),
   lost: (state, act, context) => follow(state, context),
-  time: (state, act, context) => follow(state, context),
+  time(state, act, context) {
+    if (state.phase === 'entering' && state.retryAt && context.now >= state.retryAt) {
+      context.send({ type: 'participate', sends: state.sends });
+      state.retryAt = 0;
+    }
+    follow(state, context);
+  },
   refused(state, { code }, context) {
     if (state.phase !== 'outside') ended(state, context, 'refused', code);
   },
