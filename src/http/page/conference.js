@@ -63,7 +63,8 @@ export function begin(userId, kind) {
     isOnline: true,
     /** Whether the server's list is missing this user although media flows: the server has restarted. */
     isUnlisted: false,
-    /** When to ask the server again to let this user in; 0 for never. */
+    /** When this user asked to enter the meeting, and when to ask again; 0 for never. */
+    enteredAt: 0,
     retryAt: 0,
   };
 }
