@@ -41,3 +41,8 @@ fn every_two_participants_have_one_connection_that_mends_itself() {
 fn calls_and_meetings_go_through_their_phases() {
     passes("conference.test.mjs");
 }
+
+#[test]
+fn the_connection_of_two_participants_sends_in_order_and_knows_an_overload() {
+    passes("pair.test.mjs");
+}
