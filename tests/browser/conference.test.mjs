@@ -145,9 +145,18 @@ test('who has lost the place in a meeting enters again', () => {
   page.listed('1002').is('entering', null).listed('1002', '1001').is('in', null);
 });
 
+test('lists from before do not end a meeting', () => {
+  const again = { type: 'participate', ...SENDS };
+  const page = meeting().does('leave').is('outside', null, { type: 'hangup', targetUid: '1001' });
+  page.does('enter', SENDS).is('entering', null, again).listed('1001').is('in', null);
+  page.listed().is('entering', null, again).listed('1001').is('in', null);
+  // A person that leaves before the list of a new connection stays outside.
+  page.hears('joined').does('leave').listed('1002').is('outside', null, { type: 'hangup', targetUid: '1001' });
+});
+
 test('a meeting ends for all, or for one', () => {
-  meeting('1002').listed().is('ended', 'over').does('close').is('outside', null);
-  meeting('1002').listed('1002').is('ended', 'removed');
+  meeting('1002').after(5).listed().is('ended', 'over').does('close').is('outside', null);
+  meeting('1002').after(5).listed('1002').is('ended', 'removed');
   meeting('1002').does('refused', { code: 'removed' }).is('ended', 'refused');
   const enters = () => new Page('meeting').does('enter', SENDS).is('entering', null, { type: 'participate', ...SENDS });
   const full = enters().hears('error', { code: 'meetingFull' }).is('ended', 'refused');

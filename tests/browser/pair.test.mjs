@@ -66,8 +66,9 @@ test('statistics tell what arrives, and who speaks', () => {
   const second = ({ bytes, energy = 0, responses = 0, ...more }) => {
     now += 1_000;
     const camera = { framesDecoded: 30, freezeCount: 1, frameWidth: 320, frameHeight: 240 };
+    const sound = { totalAudioEnergy: energy, totalSamplesDuration: now / 1_000 };
     const entries = [
-      { type: 'inbound-rtp', kind: 'audio', bytesReceived: bytes, totalAudioEnergy: energy, totalSamplesDuration: now / 1e3 },
+      { type: 'inbound-rtp', kind: 'audio', bytesReceived: bytes, ...sound },
       { type: 'inbound-rtp', kind: 'video', bytesReceived: 0, trackIdentifier: 'C', ...camera },
       { type: 'candidate-pair', nominated: true, currentRoundTripTime: 0.02, responsesReceived: responses },
       { type: 'remote-inbound-rtp', fractionLost: 0.25 },
@@ -98,7 +99,8 @@ function overloaded(seconds, ...pairs) {
 }
 
 test('ten bad seconds are an overload, if the fault is not that of one other participant', () => {
-  const pair = (measure) => ({ wantedBitrate: 600_000, measure: { lost: 0, limitedBy: 'none', available: 0, ...measure } });
+  const calm = { lost: 0, limitedBy: 'none', available: 0 };
+  const pair = (measure) => ({ wantedBitrate: 600_000, measure: { ...calm, ...measure } });
   const fine = pair({});
   const busy = pair({ limitedBy: 'cpu' });
   const lossy = pair({ lost: 0.2 });

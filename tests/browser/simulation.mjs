@@ -1,12 +1,12 @@
 // A meeting of six at random: people join, leave, load their pages again and vanish, messages are lost, sockets and
 // paths die. The modules of the page run here in virtual time; the rooms are those of the server, in the process that
-// started this one (tests/it/mesh.rs): each line on stdout is an event for them, and each line on stdin is what they do.
+// started this one (tests/it/mesh.rs): each line on stdout is an event for them, and each line on stdin their answer.
 //
 //   node simulation.mjs SEED EVENTS
 
 import { readSync, writeSync } from 'node:fs';
+import { FakeNetwork, install } from './fake_network.mjs';
 import { Client } from './simulated_client.mjs';
-import { FakeNetwork, install } from './fake_peers.mjs';
 import { VirtualTime, random } from './virtual_time.mjs';
 
 const [seed, events] = process.argv.slice(2).map(Number);

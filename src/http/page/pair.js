@@ -105,8 +105,8 @@ export class Pair {
     } catch (error) {
       // The next offer of either side, or a new connection, follows in some seconds. If the state is another one now,
       // another description was faster.
-      const isCurrent = negotiation === this.#negotiation && !this.#isClosed;
-      if (isCurrent && error.name !== 'InvalidStateError') console.warn(`the ${type} of ${this.other.userId} was not applied: ${error}`);
+      if (this.#isClosed || negotiation !== this.#negotiation || error.name === 'InvalidStateError') return;
+      console.warn(`the ${type} of ${this.other.userId} was not applied: ${error}`);
     }
   }
 

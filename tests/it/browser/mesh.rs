@@ -60,7 +60,7 @@ impl<'a> Guest<'a> {
             let is_tone = |heard: &Value| heard.as_f64().is_some_and(|heard| (heard - tone).abs() < TONE_TOLERANCE);
             self.page.wait(&format!("sound of {id}"), &format!("participant.toneOf('{id}')"), is_tone);
         }
-        let open = "witness.connections.filter((pc) => pc.connectionState !== 'closed').map((pc) => pc.connectionState)";
+        let open = "witness.connections.map((pc) => pc.connectionState).filter((state) => state !== 'closed')";
         let is_whole = |states: &Value| *states == json!(vec!["connected"; others.len()]);
         self.page.wait("one connection for each", open, is_whole);
     }
