@@ -108,7 +108,7 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
 /// The files of rooms for meetings and calls. The service worker does not cache them.
 pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "arrange.js": JAVASCRIPT,
-    "call.js": JAVASCRIPT,
+    "call_rules.js": JAVASCRIPT,
     "call_view.js": JAVASCRIPT,
     "conference.css": CSS,
     "conference.html": HTML,
@@ -118,7 +118,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "conference_media.js": JAVASCRIPT,
     "conference_room.js": JAVASCRIPT,
     "grid.js": JAVASCRIPT,
-    "meeting.js": JAVASCRIPT,
+    "meeting_rules.js": JAVASCRIPT,
     "meeting_view.js": JAVASCRIPT,
     "mesh.js": JAVASCRIPT,
     "overload.js": JAVASCRIPT,

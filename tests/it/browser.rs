@@ -38,10 +38,11 @@ mod people;
 // The stage: an invitation, speakers in tiles, and what goes wrong there.
 mod stage;
 
-// Meetings and calls.
+// Meetings and calls, on the page and as connections alone.
 mod calls;
 mod conference;
 mod meetings;
+mod mesh;
 
 // A bad network in front of one page.
 mod network;

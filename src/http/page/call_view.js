@@ -1,4 +1,4 @@
-// A room for calls: whom to call, a call that rings, and a call that runs. The rules are in `call.js`.
+// A room for calls: whom to call, a call that rings, and a call that runs. The rules are in `call_rules.js`.
 
 import { $, announce, bdi, el, icon, nameOf, tab } from './dom.js';
 import { duration, hasWords, label, say } from './i18n.js';
