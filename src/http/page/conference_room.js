@@ -43,6 +43,8 @@ export async function startConference(room) {
   $('stage').append(part('conference'));
   $('controls').prepend(part('conference-start'));
   $('leave').after(part('conference-end'));
+  $('more-menu').prepend(...part('conference-menu').children);
+  part('conference-menu').remove();
   document.body.append(...elements.children);
   $('room').classList.add('conferring');
   translate();
@@ -280,7 +282,7 @@ class ConferenceRoom {
     const { grid } = this.media;
     label($('layout-toggle'), say(grid.isStage ? 'toRows' : 'toOneLarge'));
     setIcon($('layout-toggle'), grid.isStage ? 'i-grid' : 'i-large');
-    $('owner-open').hidden = !this.isOwner;
+    for (const id of ['owner-open', 'menu-owner']) $(id).hidden = !this.isOwner;
     const words = say(this.state.kind === 'call' ? 'hangUp' : 'leaveMeeting');
     $('hangup').querySelector('.name').textContent = words;
     label($('hangup'), words);

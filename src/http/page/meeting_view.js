@@ -1,4 +1,5 @@
-// A room for a meeting: what a person sees before it enters, in the meeting, and after it. `meeting_rules.js` has the rules.
+// A room for a meeting: what a person sees before it enters, in the meeting, and after it. `meeting_rules.js` has the
+// rules.
 
 import { $, announce, nameOf, tab } from './dom.js';
 import { duration, hasWords, say } from './i18n.js';
