@@ -273,8 +273,12 @@ class ConferenceRoom {
     write('room-teacher', subtitle || (info.name ? say('room', { id: room.roomId }) : ''));
     if (!isRinging) document.title = `${isIn ? '● ' : ''}${name} – classroom`;
     const { sends } = own;
-    write('room-state', isIn ? say(liveKey(sends)) : '');
-    $('room-state').className = `badge ${sends.length > 0 ? 'live-badge' : ''}`;
+    // Where there is no space for the header, the sentence stands on the pictures.
+    for (const id of ['room-state', 'live-here']) {
+      write(id, isIn ? say(liveKey(sends)) : '');
+      $(id).classList.toggle('live-badge', sends.length > 0);
+    }
+    for (const kind of ['live', 'waiting', 'ended']) $('room-state').classList.remove(kind);
     write('room-watching', facts);
   }
 
