@@ -59,7 +59,8 @@ impl SilentRooms {
 
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(host: LocalHost, settings: HostSettings) {
-    let LocalHost { room, publisher, member } = host;
+    // No other host is started, as this server does not carry the media of meetings.
+    let LocalHost { room, publisher: Some(publisher), member } = host else { return };
     let HostSettings { source, stage, most_speakers, meter, silent, reporter } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
