@@ -3,6 +3,7 @@
 
 mod host;
 mod media;
+mod meeting;
 mod whep;
 mod whip;
 

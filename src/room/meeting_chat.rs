@@ -69,6 +69,7 @@ impl Room {
                 | TalkOutput::Hand { .. }
                 | TalkOutput::Reacted { .. }
                 | TalkOutput::Ordered { .. }
+                | TalkOutput::Receive(..)
                 | TalkOutput::Stage(_) => {}
             }
         }

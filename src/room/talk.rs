@@ -30,7 +30,7 @@ use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
     Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, OffStage, PublisherMessage,
-    RaisedHand, Reaction, Stopped, StudentMessage,
+    RaisedHand, Reaction, SentTiers, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
@@ -96,6 +96,8 @@ pub enum TalkOutput {
         /// The name of the student whom the order concerns, if it concerns one.
         nickname: Option<Nickname>,
     },
+    /// A student wants at most this of each video: for the SFU.
+    Receive(UserId, SentTiers),
     /// Somebody came to the stage or left it: for the holder of the room's media.
     Stage(StageChange),
 }
@@ -256,6 +258,7 @@ impl Talk {
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
             StudentMessage::StageAnswer { accepted } => self.answer_invitation(now, at, user, accepted),
             StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
+            StudentMessage::Receive(tiers) => Ok(vec![TalkOutput::Receive(user.clone(), tiers)]),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
