@@ -1,7 +1,7 @@
 //! The media of one meeting at the server: each participant publishes to an SFU of its own, and everybody else receives
 //! from there. The room decides who takes part; this host carries the media, and tells the room whose media it has.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::host::HostSettings;
@@ -24,7 +24,7 @@ pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSetting
         room,
         member,
         media: StageMedia::new(meetings.with_floor(AudioFloor::new(VOICES))),
-        participants: BTreeSet::new(),
+        participants: BTreeMap::new(),
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
@@ -39,7 +39,8 @@ struct MeetingHost {
     member: LocalMember,
     /// The media of each participant.
     media: StageMedia,
-    participants: BTreeSet<UserId>,
+    /// With their entries.
+    participants: BTreeMap<UserId, u32>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
@@ -73,15 +74,16 @@ impl MeetingHost {
         }
     }
 
-    /// Each participant has an SFU, from when it enters until it leaves the meeting.
+    /// Each participant has an SFU, from when it enters until it leaves the meeting. One that has entered again, as
+    /// after a reload, gets another SFU.
     fn participants_are(&mut self, list: &[Participant]) {
-        let now: BTreeSet<UserId> = list.iter().map(|participant| participant.user_id.clone()).collect();
+        let now: BTreeMap<UserId, u32> = list.iter().map(|known| (known.user_id.clone(), known.entry)).collect();
         let before = std::mem::replace(&mut self.participants, now);
-        for gone in before.difference(&self.participants) {
+        for (gone, _) in before.iter().filter(|(user, entry)| self.participants.get(*user) != Some(*entry)) {
             self.media.exit(gone);
             self.media.left(gone);
         }
-        for new in self.participants.difference(&before) {
+        for (new, _) in self.participants.iter().filter(|(user, entry)| before.get(*user) != Some(*entry)) {
             self.media.enter(new.clone());
         }
     }
@@ -107,7 +109,9 @@ impl MeetingHost {
     }
 
     fn tell_published(&self, target_uid: UserId, on: bool) {
-        self.member.send(ClientMessage::Published { target_uid, on });
+        if let Some(entry) = self.participants.get(&target_uid).copied() {
+            self.member.send(ClientMessage::Published { target_uid, entry, on });
+        }
     }
 
     fn warn(&mut self, sentence: &str) {
