@@ -123,6 +123,9 @@ mod tests {
         RoomSummary {
             room_id: id.parse().unwrap(),
             name: name.map(|name| name.parse().unwrap()),
+            kind: RoomKind::Lecture,
+            owner: None,
+            participants: 0,
             publisher: None,
             media: None,
             watching: 30,

@@ -124,15 +124,17 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
-    /// The media host of a meeting has the media of a participant, or no longer. From anybody else it is refused.
+    /// The sender's computer or line does not carry a connection to each participant.
+    Overloaded,
+    /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.
     Published {
         /// The participant.
         target_uid: UserId,
-        /// Whether others may receive its media.
+        /// The participant's entry, as in its offer.
+        entry: u32,
+        /// Whether the media host has the media.
         on: bool,
     },
-    /// The sender's computer or line does not carry a connection to each participant.
-    Overloaded,
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.

@@ -1,7 +1,7 @@
 //! The media of one meeting at the server: each participant publishes to an SFU of its own, and everybody else receives
 //! from there. The room decides who takes part; this host carries the media, and tells the room whose media it has.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::host::HostSettings;
@@ -24,7 +24,7 @@ pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSetting
         room,
         member,
         media: StageMedia::new(meetings.with_floor(AudioFloor::new(VOICES))),
-        participants: BTreeSet::new(),
+        participants: BTreeMap::new(),
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
@@ -39,7 +39,8 @@ struct MeetingHost {
     member: LocalMember,
     /// The media of each participant.
     media: StageMedia,
-    participants: BTreeSet<UserId>,
+    /// The participants with their entries.
+    participants: BTreeMap<UserId, u32>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
@@ -61,7 +62,11 @@ impl MeetingHost {
     fn on_message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Participants(list) => self.participants_are(&list.participants),
-            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, entry } => {
+                if let Some(entry) = entry.filter(|_| user == source) {
+                    // The room collects changes of the list for a moment, so the offer may come first.
+                    self.enter(user.clone(), entry);
+                }
                 self.media.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
             ServerMessage::Candidate { user_id, candidate, source: Some(source), .. } => {
@@ -75,15 +80,32 @@ impl MeetingHost {
 
     /// Each participant has an SFU, from when it enters until it leaves the meeting.
     fn participants_are(&mut self, list: &[Participant]) {
-        let now: BTreeSet<UserId> = list.iter().map(|participant| participant.user_id.clone()).collect();
-        let before = std::mem::replace(&mut self.participants, now);
-        for gone in before.difference(&self.participants) {
-            self.media.exit(gone);
-            self.media.left(gone);
+        let now: BTreeMap<UserId, u32> = list.iter().map(|one| (one.user_id.clone(), one.entry)).collect();
+        let gone = self.participants.keys().filter(|user| !now.contains_key(*user));
+        for user in gone.cloned().collect::<Vec<_>>() {
+            self.exit(&user);
         }
-        for new in self.participants.difference(&before) {
-            self.media.enter(new.clone());
+        for (user, entry) in now {
+            self.enter(user, entry);
         }
+    }
+
+    /// A participant has entered, perhaps again: then its media starts anew.
+    fn enter(&mut self, user: UserId, entry: u32) {
+        match self.participants.get(&user) {
+            // A list or an offer that was on its way when the participant entered again.
+            Some(known) if *known >= entry => return,
+            Some(_) => self.exit(&user),
+            None => {}
+        }
+        self.media.enter(user.clone());
+        self.participants.insert(user, entry);
+    }
+
+    fn exit(&mut self, user: &UserId) {
+        self.participants.remove(user);
+        self.media.exit(user);
+        self.media.left(user);
     }
 
     fn on_media(&mut self, output: StageOutput) {
@@ -107,7 +129,9 @@ impl MeetingHost {
     }
 
     fn tell_published(&self, target_uid: UserId, on: bool) {
-        self.member.send(ClientMessage::Published { target_uid, on });
+        if let Some(&entry) = self.participants.get(&target_uid) {
+            self.member.send(ClientMessage::Published { target_uid, entry, on });
+        }
     }
 
     fn warn(&mut self, sentence: &str) {

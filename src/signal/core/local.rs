@@ -16,7 +16,7 @@ use crate::signal::outbox::{Item, Outgoing};
 pub struct LocalHost {
     /// The room.
     pub room: RoomId,
-    /// The publisher for whom the host speaks; none in a meeting.
+    /// The publisher for whom the host speaks; none for the host of a meeting, which gets the list of participants.
     pub publisher: Option<UserId>,
     /// The connection. The first message is [`ServerMessage::Joined`] with all members; the last one is followed by
     /// nothing once the room needs no host any more.
