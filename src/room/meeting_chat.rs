@@ -69,6 +69,7 @@ impl Room {
                 | TalkOutput::Hand { .. }
                 | TalkOutput::Reacted { .. }
                 | TalkOutput::Ordered { .. }
+                // In a meeting, this travels over the data channels of the media.
                 | TalkOutput::Receive(..)
                 | TalkOutput::Stage(_) => {}
             }
