@@ -15,7 +15,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::asset_files::{CONFERENCE_FILES, FILES, HTML, JAVASCRIPT, Named, PART_FILES, TEACHER_FILES};
+use super::asset_files::{CONFERENCE_FILES, FILES, HTML, JAVASCRIPT, PART_FILES, TEACHER_FILES};
 
 /// Stands in an HTML file for the folder of these files.
 const FOLDER: &str = "{{assets}}";
@@ -153,7 +153,7 @@ fn takes_gzip(request: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::asset_files::SVG;
+    use crate::http::asset_files::{Named, SVG};
 
     const INDEX: &str = include_str!("page/index.html");
 

@@ -218,6 +218,8 @@ class ConferenceRoom {
     if (now !== this.#sends) {
       this.#sends = now;
       this.happens({ type: 'sends', sends });
+      // A page that is loaded again sends what it sent last.
+      this.#view?.second();
     }
     this.media.draw();
     this.#draw();

@@ -32,8 +32,7 @@ export class Owner {
       $('owner-dialog').close();
     });
     conference.room.people.moreFor = (user) => {
-      const isOwner = user.userId === conference.info.owner;
-      return [...(isOwner ? [el('span', 'badge teacher', say('owner'))] : []), ...this.#actionsFor(user)];
+      return user.userId === conference.info.owner ? [el('span', 'badge teacher', say('owner'))] : [];
     };
     conference.media.grid.actionsFor = (person) => (person.isMe ? [] : this.#actionsFor(person));
     onLanguage(() => this.draw());
@@ -80,7 +79,7 @@ export class Owner {
     $('hand-over-now').disabled = others.length === 0;
   }
 
-  /** The actions about another member. */
+  /** The actions about another participant, on its picture. */
   #actionsFor(user) {
     const { room, isOwner } = this.#conference;
     if (!isOwner || user.userId === room.userId) return [];

@@ -178,7 +178,7 @@ class Room {
       refused: (error) => this.#refuse(error),
     });
     this.#signalling.open();
-    this.media.prepare();
+    if (!this.#kind.query) this.media.prepare();
   }
 
   /** A message of the data channel about the stage. */
