@@ -96,6 +96,9 @@ mod strangers;
 // Rooms whose media the server carries.
 mod hosted;
 
+// Meetings whose media the server carries.
+mod meeting;
+
 // The stage of such rooms: speakers, and those that would harm it.
 mod stage;
 
