@@ -274,7 +274,7 @@ impl Room {
         let conferences = self.conferences.as_ref()?;
         let is_meeting = conferences.is_meeting();
         let most = match conferences.kind {
-            RoomKind::Meeting if limits.carries_meetings => MAX_PARTICIPANTS,
+            RoomKind::Meeting if limits.max_media_rooms > 0 => MAX_PARTICIPANTS,
             RoomKind::Meeting => MAX_MESH,
             _ => 2,
         };

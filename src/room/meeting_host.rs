@@ -16,7 +16,7 @@ use crate::protocol::{ClientMessage, ErrorCode, MAX_MESH, MediaHost, MediaMove, 
 impl Room {
     /// Why the meeting has to move to the server before this message of a member is carried out, if it has to.
     pub(super) fn move_before(&self, id: &UserId, message: &ClientMessage, limits: &RoomLimits) -> Option<MediaMove> {
-        let conferences = self.conferences.as_ref().filter(|_| limits.carries_meetings)?;
+        let conferences = self.conferences.as_ref().filter(|_| limits.max_media_rooms > 0)?;
         let meeting = conferences.meeting()?;
         // Once its server has failed, a meeting stays where it is.
         if meeting.media == MediaHost::Server || meeting.moved.is_some() {

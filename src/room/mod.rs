@@ -209,12 +209,10 @@ pub struct RoomLimits {
     pub max_room_users: usize,
     /// The most rooms.
     pub max_rooms: usize,
-    /// The most rooms whose media the server carries; 0 if it carries none.
+    /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none.
     pub max_media_rooms: usize,
     /// Who may open meeting and call rooms.
     pub meetings: Meetings,
-    /// Whether the server carries the media of meetings, too.
-    pub carries_meetings: bool,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
     /// How long a participant of a call or meeting keeps its place without a connection.
@@ -253,7 +251,6 @@ impl Default for RoomLimits {
             max_rooms: protocol::MAX_ROOMS,
             max_media_rooms: 0,
             meetings: Meetings::Teachers,
-            carries_meetings: false,
             resume_grace: protocol::RESUME_GRACE,
             conference_grace: protocol::CONFERENCE_GRACE,
             media_stays: protocol::MEDIA_STAYS,
