@@ -96,6 +96,7 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "pair_stats.js": JAVASCRIPT,
     "perfect_negotiation.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
+    "server_media.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
     "speaker.css": CSS,

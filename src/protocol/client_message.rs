@@ -93,11 +93,12 @@ pub enum ClientMessage {
     },
     /// A member that moderates gives an order.
     Order(RoomOrder),
-    /// Calls a member of a call room; or the owner of a meeting calls all members that take no part.
+    /// The owner of a meeting calls all members that take no part.
+    CallAll,
+    /// Calls a member of a call room.
     Call {
-        /// The callee; none for all.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target_uid: Option<UserId>,
+        /// The callee.
+        target_uid: UserId,
         /// The tracks that the caller will send.
         #[serde(default)]
         sends: Vec<TrackName>,
@@ -125,6 +126,15 @@ pub enum ClientMessage {
     },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
+    /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.
+    Published {
+        /// The participant.
+        target_uid: UserId,
+        /// The participant's entry, as in its offer.
+        entry: u32,
+        /// Whether the media host has the media.
+        on: bool,
+    },
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.

@@ -27,8 +27,8 @@
 //! # A meeting
 //!
 //! `participate` enters the meeting, and tells later what the participant sends. `hangup` with one's own user id leaves
-//! the meeting, but not the room. `call` without target rings all members that take no part, from the owner; `accept`
-//! enters the meeting then. All members hear of the participants, those of a call only the two.
+//! the meeting, but not the room. `callAll` of the owner rings all members that take no part; `accept` enters the
+//! meeting then. All members hear of the participants, those of a call only the two.
 //!
 //! # Media between two participants
 //!

@@ -101,3 +101,31 @@ fn a_malformed_message_is_refused_with_a_sentence() {
         assert!(ClientMessage::parse(text).unwrap_err().starts_with("malformed message: "), "{text}");
     }
 }
+
+#[test]
+fn messages_of_calls_look_as_specified() {
+    let sends = vec![TrackName::Audio, TrackName::Camera];
+    let call = ClientMessage::Call { target_uid: id("1002"), sends };
+    let text = r#"{"type":"call","targetUid":"1002","sends":["camera","audio","camera"]}"#;
+    assert_eq!(ClientMessage::parse(text).unwrap(), call, "each track once, in order");
+    assert!(ClientMessage::parse(r#"{"type":"participate","sends":["audio","audio","audio","audio"]}"#).is_err());
+    let text = r#"{"type":"offer","userId":"1002","sdp":"v=0","entry":8}"#;
+    let ServerMessage::Offer { entry, .. } = ServerMessage::parse(text).unwrap() else { panic!("not an offer") };
+    assert_eq!(entry, Some(8));
+    let participants = Participants {
+        participants: vec![Participant {
+            user_id: id("1001"),
+            nickname: "Ada".into(),
+            entry: 7,
+            sends: vec![TrackName::Audio],
+            published: false,
+        }],
+        media: MediaHost::Publisher,
+        moved: None,
+    };
+    let text = concat!(
+        r#"{"type":"participants","participants":[{"userId":"1001","nickname":"Ada","entry":7,"sends":["audio"]}],"#,
+        r#""media":"publisher"}"#
+    );
+    assert_eq!(ServerMessage::Participants(participants).to_json(), text);
+}
