@@ -120,6 +120,18 @@ impl<T> Order<T> {
         self.counts
     }
 
+    /// A packet arrives on the SSRC of the media. Returns its index if it is the next one and nothing is missing, as of
+    /// almost every packet. Pass every other packet to [`arrive`](Self::arrive).
+    pub(super) fn advance(&mut self, sequence_number: u16) -> Option<u64> {
+        let index = self.next.filter(|next| *next == self.highest + 1 && *next as u16 == sequence_number)?;
+        if self.has_gap {
+            return None;
+        }
+        self.restart = None;
+        (self.next, self.highest) = (Some(index + 1), index);
+        Some(index)
+    }
+
     /// A packet arrives on the SSRC of the media.
     pub(super) fn arrive(&mut self, now: Instant, sequence_number: u16) -> (Place, Option<Recovered>) {
         if self.next.is_none() {
@@ -224,14 +236,13 @@ impl<T> Order<T> {
         true
     }
 
-    /// Skips to the first packet that waits and fits, if there is one; all before it is given up. Packets that had come
-    /// are passed to `dropped`.
-    pub(super) fn skip_to(&mut self, fits: impl Fn(&T) -> bool, dropped: impl FnMut(T)) {
-        let found = self.waiting.iter().position(|packet| packet.as_ref().is_some_and(&fits));
+    /// Skips to the first packet that waits and fits, if there is one; all before it is given up.
+    pub(super) fn skip_to(&mut self, fits: impl Fn(&mut T) -> bool) {
+        let found = self.waiting.iter_mut().position(|packet| packet.as_mut().is_some_and(&fits));
         let (Some(at @ 1..), Some(next)) = (found, self.next) else { return };
         let next = next + at as u64;
         self.next = Some(next);
-        self.waiting.drain(..at).flatten().for_each(dropped);
+        self.waiting.drain(..at);
         while let Some(missing) = self.missing.pop_front_if(|missing| missing.index < next) {
             self.count_given_up(missing);
         }
@@ -272,6 +283,11 @@ impl<T> Order<T> {
             missing.index as u16
         };
         due.take(most).map(ask).collect()
+    }
+
+    /// Whether packets are missing, without which there is no [`deadline`](Self::deadline).
+    pub(super) fn is_missing(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// The time of the next NACK, or at which the next packet is given up.
