@@ -7,7 +7,7 @@ use crate::rtp::{Codec, HEADER_BYTES, has_parameter_sets, starts_key_frame};
 
 /// A packet of less than half of its datagram is copied if it leaves more bytes than this unused. Otherwise a publisher
 /// of long datagrams with short packets would take far more memory than its frames have bytes.
-const MAX_UNUSED: usize = 256;
+const MAX_UNUSED: usize = 64;
 
 /// The fields of a media packet.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,7 @@ impl<'a> MediaPacket<'a> {
     #[inline]
     pub(super) fn new(header: &RtpHeader, codec: Codec, packet: &'a mut BytesMut, skipped: usize) -> Self {
         let RtpHeader { payload_type, marker, timestamp, .. } = *header;
+        let room = packet.capacity();
         packet.truncate(header.end);
         let mut payload_at = header.payload_at + skipped;
         let payload = packet.get_mut(payload_at..).unwrap_or_default();
@@ -46,7 +47,7 @@ impl<'a> MediaPacket<'a> {
         }
         // A payload is always behind a header.
         packet.advance(payload_at.saturating_sub(HEADER_BYTES).min(packet.len()));
-        if packet.capacity() > 2 * packet.len() + MAX_UNUSED {
+        if room > 2 * packet.len() + MAX_UNUSED {
             *packet = packet[..].into();
         }
         Self { header: MediaHeader { codec, payload_type, marker, timestamp }, packet }
@@ -156,17 +157,20 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_short_packet_leaves_its_long_datagram() {
-        for (padding, extension) in [(255, 0), (3, 300)] {
+    fn a_short_packet_leaves_its_long_datagram_and_another_one_stays() {
+        // The bytes of padding and payload, and the words of the header extension.
+        for (padding, payload, extension, stays) in [(255, 5, 0, false), (3, 257, 300, false), (3, 1_000, 3, true)] {
             let mut datagram = vec![0xb0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0xbe, 0xde];
             datagram.extend(u16::to_be_bytes(extension));
             datagram.resize(datagram.len() + 4 * usize::from(extension), 0);
-            datagram.extend([0x90, 0x40, 7, 1, 2]);
-            datagram.resize(datagram.len() + 255 - 1, 0);
+            datagram.extend([0x90, 0x40, 7, 1]);
+            datagram.resize(datagram.len() + payload - 4 + usize::from(padding) - 1, 2);
             datagram.push(padding);
-            let packet = canonical(Codec::Vp8, datagram[..].into());
-            assert_eq!(packet[12..15], [0x10, 1, 2]);
-            assert!(packet.capacity() <= 2 * packet.len() + MAX_UNUSED, "{} {}", packet.capacity(), packet.len());
+            let datagram = BytesMut::from(&datagram[..]);
+            let place = datagram.as_ptr_range();
+            let packet = canonical(Codec::Vp8, datagram);
+            assert_eq!((&packet[12..15], packet.len()), (&[0x10, 1, 2][..], 12 + payload - 2));
+            assert_eq!(place.contains(&packet.as_ptr()), stays, "{payload}");
         }
     }
 }
