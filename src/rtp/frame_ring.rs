@@ -119,7 +119,9 @@ pub(super) mod tests {
         let mut ring = FrameRing::default();
         let now = Instant::now();
         let full = MAX_BYTES / memory(&frame(0, true, 1_000, now));
-        (0..=full as u32).for_each(|n| drop(ring.push(frame(n, n == 0, 1_000, now))));
+        for n in 0..=full as u32 {
+            ring.push(frame(n, n == 0, 1_000, now));
+        }
         assert!(full < 100 && ring.get(0).is_none() && ring.get(1).is_some());
     }
 
