@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(available(&mut monitor, now, now), promised());
         }
         let stopped = now;
-        while now < stopped + OVERTAKEN_AFTER[0] {
+        while now + 33 * MS < stopped + OVERTAKEN_AFTER[0] {
             now += 33 * MS;
             monitor.on_frame(now, low, 1_000);
             assert_eq!(available(&mut monitor, now, stopped), promised());
