@@ -118,6 +118,9 @@ mod rooms;
 // A thousand joins and leaves.
 mod churn;
 
+// A meeting of six at random, in virtual time.
+mod mesh;
+
 // `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;
 

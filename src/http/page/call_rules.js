@@ -91,7 +91,8 @@ const messages = {
     } else if (other && !isListed && state.phase === 'idle') state.kept = personOf(other);
   },
   error(state, { code, userId }, context) {
-    if (state.phase === 'calling' && !userId) ended(state, context, code === 'unknownTarget' ? 'left' : 'refused', code);
+    if (state.phase !== 'calling' || userId) return;
+    ended(state, context, code === 'unknownTarget' ? 'left' : 'refused', code);
   },
 };
 
