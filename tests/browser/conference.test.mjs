@@ -177,6 +177,7 @@ test('a meeting ends for all, or for one', () => {
   const enters = () => new Page('meeting').does('enter', SENDS).is('entering', null, { type: 'participate', ...SENDS });
   const full = enters().hears('error', { code: 'meetingFull' }).is('ended', 'refused');
   assert.equal(full.state.code, 'meetingFull');
+  enters().hears('error', { code: 'notAllowed' }).is('entering', null);
   const busy = enters().hears('error', { code: 'targetBusy', retryAfterMs: 1_500 }).after(1).is('entering', null);
   busy.after(1).is('entering', null, { type: 'participate', ...SENDS }).after(5).is('entering', null);
 });
@@ -185,6 +186,9 @@ test('the owner of a meeting calls all', () => {
   meeting().does('callAll').is('in', null, { type: 'callAll' });
   const rings = () => new Page('meeting').hears('room', { isCalling: true }).hears('call', ADA);
   rings().does('accept', SENDS).is('entering', null, { type: 'accept', targetUid: '1002', ...SENDS });
+  const late = rings().does('accept', SENDS);
+  late.sent = [];
+  late.hears('error', { code: 'unknownTarget' }).is('entering', null, { type: 'participate', ...SENDS });
   const declined = rings().does('decline');
   declined.is('outside', null, { type: 'decline', targetUid: '1002', reason: 'declined' });
   assert.equal(declined.state.other, null);
