@@ -111,6 +111,14 @@ test('a call outlives signalling, and a server that restarts', () => {
   talking().does('lost').hears('joined').listed('1002').is('inCall', null, { type: 'participate', ...SENDS });
 });
 
+test('a call waits while the other one loads its page again', () => {
+  const page = talking().listed('1001').media({}).is('reconnecting', null);
+  assert.deepEqual(page.done, ['participants', 'participants'], 'the old connection ends');
+  page.listed('1001', '1002').media({ 1002: 'connecting' }).is('reconnecting', null);
+  page.media({ 1002: 'connected' }).is('inCall', null);
+  page.listed('1001').hears('hangup', ADA).is('ended', 'hungUp');
+});
+
 test('a page that is loaded again goes back to its call', () => {
   const page = new Page('call').hears('joined').listed('1002').is('idle', null);
   assert.equal(page.state.kept.userId, '1002');
@@ -154,6 +162,14 @@ test('lists from before do not end a meeting', () => {
   page.hears('joined').does('leave').listed('1002').is('outside', null, { type: 'hangup', targetUid: '1001' });
 });
 
+test('who has left while signalling was lost says so again', () => {
+  const hangup = { type: 'hangup', targetUid: '1001' };
+  const page = meeting('1002').does('lost').does('leave').is('outside', null, hangup);
+  page.hears('joined').listed('1001', '1002').is('outside', null, hangup).listed('1002').is('outside', null);
+  const call = talking().does('lost').does('hangUp').is('idle', null, { type: 'hangup', targetUid: '1002' });
+  call.hears('joined').listed('1001', '1002').is('idle', null, hangup).listed().is('idle', null);
+});
+
 test('a meeting ends for all, or for one', () => {
   meeting('1002').after(5).listed().is('ended', 'over').does('close').is('outside', null);
   meeting('1002').after(5).listed('1002').is('ended', 'removed');
@@ -161,6 +177,7 @@ test('a meeting ends for all, or for one', () => {
   const enters = () => new Page('meeting').does('enter', SENDS).is('entering', null, { type: 'participate', ...SENDS });
   const full = enters().hears('error', { code: 'meetingFull' }).is('ended', 'refused');
   assert.equal(full.state.code, 'meetingFull');
+  enters().hears('error', { code: 'notAllowed' }).is('entering', null);
   const busy = enters().hears('error', { code: 'targetBusy', retryAfterMs: 1_500 }).after(1).is('entering', null);
   busy.after(1).is('entering', null, { type: 'participate', ...SENDS }).after(5).is('entering', null);
 });
@@ -169,6 +186,9 @@ test('the owner of a meeting calls all', () => {
   meeting().does('callAll').is('in', null, { type: 'callAll' });
   const rings = () => new Page('meeting').hears('room', { isCalling: true }).hears('call', ADA);
   rings().does('accept', SENDS).is('entering', null, { type: 'accept', targetUid: '1002', ...SENDS });
+  const late = rings().does('accept', SENDS);
+  late.sent = [];
+  late.hears('error', { code: 'unknownTarget' }).is('entering', null, { type: 'participate', ...SENDS });
   const declined = rings().does('decline');
   declined.is('outside', null, { type: 'decline', targetUid: '1002', reason: 'declined' });
   assert.equal(declined.state.other, null);

@@ -45,7 +45,8 @@ const messages = {
     if (isListed(state)) {
       state.isUnlisted = false;
       if (state.phase === 'entering') context.go('in', { startedAt: state.startedAt || context.now });
-      if (!isInside(state)) return;
+      // The message that this user leaves was lost, or this list is from before.
+      if (!isInside(state)) return context.send({ type: 'hangup', targetUid: state.userId });
       context.connect(message);
       follow(state, context);
     } else if (isInside(state) || state.isUnlisted) {
@@ -59,7 +60,10 @@ const messages = {
   error(state, { code, userId, retryAfterMs }, context) {
     if (state.phase !== 'entering' || userId) return;
     if (retryAfterMs >= 0) state.retryAt = context.now + retryAfterMs;
-    else ended(state, context, 'refused', code);
+    // The owner calls no more, but the meeting goes on.
+    else if (code === 'unknownTarget') enter(state, context, state.sends);
+    // Other errors are about messages for participants from before.
+    else if (code === 'meetingFull') ended(state, context, 'refused', code);
   },
 };
 
