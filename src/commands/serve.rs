@@ -163,7 +163,6 @@ impl RunningServer {
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
-        limits.room.carries_meetings = media.is_some();
         let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
