@@ -69,7 +69,6 @@ impl Room {
                 | TalkOutput::Hand { .. }
                 | TalkOutput::Reacted { .. }
                 | TalkOutput::Ordered { .. }
-                // In a meeting, this travels over the data channels of the media.
                 | TalkOutput::Receive(..)
                 | TalkOutput::Stage(_) => {}
             }

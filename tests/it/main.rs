@@ -84,6 +84,9 @@ mod attendance;
 // Metrics for a monitoring system.
 mod metrics;
 
+// Calls and meetings, with raw WebSockets.
+mod conference;
+
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 

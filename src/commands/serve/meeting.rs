@@ -78,8 +78,7 @@ impl MeetingHost {
         }
     }
 
-    /// Each participant has an SFU, from when it enters until it leaves the meeting. One that has entered again, as
-    /// after a reload, gets another SFU.
+    /// Each participant has an SFU, from when it enters until it leaves the meeting.
     fn participants_are(&mut self, list: &[Participant]) {
         let now: BTreeMap<UserId, u32> = list.iter().map(|one| (one.user_id.clone(), one.entry)).collect();
         let gone = self.participants.keys().filter(|user| !now.contains_key(*user));
