@@ -12,15 +12,15 @@ export class Tile {
   element = el('div', 'tile');
   audio = el('audio');
   #face = el('span', 'tile-face');
-  #screen = video('tile-screen');
-  #camera = video('tile-camera');
+  #videos = { screen: this.#video('screen'), camera: this.#video('camera') };
+  /** Videos of other tracks that have no frame yet; until then, the ones before stay. */
+  #next = { screen: null, camera: null };
   #name = el('p', 'tile-name');
   #trouble = el('p', 'tile-trouble');
   #pin = pinButton();
   #tools = el('div', 'tile-tools', this.#pin);
   #speaker = null;
   #drawn = '';
-
   #words;
 
   /**
@@ -31,14 +31,10 @@ export class Tile {
     this.audio.autoplay = true;
     this.#face.setAttribute('aria-hidden', 'true');
     this.element.setAttribute('role', 'group');
-    this.element.append(this.#face, this.#screen, this.#camera, this.#name, this.#trouble, this.#tools, this.audio);
+    const { screen, camera } = this.#videos;
+    this.element.append(this.#face, screen, camera, this.#name, this.#trouble, this.#tools, this.audio);
     this.#pin.addEventListener('click', pin);
     this.element.addEventListener('dblclick', (event) => !event.target.closest('button') && !this.#pin.hidden && pin());
-    for (const one of [this.#screen, this.#camera]) {
-      one.addEventListener('resize', () => this.#arrange());
-      // Headsets and the system's media keys pause a video; a speaker goes on.
-      one.addEventListener('pause', () => one.srcObject?.active && one.play().catch(() => {}));
-    }
   }
 
   get hasSound() {
@@ -47,7 +43,8 @@ export class Tile {
 
   /** The video that fills the tile. */
   get video() {
-    return this.#screen.hidden ? this.#camera : this.#screen;
+    const { screen, camera } = this.#videos;
+    return screen.hidden ? camera : screen;
   }
 
   show(speaker, { place, isPinned, isSpotlight }) {
@@ -59,8 +56,7 @@ export class Tile {
     element.classList.toggle('is-speaking', speaker.isSpeaking);
     element.classList.toggle('is-me', speaker.isMe);
     play(this.audio, speaker.media.audio);
-    play(this.#screen, speaker.media.screen);
-    play(this.#camera, speaker.media.camera);
+    for (const role of ['screen', 'camera']) this.#play(role, speaker.media[role] ?? null);
     if (speaker.own && speaker.own.parentElement !== element) this.#face.after(speaker.own);
     this.#pin.hidden = speaker.isMe;
     press(this.#pin, isPinned);
@@ -76,18 +72,60 @@ export class Tile {
   }
 
   remove() {
-    for (const one of [this.audio, this.#screen, this.#camera]) one.srcObject = null;
+    for (const one of [this.audio, ...Object.values(this.#videos)]) one.srcObject = null;
+    for (const role of ['screen', 'camera']) this.#forget(role);
     this.element.remove();
   }
 
   /** Shows the videos that have frames: the screen fills the tile, and the camera is an inset in it. */
   #arrange() {
     const { silent = [], media = {} } = this.#speaker ?? {};
+    const { screen, camera } = this.#videos;
     const has = (role, one) => Boolean(media[role]) && !silent.includes(role) && one.videoWidth > 0;
-    this.#screen.hidden = !has('screen', this.#screen);
-    this.#camera.hidden = !has('camera', this.#camera);
-    this.#camera.classList.toggle('inset', !this.#screen.hidden && !this.#camera.hidden);
-    this.element.classList.toggle('has-screen', !this.#screen.hidden);
+    screen.hidden = !has('screen', screen);
+    camera.hidden = !has('camera', camera);
+    camera.classList.toggle('inset', !screen.hidden && !camera.hidden);
+    this.element.classList.toggle('has-screen', !screen.hidden);
+  }
+
+  /** Plays this track. A picture that is shown stays until the new track has one, so that nothing black is seen. */
+  #play(role, track) {
+    const now = this.#videos[role];
+    if (this.#next[role] && trackOf(this.#next[role]) === track) return;
+    this.#forget(role);
+    if (trackOf(now) === track) return;
+    if (!track || now.hidden) return play(now, track);
+    const next = this.#video(role);
+    this.#next[role] = next;
+    next.addEventListener('resize', () => next === this.#next[role] && this.#swap(role), { once: true });
+    now.after(next);
+    play(next, track);
+  }
+
+  #swap(role) {
+    const before = this.#videos[role];
+    this.#videos[role] = this.#next[role];
+    this.#next[role] = null;
+    before.srcObject = null;
+    before.remove();
+    this.#drawn = '';
+    this.#arrange();
+  }
+
+  #forget(role) {
+    const next = this.#next[role];
+    this.#next[role] = null;
+    if (!next) return;
+    next.srcObject = null;
+    next.remove();
+  }
+
+  #video(role) {
+    const one = video(`tile-${role}`);
+    one.addEventListener('resize', () => this.#arrange());
+    // Headsets and the system's media keys pause a video; a speaker goes on.
+    one.addEventListener('pause', () => one.srcObject?.active && one.play().catch(() => {}));
+    return one;
   }
 
   #describe(isPinned, isSpotlight) {
@@ -104,8 +142,8 @@ export class Tile {
     const others = [...signs.map(([, meaning]) => meaning), isSpotlight && say('largeForAll'), trouble];
     const words = [say(this.#words, { name }), isMuted && say('micIsOff'), ...others];
     label(this.element, words.filter(Boolean).join(', '));
-    label(this.#screen, say('speakerScreen', { name }));
-    label(this.#camera, say('speakerCamera', { name }));
+    label(this.#videos.screen, say('speakerScreen', { name }));
+    label(this.#videos.camera, say('speakerCamera', { name }));
     label(this.#pin, say(isPinned ? 'unpin' : 'pin', { name }));
   }
 }
@@ -124,9 +162,11 @@ export function pinButton() {
   return button;
 }
 
+const trackOf = (element) => element.srcObject?.getTracks()[0] ?? null;
+
 /** Plays this track in an element, or nothing. */
 function play(element, track = null) {
-  if ((element.srcObject?.getTracks()[0] ?? null) === track) return;
+  if (trackOf(element) === track) return;
   element.srcObject = track ? new MediaStream([track]) : null;
   // The page starts sound by its volume; a video without sound always starts.
   if (track && element.muted) element.play().catch(() => {});
