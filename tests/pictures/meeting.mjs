@@ -92,7 +92,7 @@ try {
   await new Promise((ready) => createInterface({ input: server.stdout }).once('line', ready));
   const pages = [];
   for (const [n, [name, colours]] of PEOPLE.entries()) {
-    const context = await browser.context({ width: n === 0 ? 1360 : 640, height: n === 0 ? 720 : 480 });
+    const context = await browser.context({ width: n === 0 ? 1360 : 1100, height: 720 });
     await context.addInitScript(`(${draw})(${JSON.stringify(colours)})`);
     const page = await browser.page(context);
     const who = `userId=${1001 + n}&nickname=${encodeURIComponent(name)}`;

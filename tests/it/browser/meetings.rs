@@ -69,10 +69,10 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ben.clicks("button", "Stop sharing");
     ada.wait_until("pictures of one size", "!document.querySelector('.tile.is-large')");
 
-    cleo.says("hello");
-    ada.reads("Cleo", "hello");
     cleo.presses("h");
     ada.wait_until("a hand", "document.querySelectorAll('#hands li').length === 1");
+    cleo.says("hello");
+    ada.reads("Cleo", "hello");
 
     ben.reloads();
     ben.is_inside();
