@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
+use super::session::{SessionId, SessionOffer};
 use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
@@ -25,6 +26,14 @@ pub(super) enum Command {
         sdp: String,
         tracks: Option<BTreeMap<String, Track>>,
         network: Option<NetworkTag>,
+    },
+    OpenSession(Box<SessionOffer>),
+    SessionCandidate {
+        number: SessionId,
+        candidate: RTCIceCandidateInit,
+    },
+    EndSession {
+        number: SessionId,
     },
     Candidate {
         user: UserId,
@@ -59,10 +68,10 @@ pub(super) enum Command {
 impl Entry for Command {
     fn kind(&self) -> Kind {
         match self {
-            Command::Offer { .. } | Command::Candidate { .. } => Kind::Request,
+            Command::Offer { .. } | Command::Candidate { .. } | Command::SessionCandidate { .. } => Kind::Request,
             Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
-            Command::Publish { .. } => Kind::Control,
+            Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -80,6 +89,13 @@ impl Entry for Command {
                 | Command::Remove { user: of },
             ) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
+            (Command::Remove { user }, Command::OpenSession(offer)) => *user == offer.user,
+            (Command::OpenSession(offer), Command::OpenSession(older)) => offer.session.video == older.session.video,
+            (
+                Command::EndSession { number },
+                Command::SessionCandidate { number: of, .. } | Command::EndSession { number: of },
+            ) => number == of,
+            (Command::EndSession { number }, Command::OpenSession(offer)) => *number == offer.session.number,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,

@@ -144,7 +144,8 @@ impl PeerTable {
     }
 
     /// Adds a publisher with these local ICE credentials, on the router's own worker. The peer is not in the
-    /// table of users, and does not count among the unconnected peers, because there are two publishers at the most.
+    /// table of users, and does not count among the unconnected peers, because there are few: at most two that
+    /// send, and two that will.
     pub(super) fn add_publisher(
         &mut self,
         now: Instant,

@@ -229,7 +229,7 @@ fn a_foreign_publisher_is_seen_by_two_students_and_a_foreign_player_at_once() {
         });
     }
     // A second publisher does not disturb the first.
-    post(&class, &format!("/whip/{ROOM}"), &obs()).is(409, "userIdTaken");
+    post(&class, &format!("/whip/{ROOM}"), &obs()).is(409, "publisherExists");
     post(&class, &format!("/whip/{ROOM}/camera?userId=phone"), &obs()).is(409, "publisherExists");
     let played = player.wait_for("the end", is_named("played"));
     let number = |name: &str| played[name].as_f64().unwrap();
@@ -242,6 +242,60 @@ fn a_foreign_publisher_is_seen_by_two_students_and_a_foreign_player_at_once() {
     assert_eq!((&deleted["status"], &deleted["again"]), (&200.into(), &404.into()));
     early.wait_for("nobody teaches", |event| event["event"] == "publisher" && event["user"].is_null());
     publisher.ends_with(0);
+}
+
+/// The number of times that a student was connected.
+fn connections(student: &Process) -> usize {
+    student.events().iter().filter(|event| event["event"] == "connected").count()
+}
+
+#[test]
+fn two_encoders_send_the_screen_and_the_camera() {
+    let Some(python) = python("two_encoders_send_the_screen_and_the_camera") else { return };
+    let class = Classroom::new();
+    let _server = class.server();
+    let first_frame = |student: &Process, track: &'static str| {
+        student.wait_for(track, |event| event["event"] == "first-frame" && event["track"] == track);
+    };
+    let screen = publisher(&python, &class, "", 60, None);
+    screen.wait_for("a connection", is_named("connected"));
+    let early = class.student(1001, &[]);
+    first_frame(&early, "screen");
+    let mut camera = publisher(&python, &class, "/camera", 4, None);
+    camera.wait_for("a connection", is_named("connected"));
+    first_frame(&early, "camera");
+    let late = class.student(1002, &[]);
+    ["screen", "camera", "audio"].map(|track| first_frame(&late, track));
+    assert_eq!(connections(&early), 1, "it need not connect again for the camera: {:?}", early.events());
+    for path in ["", "/screen", "/camera"] {
+        post(&class, &format!("/whip/{ROOM}{path}"), &obs()).is(409, "publisherExists");
+    }
+    // The camera ends, and the screen goes on.
+    let mark = early.mark();
+    let deleted = camera.wait_for("goodbye", is_named("deleted"));
+    assert_eq!((&deleted["status"], &deleted["again"]), (&200.into(), &404.into()));
+    camera.ends_with(0);
+    early.wait_since(mark, DEADLINE, "the end of the camera", |event| {
+        event["event"] == "source" && event["track"] == "camera" && event["state"] == "stopped"
+    });
+    let mark = early.mark();
+    early.wait_since(mark, DEADLINE, "a moving screen", |event| {
+        event["event"] == "stats" && event["fps"].as_f64().is_some_and(|fps| fps > 10.0)
+    });
+    assert_eq!(teacher_of(&class).as_deref(), Some("whip"));
+    let again = publisher(&python, &class, "/camera", 60, None);
+    let mark = early.mark();
+    again.wait_for("a connection", is_named("connected"));
+    early.wait_since(mark, DEADLINE, "the camera again", |event| {
+        event["event"] == "source" && event["track"] == "camera" && event["state"] != "stopped"
+    });
+    // The lecture ends with the last encoder.
+    for encoder in [screen, again] {
+        let session = encoder.wait_for("an answer", is_named("answered"))["location"].as_str().unwrap().to_owned();
+        assert!(teacher_of(&class).is_some());
+        assert_eq!(ask(&class, "DELETE", &session, &[], "").status, 200);
+    }
+    assert_eq!(teacher_of(&class), None);
 }
 
 #[test]
@@ -289,13 +343,21 @@ fn an_encoder_sends_the_lecture_of_a_teacher() {
     post(&class, "/whip/other", &obs()).is(404, "noSuchRoom");
     let student = class.student(1001, &[]);
     student.wait_for("joined", is_named("joined"));
-    let mut publisher = publisher(&python, &class, "", 6, None);
+    let mut publisher = publisher(&python, &class, "", 12, None);
     student.wait_for("a picture", |event| event["event"] == "first-frame" && event["track"] == "screen");
     let stats = teacher.wait_for("statistics", |event| {
         event["event"] == "stats" && event["students"] == 1 && event["fps"].as_f64().is_some_and(|fps| fps > 20.0)
     });
     assert!(stats["encode_ms"].is_null(), "{stats}");
     post(&class, &url, &obs()).is(409, "publisherExists");
+    let mut camera = self::publisher(&python, &class, "/camera", 1, None);
+    student.wait_for("the camera", |event| event["event"] == "first-frame" && event["track"] == "camera");
+    let stopped = |track: &'static str| {
+        move |event: &Value| event["event"] == "source" && event["track"] == track && event["state"] == "stopped"
+    };
+    teacher.wait_for("the end of the camera", stopped("camera"));
+    student.wait_for("the end of the camera", stopped("camera"));
+    camera.ends_with(0);
     let mut heard = false;
     let deadline = Instant::now() + DEADLINE;
     while !heard && Instant::now() < deadline {
@@ -308,10 +370,8 @@ fn an_encoder_sends_the_lecture_of_a_teacher() {
     assert!(heard, "the chat of the teacher's terminal");
     let deleted = publisher.wait_for("goodbye", is_named("deleted"));
     assert_eq!(deleted["status"], 200, "{deleted}");
-    let stopped =
-        |event: &Value| event["event"] == "source" && event["track"] == "screen" && event["state"] == "stopped";
-    teacher.wait_for("a stopped source", stopped);
-    student.wait_for("a stopped source", stopped);
+    teacher.wait_for("a stopped source", stopped("screen"));
+    student.wait_for("a stopped source", stopped("screen"));
     assert_eq!(teacher_of(&class).as_deref(), Some("9999"), "the teacher stays");
     publisher.ends_with(0);
 }

@@ -12,7 +12,7 @@ use crate::commands::metrics::MetricsStore;
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
 use crate::commands::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
 use crate::commands::trust::ClientTrust;
-use crate::commands::whip_in::WhipDoor;
+use crate::commands::whip::WhipDoor;
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;

@@ -26,6 +26,7 @@ use crate::ingest::{Ingest, IngestLimit, IngestStats};
 use crate::rtp::{Codec, Encoding, Frame};
 use crate::sdp::engine;
 use crate::sdp::publish::PublishOffer;
+use crate::sfu::PublisherSession;
 use crate::sfu::amplification::{AmplificationLimit, CheckBudget};
 use crate::sfu::candidates::Advertised;
 use crate::sfu::config::AnswerContext;
@@ -77,6 +78,7 @@ pub(super) struct Publisher {
     pub(super) decrypted: DecryptedPackets,
     /// The source of the datagram that was passed to the core last.
     by_core_from: Option<SocketAddr>,
+    session: Option<PublisherSession>,
 }
 
 impl Peer {
@@ -129,11 +131,23 @@ impl Peer {
         let mut peer = Self::new(now, user, ice, transport, Senders::default(), adaptation, place);
         let (sections, ids) = offer.ingest_sections();
         let ingest = Ingest::new(now, sections, ids, IngestLimit::default());
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None }));
+        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None }));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
         Ok((peer, answer))
+    }
+
+    /// Makes the connection the session of a publisher that has one for each video.
+    pub(in crate::sfu) fn set_session(&mut self, session: Option<PublisherSession>) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.session = session;
+        }
+    }
+
+    /// The session of a publisher that has one for each video.
+    pub(in crate::sfu) fn session(&self) -> Option<PublisherSession> {
+        self.publisher.as_ref()?.session
     }
 
     /// Whether the peer is a publisher. A publisher gets no media.

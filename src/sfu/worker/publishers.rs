@@ -10,8 +10,8 @@ use crate::sfu::peer::Peer;
 use crate::sfu::transport::SendContext;
 
 impl Worker {
-    /// Whether a peer is served before newcomers, as connected peers and publishers are. There are at most two
-    /// publishers, and a flood of newcomers must not keep them out.
+    /// Whether a peer is served before newcomers, as connected peers and publishers are. There are few publishers, and
+    /// a flood of newcomers must not keep them out.
     pub(super) fn has_priority(&self, index: usize) -> bool {
         self.peers[index].as_ref().is_some_and(|peer| peer.is_connected() || peer.is_publisher())
     }

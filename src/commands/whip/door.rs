@@ -1,0 +1,64 @@
+//! `teach --whip-in`: WHIP clients send the media of the lecture of this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Session, WhipRequest, refused, requests};
+use crate::http::whip::{Lectures, PublisherOffer};
+use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
+use crate::id::RoomId;
+use crate::network::SharedClientState;
+use crate::signal::Server;
+
+/// The lecture of this process, for WHIP clients.
+#[derive(Clone)]
+pub(in crate::commands) struct WhipDoor {
+    room: RoomId,
+    requests: mpsc::Sender<WhipRequest>,
+    sessions: Arc<AtomicU64>,
+    /// Decides who may publish.
+    server: Option<Server>,
+}
+
+impl WhipDoor {
+    /// An entry for WHIP clients of this room, and the receiver of their requests.
+    pub(in crate::commands) fn new(room: RoomId) -> (Self, mpsc::Receiver<WhipRequest>) {
+        let (requests, receiver) = requests();
+        (Self { room, requests, sessions: Arc::default(), server: None }, receiver)
+    }
+
+    /// The same entry, with the access policy of `server`.
+    pub(in crate::commands) fn guarded_by(self, server: Server) -> Self {
+        Self { server: Some(server), ..self }
+    }
+
+    fn admit(&self, client: &MediaClient) -> Result<(), Unavailable> {
+        if client.request.room != self.room {
+            return Err(Unavailable::NoSuchRoom);
+        }
+        // Without a policy nobody is let in.
+        let server = self.server.as_ref().ok_or(Unavailable::NoSuchRoom)?;
+        let checked = server.check_publisher(&client.request, &client.credentials, client.address);
+        checked.map(drop).map_err(refused)
+    }
+}
+
+impl Lectures for WhipDoor {
+    async fn publish(&self, client: MediaClient, offer: PublisherOffer) -> Result<Negotiated, Unavailable> {
+        self.admit(&client)?;
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let (session, answer) = Session::open(&self.requests, number, client.request.nickname, offer).await?;
+        let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
+        let (alive, over) = watch::channel(());
+        tokio::spawn(async move {
+            session.run(queue).await;
+            // `over` must not complete before the lecture knows of the end.
+            drop(alive);
+        });
+        // The STUN and TURN servers of a lecture are for students: the client reaches the socket of this process.
+        let (ice_servers, client_state) = (Vec::new(), SharedClientState::default());
+        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
+    }
+}

@@ -1,0 +1,50 @@
+//! Sessions: a publisher may have one connection for its screen and another one for its camera, as WHIP clients have.
+
+use std::collections::BTreeMap;
+
+use super::event::OfferRefusal;
+use super::peer::Departure;
+use crate::id::UserId;
+use crate::protocol::VideoTrack;
+use crate::rtp::Track;
+
+/// The number of a session, which the caller chooses. Numbers are never reused within an SFU.
+pub type SessionId = u64;
+
+/// One connection of a publisher that has one for each video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublisherSession {
+    /// Its number.
+    pub number: SessionId,
+    /// Its video. A session of audio alone has one too: another session for that video replaces the session.
+    pub video: VideoTrack,
+}
+
+/// The offer of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOffer {
+    /// The publisher.
+    pub user: UserId,
+    /// The session.
+    pub session: PublisherSession,
+    /// The session description.
+    pub sdp: String,
+    /// The tracks of its sections by mid.
+    pub tracks: BTreeMap<String, Track>,
+}
+
+/// An event of a session. The publisher is gone ([`SfuEvent::Gone`](super::SfuEvent::Gone)) after its last one.
+#[derive(Debug, Clone)]
+pub enum SessionEvent {
+    /// The answer to the offer, with all candidates.
+    Answer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// The offer was refused.
+    Refused(OfferRefusal),
+    /// The session is connected.
+    Connected,
+    /// The connection is gone.
+    Gone(Departure),
+}
