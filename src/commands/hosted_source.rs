@@ -18,7 +18,9 @@ use crate::network::NetworkTag;
 use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
 use crate::rtp::Track;
-use crate::sfu::{MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding};
+use crate::sfu::{
+    IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding,
+};
 
 /// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -122,6 +124,11 @@ impl HostedSource {
     /// A candidate of a session's client.
     pub(super) fn session_candidate(&self, number: SessionId, candidate: IceCandidate) {
         self.sfu.session_candidate(number, candidate_init(candidate));
+    }
+
+    /// The client of a session restarts ICE.
+    pub(super) fn restart_ice(&self, restart: IceRestart) {
+        self.sfu.restart_ice(restart);
     }
 
     /// The client of a session has ended it.

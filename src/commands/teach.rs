@@ -144,6 +144,9 @@ pub(super) async fn run_with(
     if let Some(embedded) = server.embedded {
         embedded.shutdown().await;
     }
+    if let Some(whip) = server.whip {
+        whip.shutdown().await;
+    }
     if let Some(port) = metrics_port {
         port.shutdown().await;
     }

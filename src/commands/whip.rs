@@ -2,6 +2,7 @@
 //! lecture of `teach --whip-in`, or the media host of a room of `serve`.
 
 mod door;
+mod port;
 mod sessions;
 
 use std::time::Duration;
@@ -10,9 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub(super) use self::door::WhipDoor;
+pub(super) use self::port::WhipPort;
 pub(super) use self::sessions::{WhipNews, WhipSessions};
-use crate::http::Unavailable;
 use crate::http::whip::PublisherOffer;
+use crate::http::{IceRestart, Unavailable};
 use crate::id::Nickname;
 use crate::protocol::IceCandidate;
 use crate::room::RoomRefusal;
@@ -29,6 +31,8 @@ const REQUESTS: usize = 256;
 pub(super) enum WhipRequest {
     /// A client wants to send.
     Offer(WhipOffer),
+    /// The client restarts ICE.
+    Restart(SessionId, IceRestart),
     /// A candidate of the client.
     Candidate(SessionId, IceCandidate),
     /// The client has said goodbye, or has never read its answer.
@@ -104,21 +108,24 @@ impl Session {
         Ok((session, sdp))
     }
 
-    /// Passes candidates to the lecture until the session ends.
-    pub(super) async fn run(mut self, mut candidates: mpsc::Receiver<IceCandidate>) -> SessionEnd {
+    /// Passes candidates and restarts of ICE to the lecture until the session ends.
+    pub(super) async fn run(
+        mut self,
+        mut candidates: mpsc::Receiver<IceCandidate>,
+        mut restarts: mpsc::Receiver<IceRestart>,
+    ) -> SessionEnd {
         let Some(mut ended) = self.ended.take() else { return SessionEnd::Lost };
         let end = loop {
-            tokio::select! {
+            let request = tokio::select! {
                 _ = &mut ended => break SessionEnd::Lost,
                 candidate = candidates.recv() => match candidate {
-                    Some(candidate) => {
-                        let request = WhipRequest::Candidate(self.number, candidate);
-                        if self.requests.send(request).await.is_err() {
-                            break SessionEnd::Lost;
-                        }
-                    }
+                    Some(candidate) => WhipRequest::Candidate(self.number, candidate),
                     None => break SessionEnd::Goodbye,
                 },
+                Some(restart) = restarts.recv() => WhipRequest::Restart(self.number, restart),
+            };
+            if self.requests.send(request).await.is_err() {
+                break SessionEnd::Lost;
             }
         };
         // The lecture must know of the end before the client does. This fails if the lecture is over.

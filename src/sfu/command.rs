@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
-use super::session::{SessionId, SessionOffer};
+use super::session::{IceRestart, SessionId, SessionOffer};
 use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
@@ -32,6 +32,7 @@ pub(super) enum Command {
         number: SessionId,
         candidate: RTCIceCandidateInit,
     },
+    RestartIce(Box<IceRestart>),
     EndSession {
         number: SessionId,
     },
@@ -72,6 +73,7 @@ impl Entry for Command {
             Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
+            Command::RestartIce(_) => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -95,6 +97,7 @@ impl Entry for Command {
                 Command::EndSession { number },
                 Command::SessionCandidate { number: of, .. } | Command::EndSession { number: of },
             ) => number == of,
+            (Command::RestartIce(restart), Command::RestartIce(older)) => restart.number == older.number,
             (Command::EndSession { number }, Command::OpenSession(offer)) => *number == offer.session.number,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,

@@ -68,6 +68,7 @@ fn must_arrive(event: &SfuEvent) -> bool {
         SfuEvent::Encodings(_) => true,
         SfuEvent::Session { event: SessionEvent::Connected | SessionEvent::Gone(_), .. } => true,
         SfuEvent::Session { event: SessionEvent::Answer { .. } | SessionEvent::Refused(_), .. } => false,
+        SfuEvent::Session { event: SessionEvent::Restarted(_), .. } => false,
         SfuEvent::Answer { .. } | SfuEvent::Refused { .. } | SfuEvent::Heard { .. } => false,
         SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => false,
     }

@@ -57,7 +57,7 @@ pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
-pub use session::{PublisherSession, SessionEvent, SessionId, SessionOffer};
+pub use session::{IceRestart, PublisherSession, SessionEvent, SessionId, SessionOffer};
 pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;
@@ -160,6 +160,11 @@ impl Sfu {
     /// Submits a candidate of a session's client.
     pub fn session_candidate(&self, number: SessionId, candidate: RTCIceCandidateInit) {
         self.send(Command::SessionCandidate { number, candidate });
+    }
+
+    /// Restarts the ICE session of a session; DTLS and SRTP go on. Answered by [`SessionEvent::Restarted`].
+    pub fn restart_ice(&self, restart: IceRestart) {
+        self.send(Command::RestartIce(Box::new(restart)));
     }
 
     /// Ends a session, because its client has ended the session.

@@ -373,6 +373,7 @@ impl Router {
                     self.give(0, WorkerCommand::Candidate { id, candidate });
                 }
             }
+            Command::RestartIce(restart) => self.restart_ice(*restart),
             Command::EndSession { number } => self.end_session(number),
             Command::Candidate { user, candidate } => {
                 if let Some(candidate) = self.pending.add_candidate(&user, candidate) {

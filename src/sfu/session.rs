@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::RTCIceCandidateInit;
 use super::event::OfferRefusal;
 use super::peer::Departure;
 use crate::id::UserId;
@@ -33,6 +34,19 @@ pub struct SessionOffer {
     pub tracks: BTreeMap<String, Track>,
 }
 
+/// The remote side of a restart of ICE (RFC 8445, 9).
+#[derive(Debug, Clone, PartialEq)]
+pub struct IceRestart {
+    /// The session.
+    pub number: SessionId,
+    /// The new user name fragment of the client.
+    pub ufrag: String,
+    /// The new password of the client.
+    pub password: String,
+    /// The candidates that the client knows already.
+    pub candidates: Vec<RTCIceCandidateInit>,
+}
+
 /// An event of a session. The publisher is gone ([`SfuEvent::Gone`](super::SfuEvent::Gone)) after its last one.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
@@ -45,6 +59,9 @@ pub enum SessionEvent {
     Refused(OfferRefusal),
     /// The session is connected.
     Connected,
+    /// ICE is being restarted; with our credentials and candidates as `application/trickle-ice-sdpfrag`. Or the restart
+    /// was refused, and the session goes on.
+    Restarted(Result<String, OfferRefusal>),
     /// The connection is gone.
     Gone(Departure),
 }

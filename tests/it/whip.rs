@@ -36,7 +36,10 @@ fn fragment(ufrag: &str) -> String {
 
 /// Starts a publisher, which sends for some seconds.
 fn publisher(python: &Path, class: &Classroom, path: &str, seconds: u32, bearer: Option<&str>) -> Process {
-    let url = format!("{}/whip/{ROOM}{path}", class.url().replace("ws://", "http://"));
+    publisher_at(python, &format!("{}/whip/{ROOM}{path}", class.url().replace("ws://", "http://")), seconds, bearer)
+}
+
+fn publisher_at(python: &Path, url: &str, seconds: u32, bearer: Option<&str>) -> Process {
     let mut command = Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/whip/publisher.py")).arg(url).arg(seconds.to_string());
     command.args(bearer).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -101,9 +104,26 @@ fn an_offer_is_answered_and_its_session_follows_the_rfc() {
     patch(&[FRAGMENT, ("If-Match", "\"other\"")], &fragment("LxTl")).is(412, "preconditionFailed");
     patch(&[matching], &fragment("LxTl")).is(415, "unsupportedMediaType");
     patch(&[FRAGMENT, matching], "hello").is(400, "badFragment");
-    // A restart of ICE is refused, and the session goes on.
-    patch(&[FRAGMENT, ("If-Match", "*")], &fragment("other")).is(422, "iceRestartUnsupported");
+    // A restart of ICE: new credentials and a new entity tag.
     patch(&[FRAGMENT, ("If-Match", "\"other\"")], &fragment("other")).is(412, "preconditionFailed");
+    patch(&[FRAGMENT], &fragment("other")).is(428, "preconditionRequired");
+    let no_password = fragment("other").replace("a=ice-pwd", "a=x");
+    patch(&[FRAGMENT, matching], &no_password).is(400, "badFragment");
+    patch(&[FRAGMENT, matching], &fragment("x")).is(422, "badSdp");
+    let ufrag = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
+    let mut known = vec![ufrag(&answer.body)];
+    let mut tags = vec![etag.to_owned()];
+    for (tag, client) in [("*", "other"), ("", "third")] {
+        let tag = if tag.is_empty() { tags.last().unwrap().clone() } else { tag.to_owned() };
+        let restarted = patch(&[FRAGMENT, ("If-Match", &tag)], &fragment(client));
+        assert_eq!((restarted.status, restarted.header("content-type")), (200, FRAGMENT.1), "{restarted:?}");
+        assert!(restarted.body.contains("a=ice-pwd:") && restarted.body.contains("a=candidate:"), "{restarted:?}");
+        let (new, tag) = (ufrag(&restarted.body), restarted.header("etag").to_owned());
+        assert!(!known.contains(&new) && !tags.contains(&tag), "{restarted:?}");
+        patch(&[FRAGMENT, matching], &fragment(client)).is(412, "preconditionFailed");
+        assert_eq!(patch(&[FRAGMENT, ("If-Match", &tag)], &fragment(client)).status, 204);
+        (known.push(new), tags.push(tag));
+    }
     assert_eq!(ask(&class, "GET", &session, &[], "").status, 204);
 
     let refused = ask(&class, "POST", &session, &[SDP], &obs());
@@ -375,4 +395,24 @@ fn an_encoder_sends_the_lecture_of_a_teacher() {
     student.wait_for("a stopped source", stopped("screen"));
     assert_eq!(teacher_of(&class).as_deref(), Some("9999"), "the teacher stays");
     publisher.ends_with(0);
+}
+
+#[test]
+fn an_encoder_sends_the_lecture_of_a_teacher_at_another_server() {
+    let Some(python) = python("an_encoder_sends_the_lecture_of_a_teacher_at_another_server") else { return };
+    let class = Classroom::new();
+    let _server = class.server();
+    let teacher = class.teach(&["--whip-in", "--server", &class.url(), "--udp-port", "0"]);
+    let teacher = Process::start("teacher", teacher);
+    let notice = teacher
+        .wait_for("the URL for OBS", |event| event["message"].as_str().is_some_and(|text| text.contains("/whip/")));
+    let url = notice["message"].as_str().unwrap().split("Server: ").nth(1).unwrap().to_owned();
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with(&format!("/whip/{ROOM}")), "{url}");
+    let student = class.student(1001, &[]);
+    student.wait_for("joined", is_named("joined"));
+    let mut publisher = publisher_at(&python, &url, 3, None);
+    student.wait_for("a picture", |event| event["event"] == "first-frame" && event["track"] == "screen");
+    publisher.wait_for("goodbye", is_named("deleted"));
+    publisher.ends_with(0);
+    assert_eq!(teacher_of(&class).as_deref(), Some("9999"), "the teacher stays");
 }

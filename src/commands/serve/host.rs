@@ -245,6 +245,11 @@ impl RoomHost {
                     self.source.open_session(offer);
                 }
             }
+            WhipRequest::Restart(number, restart) => {
+                if let Some(restart) = self.whip.restart(number, restart) {
+                    self.source.restart_ice(restart);
+                }
+            }
             WhipRequest::Candidate(number, candidate) => self.source.session_candidate(number, candidate),
             WhipRequest::End(number) => {
                 self.whip.ended(number);

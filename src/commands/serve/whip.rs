@@ -62,13 +62,14 @@ impl Lectures for Publishers {
         };
         let (ice_servers, client_state) = (membership.ice_servers(), membership.client_state());
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
+        let (restarts, restart_queue) = mpsc::channel(1);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
-            let end = session.run(queue).await;
+            let end = session.run(queue, restart_queue).await;
             membership.leave(end).await;
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
+        Ok(Negotiated { answer, ice_servers, candidates, restarts: Some(restarts), over, client_state })
     }
 }

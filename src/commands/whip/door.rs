@@ -18,30 +18,49 @@ pub(in crate::commands) struct WhipDoor {
     room: RoomId,
     requests: mpsc::Sender<WhipRequest>,
     sessions: Arc<AtomicU64>,
-    /// Decides who may publish.
-    server: Option<Server>,
+    policy: Policy,
+}
+
+/// Who may publish.
+#[derive(Clone)]
+enum Policy {
+    /// Nobody yet.
+    Nobody,
+    /// Whom this server admits as a publisher.
+    Server(Server),
+    /// Programs on this computer.
+    ThisComputer,
 }
 
 impl WhipDoor {
     /// An entry for WHIP clients of this room, and the receiver of their requests.
     pub(in crate::commands) fn new(room: RoomId) -> (Self, mpsc::Receiver<WhipRequest>) {
         let (requests, receiver) = requests();
-        (Self { room, requests, sessions: Arc::default(), server: None }, receiver)
+        (Self { room, requests, sessions: Arc::default(), policy: Policy::Nobody }, receiver)
     }
 
     /// The same entry, with the access policy of `server`.
     pub(in crate::commands) fn guarded_by(self, server: Server) -> Self {
-        Self { server: Some(server), ..self }
+        Self { policy: Policy::Server(server), ..self }
+    }
+
+    /// The same entry, for programs on this computer.
+    pub(super) fn for_this_computer(self) -> Self {
+        Self { policy: Policy::ThisComputer, ..self }
     }
 
     fn admit(&self, client: &MediaClient) -> Result<(), Unavailable> {
         if client.request.room != self.room {
             return Err(Unavailable::NoSuchRoom);
         }
-        // Without a policy nobody is let in.
-        let server = self.server.as_ref().ok_or(Unavailable::NoSuchRoom)?;
-        let checked = server.check_publisher(&client.request, &client.credentials, client.address);
-        checked.map(drop).map_err(refused)
+        match &self.policy {
+            Policy::Server(server) => {
+                let checked = server.check_publisher(&client.request, &client.credentials, client.address);
+                checked.map(drop).map_err(refused)
+            }
+            Policy::ThisComputer if client.address.is_loopback => Ok(()),
+            Policy::ThisComputer | Policy::Nobody => Err(Unavailable::NoSuchRoom),
+        }
     }
 }
 
@@ -51,14 +70,15 @@ impl Lectures for WhipDoor {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let (session, answer) = Session::open(&self.requests, number, client.request.nickname, offer).await?;
         let (candidates, queue) = mpsc::channel(MAX_CANDIDATES);
+        let (restarts, restart_queue) = mpsc::channel(1);
         let (alive, over) = watch::channel(());
         tokio::spawn(async move {
-            session.run(queue).await;
+            session.run(queue, restart_queue).await;
             // `over` must not complete before the lecture knows of the end.
             drop(alive);
         });
         // The STUN and TURN servers of a lecture are for students: the client reaches the socket of this process.
         let (ice_servers, client_state) = (Vec::new(), SharedClientState::default());
-        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
+        Ok(Negotiated { answer, ice_servers, candidates, restarts: Some(restarts), over, client_state })
     }
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 use super::{Accepted, WhipOffer};
-use crate::commands::negotiation::refusal_code;
-use crate::http::Unavailable;
+use crate::commands::negotiation::{candidate_init, refusal_code};
 use crate::http::whip::PublisherOffer;
+use crate::http::{self, Unavailable};
 use crate::id::{Nickname, UserId};
 use crate::protocol::{ErrorCode, VideoTrack};
 use crate::rtp::Track;
-use crate::sfu::{Departure, PublisherSession, SessionEvent, SessionId, SessionOffer};
+use crate::sfu::{Departure, IceRestart, OfferRefusal, PublisherSession, SessionEvent, SessionId, SessionOffer};
 
 /// The sessions of a lecture.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ struct Current {
     is_connected: bool,
     /// Whether nothing has arrived for some seconds, by the SFU's last statistics.
     is_silent: bool,
+    /// A restart of ICE that the SFU has not answered.
+    restart: Option<oneshot::Sender<Result<String, Unavailable>>>,
     /// Dropped at the end of the session.
     _ends: oneshot::Sender<()>,
 }
@@ -99,11 +101,14 @@ impl WhipSessions {
         match event {
             SessionEvent::Answer { sdp } => self.answered(number, sdp),
             SessionEvent::Refused(why) => {
-                let refusal =
-                    Unavailable::Refused { code: refusal_code(&why), message: why.to_string(), retry_after: None };
                 if let Some(Pending { answer, .. }) = self.take_pending(number) {
-                    _ = answer.send(Err(refusal));
+                    _ = answer.send(Err(refused(&why)));
                 }
+            }
+            SessionEvent::Restarted(result) => {
+                let answer = self.current(number)?.restart.take()?;
+                // The client may have gone.
+                _ = answer.send(result.map_err(|why| refused(&why)));
             }
             SessionEvent::Connected => {
                 let current = self.current(number)?;
@@ -123,9 +128,17 @@ impl WhipSessions {
         let Some(Pending { nickname, tracks, answer, .. }) = place.pending.take() else { return };
         let (ends, ended) = oneshot::channel();
         if answer.send(Ok(Accepted { sdp, ended })).is_ok() {
-            let (is_connected, is_silent) = (false, false);
-            place.current = Some(Current { number, nickname, tracks, is_connected, is_silent, _ends: ends });
+            let (is_connected, is_silent, restart) = (false, false, None);
+            place.current = Some(Current { number, nickname, tracks, is_connected, is_silent, restart, _ends: ends });
         }
+    }
+
+    /// A client restarts ICE. Dropping the request tells the client that the session is over.
+    pub(in crate::commands) fn restart(&mut self, number: SessionId, restart: http::IceRestart) -> Option<IceRestart> {
+        let http::IceRestart { ufrag, password, candidates, answer } = restart;
+        self.current(number)?.restart = Some(answer);
+        let candidates = candidates.into_iter().map(candidate_init).collect();
+        Some(IceRestart { number, ufrag, password, candidates })
     }
 
     /// Takes the numbers of the sessions from which nothing has arrived for some seconds.
@@ -172,6 +185,10 @@ impl WhipSessions {
     }
 }
 
+fn refused(why: &OfferRefusal) -> Unavailable {
+    Unavailable::Refused { code: refusal_code(why), message: why.to_string(), retry_after: None }
+}
+
 impl Place {
     fn is_pending(&self, number: SessionId) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.number == number)
@@ -181,7 +198,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sfu::OfferRefusal;
 
     type Answer = oneshot::Receiver<Result<Accepted, Unavailable>>;
 

@@ -151,8 +151,14 @@ impl Problem {
     }
 
     pub(in crate::http) fn restart() -> Self {
-        let message = "ICE can't be restarted here: DELETE this session and send a new offer";
+        let message = "a player can't restart ICE here: DELETE this session and send a new offer";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "iceRestartUnsupported", message)
+    }
+
+    /// Another restart of ICE is being answered.
+    pub(in crate::http) fn busy() -> Self {
+        let message = "another restart of ICE is being answered, try again";
+        Self::new(StatusCode::CONFLICT, ErrorCode::TargetBusy.as_str(), message).after(PLACE_RETRY)
     }
 
     pub(in crate::http) fn too_many_candidates(most: usize) -> Self {

@@ -16,7 +16,7 @@ use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::publishing::{Ended, Passage, Publication};
 use crate::sfu::watchdog::caught;
 use crate::sfu::worker::WorkerCommand;
-use crate::sfu::{OfferRefusal, PeerId, PublisherSession, SessionEvent, SessionId, SfuEvent};
+use crate::sfu::{IceRestart, OfferRefusal, PeerId, PublisherSession, SessionEvent, SessionId, SfuEvent};
 
 /// The interval between two checks of the encodings of the publisher.
 const MONITOR_EVERY: Duration = Duration::from_millis(200);
@@ -54,10 +54,11 @@ impl Router {
         let (context, addresses) = (&self.context, &self.advertised);
         let answering = || -> Result<_, OfferRefusal> {
             let offer = PublishOffer::parse(&sdp, tracks.as_ref(), &preferred)?;
-            let answered = Peer::answer_publisher(user.clone(), &offer, context, addresses, now);
+            let encodings = offer.encodings();
+            let answered = Peer::answer_publisher(user.clone(), offer, context, addresses, now);
             let (mut peer, answer) = answered.map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
             peer.set_session(session);
-            Ok((peer, answer, offer.encodings()))
+            Ok((peer, answer, encodings))
         };
         let (peer, answer, encodings) =
             caught(answering).ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))??;
@@ -191,6 +192,26 @@ impl Router {
         }
         self.on_publication_ended(&change.tracks);
         true
+    }
+
+    /// Restarts the ICE session of a session.
+    pub(super) fn restart_ice(&mut self, restart: IceRestart) {
+        let IceRestart { number, ufrag, password, candidates } = restart;
+        let id = self.publishing.of_session(number);
+        let restarted = id.and_then(|id| self.own_worker.restart_ice(Instant::now(), id, &ufrag, &password));
+        let event = match (id, restarted) {
+            (Some(id), Some(Ok((fragment, credentials)))) => {
+                self.peers.restarted(id, credentials);
+                for candidate in candidates {
+                    self.give(0, WorkerCommand::Candidate { id, candidate });
+                }
+                SessionEvent::Restarted(Ok(fragment))
+            }
+            (_, Some(Err(error))) => SessionEvent::Restarted(Err(OfferRefusal::Unanswerable(error.to_string()))),
+            // A peer that has panicked announces its departure.
+            _ => return,
+        };
+        self.events.push(SfuEvent::Session { number, event });
     }
 
     /// Ends a session whose client has ended it.

@@ -75,3 +75,36 @@ async fn a_student_gets_the_videos_of_two_sessions_over_one_connection() {
     assert_eq!(gone.await, user("9999"), "its last session is over");
     ends(sfu, vec![link], vec![screen, camera]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_restarts_ice_from_another_address() {
+    let (port, _notices) = MediaPort::bind("127.0.0.1:0".parse().unwrap(), &[]).unwrap();
+    let (sfu, mut events) = Sfu::start(config(UdpBinding::Shared(port), 10, vec![], NonZeroUsize::MIN)).unwrap();
+    let publisher = open(&sfu, &mut events, 1, VideoTrack::Screen).await;
+    let (link, got) = watch(&sfu, &mut events, "1001").await;
+    arrives(&got, Track::Screen, 1).await;
+    let restart = |(ufrag, password): (String, String)| IceRestart { number: 1, ufrag, password, candidates: vec![] };
+    let restarted = |event| match of_session(event, 1)? {
+        SessionEvent::Restarted(result) => Some(result),
+        other => panic!("{other:?}"),
+    };
+    sfu.restart_ice(restart(("abc".into(), "short".into())));
+    assert!(next(&mut events, restarted).await.is_err(), "the session goes on");
+    arrives(&got, Track::Screen, 1).await;
+    let mut ufrags = Vec::new();
+    for connections in 2..4 {
+        sfu.restart_ice(restart(publisher.restart()));
+        let fragment = next(&mut events, restarted).await.unwrap();
+        assert!(fragment.contains("a=candidate:") && fragment.contains("a=mid:"), "{fragment}");
+        ufrags.push(fragment.lines().find(|line| line.starts_with("a=ice-ufrag:")).unwrap().to_owned());
+        publisher.restarted(fragment);
+        until("a new path", || publisher.read(|log| log.connections == connections)).await;
+        let before = sfu.stats().await.unwrap().ingest.unwrap().stats.encodings[0].packets;
+        while sfu.stats().await.unwrap().ingest.unwrap().stats.encodings[0].packets == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        arrives(&got, Track::Screen, 1).await;
+    }
+    assert_ne!(ufrags[0], ufrags[1]);
+    ends(sfu, vec![link], vec![publisher]).await;
+}

@@ -35,6 +35,11 @@ impl Lecture<'_> {
                     self.sfu.open_session(offer);
                 }
             }
+            WhipRequest::Restart(number, restart) => {
+                if let Some(restart) = self.whip.restart(number, restart) {
+                    self.sfu.restart_ice(restart);
+                }
+            }
             WhipRequest::Candidate(number, candidate) => {
                 self.sfu.session_candidate(number, candidate_init(candidate));
             }
