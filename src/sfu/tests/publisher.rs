@@ -1,5 +1,7 @@
 //! A publisher for tests: the core does ICE, DTLS and SRTP, and the RTP is written here, packet by packet.
 
+mod offer;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
@@ -20,6 +22,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use self::offer::{MID, OPUS, REPAIRED_RID, RID, RTX, TWCC, VP8, line, with_video, without_video};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Tier, Track};
 use crate::sdp::{answer, engine};
@@ -27,17 +30,6 @@ use crate::sdp::{answer, engine};
 /// The interval of pictures and of audio packets.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
 const AUDIO_EVERY: Duration = Duration::from_millis(20);
-
-/// The ids of header extensions in the offer.
-const TWCC: u8 = 3;
-const MID: u8 = 4;
-const RID: u8 = 10;
-const REPAIRED_RID: u8 = 11;
-
-/// Payload types of the offer.
-const OPUS: u8 = 111;
-const VP8: u8 = 96;
-const RTX: u8 = 97;
 
 /// The behaviour of a publisher, which a test may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -497,37 +489,4 @@ impl Source {
         let message = RTCMessage::RtpPacket(String::new(), packet);
         self.connection.handle_write(TaggedRTCMessage { now, message }).unwrap();
     }
-}
-
-/// The value of the first line with this name.
-fn line(sdp: &str, name: &str) -> String {
-    sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim_end().to_owned()
-}
-
-/// The core's offer, with header extensions for its audio section and a section of video in two encodings.
-fn with_video(offer: &str) -> String {
-    let extension = |id: u8, uri: &str| format!("a=extmap:{id} {uri}\r\n");
-    let common = extension(TWCC, engine::TRANSPORT_NUMBER_URI) + &extension(MID, "urn:ietf:params:rtp-hdrext:sdes:mid");
-    let offer = offer.replace("BUNDLE 0", "BUNDLE v 0").replace("a=recvonly", "a=sendonly");
-    let offer = offer.replacen(
-        "a=rtpmap:111 opus/48000/2\r\n",
-        &format!("a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=rtcp-fb:111 nack\r\n{common}"),
-        1,
-    );
-    let line = |name: &str| offer.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-    let transport = ["a=ice-ufrag", "a=ice-pwd", "a=setup"].map(line).join("\r\n");
-    let rids = extension(RID, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id")
-        + &extension(REPAIRED_RID, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id");
-    format!(
-        "{offer}m=video 9 UDP/TLS/RTP/SAVPF {VP8} {RTX}\r\nc=IN IP4 0.0.0.0\r\n{transport}\r\na=mid:v\r\na=sendonly\r\n\
-         a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{VP8} VP8/90000\r\na=rtcp-fb:{VP8} transport-cc\r\n\
-         a=rtcp-fb:{VP8} nack\r\na=rtcp-fb:{VP8} nack pli\r\na=rtpmap:{RTX} rtx/90000\r\na=fmtp:{RTX} apt={VP8}\r\n\
-         {common}{rids}a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n"
-    )
-}
-
-/// The answer to the core's offer.
-fn without_video(answer: &str) -> String {
-    let end = answer.find("m=video").unwrap();
-    answer[..end].replace(" v\r\n", "\r\n")
 }
