@@ -189,7 +189,9 @@ impl<'a> Lecture<'a> {
         };
         let Some(event) = self.of_student(event) else { return };
         match event {
-            SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp, source: None }),
+            SfuEvent::Answer { user, sdp } => {
+                self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
+            }
             SfuEvent::Refused { user, why } => {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));
