@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::peer::Departure;
-use super::session::{SessionEvent, SessionId};
+use super::session::SessionId;
 use super::stats::{PeerStats, PeerTotals};
 use crate::id::{UserId, count_of_students};
 use crate::ingest::IngestStats;
@@ -97,6 +97,25 @@ pub enum SfuEvent {
     Needed(Encoding, bool),
     /// A message for the teacher.
     Notice(String),
+}
+
+/// An event of a session. The publisher is gone ([`SfuEvent::Gone`]) after its last one.
+#[derive(Debug, Clone)]
+pub enum SessionEvent {
+    /// The answer to the offer, with all candidates.
+    Answer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// The offer was refused.
+    Refused(OfferRefusal),
+    /// The session is connected.
+    Connected,
+    /// ICE is being restarted; with our credentials and candidates as `application/trickle-ice-sdpfrag`. Or the restart
+    /// was refused, and the session goes on.
+    Restarted(Result<String, OfferRefusal>),
+    /// The connection is gone.
+    Gone(Departure),
 }
 
 /// Counters and measurements of an SFU.

@@ -53,11 +53,11 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use config::{SfuConfig, SfuError, UdpBinding};
 pub(crate) use event::PublisherStats;
-pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
+pub use event::{OfferRefusal, Queue, SessionEvent, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
-pub use session::{IceRestart, PublisherSession, SessionEvent, SessionId, SessionOffer};
+pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
 pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::RTCIceCandidateInit;
-use super::event::OfferRefusal;
-use super::peer::Departure;
 use crate::id::UserId;
 use crate::protocol::VideoTrack;
 use crate::rtp::Track;
@@ -45,23 +43,4 @@ pub struct IceRestart {
     pub password: String,
     /// The candidates that the client knows already.
     pub candidates: Vec<RTCIceCandidateInit>,
-}
-
-/// An event of a session. The publisher is gone ([`SfuEvent::Gone`](super::SfuEvent::Gone)) after its last one.
-#[derive(Debug, Clone)]
-pub enum SessionEvent {
-    /// The answer to the offer, with all candidates.
-    Answer {
-        /// The SDP.
-        sdp: String,
-    },
-    /// The offer was refused.
-    Refused(OfferRefusal),
-    /// The session is connected.
-    Connected,
-    /// ICE is being restarted; with our credentials and candidates as `application/trickle-ice-sdpfrag`. Or the restart
-    /// was refused, and the session goes on.
-    Restarted(Result<String, OfferRefusal>),
-    /// The connection is gone.
-    Gone(Departure),
 }

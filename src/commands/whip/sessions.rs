@@ -136,7 +136,12 @@ impl WhipSessions {
     /// A client restarts ICE. Dropping the request tells the client that the session is over.
     pub(in crate::commands) fn restart(&mut self, number: SessionId, restart: http::IceRestart) -> Option<IceRestart> {
         let http::IceRestart { ufrag, password, candidates, answer } = restart;
-        self.current(number)?.restart = Some(answer);
+        let current = self.current(number)?;
+        if current.restart.as_ref().is_some_and(|answer| !answer.is_closed()) {
+            _ = answer.send(Err(Unavailable::Restarting));
+            return None;
+        }
+        current.restart = Some(answer);
         let candidates = candidates.into_iter().map(candidate_init).collect();
         Some(IceRestart { number, ufrag, password, candidates })
     }
@@ -250,6 +255,26 @@ mod tests {
         assert!(sessions.is_live() && screen.ended.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         let news = sessions.on_event(4, SessionEvent::Gone(Departure::Lost));
         assert_eq!((news, sessions.is_live()), (Some(WhipNews::Gone("OBS".into(), Departure::Lost)), false));
+    }
+
+    #[test]
+    fn a_session_restarts_ice_once_at_a_time() {
+        let mut sessions = WhipSessions::default();
+        let (_, _answer) = offer(&mut sessions, 1, VideoTrack::Screen);
+        let restart = |sessions: &mut WhipSessions| {
+            let (answer, answered) = oneshot::channel();
+            let (ufrag, password, candidates) = ("abcd".into(), "p".repeat(22), Vec::new());
+            let for_sfu = sessions.restart(1, http::IceRestart { ufrag, password, candidates, answer });
+            (for_sfu.is_some(), answered)
+        };
+        assert!(!restart(&mut sessions).0, "it has not been answered");
+        answered(&mut sessions, 1);
+        let (is_first, mut first) = restart(&mut sessions);
+        let (is_second, mut second) = restart(&mut sessions);
+        assert!(is_first && !is_second && second.try_recv() == Ok(Err(Unavailable::Restarting)));
+        sessions.on_event(1, SessionEvent::Restarted(Ok("a=ice-ufrag:x".into())));
+        assert_eq!(first.try_recv(), Ok(Ok("a=ice-ufrag:x".into())));
+        assert!(restart(&mut sessions).0);
     }
 
     #[test]

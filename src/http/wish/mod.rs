@@ -273,7 +273,7 @@ impl<P: Protocol> Resources<P> {
         let restart = IceRestart { ufrag: ufrag.clone(), password, candidates, answer };
         // One restart waits at a time.
         restarts.try_send(restart).map_err(|error| match error {
-            TrySendError::Full(_) => Problem::busy(),
+            TrySendError::Full(_) => Unavailable::Restarting.into(),
             TrySendError::Closed(_) => Problem::no_session(),
         })?;
         drop(restarts);
