@@ -1,6 +1,6 @@
 // The participants of a meeting or a call: the connections to them, and their pictures.
 
-import { announce, clean, list, nameOf, onFrame } from './dom.js';
+import { $, announce, clean, list, nameOf, onFrame } from './dom.js';
 import { say } from './i18n.js';
 import { Grid } from './grid.js';
 import { Mesh } from './mesh.js';
@@ -25,6 +25,8 @@ export class ConferenceMedia {
   /** The owner of the room. */
   ownerId = null;
   #speaks = false;
+  /** The element with the own picture. */
+  #preview = $('live-preview');
   #room;
   #own;
   #on;
@@ -199,20 +201,23 @@ export class ConferenceMedia {
     this.#draw();
   }
 
+  /** Takes the own picture out of its tile, which may end. */
+  keepOwn() {
+    $('own-home').append(this.#preview);
+  }
+
   #show() {
-    if (!this.me) return this.#grid.show([]);
+    if (!this.me) {
+      this.keepOwn();
+      return this.#grid.show([]);
+    }
     const people = this.others.map((one) => this.#person(one));
     const { sends } = this.#own;
     const signs = this.#signsOf({ ...this.me, sends });
     people.push({
-      ...this.me, tracks: sends, silent: [], signs, isMe: true, media: {}, own: this.own, isSpeaking: this.#speaks,
+      ...this.me, tracks: sends, silent: [], signs, isMe: true, media: {}, own: this.#preview, isSpeaking: this.#speaks,
     });
     this.#grid.show(people);
-  }
-
-  /** The element with the own picture. */
-  get own() {
-    return document.getElementById('live-preview');
   }
 
   #person(one) {

@@ -232,9 +232,8 @@ class ConferenceRoom {
     if ($('room').dataset.phase === phase) return;
     $('room').dataset.phase = phase;
     $('tiles').hidden = !isIn;
+    this.media.keepOwn();
     this.own.studio.isLive = isIn;
-    // The tile that had the own picture is gone.
-    if (!$('live-preview').isConnected) $('own-home').append($('live-preview'));
     this.room.signalling.comesBack = isIn;
     if (isIn) return;
     if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
