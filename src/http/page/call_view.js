@@ -72,7 +72,11 @@ export class CallView {
       else if (phase === 'ringing') this.#ringing.in(other, other.sends);
       else this.#ringing.stop();
       if (this.isIn && !wasIn) this.#begin();
-      if (phase === 'ended') this.#ended(other, keyOf(state), before.startedAt);
+      if (phase === 'ended') {
+        // The server ends a call whose other one does not come back.
+        const isLost = before.phase === 'reconnecting' && state.reason === 'hungUp';
+        this.#ended(other, isLost ? 'endedlost' : keyOf(state), before.startedAt);
+      }
       if (phase === 'idle' && wasIn) this.#ended(before.other, 'endedYou', before.startedAt);
       if (phase === 'idle' && before.phase === 'calling') this.#ended(before.other, 'whyCancelled', 0);
       if (phase === 'idle' && before.phase === 'ringing') this.#ended(before.other, 'whyYouDeclined', 0);

@@ -154,6 +154,6 @@ fn a_call_ends_when_the_other_one_does_not_come_back() {
     ada.sees(1002, "camera");
     ben.closes();
     ada.wait_until("an end or a broken call", "witness.visible('#last-call') || witness.visible('.tile-trouble')");
-    ada.wait_until("the end", "witness.visible('#last-call')");
+    ada.reads_of_the_last_call("The connection to Ben broke and did not come back.");
     ada.has_closed_its_devices();
 }
