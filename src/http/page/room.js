@@ -79,6 +79,7 @@ class Room {
   /** What only a meeting or a call needs: a promise, so that messages keep their order while the part is loaded. */
   #conference = null;
   #kind = kindFromLink();
+  #query = {};
   #draw = onFrame(() => this.#show());
 
   constructor(room, startStage) {
@@ -172,7 +173,8 @@ class Room {
     this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
     this.#isInLobby = false;
     this.#credentials.session = session(this.#room, userId);
-    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch, ...this.#kind.query }, this.#credentials, {
+    this.#query = { roomId: this.#room, userId, nickname, epoch, ...this.#kind.query };
+    this.#signalling = new Signalling(this.#query, this.#credentials, {
       message: (message) => this.#message(message),
       lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),
@@ -200,7 +202,11 @@ class Room {
   // Messages of the server.
 
   #message(message) {
-    if (message.kind === 'meeting' || message.kind === 'call') this.#conference ??= this.#confer();
+    if (message.kind === 'meeting' || message.kind === 'call') {
+      // For a server that has restarted.
+      this.#query.kind = message.kind;
+      this.#conference ??= this.#confer();
+    }
     this.#conference?.then((part) => part.told(message));
     switch (message.type) {
       case 'waiting':
@@ -466,14 +472,8 @@ class Room {
 
   #show() {
     const seen = this.#view();
-    showHeader(seen, {
-      id: this.#room,
-      name: this.#name,
-      people: this.people,
-      me: this.#me,
-      isFlowing: this.media.isFlowing,
-      wasIn: this.#wasIn,
-    });
+    const { people, media: { isFlowing } } = this;
+    showHeader(seen, { id: this.#room, name: this.#name, people, me: this.#me, isFlowing, wasIn: this.#wasIn });
     const now = JSON.stringify(seen);
     if (now === this.#shown) return;
     const before = this.#shown && JSON.parse(this.#shown);
