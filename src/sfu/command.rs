@@ -30,6 +30,11 @@ pub(super) enum Command {
         user: UserId,
         candidate: RTCIceCandidateInit,
     },
+    /// Signalling has lost a student, or has it back.
+    Signalling {
+        user: UserId,
+        is_lost: bool,
+    },
     Remove {
         user: UserId,
     },
@@ -63,7 +68,8 @@ impl Entry for Command {
             Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } => Kind::Control,
-            Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
+            Command::Signalling { .. } | Command::Remove { .. } => Kind::Control,
+            Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
         }
@@ -77,8 +83,10 @@ impl Entry for Command {
                 | Command::Publish { user: of, .. }
                 | Command::Candidate { user: of, .. }
                 | Command::Tell { user: of, .. }
+                | Command::Signalling { user: of, .. }
                 | Command::Remove { user: of },
-            ) => user == of,
+            )
+            | (Command::Signalling { user, .. }, Command::Signalling { user: of, .. }) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,

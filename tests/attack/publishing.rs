@@ -21,6 +21,9 @@ pub const FIRST_SPEAKER: u32 = 4_999;
 /// The ids of hostile speakers.
 const HOSTILE_SPEAKERS: u32 = FIRST_SPEAKER + 1;
 
+/// The first student in a room of the attacker.
+const STUDENT: u32 = 1_001;
+
 /// The most addresses in an offer: as many as the server relays.
 const CANDIDATES: usize = 32;
 
@@ -64,7 +67,7 @@ pub async fn publishers(target: &Target, rooms: u32, pace: support::Pace, lasts:
             let end = Instant::now() + lasts;
             let mut tally = Tally::default();
             let teacher = Member::teacher(site.clone()).await;
-            let student = Member::student(site, 1).await;
+            let student = Member::student(site, STUDENT).await;
             tally.count("room");
             teacher.set_pace(pace);
             sleep(end.saturating_duration_since(Instant::now())).await;
@@ -87,7 +90,7 @@ pub async fn full_rooms(target: &Target, rooms: u32, speakers: u32, lasts: Durat
             let mut tally = Tally::default();
             let teacher = Member::teacher(site.clone()).await;
             let mut students = Vec::new();
-            for user in 1..=speakers {
+            for user in (STUDENT..).take(speakers as usize) {
                 let student = Member::student(site.clone(), user).await;
                 teacher.say(StudentMessage::Moderate(Moderation::Stage { user_id: id(user) }));
                 if holds_within(PATIENCE, || student.seen().invitations() > 0).await {
@@ -98,7 +101,8 @@ pub async fn full_rooms(target: &Target, rooms: u32, speakers: u32, lasts: Durat
             let all_speak = || teacher.seen().speakers().len() == speakers as usize;
             tally.count(if holds_within(PATIENCE, all_speak).await { "full room" } else { "room" });
             sleep(end.saturating_duration_since(Instant::now())).await;
-            let received: usize = (1..=speakers).map(|user| teacher.seen().frames_of(user, Track::Camera)).sum();
+            let received: usize =
+                (STUDENT..).take(speakers as usize).map(|user| teacher.seen().frames_of(user, Track::Camera)).sum();
             tally.count_many("frame of a speaker", received as u64);
             for student in students {
                 student.vanish().await;

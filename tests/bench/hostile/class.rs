@@ -210,7 +210,9 @@ fn teach(state: &PathBuf, place: &[&str], more: &[&str]) -> Process {
 
 /// The statistics of the honest speaker's picture.
 pub fn is_of_speaker(event: &Value) -> bool {
-    event["event"] == "speaker-stats" && event["user"] == SPEAKER.to_string() && event["track"] == "camera"
+    event["event"] == "speaker-stats"
+        && event["user"].as_str() == Some(&*SPEAKER.to_string())
+        && event["track"] == "camera"
 }
 
 /// The resources that a process has used; nothing once it has ended.

@@ -85,6 +85,7 @@ impl Desk {
     }
 
     /// Reads for ever, and calls `heard` with each message.
+    #[allow(dead_code, reason = "the hostile bench listens")]
     pub async fn listen(mut self, mut heard: impl FnMut(ServerMessage)) {
         while let Some(Ok(message)) = self.socket.next().await {
             if let Some(message) = message.to_text().ok().and_then(|text| ServerMessage::parse(text).ok()) {
