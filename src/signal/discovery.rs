@@ -92,6 +92,7 @@ pub fn announce(announced: &Announced) -> Result<Announcement, DiscoveryError> {
     let announcement = Announcement { daemon: Daemon::start()?, unique, name };
     // Nobody else has such a name, so the records of others do not matter.
     announcement.daemon.set_receives(Receives::Queries);
+    announcement.daemon.yield_to_others();
     announcement.daemon.library.register(service)?;
     Ok(announcement)
 }

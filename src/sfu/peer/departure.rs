@@ -7,7 +7,8 @@ use std::fmt;
 pub enum Departure {
     /// The student closed the connection or left the room.
     Left,
-    /// ICE consent expired (RFC 7675), the student was lost to both signalling and ICE, or the thread of the peer's worker has ended.
+    /// ICE consent expired (RFC 7675), the student was lost to both signalling and ICE, or the thread of the peer's
+    /// worker has ended.
     Lost,
     /// The student sent an offer but the connection was not established in time, or too many others were being
     /// established.

@@ -2,7 +2,7 @@
 //!
 //! `mdns-sd` 0.21.7 reads its sockets until they are empty, looks at its commands only then, and keeps every record.
 //! With a datagram always at hand it takes a whole core and more and more memory, and obeys no shutdown. So its thread
-//! runs at the lowest priority, and a filter of the kernel (SO_ATTACH_FILTER) decides what the sockets receive.
+//! may run at a low priority, and a filter of the kernel (SO_ATTACH_FILTER) decides what the sockets receive.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,23 +12,26 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mdns_sd::ServiceDaemon;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, nice, pidfd_getfd, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open, setpriority_process};
 use socket2::{SockFilter, SockRef};
 
 /// The port of multicast DNS.
 const PORT: u16 = 5_353;
 
-/// The longest wait for the sockets.
-const OPENS_WITHIN: Duration = Duration::from_millis(500);
+/// The longest wait for the sockets. They are open within milliseconds, unless the machine is very busy.
+const OPENS_WITHIN: Duration = Duration::from_secs(2);
 
-/// The lowest priority.
-const NICE: i32 = 19;
+/// The name of the library's threads.
+const THREAD: &str = "mDNS_daemon";
+
+/// A low priority: a tenth of the time of a core that others want too.
+const NICE: i32 = 10;
 
 /// The offset of the flags of a DNS message in a UDP datagram, and the bit of a response (RFC 1035, 4.1.1).
 const FLAGS_AT: u32 = 8 + 2;
 const RESPONSE: u32 = 0x80;
 
-/// One thread starts at a time: its sockets are those that are new.
+/// One thread starts at a time: the thread and its sockets are those that are new.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// What the sockets of a thread receive.
@@ -43,6 +46,7 @@ pub(super) enum Receives {
 /// A thread of the library with its sockets.
 pub(super) struct Daemon {
     pub(super) library: ServiceDaemon,
+    thread: Option<Pid>,
     /// Copies of the descriptors. Empty where the system does not let us find the sockets: then they receive all.
     sockets: Vec<OwnedFd>,
 }
@@ -54,18 +58,22 @@ impl Daemon {
     /// If the thread can't be created.
     pub(super) fn start() -> Result<Self, mdns_sd::Error> {
         let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = sockets_of_process();
-        // On Linux a thread has the priority of the thread that created it.
-        let start = || {
-            let _ = nice(NICE);
-            ServiceDaemon::new()
-        };
-        let started = std::thread::scope(|scope| scope.spawn(start).join());
-        let library = started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (before, threads_before) = (sockets_of_process(), threads());
+        let library = ServiceDaemon::new()?;
         // The thread opens its sockets before it looks at its commands.
         let _ = library.status()?.recv_timeout(OPENS_WITHIN);
         let new = sockets_of_process().into_iter().filter(|socket| !before.contains(socket));
-        Ok(Self { library, sockets: new.filter_map(|(number, _)| copy_of(number).ok().flatten()).collect() })
+        let sockets = new.filter_map(|(number, _)| copy_of(number).ok().flatten()).collect();
+        let thread = threads().into_iter().find(|thread| !threads_before.contains(thread)).and_then(Pid::from_raw);
+        Ok(Self { library, thread, sockets })
+    }
+
+    /// Lowers the priority of the thread.
+    pub(super) fn yield_to_others(&self) {
+        if let Some(thread) = self.thread {
+            // On Linux each thread has a priority of its own.
+            let _ = setpriority_process(Some(thread), NICE);
+        }
     }
 
     /// Sets what the sockets receive from now on.
@@ -97,6 +105,14 @@ impl Drop for Daemon {
     }
 }
 
+/// The threads of the library in this process.
+fn threads() -> BTreeSet<i32> {
+    let entries = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let is_ours = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == THREAD);
+    let ours = entries.filter(|entry| is_ours(&entry.path()));
+    ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// The descriptors of this process that are sockets, each with the name of its socket.
 fn sockets_of_process() -> BTreeSet<(i32, PathBuf)> {
     let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
@@ -121,12 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sockets_of_a_thread_are_found_and_take_a_filter() {
-        let daemon = Daemon::start().unwrap();
-        let ports =
-            daemon.sockets.iter().map(|socket| SockRef::from(socket).local_addr().unwrap().as_socket().unwrap());
-        assert!((1..=2).contains(&daemon.sockets.len()) && ports.clone().all(|address| address.port() == PORT));
-        let other = Daemon::start().unwrap();
-        assert_eq!(other.sockets.len(), daemon.sockets.len(), "those of the other thread alone");
+    fn the_thread_and_its_sockets_are_found_beside_those_of_another() {
+        let [one, other] = [(); 2].map(|()| Daemon::start().unwrap());
+        assert!(one.thread.is_some() && other.thread.is_some() && one.thread != other.thread);
+        for daemon in [&one, &other] {
+            assert!((1..=2).contains(&daemon.sockets.len()), "of IPv4 and IPv6");
+        }
     }
 }

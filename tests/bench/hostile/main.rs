@@ -7,10 +7,11 @@
 //!
 //! Each row starts the real program: a teacher with `--test` at 640x360 and three healthy `watch --sink null`. In rows
 //! of `serve` that carries media, the teacher is an emulated browser with a small picture, and an honest student is on
-//! the stage. Then the attack runs for some seconds, from 127.0.0.2 and its neighbours, at a lower priority than the class; in its middle
-//! an honest newcomer joins. A row holds if the healthy students have no freeze and no lost packet, the processes of
-//! the class grow by less than [`judge::MAX_GROWTH_MB`], the newcomer sees the lecture, and nothing is broken that the
-//! attack itself checks. The exit code is 1 if a row fails. `$CLASSROOM_BINARY` names another program to attack.
+//! the stage. Then the attack runs for some seconds, from 127.0.0.2 and its neighbours, at a lower priority than the
+//! class; in its middle an honest newcomer joins. A row holds if the healthy students have no freeze and no lost
+//! packet, the processes of the class grow by less than [`judge::MAX_GROWTH_MB`], the newcomer sees the lecture, and
+//! nothing is broken that the attack itself checks. The exit code is 1 if a row fails. `$CLASSROOM_BINARY` names
+//! another program to attack.
 
 #![allow(
     clippy::unwrap_used,
