@@ -53,11 +53,6 @@ export class Publisher extends Connection {
     return { sdp, tracks };
   }
 
-  /** Applies the answer. */
-  async answer(sdp) {
-    await this.pc.setRemoteDescription({ type: 'answer', sdp });
-  }
-
   /** Sends another track in this role, or none; nothing is negotiated. */
   replace(role, track) {
     return this.#transceivers[role].sender.replaceTrack(track).catch(() => {});
