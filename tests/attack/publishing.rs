@@ -133,7 +133,8 @@ pub async fn uninvited(target: &Target, students: usize, lasts: Duration) -> Tal
             }
             let Ok(target_uid) = to.parse() else { break };
             tally.sent_bytes += sdp.len() as u64;
-            let offer = ClientMessage::Offer { target_uid, sdp: (*sdp).clone(), video: None, tracks: None };
+            let offer =
+                ClientMessage::Offer { entry: None, target_uid, sdp: (*sdp).clone(), video: None, tracks: None };
             if !member.say(&offer).await {
                 tally.count("closed");
                 break;
@@ -174,8 +175,8 @@ pub async fn forged_sources(target: &Target, students: usize, lasts: Duration) -
             let (target_uid, source) = (id(to), source.clone());
             let candidate = IceCandidate { candidate: candidate(&target), ..IceCandidate::default() };
             let message = match rand::random::<u8>() % 4 {
-                0 => ClientMessage::Answer { target_uid, sdp: Offer::new([]).sdp, source },
-                1 => ClientMessage::Candidate { target_uid, candidate, source },
+                0 => ClientMessage::Answer { entry: None, target_uid, sdp: Offer::new([]).sdp, source },
+                1 => ClientMessage::Candidate { entry: None, target_uid, candidate, source },
                 2 => ClientMessage::Hangup { target_uid, source },
                 _ => {
                     let (code, message) = (ErrorCode::NotOnStage, "forged".to_owned());
@@ -211,7 +212,7 @@ pub async fn publish_offers(target: &Target, rooms: usize, lasts: Duration) -> T
         while Instant::now() < end {
             tally.sent_bytes += sdp.len() as u64;
             let target_uid = id(9_999);
-            let offer = ClientMessage::Offer { target_uid, sdp: sdp.clone(), video: None, tracks: None };
+            let offer = ClientMessage::Offer { entry: None, target_uid, sdp: sdp.clone(), video: None, tracks: None };
             if !member.say(&offer).await {
                 return Err(Refusal::Socket("closed"));
             }
