@@ -4,7 +4,7 @@
 //! With a datagram always at hand it takes a whole core and more and more memory, and obeys no shutdown. So its thread
 //! may run at a low priority, and a filter of the kernel (SO_ATTACH_FILTER) decides what the sockets receive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -62,8 +62,8 @@ impl Daemon {
         let library = ServiceDaemon::new()?;
         // The thread opens its sockets before it looks at its commands.
         let _ = library.status()?.recv_timeout(OPENS_WITHIN);
-        let new = sockets_of_process().into_iter().filter(|socket| !before.contains(socket));
-        let sockets = new.filter_map(|(number, _)| copy_of(number).ok().flatten()).collect();
+        let new = sockets_of_process().into_iter().filter(|(name, _)| !before.contains_key(name));
+        let sockets = new.filter_map(|(_, number)| copy_of(number).ok().flatten()).collect();
         let thread = threads().into_iter().find(|thread| !threads_before.contains(thread)).and_then(Pid::from_raw);
         Ok(Self { library, thread, sockets })
     }
@@ -113,13 +113,13 @@ fn threads() -> BTreeSet<i32> {
     ours.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The descriptors of this process that are sockets, each with the name of its socket.
-fn sockets_of_process() -> BTreeSet<(i32, PathBuf)> {
+/// The names of this process's sockets, each with one of its descriptors: the library has two of each.
+fn sockets_of_process() -> BTreeMap<PathBuf, i32> {
     let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| {
         let number = entry.file_name().to_str()?.parse().ok()?;
         let name = std::fs::read_link(entry.path()).ok()?;
-        name.to_str()?.starts_with("socket:").then_some((number, name))
+        name.to_str()?.starts_with("socket:").then_some((name, number))
     });
     named.collect()
 }
