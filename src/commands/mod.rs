@@ -27,7 +27,7 @@ mod token;
 mod trust;
 mod waiting_offers;
 mod watch;
-mod whip_in;
+mod whip;
 
 use std::future::Future;
 use std::io;

@@ -20,7 +20,7 @@ use super::stats::{PeerTotals, WorkerStats};
 use super::transport::SendContext;
 use super::udp::UdpSender;
 use super::watchdog::{CpuBudget, Watchdog, caught};
-use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
+use super::{PeerId, PublisherSession, RTCIceCandidateInit, Rings, SessionEvent, SfuEvent};
 use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Suspension, SuspensionDetector};
@@ -55,6 +55,8 @@ pub(super) enum WorkerCommand {
     KeyFrame { id: PeerId, encoding: Encoding },
     /// Add a remote candidate to a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
+    /// Signalling has lost a peer's student, or has it back.
+    Signalling { id: PeerId, is_lost: bool },
     /// Close a peer's connection. The router has already removed the peer.
     Remove { id: PeerId },
     /// Close a peer's connection unless it is established, because too many are not.
@@ -219,6 +221,7 @@ impl Worker {
             WorkerCommand::Candidate { id, candidate } => {
                 self.change(now, id, |peer| peer.add_candidate(candidate));
             }
+            WorkerCommand::Signalling { id, is_lost } => self.change(now, id, |peer| peer.set_signalling(is_lost)),
             WorkerCommand::Encodings(nominal) => {
                 self.traffic.offer(&nominal);
                 let encodings: Vec<Encoding> = nominal.iter().map(|(encoding, _)| *encoding).collect();
@@ -362,8 +365,8 @@ impl Worker {
     /// Polls a peer after its core was given input, and handles the result.
     fn poll(&mut self, now: Instant, index: usize) {
         self.media.shared_rtx.have_left(self.media.udp.sent.packets);
-        let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone());
-        let Some((polled, user)) = self.with_peer(now, index, poll) else { return };
+        let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone(), peer.session());
+        let Some((polled, user, session)) = self.with_peer(now, index, poll) else { return };
         self.send_all(now, index, &polled.feedback.retransmissions);
         if self.peers[index].is_none() {
             // Its departure has been reported; nothing may follow that.
@@ -371,7 +374,10 @@ impl Worker {
         }
         if polled.connected {
             self.report(WorkerReport::Connected { id: self.ids[index] });
-            self.events.push(SfuEvent::Connected(user.clone()));
+            self.events.push(match session {
+                Some(PublisherSession { number, .. }) => SfuEvent::Session { number, event: SessionEvent::Connected },
+                None => SfuEvent::Connected(user.clone()),
+            });
         }
         if polled.channel_opened {
             self.events.push(SfuEvent::ChannelOpen(user.clone()));

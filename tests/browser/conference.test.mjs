@@ -111,6 +111,14 @@ test('a call outlives signalling, and a server that restarts', () => {
   talking().does('lost').hears('joined').listed('1002').is('inCall', null, { type: 'participate', ...SENDS });
 });
 
+test('a call waits while the other one loads its page again', () => {
+  const page = talking().listed('1001').media({}).is('reconnecting', null);
+  assert.deepEqual(page.done, ['participants', 'participants'], 'the old connection ends');
+  page.listed('1001', '1002').media({ 1002: 'connecting' }).is('reconnecting', null);
+  page.media({ 1002: 'connected' }).is('inCall', null);
+  page.listed('1001').hears('hangup', ADA).is('ended', 'hungUp');
+});
+
 test('a page that is loaded again goes back to its call', () => {
   const page = new Page('call').hears('joined').listed('1002').is('idle', null);
   assert.equal(page.state.kept.userId, '1002');
@@ -152,6 +160,14 @@ test('lists from before do not end a meeting', () => {
   page.listed().is('entering', null, again).listed('1001').is('in', null);
   // A person that leaves before the list of a new connection stays outside.
   page.hears('joined').does('leave').listed('1002').is('outside', null, { type: 'hangup', targetUid: '1001' });
+});
+
+test('who has left while signalling was lost says so again', () => {
+  const hangup = { type: 'hangup', targetUid: '1001' };
+  const page = meeting('1002').does('lost').does('leave').is('outside', null, hangup);
+  page.hears('joined').listed('1001', '1002').is('outside', null, hangup).listed('1002').is('outside', null);
+  const call = talking().does('lost').does('hangUp').is('idle', null, { type: 'hangup', targetUid: '1002' });
+  call.hears('joined').listed('1001', '1002').is('idle', null, hangup).listed().is('idle', null);
 });
 
 test('a meeting ends for all, or for one', () => {

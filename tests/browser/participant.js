@@ -60,10 +60,10 @@ async ({ userId, room, session, hue, tone }) => {
   setInterval(() => mesh.second(), 1_000);
   signalling.open();
 
-  /** The element that plays a track, and the analyser of its sound. */
+  /** The element that plays a track, and the analyser of its sound. A new connection may repeat the id of a track. */
   const players = new Map();
   const playerOf = (track) => {
-    if (!players.has(track.id)) {
+    if (!players.has(track)) {
       const stream = new MediaStream([track]);
       const element = document.createElement('video');
       Object.assign(element, { srcObject: stream, muted: true });
@@ -73,9 +73,9 @@ async ({ userId, room, session, hue, tone }) => {
         analyser = new AnalyserNode(context, { fftSize: 8_192 });
         context.createMediaStreamSource(stream).connect(analyser);
       }
-      players.set(track.id, { element, analyser });
+      players.set(track, { element, analyser });
     }
-    return players.get(track.id);
+    return players.get(track);
   };
 
   globalThis.participant = {

@@ -45,7 +45,8 @@ const messages = {
     if (isListed(state)) {
       state.isUnlisted = false;
       if (state.phase === 'entering') context.go('in', { startedAt: state.startedAt || context.now });
-      if (!isInside(state)) return;
+      // The message that this user leaves was lost, or this list is from before.
+      if (!isInside(state)) return context.send({ type: 'hangup', targetUid: state.userId });
       context.connect(message);
       follow(state, context);
     } else if (isInside(state) || state.isUnlisted) {
