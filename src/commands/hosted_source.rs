@@ -164,9 +164,15 @@ impl HostedSource {
         }
     }
 
-    /// A receiver has lost signalling: an answer would not reach it.
-    pub(super) fn forget_offer(&mut self, user: &UserId) {
-        self.waiting.remove(user);
+    /// Signalling has lost a receiver: an answer would not reach it.
+    pub(super) fn signalling_lost(&mut self, user: UserId) {
+        self.waiting.remove(&user);
+        self.sfu.signalling_lost(user);
+    }
+
+    /// Signalling has a receiver back.
+    pub(super) fn signalling_back(&self, user: UserId) {
+        self.sfu.signalling_back(user);
     }
 
     /// A receiver has left.

@@ -161,13 +161,22 @@ impl StageMedia {
 
     /// A user has left the room: it receives from no speaker any more. The rules end its own place on the stage.
     pub(super) fn left(&mut self, user: &UserId) {
-        for (speaker, media) in &mut self.users {
-            if speaker != user
-                && let Some(source) = media.live()
-            {
-                source.remove(user.clone());
-            }
-        }
+        self.each_source_of_others(user, |source| source.remove(user.clone()));
+    }
+
+    /// Signalling has lost a user, who may still receive from speakers. A speaker keeps its own connection.
+    pub(super) fn signalling_lost(&mut self, user: &UserId) {
+        self.each_source_of_others(user, |source| source.signalling_lost(user.clone()));
+    }
+
+    /// Signalling has a user back.
+    pub(super) fn signalling_back(&mut self, user: &UserId) {
+        self.each_source_of_others(user, |source| source.signalling_back(user.clone()));
+    }
+
+    fn each_source_of_others(&mut self, user: &UserId, mut each: impl FnMut(&mut HostedSource)) {
+        let of_others = self.users.iter_mut().filter(|(speaker, _)| *speaker != user);
+        of_others.filter_map(|(_, media)| media.live()).for_each(&mut each);
     }
 
     /// The next output: a message for signalling, a fact for the rules, or a warning. Cancel-safe. To be awaited all

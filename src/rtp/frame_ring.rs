@@ -17,6 +17,10 @@ const MAX_BYTES: usize = 8 << 20;
 /// The memory of a packet beside its bytes: what its datagram had before and behind it, and its allocation.
 const PACKET_OVERHEAD: usize = 128;
 
+/// The maximum age of a kept frame: a start takes frames of [`REPLAY_AGE`](super::REPLAY_AGE), and a NACK comes sooner
+/// than twice that. So the media of a publisher at its limit of 20 Mbit/s has 13 MB.
+const MAX_AGE: Duration = Duration::from_secs(5);
+
 /// Recent frames of one encoding, numbered from 0 without gaps.
 #[derive(Debug, Default)]
 pub struct FrameRing {
@@ -34,12 +38,17 @@ impl FrameRing {
             self.last_key = Some(index);
         }
         self.bytes += memory(&frame);
+        let captured = frame.captured;
         self.frames.push_back(frame);
-        while self.frames.len() > MAX_FRAMES || (self.bytes > MAX_BYTES && self.frames.len() > 1) {
-            if let Some(oldest) = self.frames.pop_front() {
-                self.bytes -= memory(&oldest);
-                self.first += 1;
-            }
+        while self.frames.len() > 1
+            && let Some(oldest) = self.frames.front()
+            && (self.frames.len() > MAX_FRAMES
+                || self.bytes > MAX_BYTES
+                || captured.saturating_duration_since(oldest.captured) > MAX_AGE)
+        {
+            self.bytes -= memory(oldest);
+            self.frames.pop_front();
+            self.first += 1;
         }
         index
     }
@@ -123,6 +132,19 @@ pub(super) mod tests {
             ring.push(frame(n, n == 0, 1_000, now));
         }
         assert!(full < 100 && ring.get(0).is_none() && ring.get(1).is_some());
+    }
+
+    #[test]
+    fn frames_that_nobody_needs_are_evicted() {
+        let mut ring = FrameRing::default();
+        let begun = Instant::now();
+        for second in 0..=7 {
+            ring.push(frame(second, second == 0, 1, begun + Duration::from_secs(second.into())));
+        }
+        assert!(ring.get(1).is_none() && ring.get(2).is_some(), "a NACK may come for five seconds");
+        ring.push(frame(8, false, 1, begun + Duration::from_secs(60)));
+        assert_eq!((ring.newest().unwrap().timestamp, ring.next()), (8, 9));
+        assert!(ring.get(7).is_none());
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(super) enum Command {
         user: UserId,
         candidate: RTCIceCandidateInit,
     },
+    /// Signalling has lost a student, or has it back.
+    Signalling {
+        user: UserId,
+        is_lost: bool,
+    },
     Remove {
         user: UserId,
     },
@@ -80,7 +85,7 @@ impl Entry for Command {
             Command::Tell { .. } | Command::TellAll { .. } | Command::Limit { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
-            Command::RestartIce(_) | Command::Floor(_) => Kind::Control,
+            Command::RestartIce(_) | Command::Floor(_) | Command::Signalling { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -96,8 +101,10 @@ impl Entry for Command {
                 | Command::Candidate { user: of, .. }
                 | Command::Tell { user: of, .. }
                 | Command::Limit { user: of, .. }
+                | Command::Signalling { user: of, .. }
                 | Command::Remove { user: of },
-            ) => user == of,
+            )
+            | (Command::Signalling { user, .. }, Command::Signalling { user: of, .. }) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
             (Command::Limit { user, .. }, Command::Limit { user: of, .. }) => user == of,
             (Command::Remove { user }, Command::OpenSession(offer)) => *user == offer.user,

@@ -180,6 +180,17 @@ impl Sfu {
         self.send(Command::Candidate { user, candidate });
     }
 
+    /// Signalling has lost a student, which may never come back. Its media flows on. But if ICE is `disconnected`
+    /// meanwhile, the connection ends at once, and not only when ICE consent expires.
+    pub fn signalling_lost(&self, user: UserId) {
+        self.send(Command::Signalling { user, is_lost: true });
+    }
+
+    /// Signalling has a student back.
+    pub fn signalling_back(&self, user: UserId) {
+        self.send(Command::Signalling { user, is_lost: false });
+    }
+
     /// Ends a student's connection, because the student left.
     pub fn remove(&self, user: UserId) {
         self.send(Command::Remove { user });

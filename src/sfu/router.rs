@@ -393,6 +393,9 @@ impl Router {
                     self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
                 }
             }
+            Command::Signalling { user, is_lost } => {
+                self.give_for(&user, |id| WorkerCommand::Signalling { id, is_lost });
+            }
             Command::Remove { user } => {
                 self.pending.remove(&user);
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));

@@ -55,6 +55,8 @@ pub(super) enum WorkerCommand {
     KeyFrame { id: PeerId, encoding: Encoding },
     /// Add a remote candidate to a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
+    /// Signalling has lost a peer's student, or has it back.
+    Signalling { id: PeerId, is_lost: bool },
     /// Close a peer's connection. The router has already removed the peer.
     Remove { id: PeerId },
     /// Close a peer's connection unless it is established, because too many are not.
@@ -219,6 +221,7 @@ impl Worker {
             WorkerCommand::Candidate { id, candidate } => {
                 self.change(now, id, |peer| peer.add_candidate(candidate));
             }
+            WorkerCommand::Signalling { id, is_lost } => self.change(now, id, |peer| peer.set_signalling(is_lost)),
             WorkerCommand::Encodings(nominal) => {
                 self.traffic.offer(&nominal);
                 let encodings: Vec<Encoding> = nominal.iter().map(|(encoding, _)| *encoding).collect();

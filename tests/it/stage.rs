@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::support::{Classroom, Member, Pace, Process, id, until};
 
+/// How often a class is repeated whose machine was suspended.
+const ATTEMPTS: usize = 3;
+
 const CAMERA: [TrackName; 2] = [TrackName::Audio, TrackName::Camera];
 
 /// A teacher and students, who all watch the lecture.
@@ -47,8 +50,9 @@ async fn all_receive<'a>(members: impl IntoIterator<Item = &'a Member>, speaker:
 }
 
 /// No frame of the lecture was lost, and each connection brought the frames of its own user alone. A machine that stood
-/// still for a second loses frames for everybody, whoever is on the stage.
-async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item = &'a Member>) {
+/// still for a second loses frames for everybody, whoever is on the stage: returns whether this one has run all the
+/// time.
+async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item = &'a Member>) -> bool {
     let stood_still = |event: &Value| event["message"].as_str().is_some_and(|text| text.contains("was suspended"));
     let has_run = !server.events().iter().any(stood_still);
     for student in students {
@@ -63,13 +67,26 @@ async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item
             assert!(frames.senders.iter().all(|sender| id(*sender) == *user), "{user}: {:?}", frames.senders);
         }
     }
+    has_run
 }
 
+/// A machine that stood still has lost frames, which says nothing about hand-overs. Then the class is repeated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
-    let class = Classroom::undisturbed();
-    let server = class.server();
-    let (teacher, students) = class_of(&class, 1001..=1004).await;
+    for _ in 0..ATTEMPTS {
+        let class = Classroom::undisturbed();
+        let server = class.server();
+        let students = ten_hand_overs(&class).await;
+        if nothing_was_lost(&server, &students).await {
+            return;
+        }
+    }
+    panic!("this machine was suspended in each attempt");
+}
+
+/// Two of four students are on the stage, and ten times another one takes the place of one of them. Returns them.
+async fn ten_hand_overs(class: &Classroom) -> Vec<Member> {
+    let (teacher, students) = class_of(class, 1001..=1004).await;
     for speaker in [1001, 1002] {
         bring(&teacher, &students, speaker, &CAMERA).await;
     }
@@ -105,7 +122,7 @@ async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
         until("an empty stage", || member.seen().speakers().is_empty()).await;
     }
     until("a word to a speaker", || students.iter().any(|s| s.seen().off_stage() == Some(OffStage::Ended))).await;
-    nothing_was_lost(&server, &students).await;
+    students
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

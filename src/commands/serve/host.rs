@@ -164,6 +164,8 @@ impl RoomHost {
     fn joined(&mut self, user: &User) {
         if user.user_id != self.publisher {
             self.talk.joined(user);
+            self.stage.signalling_back(&user.user_id);
+            self.source.signalling_back(user.user_id.clone());
         } else if user.publishes {
             // While the publisher is away, a guest may have its user id.
             self.talk.rename_teacher(user.nickname.clone());
@@ -184,7 +186,8 @@ impl RoomHost {
             self.stage.left(&user);
             self.source.remove(user);
         } else {
-            self.source.forget_offer(&user);
+            self.stage.signalling_lost(&user);
+            self.source.signalling_lost(user);
         }
     }
 

@@ -18,7 +18,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 
-use super::answer::RECEIVE_BUFFER_BYTES;
+use super::answer::{LARGEST_MESSAGE, RECEIVE_BUFFER_BYTES};
 use super::{Path, Peer, Received};
 use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
@@ -103,6 +103,7 @@ impl Peer {
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(role)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
+            .with_sctp_max_message_size(LARGEST_MESSAGE)
             .build();
         let decrypted = DecryptedPackets::default();
         let registry = Registry::new().with(Slot::from(14_000), engine::Tap::watching(decrypted.hook()));

@@ -13,7 +13,7 @@ mod sending;
 mod stage;
 mod wait;
 
-pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
+pub use self::classroom::{Classroom, ROOM, Site, is_picture, is_stats, user_is};
 pub use self::display::{Display, Picture};
 pub use self::http::{Answer, FRAGMENT, SDP, ask, ask_raw, python};
 pub use self::lan::{Lan, Machine, has_lan};

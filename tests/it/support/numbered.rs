@@ -27,13 +27,26 @@ pub enum Pace {
     Flood,
     /// Frames that never start with a key frame.
     NoKeyFrames,
+    /// Timestamps that jump with each frame, forwards and backwards.
+    Jumps,
+    /// A payload type that the answer does not have.
+    WrongTypes,
     /// Nothing.
     Nothing,
 }
 
 impl Pace {
-    const ALL: [Self; 5] = [Self::Calm, Self::AudioAlone, Self::Flood, Self::NoKeyFrames, Self::Nothing];
+    const ALL: [Self; 7] =
+        [Self::Calm, Self::AudioAlone, Self::Flood, Self::NoKeyFrames, Self::Jumps, Self::WrongTypes, Self::Nothing];
+
+    /// The timestamp of a packet that would have this one at a calm pace.
+    fn timestamp(self, calm: u32) -> u32 {
+        if self == Self::Jumps { rand::random() } else { calm }
+    }
 }
+
+/// A payload type that no offer of [`Sending`](super::sending::Sending) has.
+const WRONG_TYPE: u8 = 35;
 
 /// Received frames of one track.
 #[derive(Debug, Default, Clone)]
@@ -65,6 +78,7 @@ pub async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
         ticks += 1;
         let pace = Pace::ALL[usize::from(pace.load(Ordering::Relaxed))];
         for sender in &mut senders {
+            sender.payload_type = (pace == Pace::WrongTypes).then_some(WRONG_TYPE);
             let is_video = sender.track.is_video();
             match pace {
                 Pace::Nothing => continue,
@@ -73,15 +87,16 @@ pub async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
                 _ => {}
             }
             if !is_video {
-                sender.send(ticks * 960, true, payload(&[0x78], user, ticks, 60)).await;
+                sender.send(pace.timestamp(ticks * 960), true, payload(&[0x78], user, ticks, 60)).await;
                 continue;
             }
             let key = pace != Pace::NoKeyFrames && wants_key.swap(0, Ordering::Relaxed) == 1;
             // 40 ms at 60 Mbit/s.
+            let timestamp = pace.timestamp(ticks * 1_800);
             let packets = if pace == Pace::Flood { 270 } else { 2 };
             for n in 0..packets {
                 let start = [if n == 0 { 0x10 } else { 0 }, u8::from(!key)];
-                sender.send(ticks * 1_800, n + 1 == packets, payload(&start, user, ticks / 2, 1_100)).await;
+                sender.send(timestamp, n + 1 == packets, payload(&start, user, ticks / 2, 1_100)).await;
             }
         }
     }

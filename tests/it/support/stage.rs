@@ -22,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::numbered::{Frames, Pace, read, send};
 use super::sending::Sending;
-use super::{Classroom, ROOM, until};
+use super::{Site, until};
 
 /// The user id of the teacher.
 const TEACHER: &str = "9999";
@@ -99,28 +99,28 @@ pub fn id(user: u32) -> UserId {
 
 impl Member {
     /// A teacher, who publishes by the server. Returns when connected.
-    pub async fn teacher(class: &Classroom) -> Self {
-        let teacher = Self::join(class, 9999, "pub=pub&media=server").await;
+    pub async fn teacher(at: impl Into<Site>) -> Self {
+        let teacher = Self::join(at, 9999, "pub=pub&media=server").await;
         teacher.publish(&[TrackName::Audio, TrackName::Screen]);
         until("a teacher", || teacher.seen().heard.iter().any(|m| matches!(m, PublisherMessage::Welcome { .. }))).await;
         teacher
     }
 
     /// A student. Returns when the lecture arrives.
-    pub async fn student(class: &Classroom, user: u32) -> Self {
-        let student = Self::join(class, user, "pub=no").await;
+    pub async fn student(at: impl Into<Site>, user: u32) -> Self {
+        let student = Self::join(at, user, "pub=no").await;
         student.offer(9999);
         until("a lecture", || student.seen().frames_of(9999, Track::Screen) > 0).await;
         student
     }
 
     /// Opens the WebSocket alone.
-    pub async fn join(class: &Classroom, user: u32, query: &str) -> Self {
-        let address = class.url().replace("ws://", "");
+    pub async fn join(at: impl Into<Site>, user: u32, query: &str) -> Self {
+        let Site { address, room } = at.into();
         let stream = TcpStream::connect(&address).await.unwrap();
         let epoch = rand::random::<u32>() >> 1;
         let url =
-            format!("ws://{address}/ws?roomId={ROOM}&userId={user}&nickname=S-{user}&auth=1&epoch={epoch}&{query}");
+            format!("ws://{address}/ws?roomId={room}&userId={user}&nickname=S-{user}&auth=1&epoch={epoch}&{query}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         let session = format!("sessionsession{user}");
         socket.send(Message::text(format!(r#"{{"type":"auth","session":"{session}"}}"#))).await.unwrap();
