@@ -84,7 +84,7 @@ impl StageMedia {
         match change {
             StageChange::Invited { user, .. } => self.invited(user),
             StageChange::Accepted { user, .. } => self.accepted(user),
-            StageChange::Speaks { .. } => {}
+            StageChange::Speaks { .. } | StageChange::Lost { .. } => {}
             StageChange::Ended { user, .. } => self.ended(&user),
         }
     }

@@ -28,6 +28,7 @@
 //!                   "speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}]}
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
+//! SFU -> moderator {"type":"stageEnded","userId":"1001","nickname":"S-01","reason":"steppedDown"}
 //! ```
 //!
 //! A student comes to the stage in two phases. It accepts the invitation and publishes by an offer whose target is its
@@ -57,7 +58,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
 pub use self::moderation::Moderation;
-pub use self::stage::{MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stage::{Decline, MAX_SPEAKERS, OffStage, Speaker, Stage};
 use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId, printable};
 
@@ -118,6 +119,9 @@ pub enum StudentMessage {
     StageAnswer {
         /// Whether the student comes to the stage.
         accepted: bool,
+        /// Why it does not, if it can't.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Decline>,
     },
     /// The student leaves the stage.
     StepDown,
@@ -192,6 +196,15 @@ pub enum PublisherMessage {
     },
     /// The student is not on the stage any more, or the invitation is void.
     OffStage {
+        /// Why.
+        reason: OffStage,
+    },
+    /// To the teacher and those who moderate: a student is not on the stage any more, or does not come.
+    StageEnded {
+        /// The student.
+        user_id: UserId,
+        /// The name that others see.
+        nickname: Nickname,
         /// Why.
         reason: OffStage,
     },

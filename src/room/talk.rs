@@ -231,7 +231,8 @@ impl Talk {
                 _ => Err(not_allowed("only the teacher and members who moderate may do this")),
             },
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
-            StudentMessage::StageAnswer { accepted } => self.answer_invitation(now, at, user, accepted),
+            StudentMessage::StageAnswer { accepted: true, .. } => self.accept_invitation(now, at, user),
+            StudentMessage::StageAnswer { accepted: false, why } => self.decline_invitation(now, user, why.into()),
             StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
             StudentMessage::Unknown => Ok(Vec::new()),
         };

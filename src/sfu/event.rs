@@ -1,6 +1,7 @@
 //! The events of an SFU, and its counters.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::peer::Departure;
 use super::stats::{PeerStats, PeerTotals};
@@ -148,6 +149,8 @@ pub(crate) struct PublisherStats {
     pub(crate) stats: IngestStats,
     /// The encodings without a packet for two seconds: muted, stopped by the sender, or ended.
     pub(crate) silent: Vec<Encoding>,
+    /// The time since anything came from the publisher: media, RTCP, or the answer to an ICE check, every 2 s.
+    pub(crate) silence: Duration,
 }
 
 /// The fill level of a bounded queue.

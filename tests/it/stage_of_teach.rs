@@ -89,7 +89,7 @@ async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
         "the list",
         is_told("on the stage: S-1001 (1001); invited: S-1002 (1002); 2 can be there at the same time"),
     );
-    students[1].say(StudentMessage::StageAnswer { accepted: false });
+    students[1].say(StudentMessage::StageAnswer { accepted: false, why: None });
     let ended = teacher.wait_for("a refusal", is_stage("1002", "ended"));
     assert_eq!(ended["reason"], "declined");
 
@@ -180,7 +180,7 @@ impl Painter {
         };
         let invited = async { while !is_invitation(&self.events.recv().await.expect("an open connection")) {} };
         timeout(DEADLINE, invited).await.expect("an invitation");
-        assert!(self.viewer.say(&StudentMessage::StageAnswer { accepted: true }.to_json()).await);
+        assert!(self.viewer.say(&StudentMessage::StageAnswer { accepted: true, why: None }.to_json()).await);
         Publisher::connect(&mut self.desk).await
     }
 }

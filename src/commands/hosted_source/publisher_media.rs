@@ -259,7 +259,7 @@ mod tests {
 
     fn silent(silent: &[Encoding]) -> PublisherStats {
         let (user, stats) = ("9999".parse().unwrap(), IngestStats::default());
-        PublisherStats { user, stats, silent: silent.to_vec() }
+        PublisherStats { user, stats, silent: silent.to_vec(), silence: Duration::ZERO }
     }
 
     /// A publisher that went live at `now`.
@@ -371,8 +371,7 @@ mod tests {
         let now = Instant::now();
         let mut media = live(now);
         let mut trouble = |ingest: IngestStats| {
-            let PublisherStats { user, silent, .. } = silent(&[]);
-            let ingest = Some(PublisherStats { user, stats: ingest, silent });
+            let ingest = Some(PublisherStats { stats: ingest, ..silent(&[]) });
             media.report(now, &SfuStats { ingest, ..SfuStats::default() }).trouble
         };
         let stats = |over_limit, unknown_ssrc| IngestStats { over_limit, unknown_ssrc, ..IngestStats::default() };

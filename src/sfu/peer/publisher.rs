@@ -77,6 +77,8 @@ pub(super) struct Publisher {
     pub(super) decrypted: DecryptedPackets,
     /// The source of the datagram that was passed to the core last.
     by_core_from: Option<SocketAddr>,
+    /// When a datagram arrived that was not refused. A forged one may count, until ICE finds the publisher gone.
+    heard_at: Instant,
 }
 
 impl Peer {
@@ -129,7 +131,7 @@ impl Peer {
         let mut peer = Self::new(now, user, ice, transport, Senders::default(), adaptation, place);
         let (sections, ids) = offer.ingest_sections();
         let ingest = Ingest::new(now, sections, ids, IngestLimit::default());
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None }));
+        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, heard_at: now }));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
@@ -155,9 +157,11 @@ impl Peer {
                 if !self.transport.receive(cx.now, path, is_connected, datagram) {
                     return Received::Nothing;
                 }
+                publisher.heard_at = cx.now;
                 return Received::ByCore;
             }
         }
+        publisher.heard_at = cx.now;
         Received::Media
     }
 
@@ -195,9 +199,9 @@ impl Peer {
         self.set_deadline(cx.now);
     }
 
-    /// The statistics of the received media. None for a student.
-    pub(in crate::sfu) fn ingest_stats(&self) -> Option<IngestStats> {
-        self.publisher.as_ref().map(|publisher| publisher.ingest.stats())
+    /// The statistics of the received media, and when the publisher was heard last. None for a student.
+    pub(in crate::sfu) fn ingest_stats(&self) -> Option<(IngestStats, Instant)> {
+        self.publisher.as_ref().map(|publisher| (publisher.ingest.stats(), publisher.heard_at))
     }
 
     /// Asks the publisher for a key frame.

@@ -197,8 +197,10 @@ impl Router {
     /// The statistics of the current publisher.
     pub(super) fn publisher_stats(&self) -> Option<PublisherStats> {
         let current = self.publishing.current()?;
-        let (stats, now) = (self.own_worker.ingest_stats(current.id)?, Instant::now());
+        let now = Instant::now();
+        let (stats, heard_at) = self.own_worker.ingest_stats(current.id)?;
         let silent = current.encodings.iter().copied().filter(|encoding| self.monitor.is_silent(now, *encoding));
-        Some(PublisherStats { user: current.user.clone(), stats, silent: silent.collect() })
+        let (silent, silence) = (silent.collect(), now.saturating_duration_since(heard_at));
+        Some(PublisherStats { user: current.user.clone(), stats, silent, silence })
     }
 }

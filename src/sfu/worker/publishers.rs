@@ -44,8 +44,8 @@ impl Worker {
         std::mem::take(&mut self.ingested)
     }
 
-    /// The statistics of a publisher.
-    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<IngestStats> {
+    /// The statistics of a publisher, and when it was heard last.
+    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<(IngestStats, Instant)> {
         self.peers[*self.by_id.get(&id)?].as_ref()?.ingest_stats()
     }
 }
