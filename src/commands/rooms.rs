@@ -76,7 +76,8 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
     if rooms.is_empty() {
         return format!("there are no rooms at {server}");
     }
-    let mut lines = vec![line(["room", "state", "name", "teacher", "media", "students", "since"].map(str::to_owned))];
+    let mut lines =
+        vec![line(["room", "state", "name", "teacher", "media", "students", "stage", "since"].map(str::to_owned))];
     for room in rooms {
         let (state, since) = match room.state {
             RoomState::Live => ("live", room.live_s),
@@ -96,16 +97,16 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
             Some(MediaHost::Publisher) => "teacher",
             None => "-",
         };
-        let (id, watching) = (room.room_id.to_string(), room.watching.to_string());
-        lines.push(line([id, state.into(), name, teacher, media.into(), watching, since]));
+        let (id, watching, speakers) = (room.room_id.to_string(), room.watching.to_string(), room.speakers.to_string());
+        lines.push(line([id, state.into(), name, teacher, media.into(), watching, speakers, since]));
     }
     lines.join("\n")
 }
 
 /// A row of 80 columns. An unusually long room id makes it wider, because people copy the id.
-fn line([room, state, name, teacher, media, students, since]: [String; 7]) -> String {
-    let (name, teacher) = (cell(&name, 18), cell(&teacher, 16));
-    format!("{room:<8} {state:<8} {name} {teacher} {media:<7} {students:>8}  {since}")
+fn line([room, state, name, teacher, media, students, stage, since]: [String; 8]) -> String {
+    let (name, teacher) = (cell(&name, 14), cell(&teacher, 14));
+    format!("{room:<8} {state:<8} {name} {teacher} {media:<7} {students:>8} {stage:>5}  {since}")
 }
 
 /// A text padded or cut to `columns`.
@@ -126,6 +127,7 @@ mod tests {
             publisher: None,
             media: None,
             watching: 30,
+            speakers: 2,
             state,
             open_s: 3_700,
             live_s: None,
@@ -145,8 +147,8 @@ mod tests {
         ];
         let table = table(&rooms, "ws://a");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[1], "10013    ended    Linear algebra     -                -             30  0:01:05");
-        assert!(lines[2].contains(" waiting  线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
+        assert_eq!(lines[1], "10013    ended    Linear algebra -              -             30     2  0:01:05");
+        assert!(lines[2].contains(" waiting  线性代数 ") && lines[2].ends_with("30     2  1:01:40"), "{table}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }
 

@@ -187,6 +187,9 @@ impl Room {
     ) {
         let Some(host) = &mut self.host else { return };
         let publisher = host.publisher.clone();
+        if let ClientMessage::Speakers { count } = message {
+            return self.set_speakers(count);
+        }
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
             ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),

@@ -272,6 +272,9 @@ pub struct RoomSummary {
     pub media: Option<MediaHost>,
     /// The number of students.
     pub watching: usize,
+    /// The number of students among them who are on the stage.
+    #[serde(default)]
+    pub speakers: usize,
     /// The state.
     pub state: RoomState,
     /// Seconds since the first member joined, or since the room was created.

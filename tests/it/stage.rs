@@ -293,3 +293,23 @@ async fn a_terminal_that_may_speak_is_seen_and_heard_until_it_is_taken_off_the_s
         event["event"] == "notice" && event["message"].as_str().is_some_and(|text| text.contains("--may-speak"))
     });
 }
+
+/// A process that is killed says no goodbye, so its silence alone tells the class.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_class_reads_that_a_speakers_connection_is_lost_before_its_place_is_free() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let (teacher, students) = class_of(&class, [1002]).await;
+    let mut terminal = class.student(1001, &["--may-speak=yes", "--speak-test"]);
+    terminal.wait_for("the lecture", |event| event["event"] == "first-frame");
+    order(&teacher, Moderation::Stage { user_id: id(1001) });
+    until("a speaker", || students[0].seen().speakers() == ["1001"]).await;
+    assert!(!students[0].seen().stage.speakers[0].lost);
+    terminal.kill();
+    let is_lost = || students[0].seen().stage.speakers.first().is_some_and(|speaker| speaker.lost);
+    until("a lost speaker", is_lost).await;
+    until("an empty stage", || students[0].seen().speakers().is_empty()).await;
+    let ended = PublisherMessage::StageEnded { user_id: id(1001), nickname: "1001".into(), reason: OffStage::NoMedia };
+    until("the reason", || teacher.seen().heard.contains(&ended)).await;
+    assert!(!students[0].seen().heard.contains(&ended), "only those who moderate are told");
+}

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::Display;
+use super::{Display, run_tool};
 
 /// The size of a [`Display`], and its frames per second.
 const WIDTH: usize = 1280;
@@ -102,6 +102,11 @@ impl CodedScreen {
             gst::PadProbeReturn::Ok
         });
         Self { _pipeline: Running::start(pipeline), drawn }
+    }
+
+    /// Puts the window above those that a program has opened or raised meanwhile.
+    pub fn raise(&self, display: &Display) {
+        run_tool(display.command("xdotool").args(["search", "--class", "GStreamer", "windowraise"]));
     }
 
     /// When each frame was drawn, by number.
