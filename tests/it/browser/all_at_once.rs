@@ -228,7 +228,7 @@ fn browsers_windows_a_file_and_a_player_follow_a_teacher_through_everything() {
     let from = wall_ms();
     teacher.reloads();
     teacher.is_on_air();
-    teacher.clicks("button", "Share screen");
+    teacher.clicks("button", "Share the screen again");
     class.all_see_the_screen();
     class.prints_freezes("the teacher's page reloaded", from);
 
