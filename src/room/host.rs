@@ -55,24 +55,28 @@ impl Room {
         }
     }
 
-    /// The epoch of a publisher that others see.
-    pub(super) fn shown_epoch(&self, newcomer: &Newcomer) -> u32 {
-        let host = self.host.as_ref().filter(|host| newcomer.wants_host() && host.publisher == newcomer.user);
-        host.map_or(newcomer.epoch, |host| host.epoch)
+    /// The epoch of a publisher that others see. If the server carries the media, the epoch is another one at another
+    /// server: a restarted server has no media, and students offer again at once.
+    pub(super) fn shown_epoch(&self, newcomer: &Newcomer, limits: &RoomLimits) -> u32 {
+        if !newcomer.wants_host() {
+            return newcomer.epoch;
+        }
+        let host = self.host.as_ref().filter(|host| host.publisher == newcomer.user);
+        host.map_or(newcomer.epoch.wrapping_add(limits.host_epochs), |host| host.epoch)
     }
 
-    /// Carries out a change, once the publisher is a member.
+    /// Carries out a change, once the publisher is a member, whom others see with this epoch.
     pub(super) fn host_changed(
         &mut self,
         now: Instant,
         change: HostChange,
-        newcomer: &Newcomer,
+        (newcomer, epoch): (&Newcomer, u32),
         out: &mut Vec<Output>,
     ) {
         let HostChange::Replaced { ended, starts } = change else { return };
         close(ended, out);
         if starts {
-            self.start_host(now, newcomer, newcomer.epoch, out);
+            self.start_host(now, newcomer, epoch, out);
         }
     }
 

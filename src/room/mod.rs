@@ -195,6 +195,8 @@ pub struct RoomLimits {
     pub max_rooms: usize,
     /// The most rooms whose media the server carries; 0 if it carries none.
     pub max_media_rooms: usize,
+    /// What this server adds to the epoch of a publisher whose media it carries.
+    pub host_epochs: u32,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
     /// The longest wait of a media host for a publisher whose connection was lost.
@@ -228,6 +230,7 @@ impl Default for RoomLimits {
             max_room_users: protocol::MAX_ROOM_USERS,
             max_rooms: protocol::MAX_ROOMS,
             max_media_rooms: 0,
+            host_epochs: 0,
             resume_grace: protocol::RESUME_GRACE,
             media_stays: protocol::MEDIA_STAYS,
             presence_interval: protocol::PRESENCE_INTERVAL,
