@@ -154,7 +154,7 @@ impl HostedSource {
         let message = match &event {
             SfuEvent::Answer { user, sdp } => {
                 let (target_uid, sdp) = (user.clone(), sdp.clone());
-                Some(ClientMessage::Answer { target_uid, sdp, source: self.source() })
+                Some(ClientMessage::Answer { entry: None, target_uid, sdp, source: self.source() })
             }
             SfuEvent::Refused { user, why } => Some(rejection(user.clone(), self.source(), why)),
             SfuEvent::Gone { user, .. } => {

@@ -229,8 +229,8 @@ impl Session<'_> {
                     return Ok(self.on_publisher_left(reason));
                 }
             }
-            ServerMessage::Answer { user_id, sdp } if user_id == self.watch.user => self.on_own_answer(sdp).await,
-            ServerMessage::Answer { user_id, sdp } => {
+            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.watch.user => self.on_own_answer(sdp).await,
+            ServerMessage::Answer { user_id, sdp, .. } => {
                 let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id) else {
                     self.on_speaker_answer(&user_id, sdp);
                     return Ok(None);
@@ -270,6 +270,12 @@ impl Session<'_> {
             | ServerMessage::Lobby { .. }
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Call { .. }
+            | ServerMessage::Accept { .. }
+            | ServerMessage::Decline { .. }
+            | ServerMessage::Participants(_)
+            | ServerMessage::Room(_)
+            | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}

@@ -13,7 +13,7 @@ use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::id::RoomId;
 use crate::network::Network;
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, RoomKind, ServerMessage};
 
 impl Newcomer {
     /// Whether the client wants the server to carry its media.
@@ -121,6 +121,7 @@ impl Room {
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
+                kind: RoomKind::Lecture,
                 room_id: room_id.clone(),
                 room_name: self.name.clone(),
                 user_id: host.publisher.clone(),

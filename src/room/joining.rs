@@ -10,7 +10,7 @@ use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
 use crate::id::{UserId, count_of_students, named};
-use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomOrder, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomKind, RoomOrder, ServerMessage};
 
 impl Room {
     /// Lets the applicant in, or into the lobby. After a refusal nothing has changed, except for attempts.
@@ -304,6 +304,7 @@ impl Room {
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
+                kind: RoomKind::Lecture,
                 room_id: newcomer.room.clone(),
                 room_name: self.name.clone(),
                 user_id: id,

@@ -69,6 +69,9 @@ impl Room {
                 }
                 self.expel(now, target_uid, false, limits, out)
             }
+            RoomOrder::Rename { .. } | RoomOrder::HandOver { .. } | RoomOrder::End => {
+                Err(RoomRefusal::new(ErrorCode::NotAllowed, "this order is for meetings and calls"))
+            }
         }
     }
 

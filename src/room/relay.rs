@@ -34,14 +34,14 @@ impl Room {
             ClientMessage::Offer { .. } if is_holder => {
                 refuse(conn, ErrorCode::NotAllowed, "the publisher answers, students offer", out);
             }
-            ClientMessage::Offer { target_uid, sdp, video, tracks } => {
+            ClientMessage::Offer { target_uid, sdp, video, tracks, .. } => {
                 sender.candidates.offered(&target_uid);
                 let (tracks, network) = (tracks.filter(|_| target_uid == *id), Some(sender.tag));
                 let source = source(&target_uid);
                 if is_publisher && source.is_none() {
                     self.restart_host(now, limits, out);
                 }
-                let offer = ServerMessage::Offer { user_id, sdp, video, tracks, network, source };
+                let offer = ServerMessage::Offer { entry: None, user_id, sdp, video, tracks, network, source };
                 self.relay_to_holder(conn, &target_uid, offer, out);
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if !is_holder => {
@@ -49,7 +49,7 @@ impl Room {
                     return;
                 }
                 let source = source(&target_uid);
-                let candidate = ServerMessage::Candidate { user_id, candidate, source };
+                let candidate = ServerMessage::Candidate { entry: None, user_id, candidate, source };
                 self.relay_to_holder(conn, &target_uid, candidate, out);
             }
             ClientMessage::Reject { code, .. } if !code.may_reject() => {
@@ -78,6 +78,15 @@ impl Room {
             }
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
+            ClientMessage::CallAll
+            | ClientMessage::Call { .. }
+            | ClientMessage::Accept { .. }
+            | ClientMessage::Decline { .. }
+            | ClientMessage::Participate { .. }
+            | ClientMessage::Overloaded
+            | ClientMessage::Channel { .. } => {
+                refuse(conn, ErrorCode::NotAllowed, "this room is a lecture, which has no calls", out);
+            }
             ClientMessage::Leave { .. } => {}
         }
     }
@@ -155,11 +164,11 @@ impl Room {
 pub(super) fn of_holder(message: ClientMessage, publisher: &UserId) -> Option<(UserId, ServerMessage)> {
     let from = |source: Option<UserId>| source.unwrap_or_else(|| publisher.clone());
     Some(match message {
-        ClientMessage::Answer { target_uid, sdp, source } => {
-            (target_uid, ServerMessage::Answer { user_id: from(source), sdp })
+        ClientMessage::Answer { target_uid, sdp, source, .. } => {
+            (target_uid, ServerMessage::Answer { entry: None, user_id: from(source), sdp })
         }
-        ClientMessage::Candidate { target_uid, candidate, source } => {
-            (target_uid, ServerMessage::Candidate { user_id: from(source), candidate, source: None })
+        ClientMessage::Candidate { target_uid, candidate, source, .. } => {
+            (target_uid, ServerMessage::Candidate { entry: None, user_id: from(source), candidate, source: None })
         }
         ClientMessage::Reject { target_uid, code, message, codec, source } => {
             (target_uid, ServerMessage::rejected(from(source), code, message, codec))

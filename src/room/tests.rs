@@ -222,13 +222,13 @@ fn user(name: &str, epoch: u32) -> User {
 }
 
 fn offer_to(target: &str) -> ClientMessage {
-    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), video: None, tracks: None }
+    ClientMessage::Offer { entry: None, target_uid: id(target), sdp: "v=0".into(), video: None, tracks: None }
 }
 
 fn answer_to(target: &str) -> ClientMessage {
-    ClientMessage::Answer { target_uid: id(target), sdp: "v=0".into(), source: None }
+    ClientMessage::Answer { entry: None, target_uid: id(target), sdp: "v=0".into(), source: None }
 }
 
 fn candidate_to(target: &str) -> ClientMessage {
-    ClientMessage::Candidate { target_uid: id(target), candidate: IceCandidate::default(), source: None }
+    ClientMessage::Candidate { entry: None, target_uid: id(target), candidate: IceCandidate::default(), source: None }
 }

@@ -194,6 +194,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
     let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
     let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
     let request = JoinRequest {
+        kind: None,
         room: config.room.clone(),
         room_name: config.room_name.clone(),
         user: config.user.clone(),

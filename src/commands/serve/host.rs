@@ -144,7 +144,7 @@ impl RoomHost {
                 users.iter().for_each(|user| self.joined(user));
             }
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
-            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
                 self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
             ServerMessage::Offer { user_id, sdp, tracks, network, .. } if user_id == self.publisher => {
@@ -154,7 +154,7 @@ impl RoomHost {
                 let rejection = self.source.offer(Instant::now(), user_id, sdp, video, network);
                 rejection.into_iter().for_each(|rejection| self.member.send(rejection));
             }
-            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+            ServerMessage::Candidate { user_id, candidate, source: Some(source), .. } => {
                 self.stage.candidate(user_id, &source, candidate);
             }
             ServerMessage::Candidate { user_id, candidate, .. } => self.source.candidate(user_id, candidate),
@@ -165,6 +165,12 @@ impl RoomHost {
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::MemberCount { .. }
+            | ServerMessage::Call { .. }
+            | ServerMessage::Accept { .. }
+            | ServerMessage::Decline { .. }
+            | ServerMessage::Participants(_)
+            | ServerMessage::Room(_)
+            | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

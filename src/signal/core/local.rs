@@ -123,6 +123,7 @@ mod tests {
         assert!(matches!(student.receive().await, Some(ServerMessage::Joined { .. })));
         assert!(matches!(teacher.receive().await, Some(ServerMessage::Join { .. })));
         student.send(ClientMessage::Offer {
+            entry: None,
             target_uid: "9999".parse().unwrap(),
             sdp: "v=0".into(),
             video: None,
@@ -183,10 +184,11 @@ mod tests {
         let LocalHost { room, publisher: id, member: mut host } = hosts.recv().await.unwrap();
         assert_eq!((room.as_str(), id.as_str()), ("1", "9999"));
         assert!(matches!(host.receive().await, Some(ServerMessage::Joined { .. })));
-        let offer = ClientMessage::Offer { target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
+        let offer =
+            ClientMessage::Offer { entry: None, target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
         publisher.send(offer);
         assert!(matches!(host.receive().await, Some(ServerMessage::Offer { user_id, .. }) if user_id == id));
-        host.send(ClientMessage::Answer { target_uid: id.clone(), sdp: "v=0".into(), source: None });
+        host.send(ClientMessage::Answer { entry: None, target_uid: id.clone(), sdp: "v=0".into(), source: None });
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Answer { user_id, .. }) if user_id == id));
         drop(publisher);
         assert!(matches!(host.receive().await, Some(ServerMessage::Leave { .. })));

@@ -259,12 +259,12 @@ impl Run {
 
     async fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Answer { user_id, sdp } if user_id == self.user => {
+            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.user => {
                 if let Some((sending, _)) = &self.sending {
                     sending.answer(sdp).await;
                 }
             }
-            ServerMessage::Answer { user_id, sdp } => {
+            ServerMessage::Answer { user_id, sdp, .. } => {
                 if let Some(link) = self.links.get(&user_id) {
                     link.viewer.answer(sdp).await.unwrap();
                 }
@@ -310,7 +310,7 @@ impl Run {
                     sdp_mid: candidate.sdp_mid,
                     ..IceCandidate::default()
                 };
-                self.send(ClientMessage::Candidate { target_uid: user, candidate, source: None }).await;
+                self.send(ClientMessage::Candidate { entry: None, target_uid: user, candidate, source: None }).await;
             }
             ViewerEvent::Connected => *self.seen().connects.entry(user).or_default() += 1,
             ViewerEvent::BeginningMissed(track) => link.viewer.request_key_frame(track).await,
@@ -389,7 +389,7 @@ impl Run {
                 let _ = events.send((user.clone(), number, event));
             }
         });
-        self.send(ClientMessage::Offer { target_uid: target, sdp, video: None, tracks: None }).await;
+        self.send(ClientMessage::Offer { entry: None, target_uid: target, sdp, video: None, tracks: None }).await;
     }
 
     async fn obey(&mut self, order: Order, events: &Events) {
@@ -440,7 +440,7 @@ impl Run {
         let task = tokio::spawn(send(self.number, senders, Arc::clone(&self.pace)));
         self.sending = Some((sending, task));
         let target_uid = self.user.clone();
-        self.send(ClientMessage::Offer { target_uid, sdp, video: None, tracks: Some(tracks) }).await;
+        self.send(ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) }).await;
         // A page that is loaded again is gone before it offers; here the new connection takes over from the old one.
         if let Some((sending, task)) = earlier {
             tokio::spawn(async move {
