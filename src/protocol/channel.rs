@@ -59,12 +59,14 @@ use serde::{Deserialize, Serialize};
 pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
 pub use self::moderation::Moderation;
 pub use self::stage::{Decline, MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stopped::{Stopped, Unsent};
 use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId, printable};
 
 mod ingest;
 mod moderation;
 mod stage;
+mod stopped;
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -276,38 +278,6 @@ fn is_zero(value: &u32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero_u64(value: &u64) -> bool {
     *value == 0
-}
-
-/// The videos whose source delivers no frames any more, such as an unplugged camera. A source may come back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
-    /// The screen has stopped.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has stopped.
-    #[serde(default)]
-    pub camera: bool,
-    /// The stopped videos that have not begun: nobody misses them, and people are not told.
-    #[serde(default, skip_serializing_if = "Unsent::is_none")]
-    pub unsent: Unsent,
-}
-
-/// The videos that the publisher offered and has not begun to send.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsent {
-    /// The screen has not begun.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has not begun.
-    #[serde(default)]
-    pub camera: bool,
-}
-
-impl Unsent {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.
