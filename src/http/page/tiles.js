@@ -120,6 +120,7 @@ class Tile {
   #screen = video('tile-screen');
   #camera = video('tile-camera');
   #name = el('p', 'tile-name');
+  #lost = el('p', 'tile-lost');
   #pin = pinButton();
   #tools = el('div', 'tile-tools', this.#pin);
   #speaker = null;
@@ -130,7 +131,7 @@ class Tile {
     this.audio.autoplay = true;
     this.#face.setAttribute('aria-hidden', 'true');
     this.element.setAttribute('role', 'group');
-    this.element.append(this.#face, this.#screen, this.#camera, this.#name, this.#tools, this.audio);
+    this.element.append(this.#face, this.#screen, this.#camera, this.#lost, this.#name, this.#tools, this.audio);
     this.#pin.addEventListener('click', pin);
     this.element.addEventListener('dblclick', (event) => !event.target.closest('button') && !this.#pin.hidden && pin());
     for (const one of [this.#screen, this.#camera]) {
@@ -157,6 +158,7 @@ class Tile {
     element.classList.toggle('is-large', place === null);
     element.classList.toggle('is-speaking', speaker.isSpeaking);
     element.classList.toggle('is-me', speaker.isMe);
+    element.classList.toggle('is-lost', speaker.isLost);
     play(this.audio, speaker.media.audio);
     play(this.#screen, speaker.media.screen);
     play(this.#camera, speaker.media.camera);
@@ -188,16 +190,19 @@ class Tile {
   }
 
   #words(isPinned, isSpotlight) {
-    const { isMe, tracks, silent } = this.#speaker;
+    const { isMe, isLost, tracks, silent } = this.#speaker;
     const name = nameOf(this.#speaker);
     const isMuted = !tracks.includes('audio') || silent.includes('audio');
-    const drawn = JSON.stringify([name, isMe, isMuted, isPinned, isSpotlight, say('onStage')]);
+    const drawn = JSON.stringify([name, isMe, isLost, isMuted, isPinned, isSpotlight, say('onStage')]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.#face.textContent = Array.from(name)[0] ?? '';
     this.#name.replaceChildren(...(isMuted ? [icon('i-mic-off')] : []), bdi(name));
     if (isMe) this.#name.append(el('span', '', say('you')));
-    const words = [say('onStage', { name }), isMuted && say('micIsOff'), isSpotlight && say('largeForAll')];
+    const lost = isLost ? say('speakerLost', { name }) : '';
+    this.#lost.textContent = lost;
+    this.#lost.hidden = !isLost;
+    const words = [say('onStage', { name }), lost, isMuted && say('micIsOff'), isSpotlight && say('largeForAll')];
     label(this.element, words.filter(Boolean).join(', '));
     label(this.#screen, say('speakerScreen', { name }));
     label(this.#camera, say('speakerCamera', { name }));

@@ -269,8 +269,10 @@ impl Router {
         let (now, current) = (Instant::now(), self.publishing.current());
         let user = current.first()?.user.clone();
         let (mut stats, mut silent_sessions) = (IngestStats::default(), Vec::new());
+        let mut silence = Duration::MAX;
         for one in current {
-            let mut of_one = self.own_worker.ingest_stats(one.id)?;
+            let (mut of_one, heard_at) = self.own_worker.ingest_stats(one.id)?;
+            silence = silence.min(now.saturating_duration_since(heard_at));
             if of_one.is_silent(now, STOPPED_AFTER) {
                 silent_sessions.extend(one.session.map(|session| session.number));
             }
@@ -279,6 +281,6 @@ impl Router {
             stats.add(of_one);
         }
         let silent = self.encodings.iter().copied().filter(|encoding| self.monitor.is_silent(now, *encoding)).collect();
-        Some(PublisherStats { user, stats, silent, silent_sessions })
+        Some(PublisherStats { user, stats, silent, silent_sessions, silence })
     }
 }

@@ -81,8 +81,8 @@ impl Worker {
         self.peers[*self.by_id.get(&id)?].as_ref()?.last_packet(encoding)
     }
 
-    /// The statistics of a publisher.
-    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<IngestStats> {
+    /// The statistics of a publisher, and when it was heard last.
+    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<(IngestStats, Instant)> {
         self.peers[*self.by_id.get(&id)?].as_ref()?.ingest_stats()
     }
 }
