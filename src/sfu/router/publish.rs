@@ -15,7 +15,7 @@ use crate::sfu::event::PublisherStats;
 use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::publishing::{Ended, Passage, Publication};
 use crate::sfu::watchdog::caught;
-use crate::sfu::worker::WorkerCommand;
+use crate::sfu::worker::{RestartedIce, WorkerCommand};
 use crate::sfu::{IceRestart, OfferRefusal, PeerId, PublisherSession, SessionEvent, SessionId, SfuEvent};
 
 /// The interval between two checks of the encodings of the publisher.
@@ -203,7 +203,7 @@ impl Router {
         let id = self.publishing.of_session(number);
         let restarted = id.and_then(|id| self.own_worker.restart_ice(Instant::now(), id, &ufrag, &password));
         let event = match (id, restarted) {
-            (Some(id), Some(Ok((fragment, credentials)))) => {
+            (Some(id), Some(Ok(RestartedIce { fragment, credentials }))) => {
                 self.peers.restarted(id, credentials);
                 for candidate in candidates {
                     self.give(0, WorkerCommand::Candidate { id, candidate });
