@@ -89,6 +89,14 @@ test('a callee accepts, declines, or misses the call', () => {
   assert.equal(other.state.other.nickname, 'Ada', 'the server answers a third one');
 });
 
+test('a call or its acceptance that was lost is sent again', () => {
+  calling().does('lost').hears('joined').is('calling', null, { type: 'call', targetUid: '1002', ...SENDS });
+  const accept = { type: 'accept', targetUid: '1002', ...SENDS };
+  const page = new Page('call').hears('call', ADA).does('accept', SENDS).is('connecting', null, accept);
+  page.does('lost').hears('joined').listed().hears('call', ADA).is('connecting', null, accept);
+  page.after(9).is('connecting', null).after(1).is('ended', 'failed', { type: 'hangup', targetUid: '1002' });
+});
+
 test('two who call each other talk', () => {
   calling().hears('call', ADA).is('calling', null).listed('1001', '1002').is('connecting', null);
 });
@@ -107,6 +115,10 @@ test('a call outlives signalling, and a server that restarts', () => {
   const page = talking().does('lost').is('inCall', null).hears('joined').listed('1001', '1002').is('inCall', null);
   page.does('lost').hears('joined').listed().is('inCall', null);
   assert.ok(page.state.isUnlisted);
+  page.after(7).is('inCall', null).after(1).is('inCall', null, { type: 'call', targetUid: '1002', ...SENDS });
+  page.hears('decline', { userId: '1002', reason: 'left' }).hears('error', { code: 'unknownTarget' });
+  page.hears('call', ADA).is('inCall', null, { type: 'accept', targetUid: '1002', ...SENDS });
+  page.listed('1001', '1002').after(20).is('inCall', null).hears('joined').listed();
   page.media({ 1002: 'lost' }).is('ended', 'lost', { type: 'hangup', targetUid: '1002' });
   talking().does('lost').hears('joined').listed('1002').is('inCall', null, { type: 'participate', ...SENDS });
 });
@@ -177,6 +189,7 @@ test('a meeting ends for all, or for one', () => {
   const enters = () => new Page('meeting').does('enter', SENDS).is('entering', null, { type: 'participate', ...SENDS });
   const full = enters().hears('error', { code: 'meetingFull' }).is('ended', 'refused');
   assert.equal(full.state.code, 'meetingFull');
+  enters().hears('error', { code: 'notAllowed' }).is('entering', null);
   const busy = enters().hears('error', { code: 'targetBusy', retryAfterMs: 1_500 }).after(1).is('entering', null);
   busy.after(1).is('entering', null, { type: 'participate', ...SENDS }).after(5).is('entering', null);
 });
@@ -185,6 +198,9 @@ test('the owner of a meeting calls all', () => {
   meeting().does('callAll').is('in', null, { type: 'callAll' });
   const rings = () => new Page('meeting').hears('room', { isCalling: true }).hears('call', ADA);
   rings().does('accept', SENDS).is('entering', null, { type: 'accept', targetUid: '1002', ...SENDS });
+  const late = rings().does('accept', SENDS);
+  late.sent = [];
+  late.hears('error', { code: 'unknownTarget' }).is('entering', null, { type: 'participate', ...SENDS });
   const declined = rings().does('decline');
   declined.is('outside', null, { type: 'decline', targetUid: '1002', reason: 'declined' });
   assert.equal(declined.state.other, null);

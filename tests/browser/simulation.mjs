@@ -98,7 +98,7 @@ function check() {
   for (const client of inside) {
     const { state, mesh } = client.page;
     const listed = state.participants.map(({ userId }) => userId).sort();
-    if (state.phase !== 'in') wrong.push(`${client.userId} is ${state.phase}`);
+    if (state.phase !== 'in') wrong.push(`${client.userId} is ${state.phase} (${state.reason} ${state.code})`);
     if (listed.join() !== inside.map(({ userId }) => userId).join()) wrong.push(`${client.userId} sees ${listed}`);
     for (const other of inside.filter((one) => one !== client)) {
       const pair = mesh.peers.get(other.userId);

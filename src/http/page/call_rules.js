@@ -7,6 +7,14 @@
 /** The server ends a call that rings after 30 s (`RING_S`); the page does so if that message is lost. */
 const RING_MS = 35_000;
 
+/** A call that is accepted begins within this time. */
+const CONNECT_MS = 10_000;
+/**
+ * After a restart of the server, the two call again. If the other one has hung up instead, the connection is silent
+ * within this time.
+ */
+const CALL_AGAIN_MS = 8_000;
+
 const RUNNING = ['connecting', 'inCall', 'reconnecting'];
 const isRunning = ({ phase }) => RUNNING.includes(phase);
 const isOther = (state, userId) => state.other?.userId === userId;
@@ -37,8 +45,18 @@ function follow(state, context) {
   } else if (state.phase === 'inCall' && (link === 'reconnecting' || !link)) context.go('reconnecting');
 }
 
-/** Rings for too long. */
+/** Rings for too long, or runs without the server's knowledge. */
 function expire(state, context) {
+  const isAlone = state.isUnlisted && context.now - state.unlistedAt >= CALL_AGAIN_MS;
+  if (isAlone && state.phase === 'inCall') {
+    state.unlistedAt = context.now;
+    context.send({ type: 'call', targetUid: state.other.userId, sends: state.sends });
+  }
+  const isUnconnected = state.phase === 'connecting' && !state.links[state.other.userId];
+  if (isUnconnected && context.now - state.since >= CONNECT_MS) {
+    context.send({ type: 'hangup', targetUid: state.other.userId });
+    ended(state, context, 'failed');
+  }
   if (context.now - state.since < RING_MS) return;
   if (state.phase === 'calling') {
     context.send({ type: 'hangup', targetUid: state.other.userId });
@@ -47,11 +65,14 @@ function expire(state, context) {
 }
 
 const messages = {
+  /** The call may have been lost with the last connection; the server ignores a second one. */
+  joined(state, message, { send }) {
+    if (state.phase === 'calling') send({ type: 'call', targetUid: state.other.userId, sends: state.sends });
+  },
   call(state, message, context) {
     const { phase } = state;
-    if (isOther(state, message.userId) && (phase === 'calling' || isRunning(state))) {
-      // Both have called each other: the server has taken the second call as an acceptance of the first.
-      return;
+    if (isOther(state, message.userId) && isRunning(state)) {
+      context.send({ type: 'accept', targetUid: state.other.userId, sends: state.sends });
     }
     if (phase === 'idle' || phase === 'ended') {
       context.go('ringing', { other: personOf(message), reason: null, code: null, startedAt: 0 });
@@ -90,8 +111,8 @@ const messages = {
         context.send({ type: 'participate', sends: state.sends });
       } else if (state.startedAt) {
         // The server has restarted, or the other one has hung up: then its connection ends.
-        state.isUnlisted = true;
-      } else ended(state, context, 'hungUp');
+        Object.assign(state, { isUnlisted: true, unlistedAt: context.now });
+      }
     } else if (isListed) {
       // The message that the call ends was lost, or this list is from before.
       context.send({ type: 'hangup', targetUid: userId });

@@ -63,6 +63,7 @@ export function begin(userId, kind) {
     isOnline: true,
     /** Whether the server's list is missing this user although media flows: the server has restarted. */
     isUnlisted: false,
+    unlistedAt: 0,
     /** When this user asked to enter the meeting, and when to ask again; 0 for never. */
     enteredAt: 0,
     retryAt: 0,

@@ -60,7 +60,10 @@ const messages = {
   error(state, { code, userId, retryAfterMs }, context) {
     if (state.phase !== 'entering' || userId) return;
     if (retryAfterMs >= 0) state.retryAt = context.now + retryAfterMs;
-    else ended(state, context, 'refused', code);
+    // The owner calls no more, but the meeting goes on.
+    else if (code === 'unknownTarget') enter(state, context, state.sends);
+    // Other errors are about messages for participants from before.
+    else if (code === 'meetingFull') ended(state, context, 'refused', code);
   },
 };
 
