@@ -126,6 +126,11 @@
 //! [`SILENCE_TIMEOUT`]. A page's script never sees a WebSocket ping, so a page sends `ping` and gets `pong`; that way
 //! it notices a dead path within seconds. A `ping` counts against [`STUDENT_RATE`] like every message.
 //!
+//! # Calls and meetings
+//!
+//! A room may also be a place for calls, or a meeting: see [`conference`]. `kind` in the query names the kind of a room
+//! that does not exist yet; `joined` tells the kind of the room.
+//!
 //! # Errors
 //!
 //! An `error` has a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server then closes the
@@ -137,29 +142,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Nickname, RoomId, RoomName, UserId, is_printable};
-use crate::network::NetworkTag;
+use crate::id::{Nickname, UserId};
 
+pub use client_message::ClientMessage;
+pub use conference::{
+    DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,
+};
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, VideoTrack};
 pub use order::RoomOrder;
+pub use server_message::ServerMessage;
 
 pub mod channel;
+mod client_message;
+pub mod conference;
 mod credentials;
 mod error;
 mod join;
 mod limits;
 mod media;
 mod order;
+mod server_message;
 
 /// How long a sender waits before it tries a busy target again, in milliseconds: a queue empties within that time.
 pub(crate) const BUSY_RETRY_MS: u64 = 1_000;
-
-/// The longest sentence of a `reject`, in characters; it is shown to a person.
-const MAX_REASON_CHARS: usize = 400;
 
 /// A member of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,90 +192,6 @@ pub struct User {
     pub moderates: bool,
 }
 
-/// A message from a client to the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum ClientMessage {
-    /// A student offers to the publisher or to a speaker; or somebody offers to itself, to publish: a publisher whose
-    /// media lives on the server, or a speaker.
-    Offer {
-        /// The publisher, or the speaker.
-        target_uid: UserId,
-        /// The session description: no media section of an offer to oneself is recvonly, and all of other offers are.
-        sdp: String,
-        /// The video track that the student wants. Absent: one for each video section, the screen first.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        video: Option<VideoTrack>,
-        /// The tracks of an offer to oneself. Has no meaning in another offer.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tracks: Option<OfferedTracks>,
-    },
-    /// The publisher answers a student's offer.
-    Answer {
-        /// The student.
-        target_uid: UserId,
-        /// The session description.
-        sdp: String,
-        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
-        /// media says this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// A candidate, from either side.
-    Candidate {
-        /// The other side.
-        target_uid: UserId,
-        /// The candidate.
-        candidate: IceCandidate,
-        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
-        /// media says this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`].
-    Reject {
-        /// The student.
-        target_uid: UserId,
-        /// The reason, a code with [`ErrorCode::may_reject`].
-        code: ErrorCode,
-        /// The reason as a sentence.
-        message: String,
-        /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        codec: Option<VideoCodec>,
-        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
-        /// media says this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// The publisher has ended a student's media: lost, finished, or never connected.
-    Hangup {
-        /// The student.
-        target_uid: UserId,
-        /// The speaker whose media the message is about; absent for the publisher's own media. Only the holder of the
-        /// media says this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// The publisher has connected a student's media.
-    Connected {
-        /// The student.
-        target_uid: UserId,
-    },
-    /// A member that moderates gives an order.
-    Order(RoomOrder),
-    /// Goodbye: the user id is free at once.
-    Leave {
-        /// The lecture is over. Has no meaning from a student.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        over: bool,
-    },
-    /// Asks for [`ServerMessage::RoomUserList`]. Requests within [`USER_LIST_INTERVAL`] get one answer, at its end.
-    RoomUserList,
-    /// Asks for [`ServerMessage::Pong`], to check the path.
-    Ping,
-}
-
 /// How a member left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -282,198 +207,6 @@ pub enum LeaveReason {
     /// The connection was lost and did not return in time. An unknown reason is read as this one.
     #[serde(other)]
     Lost,
-}
-
-/// A message from the server to a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum ServerMessage {
-    /// The first message: the client is in the room.
-    Joined {
-        /// The room.
-        room_id: RoomId,
-        /// The room's name, if it has one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        room_name: Option<RoomName>,
-        /// The receiver.
-        user_id: UserId,
-        /// Members, the receiver included: a publisher gets all, a student the publisher and at most
-        /// [`MAX_LISTED_USERS`].
-        users: Vec<User>,
-        /// The number of all members; 0 from an older server.
-        #[serde(default)]
-        count: usize,
-        /// The publisher, if there is one.
-        publisher: Option<UserId>,
-        /// How the last publisher left; absent while there is a publisher, and before the first one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        publisher_went: Option<LeaveReason>,
-        /// STUN and TURN servers for this lecture.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        ice_servers: Vec<IceServer>,
-    },
-    /// The first message of a room with a lobby: the client waits for admission, and `joined` follows.
-    Waiting {
-        /// The room.
-        room_id: RoomId,
-        /// The room's name, if it has one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        room_name: Option<RoomName>,
-    },
-    /// To members that moderate: the clients that wait for admission.
-    Lobby {
-        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`].
-        users: Vec<User>,
-        /// The number of all that wait.
-        count: usize,
-    },
-    /// To members that moderate: an order was carried out.
-    Order {
-        /// The member that gave the order.
-        user_id: UserId,
-        /// The order.
-        #[serde(flatten)]
-        order: RoomOrder,
-    },
-    /// These members joined or changed.
-    Join {
-        /// The members, perhaps the receiver among them.
-        users: Vec<User>,
-    },
-    /// These members left.
-    Leave {
-        /// The members.
-        users: Vec<UserId>,
-        /// How they left.
-        reason: LeaveReason,
-    },
-    /// The number of members of a room that had more than [`MAX_LISTED_USERS`], when students did not hear of joins.
-    MemberCount {
-        /// The number of all members.
-        count: usize,
-    },
-    /// The answer to [`ClientMessage::RoomUserList`].
-    RoomUserList {
-        /// Members, as in [`ServerMessage::Joined`].
-        users: Vec<User>,
-        /// The number of all members; 0 from an older server.
-        #[serde(default)]
-        count: usize,
-    },
-    /// The answer to [`ClientMessage::Ping`].
-    Pong,
-    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's offers.
-    Offer {
-        /// The student, or the publisher.
-        user_id: UserId,
-        /// The session description.
-        sdp: String,
-        /// The video track that the student wants.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        video: Option<VideoTrack>,
-        /// The tracks that the sender of an offer to itself sends.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tracks: Option<OfferedTracks>,
-        /// The sender's network. The number differs between servers and does not reveal the address.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        network: Option<NetworkTag>,
-        /// The speaker whose media the message is about; absent for the publisher's own media.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// The publisher or a speaker answers.
-    Answer {
-        /// The publisher, or the speaker.
-        user_id: UserId,
-        /// The session description.
-        sdp: String,
-    },
-    /// A candidate of the other side.
-    Candidate {
-        /// The other side.
-        user_id: UserId,
-        /// The candidate.
-        candidate: IceCandidate,
-        /// The speaker whose media the message is about; absent for the publisher's own media.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<UserId>,
-    },
-    /// The receiver's media of the publisher or of a speaker has ended.
-    Hangup {
-        /// The publisher, or the speaker.
-        user_id: UserId,
-    },
-    /// An error.
-    Error {
-        /// The stable code, for programs.
-        code: ErrorCode,
-        /// The sentence, for people.
-        message: String,
-        /// The user whose `reject` this is; absent for an error of the server itself.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        user_id: Option<UserId>,
-        /// Try again after this many milliseconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry_after_ms: Option<u64>,
-        /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        codec: Option<VideoCodec>,
-    },
-}
-
-impl ClientMessage {
-    /// Parses one text message. The error is a sentence for [`ErrorCode::MalformedMessage`].
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
-        match &mut message {
-            Self::Candidate { candidate, .. } => candidate.check()?,
-            Self::Offer { tracks: Some(tracks), .. } => media::check_tracks(tracks)?,
-            Self::Reject { message, .. } => {
-                *message = message.chars().filter(|c| is_printable(*c)).take(MAX_REASON_CHARS).collect();
-            }
-            _ => {}
-        }
-        Ok(message)
-    }
-
-    /// The JSON text.
-    pub fn to_json(&self) -> String {
-        to_json(self)
-    }
-}
-
-impl ServerMessage {
-    /// Parses one text message. An error means a type that this version does not know; ignore such a message.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|e| format!("message from the server not understood: {e}"))
-    }
-
-    /// The JSON text.
-    pub fn to_json(&self) -> String {
-        to_json(self)
-    }
-
-    /// An error of the server itself.
-    pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None, codec: None }
-    }
-
-    /// The publisher `user_id` refuses an offer. A code that is not final tells when to try again.
-    pub(crate) fn rejected(user_id: UserId, code: ErrorCode, message: String, codec: Option<VideoCodec>) -> Self {
-        let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
-        Self::Error { code, message, user_id: Some(user_id), retry_after_ms, codec }
-    }
-
-    /// The error for a sender whose target has a full queue.
-    pub fn target_busy() -> Self {
-        Self::Error {
-            code: ErrorCode::TargetBusy,
-            message: "too many messages wait for the target, try again".into(),
-            user_id: None,
-            retry_after_ms: Some(BUSY_RETRY_MS),
-            codec: None,
-        }
-    }
 }
 
 /// Strings, numbers and lists always have a JSON form, so the fallback is never used.

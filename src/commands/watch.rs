@@ -37,7 +37,7 @@ use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::media::{self, Render, RenderEvent, TrackFormat};
 use crate::protocol::channel::Stopped;
-use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
+use crate::protocol::{ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
@@ -202,7 +202,8 @@ impl Session<'_> {
 
     async fn on_signal(&mut self, event: SignalEvent) -> Result<Option<EndReason>, Failure> {
         match event {
-            SignalEvent::Joined { room_name, users, ice_servers: named, .. } => {
+            SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
+                self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
                 self.ice_servers = ice_servers(self.watch, named);
                 self.on_joined(&users);
@@ -229,8 +230,8 @@ impl Session<'_> {
                     return Ok(self.on_publisher_left(reason));
                 }
             }
-            ServerMessage::Answer { user_id, sdp } if user_id == self.watch.user => self.on_own_answer(sdp).await,
-            ServerMessage::Answer { user_id, sdp } => {
+            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.watch.user => self.on_own_answer(sdp).await,
+            ServerMessage::Answer { user_id, sdp, .. } => {
                 let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id) else {
                     self.on_speaker_answer(&user_id, sdp);
                     return Ok(None);
@@ -265,16 +266,35 @@ impl Session<'_> {
                 self.lesson.failed(Instant::now());
             }
             ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            // Somebody has opened a meeting in the room in which this student waited for a teacher.
+            ServerMessage::Room(room) => self.check_kind(room.kind)?,
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::Lobby { .. }
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Call { .. }
+            | ServerMessage::Accept { .. }
+            | ServerMessage::Decline { .. }
+            | ServerMessage::Participants(_)
+            | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
+    }
+
+    /// Nobody teaches in a meeting or a call room.
+    fn check_kind(&self, kind: RoomKind) -> Result<(), Failure> {
+        let room = &self.watch.room;
+        let (what, verb) = match kind {
+            RoomKind::Lecture => return Ok(()),
+            RoomKind::Meeting => ("a meeting", "meet"),
+            RoomKind::Call => ("for calls", "call"),
+        };
+        let advice = format!("use `classroom {verb} --room {room}`, or watch another room");
+        Err(Failure::refused(anyhow::anyhow!("room {room} is {what}, where nobody teaches: {advice}")))
     }
 
     /// The teacher has to admit this student. Media that runs goes on.

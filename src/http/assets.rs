@@ -53,6 +53,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
     "lesson.js": JAVASCRIPT,
     "main.js": JAVASCRIPT,
     "media.js": JAVASCRIPT,
+    "negotiation.js": JAVASCRIPT,
     "panel.js": JAVASCRIPT,
     "part.js": JAVASCRIPT,
     "peer.js": JAVASCRIPT,
@@ -66,10 +67,12 @@ const FILES: &[(&str, &str, &str)] = &files! {
 };
 
 /// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
-/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache
-/// them.
+/// speakers, for a student who speaks, and for calls and meetings. Without the server they are of no use, so the
+/// service worker does not cache them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
+    "call_rules.js": JAVASCRIPT,
+    "conference.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
     "device.js": JAVASCRIPT,
@@ -80,12 +83,20 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "devices.js": JAVASCRIPT,
     "devices_chinese.js": JAVASCRIPT,
     "devices_english.js": JAVASCRIPT,
+    "encodings.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
+    "meeting_rules.js": JAVASCRIPT,
+    "mesh.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
     "orders.css": CSS,
     "orders_chinese.js": JAVASCRIPT,
     "orders_english.js": JAVASCRIPT,
+    "overload.js": JAVASCRIPT,
+    "pair.js": JAVASCRIPT,
+    "pair_stats.js": JAVASCRIPT,
+    "perfect_negotiation.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
+    "server_media.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
     "speaker.css": CSS,
@@ -124,7 +135,7 @@ pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str
 static WORKER: LazyLock<File> = LazyLock::new(|| {
     let folder = format!("/assets/{}", ASSETS.hash);
     let files: Vec<_> = FILES.iter().map(|(name, ..)| format!("\"{folder}/{name}\"")).collect();
-    let text = without_comments(include_str!("page/worker.js")).replace(FOLDER, &folder);
+    let text = stripped(include_str!("page/worker.js")).replace(FOLDER, &folder);
     File::new(JAVASCRIPT, text.replace(LIST, &format!("[{}]", files.join(", "))))
 });
 
@@ -145,7 +156,7 @@ impl Assets {
         let all = || [FILES, PART_FILES, TEACHER_FILES].into_iter().flatten();
         all().for_each(|file| file.hash(&mut hasher));
         // No line of SVG and HTML looks like a comment.
-        let files = all().map(|(name, kind, text)| (*name, File::new(kind, without_comments(text)))).collect();
+        let files = all().map(|(name, kind, text)| (*name, File::new(kind, stripped(text)))).collect();
         Self { hash: format!("{:016x}", hasher.finish()), files }
     }
 }
@@ -198,15 +209,15 @@ pub(super) fn asset(hash: &str, name: &str, request: &HeaderMap) -> Response {
     response
 }
 
-/// A script or a style sheet without its comment lines, which are a fifth of it. Empty lines replace them, so that line
-/// numbers in a browser's errors match the source.
-fn without_comments(text: &str) -> String {
+/// A script or a style sheet without its comment lines, which are a fifth of it, and without indentation. Empty lines
+/// replace comments, so that line numbers in a browser's errors match the source.
+fn stripped(text: &str) -> String {
     let mut is_inside = false;
     let kept = text.lines().map(|line| {
         let trimmed = line.trim();
         let is_block = is_inside || trimmed.starts_with("/*");
         is_inside = is_block && !trimmed.ends_with("*/");
-        if is_block || trimmed.starts_with("//") { "" } else { line }
+        if is_block || trimmed.starts_with("//") { "" } else { line.trim_start() }
     });
     kept.flat_map(|line| [line, "\n"]).collect()
 }
@@ -304,10 +315,13 @@ mod tests {
     #[test]
     fn comments_are_stripped_and_code_is_kept() {
         let text = "// Why.\n\n/** What. */\nconst a = 'b // c';\n  /*\n   * More.\n   */\n  call(a); // here\n";
-        let sent = without_comments(text);
-        assert_eq!(sent, "\n\n\nconst a = 'b // c';\n\n\n\n  call(a); // here\n", "lines keep their numbers");
+        let sent = stripped(text);
+        assert_eq!(sent, "\n\n\nconst a = 'b // c';\n\n\n\ncall(a); // here\n", "lines keep their numbers");
         for (name, text) in modules() {
-            assert!(!without_comments(text).contains("/**"), "{name}");
+            assert!(!stripped(text).contains("/**"), "{name}");
+            // Indentation inside of a template literal would be text.
+            let is_open = |line: &&str| line.matches('`').count() % 2 == 1 && !line.trim().starts_with('*');
+            assert!(text.lines().filter(is_open).count() < 2, "{name} has a template literal of several lines");
         }
     }
 
@@ -340,12 +354,12 @@ mod tests {
     #[test]
     fn stripping_comments_keeps_line_numbers() {
         let text = "/** One. */\nconst a = 1; // kept\n  /*\n   * two\n   */\n  // three\nconst b = '//';\n";
-        assert_eq!(without_comments(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
+        assert_eq!(stripped(text), "\nconst a = 1; // kept\n\n\n\n\nconst b = '//';\n");
         for (name, kind, text) in all_files().filter(|(_, kind, _)| *kind != SVG) {
             // Nothing follows a comment on its last line.
             let ends = |line: &str| line.find("*/").is_none_or(|at| line.trim_end().len() == at + 2);
             assert!(text.lines().filter(|line| line.trim().starts_with("/*")).all(ends), "{name}, {kind}");
-            assert_eq!(without_comments(text).lines().count(), text.lines().count(), "{name}");
+            assert_eq!(stripped(text).lines().count(), text.lines().count(), "{name}");
         }
     }
 

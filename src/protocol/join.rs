@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::RoomKind;
 use crate::id::{IdError, Nickname, RoomId, RoomName, UserId};
 
 /// The fewest characters of a session secret: 95 bits of randomness.
@@ -75,6 +76,10 @@ pub enum ClientKind {
     Whep,
     /// A publisher that speaks WHIP.
     Whip,
+    /// `classroom call`.
+    Call,
+    /// `classroom meet`.
+    Meet,
 }
 
 /// The host of a publisher's media, which answers the offers of students and sends to them.
@@ -99,7 +104,14 @@ impl MediaHost {
 }
 
 impl ClientKind {
-    const ALL: [ClientKind; 4] = [ClientKind::Browser, ClientKind::Watch, ClientKind::Whep, ClientKind::Whip];
+    const ALL: [ClientKind; 6] = [
+        ClientKind::Browser,
+        ClientKind::Watch,
+        ClientKind::Whep,
+        ClientKind::Whip,
+        ClientKind::Call,
+        ClientKind::Meet,
+    ];
 
     /// The word on the wire and in lists.
     pub fn name(self) -> &'static str {
@@ -108,6 +120,8 @@ impl ClientKind {
             ClientKind::Watch => "watch",
             ClientKind::Whep => "whep",
             ClientKind::Whip => "whip",
+            ClientKind::Call => "call",
+            ClientKind::Meet => "meet",
         }
     }
 
@@ -137,6 +151,9 @@ pub enum JoinError {
     /// Not an epoch.
     #[error("epoch must be a number from 0 to 4294967295")]
     Epoch,
+    /// Not a kind of room.
+    #[error("kind is {0:?}, give 'lecture', 'meeting' or 'call'")]
+    Kind(String),
     /// Neither `server` nor `publisher`.
     #[error("media is {0:?}, give 'server' or 'publisher'")]
     Media(String),
@@ -152,6 +169,8 @@ pub struct JoinRequest {
     pub room: RoomId,
     /// The room's name, from a publisher; an empty name is none.
     pub room_name: Option<RoomName>,
+    /// The kind of a room that does not exist yet; absent: a lecture. A room that exists keeps its kind.
+    pub kind: Option<RoomKind>,
     /// The user id that the client asks for.
     pub user: UserId,
     /// The name that others see.
@@ -182,6 +201,7 @@ impl JoinRequest {
         Ok(Self {
             room: get("roomId").ok_or(JoinError::Missing("roomId"))?.parse()?,
             room_name: get("roomName").and_then(|name| name.parse().ok()),
+            kind: get("kind").map(|word| parse_kind(&word)).transpose()?,
             user: get("userId").ok_or(JoinError::Missing("userId"))?.parse()?,
             nickname: Nickname::from(&*get("nickname").unwrap_or_default()),
             publishes,
@@ -206,6 +226,9 @@ impl JoinRequest {
         if let Some(name) = &self.room_name {
             query.append_pair("roomName", name.as_str());
         }
+        if let Some(kind) = self.kind {
+            query.append_pair("kind", kind.name());
+        }
         if let Some(client) = self.client {
             query.append_pair("client", client.name());
         }
@@ -228,6 +251,10 @@ pub(super) fn parse_publishes(word: &str) -> Result<bool, JoinError> {
     }
 }
 
+fn parse_kind(word: &str) -> Result<RoomKind, JoinError> {
+    RoomKind::from_name(word).ok_or_else(|| JoinError::Kind(word.chars().take(20).collect()))
+}
+
 fn parse_media(word: &str) -> Result<MediaHost, JoinError> {
     match word {
         "server" => Ok(MediaHost::Server),
@@ -245,6 +272,7 @@ mod tests {
         let request = JoinRequest {
             room: "10013".parse().unwrap(),
             room_name: "线性代数 & Co".parse().ok(),
+            kind: Some(RoomKind::Meeting),
             user: "1001".parse().unwrap(),
             nickname: "张 三 & Co %+=".into(),
             publishes: true,
@@ -266,6 +294,7 @@ mod tests {
         assert_eq!(JoinRequest::parse("roomId=1").unwrap_err(), JoinError::Missing("userId"));
         assert!(matches!(JoinRequest::parse("roomId=..%2f&userId=1").unwrap_err(), JoinError::Id(_)));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&pub=x").unwrap_err(), JoinError::Publishes("x".into()));
+        assert_eq!(JoinRequest::parse("roomId=1&userId=1&kind=disco").unwrap_err(), JoinError::Kind("disco".into()));
         assert_eq!(JoinRequest::parse("roomId=1&userId=1&epoch=-1").unwrap_err(), JoinError::Epoch);
         let media =
             |query: &str| JoinRequest::parse(&format!("roomId=1&userId=1&{query}")).map(|request| request.media);

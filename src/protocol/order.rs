@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::UserId;
+use crate::id::{RoomName, UserId};
 
 /// An order about the members of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +52,16 @@ pub enum RoomOrder {
         /// The client.
         target_uid: UserId,
     },
+    /// Names a meeting or call room.
+    Rename {
+        /// The name.
+        name: RoomName,
+    },
+    /// Makes another member the owner of a meeting or call room.
+    HandOver {
+        /// The new owner.
+        target_uid: UserId,
+    },
+    /// Ends a meeting, or all calls of a call room. The members stay.
+    End,
 }

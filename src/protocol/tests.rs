@@ -9,16 +9,17 @@ fn id(text: &str) -> UserId {
 
 #[test]
 fn messages_look_as_specified() {
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None };
+    let offer =
+        ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None };
     assert_eq!(offer.to_json(), r#"{"type":"offer","targetUid":"9999","sdp":"v=0"}"#);
     let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","video":"camera"}"#;
     let video = Some(VideoTrack::Camera);
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video, tracks: None };
+    let offer = ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video, tracks: None };
     assert_eq!(ClientMessage::parse(text).unwrap(), offer);
     let text = r#"{"type":"offer","targetUid":"9999","sdp":"v=0","tracks":{"0":"audio","1":"screen"}}"#;
     let tracks = [("0".to_owned(), TrackName::Audio), ("1".to_owned(), TrackName::Screen)];
     let tracks = Some(OfferedTracks::from(tracks));
-    let offer = ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks };
+    let offer = ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks };
     assert_eq!((ClientMessage::parse(text).unwrap(), offer.to_json()), (offer, text.to_owned()));
     let hangup = ServerMessage::Hangup { user_id: id("9999") };
     assert_eq!(hangup.to_json(), r#"{"type":"hangup","userId":"9999"}"#);
@@ -99,4 +100,32 @@ fn a_malformed_message_is_refused_with_a_sentence() {
     ] {
         assert!(ClientMessage::parse(text).unwrap_err().starts_with("malformed message: "), "{text}");
     }
+}
+
+#[test]
+fn messages_of_calls_look_as_specified() {
+    let sends = vec![TrackName::Audio, TrackName::Camera];
+    let call = ClientMessage::Call { target_uid: id("1002"), sends };
+    let text = r#"{"type":"call","targetUid":"1002","sends":["camera","audio","camera"]}"#;
+    assert_eq!(ClientMessage::parse(text).unwrap(), call, "each track once, in order");
+    assert!(ClientMessage::parse(r#"{"type":"participate","sends":["audio","audio","audio","audio"]}"#).is_err());
+    let text = r#"{"type":"offer","userId":"1002","sdp":"v=0","entry":8}"#;
+    let ServerMessage::Offer { entry, .. } = ServerMessage::parse(text).unwrap() else { panic!("not an offer") };
+    assert_eq!(entry, Some(8));
+    let participants = Participants {
+        participants: vec![Participant {
+            user_id: id("1001"),
+            nickname: "Ada".into(),
+            entry: 7,
+            sends: vec![TrackName::Audio],
+            published: false,
+        }],
+        media: MediaHost::Publisher,
+        moved: None,
+    };
+    let text = concat!(
+        r#"{"type":"participants","participants":[{"userId":"1001","nickname":"Ada","entry":7,"sends":["audio"]}],"#,
+        r#""media":"publisher"}"#
+    );
+    assert_eq!(ServerMessage::Participants(participants).to_json(), text);
 }

@@ -19,13 +19,21 @@ impl Room {
         limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
-        let Some(sender) = self.members.get_mut(id).filter(|member| member.conn() == Some(conn)) else {
+        if self.members.get(id).is_none_or(|member| member.conn() != Some(conn)) {
             match message {
                 ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
                 _ => refuse(conn, ErrorCode::NotAllowed, "wait until the teacher admits you", out),
             }
             return;
+        }
+        let message = match &self.conferences {
+            Some(_) => match self.conference_message(now, (id, conn), message, out) {
+                Some(message) => message,
+                None => return,
+            },
+            None => message,
         };
+        let Some(sender) = self.members.get_mut(id) else { return };
         let is_publisher = self.publisher.as_ref() == Some(id);
         let is_holder = is_publisher && !sender.newcomer.wants_host();
         let source = |target: &UserId| (self.publisher.as_ref() != Some(target)).then(|| target.clone());
@@ -34,22 +42,22 @@ impl Room {
             ClientMessage::Offer { .. } if is_holder => {
                 refuse(conn, ErrorCode::NotAllowed, "the publisher answers, students offer", out);
             }
-            ClientMessage::Offer { target_uid, sdp, video, tracks } => {
-                sender.candidates.offered(&target_uid);
+            ClientMessage::Offer { target_uid, sdp, video, tracks, .. } => {
+                sender.candidates.offered(&target_uid, None);
                 let (tracks, network) = (tracks.filter(|_| target_uid == *id), Some(sender.tag));
                 let source = source(&target_uid);
                 if is_publisher && source.is_none() {
                     self.restart_host(now, limits, out);
                 }
-                let offer = ServerMessage::Offer { user_id, sdp, video, tracks, network, source };
+                let offer = ServerMessage::Offer { entry: None, user_id, sdp, video, tracks, network, source };
                 self.relay_to_holder(conn, &target_uid, offer, out);
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if !is_holder => {
-                if !sender.candidates.take(&target_uid) {
+                if !sender.candidates.take(&target_uid, None) {
                     return;
                 }
                 let source = source(&target_uid);
-                let candidate = ServerMessage::Candidate { user_id, candidate, source };
+                let candidate = ServerMessage::Candidate { entry: None, user_id, candidate, source };
                 self.relay_to_holder(conn, &target_uid, candidate, out);
             }
             ClientMessage::Reject { code, .. } if !code.may_reject() => {
@@ -74,6 +82,16 @@ impl Room {
             }
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
+            ClientMessage::CallAll
+            | ClientMessage::Call { .. }
+            | ClientMessage::Accept { .. }
+            | ClientMessage::Decline { .. }
+            | ClientMessage::Participate { .. }
+            | ClientMessage::Overloaded
+            | ClientMessage::Published { .. }
+            | ClientMessage::Channel { .. } => {
+                refuse(conn, ErrorCode::NotAllowed, "this room is a lecture, which has no calls", out);
+            }
             ClientMessage::Leave { .. } => {}
         }
     }
@@ -151,11 +169,11 @@ impl Room {
 pub(super) fn of_holder(message: ClientMessage, publisher: &UserId) -> Option<(UserId, ServerMessage)> {
     let from = |source: Option<UserId>| source.unwrap_or_else(|| publisher.clone());
     Some(match message {
-        ClientMessage::Answer { target_uid, sdp, source } => {
-            (target_uid, ServerMessage::Answer { user_id: from(source), sdp })
+        ClientMessage::Answer { target_uid, sdp, source, .. } => {
+            (target_uid, ServerMessage::Answer { entry: None, user_id: from(source), sdp })
         }
-        ClientMessage::Candidate { target_uid, candidate, source } => {
-            (target_uid, ServerMessage::Candidate { user_id: from(source), candidate, source: None })
+        ClientMessage::Candidate { target_uid, candidate, source, .. } => {
+            (target_uid, ServerMessage::Candidate { entry: None, user_id: from(source), candidate, source: None })
         }
         ClientMessage::Reject { target_uid, code, message, codec, source } => {
             (target_uid, ServerMessage::rejected(from(source), code, message, codec))

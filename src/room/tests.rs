@@ -1,6 +1,7 @@
 //! The rules of a lecture, with time as an argument.
 
 mod admission;
+mod calls;
 mod crowds;
 mod gate;
 mod host;
@@ -8,10 +9,14 @@ mod keeping;
 mod lecture;
 mod lobby;
 mod media_places;
+mod meeting_chat;
+mod meeting_host;
+mod meetings;
 mod order;
 mod ownership;
 mod places;
 mod stage;
+mod unsteady;
 
 use std::time::{Duration, Instant};
 
@@ -164,6 +169,8 @@ fn newcomer(user: &str) -> Newcomer {
         session: secret('a'),
         client: None,
         network: network(),
+        kind: None,
+        may_teach: false,
         moderates: false,
         code: None,
         settings: None,
@@ -222,13 +229,13 @@ fn user(name: &str, epoch: u32) -> User {
 }
 
 fn offer_to(target: &str) -> ClientMessage {
-    ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), video: None, tracks: None }
+    ClientMessage::Offer { entry: None, target_uid: id(target), sdp: "v=0".into(), video: None, tracks: None }
 }
 
 fn answer_to(target: &str) -> ClientMessage {
-    ClientMessage::Answer { target_uid: id(target), sdp: "v=0".into(), source: None }
+    ClientMessage::Answer { entry: None, target_uid: id(target), sdp: "v=0".into(), source: None }
 }
 
 fn candidate_to(target: &str) -> ClientMessage {
-    ClientMessage::Candidate { target_uid: id(target), candidate: IceCandidate::default(), source: None }
+    ClientMessage::Candidate { entry: None, target_uid: id(target), candidate: IceCandidate::default(), source: None }
 }

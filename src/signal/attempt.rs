@@ -16,7 +16,7 @@ use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{
-    self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, MediaHost, ServerMessage, User,
+    self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, MediaHost, RoomKind, ServerMessage, User,
 };
 use crate::tls::{Stream, TlsError, Trust};
 
@@ -56,6 +56,8 @@ pub enum SignalEvent {
     Joined {
         /// The room's name, if it has one.
         room_name: Option<RoomName>,
+        /// The kind of the room.
+        kind: RoomKind,
         /// Everybody in the room.
         users: Vec<User>,
         /// The publisher, if there is one.
@@ -194,6 +196,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
     let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
     let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
     let request = JoinRequest {
+        kind: None,
         room: config.room.clone(),
         room_name: config.room_name.clone(),
         user: config.user.clone(),
@@ -262,8 +265,8 @@ impl SignalEvent {
     /// The event of a message that does not close the connection.
     pub(super) fn of(message: ServerMessage) -> Self {
         match message {
-            ServerMessage::Joined { room_name, users, publisher, ice_servers, .. } => {
-                Self::Joined { room_name, users, publisher, ice_servers }
+            ServerMessage::Joined { room_name, kind, users, publisher, ice_servers, .. } => {
+                Self::Joined { room_name, kind, users, publisher, ice_servers }
             }
             ServerMessage::Waiting { room_name, .. } => Self::Waiting { room_name },
             message => Self::Message(message),

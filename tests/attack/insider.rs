@@ -72,7 +72,9 @@ impl Insider {
         let ufrag = attribute(&sdp, "a=ice-ufrag:").unwrap_or_default();
         let mut address = sdp.lines().find_map(host_address);
         let sdp = if line.is_some() { without_candidates(&sdp) } else { sdp };
-        member.say(&ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None }).await;
+        member
+            .say(&ClientMessage::Offer { entry: None, target_uid: teacher.clone(), sdp, video: None, tracks: None })
+            .await;
         let answer = member.hear_until(|message| match message {
             ServerMessage::Answer { sdp, .. } => Some(Ok(sdp)),
             ServerMessage::Error { code, .. } => Some(Err(Refusal::Code(code))),
@@ -101,7 +103,12 @@ impl Insider {
                         let (candidate, sdp_mid) = (c.candidate, c.sdp_mid);
                         let candidate = IceCandidate { candidate, sdp_mid, ..IceCandidate::default() };
                         member
-                            .say(&ClientMessage::Candidate { target_uid: teacher.clone(), candidate, source: None })
+                            .say(&ClientMessage::Candidate {
+                                entry: None,
+                                target_uid: teacher.clone(),
+                                candidate,
+                                source: None,
+                            })
                             .await;
                     }
                     ViewerEvent::ChannelOpen => return true,

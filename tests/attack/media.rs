@@ -53,7 +53,10 @@ async fn offers(
         let sdp = Offer::new([]).sdp;
         tally.sent_bytes += sdp.len() as u64;
         tally.count("offer");
-        if !member.say(&ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None }).await {
+        if !member
+            .say(&ClientMessage::Offer { entry: None, target_uid: teacher.clone(), sdp, video: None, tracks: None })
+            .await
+        {
             tally.count("closed");
             break;
         }
@@ -98,7 +101,7 @@ pub async fn candidates(target: &Target, students: usize, each: usize, lasts: Du
         let Ok(target_uid) = target.teacher.parse() else { return Ok(tally) };
         let sdp = Offer::new((0..each).map(|n| target.bystander.address(n))).sdp;
         tally.sent_bytes = sdp.len() as u64;
-        member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
+        member.say(&ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: None }).await;
         let answer = member.hear_until(|message| match message {
             ServerMessage::Answer { .. } => Some("answer".to_owned()),
             ServerMessage::Error { code, .. } => Some(code.to_string()),
@@ -258,7 +261,7 @@ pub async fn sctp(target: &Target, students: usize, forgery: Forgery, rounds: us
 async fn forge(target: &Target, mut member: Member, forgery: Forgery) -> &'static str {
     let Ok(target_uid) = target.teacher.parse() else { return "no teacher" };
     let (bad, sdp) = Bad::offer(Misbehaviour::Forges(forgery));
-    member.say(&ClientMessage::Offer { target_uid, sdp, video: None, tracks: None }).await;
+    member.say(&ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: None }).await;
     let answer = member.hear_until(|message| match message {
         ServerMessage::Answer { sdp, .. } => Some(Some(sdp)),
         ServerMessage::Error { .. } => Some(None),
@@ -322,7 +325,9 @@ pub async fn school(target: &Target, students: usize) -> Tally {
             }
         };
         let Ok(target_uid) = target.teacher.parse() else { return Ok(tally) };
-        member.say(&ClientMessage::Offer { target_uid, sdp: Offer::new([]).sdp, video: None, tracks: None }).await;
+        member
+            .say(&ClientMessage::Offer { entry: None, target_uid, sdp: Offer::new([]).sdp, video: None, tracks: None })
+            .await;
         let answer = member.hear_until(|message| match message {
             ServerMessage::Answer { .. } => Some(None),
             ServerMessage::Error { code, .. } => Some(Some(code)),

@@ -119,7 +119,13 @@ pub async fn ghosts(target: &Target, at_once: usize, lasts: Duration) -> Tally {
             match Member::join(&target, ATTACKER, &format!("ghost-{n}-{round}")).await {
                 Ok(mut member) => {
                     let sdp = Offer::new([]).sdp;
-                    let offer = ClientMessage::Offer { target_uid: teacher.clone(), sdp, video: None, tracks: None };
+                    let offer = ClientMessage::Offer {
+                        entry: None,
+                        target_uid: teacher.clone(),
+                        sdp,
+                        video: None,
+                        tracks: None,
+                    };
                     let _ = member.say(&offer).await;
                     tally.count("ghost");
                     tokio::time::sleep(Duration::from_millis(50)).await;

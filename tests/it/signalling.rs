@@ -140,7 +140,7 @@ fn id(text: &str) -> UserId {
 }
 
 fn offer() -> ClientMessage {
-    ClientMessage::Offer { target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None }
+    ClientMessage::Offer { entry: None, target_uid: id("9999"), sdp: "v=0".into(), video: None, tracks: None }
 }
 
 /// A client that sends what the test says, and nothing by itself except pongs.
@@ -220,7 +220,7 @@ impl Raw {
 async fn still_whole(teacher: &mut Raw, student: &mut Raw) {
     student.say(offer()).await;
     assert!(matches!(teacher.hear().await, ServerMessage::Offer { user_id, .. } if user_id == id("1001")));
-    teacher.say(ClientMessage::Answer { target_uid: id("1001"), sdp: "v=0".into(), source: None }).await;
+    teacher.say(ClientMessage::Answer { entry: None, target_uid: id("1001"), sdp: "v=0".into(), source: None }).await;
     // Presence may arrive at any time.
     let heard = student.hear_until(|message| !matches!(message, ServerMessage::Join { .. })).await;
     assert!(matches!(heard, ServerMessage::Answer { .. }), "{heard:?}");
@@ -289,7 +289,13 @@ async fn a_protocol_violation_gets_its_code_and_affects_nobody_else() {
     let mut witness = school.student("1001").await;
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
 
-    let large = ClientMessage::Offer { target_uid: id("9999"), sdp: "v".repeat(70_000), video: None, tracks: None };
+    let large = ClientMessage::Offer {
+        entry: None,
+        target_uid: id("9999"),
+        sdp: "v".repeat(70_000),
+        video: None,
+        tracks: None,
+    };
     let breaks = [
         (Message::text("{\"type\":\"off"), ErrorCode::MalformedMessage),
         (Message::text("{\"type\":\"call\"}"), ErrorCode::MalformedMessage),
@@ -331,7 +337,8 @@ async fn a_message_to_a_missing_user_or_to_a_student_is_refused_and_its_sender_s
     let mut other = school.student("1002").await;
     one.say(offer()).await;
     assert_eq!(one.error().await.0, ErrorCode::UnknownTarget);
-    one.say(ClientMessage::Offer { target_uid: id("1002"), sdp: "v=0".into(), video: None, tracks: None }).await;
+    one.say(ClientMessage::Offer { entry: None, target_uid: id("1002"), sdp: "v=0".into(), video: None, tracks: None })
+        .await;
     let (code, sentence, _) = one.error().await;
     assert!(code == ErrorCode::UnknownTarget && sentence.contains("nobody teaches"), "{code}: {sentence}");
     one.say(ClientMessage::RoomUserList).await;

@@ -206,7 +206,7 @@ async fn strangers_to_the_stage_are_refused_and_a_bad_speaker_harms_its_own_plac
     };
     // It is told of an offer that can't be answered, and goes on.
     let (target_uid, sdp) = (id(1002), "v=0".to_owned());
-    students[1].signal(ClientMessage::Offer { target_uid, sdp, video: None, tracks: None });
+    students[1].signal(ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: None });
     let is_told = || students[1].seen().errors.contains(&(ErrorCode::BadSdp, Some(id(1002))));
     until("a speaker that is told", is_told).await;
     // A busy machine may not send as much as the limit, so a unit test checks that the speaker is told.
@@ -214,7 +214,7 @@ async fn strangers_to_the_stage_are_refused_and_a_bad_speaker_harms_its_own_plac
     let sdp = "v=0\r\n".repeat(100);
     for _ in 0..300 {
         for target_uid in [id(1002), id(1003), id(1004)] {
-            let offer = ClientMessage::Offer { target_uid, sdp: sdp.clone(), video: None, tracks: None };
+            let offer = ClientMessage::Offer { entry: None, target_uid, sdp: sdp.clone(), video: None, tracks: None };
             students[3].signal(offer);
         }
     }

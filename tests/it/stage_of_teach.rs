@@ -163,7 +163,7 @@ impl Painter {
         let mut desk = Desk::student(class, 1001).await;
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
         let (viewer, sdp, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
-        desk.say(&ClientMessage::Offer { target_uid: id(9999), sdp, video: None, tracks: None }).await;
+        desk.say(&ClientMessage::Offer { entry: None, target_uid: id(9999), sdp, video: None, tracks: None }).await;
         let answer = desk.hear_until(|message| matches!(message, ServerMessage::Answer { .. })).await;
         let ServerMessage::Answer { sdp, .. } = answer else { panic!("{answer:?}") };
         viewer.answer(sdp).await.unwrap();

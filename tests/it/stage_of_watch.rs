@@ -153,7 +153,7 @@ impl Pretender {
                     },
                     event = self.events.recv() => match event.expect("an SFU that runs") {
                         SfuEvent::Answer { user, sdp } => {
-                            let answer = ClientMessage::Answer { target_uid: user, sdp, source: None };
+                            let answer = ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None };
                             self.desk.say(&answer).await;
                         }
                         SfuEvent::ChannelOpen(_) => {

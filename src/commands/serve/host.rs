@@ -18,7 +18,7 @@ use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
 use crate::room::talk::TalkOutput;
 use crate::sfu::{Departure, SfuEvent, SfuStats};
-use crate::signal::{LocalHost, LocalMember};
+use crate::signal::LocalMember;
 use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a publisher.
@@ -29,6 +29,8 @@ const START_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct HostSettings {
     pub(super) source: SourceSettings,
     pub(super) stage: StageSettings,
+    /// The settings of the participants of meetings.
+    pub(super) meetings: StageSettings,
     /// The most speakers on the stage of a room.
     pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
@@ -58,9 +60,8 @@ impl SilentRooms {
 }
 
 /// Runs the host of a room until the room or the server ends it.
-pub(super) async fn run(host: LocalHost, settings: HostSettings) {
-    let LocalHost { room, publisher, member } = host;
-    let HostSettings { source, stage, most_speakers, meter, silent, reporter } = settings;
+pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, settings: HostSettings) {
+    let HostSettings { source, stage, most_speakers, meter, silent, reporter, .. } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {
@@ -144,7 +145,7 @@ impl RoomHost {
                 users.iter().for_each(|user| self.joined(user));
             }
             ServerMessage::Leave { users, reason } => users.into_iter().for_each(|user| self.left(user, reason)),
-            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
                 self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
             ServerMessage::Offer { user_id, sdp, tracks, network, .. } if user_id == self.publisher => {
@@ -154,7 +155,7 @@ impl RoomHost {
                 let rejection = self.source.offer(Instant::now(), user_id, sdp, video, network);
                 rejection.into_iter().for_each(|rejection| self.member.send(rejection));
             }
-            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+            ServerMessage::Candidate { user_id, candidate, source: Some(source), .. } => {
                 self.stage.candidate(user_id, &source, candidate);
             }
             ServerMessage::Candidate { user_id, candidate, .. } => self.source.candidate(user_id, candidate),
@@ -165,6 +166,12 @@ impl RoomHost {
             | ServerMessage::Order { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::MemberCount { .. }
+            | ServerMessage::Call { .. }
+            | ServerMessage::Accept { .. }
+            | ServerMessage::Decline { .. }
+            | ServerMessage::Participants(_)
+            | ServerMessage::Room(_)
+            | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

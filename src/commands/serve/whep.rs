@@ -74,12 +74,18 @@ async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoT
                 servers = ice_servers;
                 let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
                 if let Some(sdp) = offer.take() {
-                    member.send(ClientMessage::Offer { target_uid: found.user_id.clone(), sdp, video, tracks: None });
+                    member.send(ClientMessage::Offer {
+                        entry: None,
+                        target_uid: found.user_id.clone(),
+                        sdp,
+                        video,
+                        tracks: None,
+                    });
                 }
                 teacher = Some(found);
                 (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
             }
-            ServerMessage::Answer { user_id, sdp } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
+            ServerMessage::Answer { user_id, sdp, .. } => match teacher.take_if(|teacher| teacher.user_id == user_id) {
                 Some(teacher) => return Ok(Agreed { teacher, answer: sdp, ice_servers: servers }),
                 None => continue,
             },
@@ -111,7 +117,7 @@ async fn stay(mut member: LocalMember, teacher: &User, mut candidates: mpsc::Rec
             candidate = candidates.recv() => match candidate {
                 Some(candidate) => {
                     let target_uid = teacher.user_id.clone();
-                    member.send(ClientMessage::Candidate { target_uid, candidate, source: None });
+                    member.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
                 }
                 None => return,
             },

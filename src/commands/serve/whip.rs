@@ -200,12 +200,12 @@ async fn negotiate(member: &mut LocalMember, user: &UserId, offer: PublisherOffe
         VideoTrack::Camera => (mid, TrackName::Camera),
     });
     let tracks: OfferedTracks = audio.map(|mid| (mid, TrackName::Audio)).into_iter().chain(video).collect();
-    member.send(ClientMessage::Offer { target_uid: user.clone(), sdp, video: None, tracks: Some(tracks) });
+    member.send(ClientMessage::Offer { entry: None, target_uid: user.clone(), sdp, video: None, tracks: Some(tracks) });
     let deadline = Instant::now() + ANSWER_WITHIN;
     loop {
         let message = timeout_at(deadline, member.receive()).await.map_err(|_| Unavailable::NoAnswer)?;
         match message {
-            Some(ServerMessage::Answer { user_id, sdp }) if user_id == *user => return Ok(sdp),
+            Some(ServerMessage::Answer { user_id, sdp, .. }) if user_id == *user => return Ok(sdp),
             // This hangup is about an earlier connection of the same user id.
             Some(ServerMessage::Hangup { .. }) => {}
             Some(message) => refusal(message)?,
@@ -248,7 +248,7 @@ async fn stay(member: &mut LocalMember, user: &UserId, mut candidates: mpsc::Rec
             candidate = candidates.recv() => match candidate {
                 Some(candidate) => {
                     let target_uid = user.clone();
-                    member.send(ClientMessage::Candidate { target_uid, candidate, source: None });
+                    member.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
                 }
                 None => return End::Goodbye,
             },

@@ -186,7 +186,9 @@ impl<'a> Lecture<'a> {
         let Some(event) = self.source.on_sfu(event) else { return self.offer_waiting() };
         let Some(event) = self.on_own_media(event) else { return };
         match event {
-            SfuEvent::Answer { user, sdp } => self.send(ClientMessage::Answer { target_uid: user, sdp, source: None }),
+            SfuEvent::Answer { user, sdp } => {
+                self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
+            }
             SfuEvent::Refused { user, why } => {
                 let line = format!("refused {}: {why}", self.attendance.named(&user));
                 self.refusals.line(line).into_iter().for_each(|line| self.reporter.detail(line));

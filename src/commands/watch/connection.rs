@@ -67,8 +67,13 @@ impl Session<'_> {
                 "can't set up a connection: {error}; check that UDP is allowed and that --stun and --turn are right"
             ))
         })?;
-        if !self.signalling.send(ClientMessage::Offer { target_uid: publisher.clone(), sdp, video: None, tracks: None })
-        {
+        if !self.signalling.send(ClientMessage::Offer {
+            entry: None,
+            target_uid: publisher.clone(),
+            sdp,
+            video: None,
+            tracks: None,
+        }) {
             self.lesson.failed(Instant::now());
         }
         self.connection = Some(PublisherConnection { viewer, events, publisher, answered: false });
@@ -104,6 +109,7 @@ impl Session<'_> {
                 };
                 // Without a server the candidate is lost. When the server is back, a new offer follows.
                 self.signalling.send(ClientMessage::Candidate {
+                    entry: None,
                     target_uid: connection.publisher.clone(),
                     candidate,
                     source: None,

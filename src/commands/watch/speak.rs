@@ -291,7 +291,7 @@ impl Session<'_> {
         match speaker.offer(now, bind, ice_servers).await {
             Ok((sdp, tracks)) => {
                 let target_uid = self.watch.user.clone();
-                let offer = ClientMessage::Offer { target_uid, sdp, video: None, tracks: Some(tracks) };
+                let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) };
                 if !self.signalling.send(offer) {
                     speaker.retry(now);
                 }
@@ -315,7 +315,7 @@ impl Session<'_> {
                     username_fragment: candidate.username_fragment,
                 };
                 let target_uid = self.watch.user.clone();
-                self.signalling.send(ClientMessage::Candidate { target_uid, candidate, source: None });
+                self.signalling.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Some(PublisherEvent::Connected) => {
                 speaker.connected();

@@ -212,13 +212,19 @@ impl Session<'_> {
     pub(super) fn on_speaker(&mut self, (speaker, output): (UserId, ViewOutput)) {
         match output {
             ViewOutput::Offer(sdp) => {
-                let offer = ClientMessage::Offer { target_uid: speaker.clone(), sdp, video: None, tracks: None };
+                let offer =
+                    ClientMessage::Offer { entry: None, target_uid: speaker.clone(), sdp, video: None, tracks: None };
                 if !self.signalling.send(offer) {
                     self.speakers.views.pass(&speaker, ViewInput::NotSent);
                 }
             }
             ViewOutput::Candidate(candidate) => {
-                self.signalling.send(ClientMessage::Candidate { target_uid: speaker, candidate, source: None });
+                self.signalling.send(ClientMessage::Candidate {
+                    entry: None,
+                    target_uid: speaker,
+                    candidate,
+                    source: None,
+                });
             }
             ViewOutput::Shows(sentence) => self.reporter.notice(sentence),
             ViewOutput::Rendering => self.speakers.enlarge(),

@@ -1,13 +1,12 @@
 // The media of a teacher: one connection that sends to the server's SFU, and a new connection where that one fails.
 
-import { LessonState } from './lesson.js';
+import { Negotiation } from './negotiation.js';
 import { Publisher } from './publisher.js';
 import { Uplink } from './uplink.js';
 
 /** A connection counts as interrupted when nothing has come back over it for this time. */
 const STALLED_MS = 2_500;
-/** The interval and the number of checks for an answer, after signalling works again and before a new connection. */
-const LOOK_MS = 250;
+/** How often to look for an answer, after signalling works again and before a new connection. */
 const LOOKS = 6;
 /** The time to the next offer after a temporary refusal by the server. */
 const REFUSED_MS = 2_000;
@@ -15,9 +14,7 @@ const REFUSED_MS = 2_000;
 export class Broadcast {
   uplink = new Uplink();
   #room;
-  #lesson = new LessonState(() => this.#connect());
-  #publisher = null;
-  #isUnsent = false;
+  #negotiation;
   #received = { bytes: 0, at: 0 };
 
   /**
@@ -26,11 +23,17 @@ export class Broadcast {
    */
   constructor(room) {
     this.#room = room;
+    this.#negotiation = new Negotiation(room, (on) => new Publisher(room.tracks(), room.content, on), {
+      made: (publisher) => room.chat.attach(publisher.channel),
+      connected: () => (this.#received = { bytes: 0, at: performance.now() }),
+      dropped: () => this.uplink.reset(),
+      changed: () => room.changed(),
+    });
   }
 
   /** Whether media can flow. */
   get isConnected() {
-    return Boolean(this.#publisher?.isConnected);
+    return this.#negotiation.isConnected;
   }
 
   /** Whether the server still answers on the connection. */
@@ -50,25 +53,14 @@ export class Broadcast {
 
   /** Sends nothing any more. */
   stop() {
-    this.#lesson.publisher = null;
-    this.#lesson.rest();
-    this.#drop();
+    this.#negotiation.end();
     this.#room.chat.attach(null);
   }
 
-  async answer(sdp) {
-    const publisher = this.#publisher;
-    if (!publisher) return;
-    try {
-      await publisher.answer(sdp);
-    } catch {
-      if (publisher === this.#publisher) this.#lesson.failed();
-    }
-  }
-
-  /** Adds a candidate of the SFU. */
-  candidate(candidate) {
-    this.#publisher?.candidate(candidate);
+  /** An answer, a candidate or a hangup of the SFU. */
+  signalled(message) {
+    if (message.type === 'hangup') this.failed();
+    else this.#negotiation.signalled(message);
   }
 
   /** The server has refused an offer. Where trying again is pointless, the lecture is refused. */
@@ -79,8 +71,8 @@ export class Broadcast {
     this.#room.refused(error);
   }
 
-  /** The server has ended the media. */
-  hangup() {
+  /** The server has ended the media, or could not pass on an offer. */
+  failed() {
     this.#lesson.failed(REFUSED_MS);
   }
 
@@ -104,23 +96,17 @@ export class Broadcast {
 
   /** Sends an offer that had to wait; says whether there was one. */
   offerNow() {
-    if (!this.#isUnsent || !this.#lesson.publisher) return false;
-    this.#lesson.now();
-    return true;
+    return this.#negotiation.offerNow();
   }
 
   /** Called when signalling works again: a server that was restarted knows nothing of the connection. */
-  async mend() {
-    const publisher = this.#publisher;
-    if (!this.#lesson.publisher) return;
-    if (this.#isUnsent || !publisher?.isConnected) return this.#lesson.now();
+  mend() {
     const { bytes } = this.#received;
-    for (let look = 0; look < LOOKS; look += 1) {
-      await new Promise((done) => setTimeout(done, LOOK_MS));
+    const hasResumed = async () => {
       await this.#measure();
-      if (publisher !== this.#publisher || this.#received.bytes > bytes) return;
-    }
-    this.#lesson.now();
+      return this.#received.bytes > bytes;
+    };
+    return this.#negotiation.mend(true, hasResumed, this.isConnected ? LOOKS : 0);
   }
 
   /** To be called once a second. */
@@ -130,57 +116,12 @@ export class Broadcast {
     if (isSilent && this.#lesson.publisher) this.#room.signalling.check();
   }
 
-  async #connect() {
-    const { signalling, chat, iceServers } = this.#room;
-    const me = this.#lesson.publisher;
-    // On a dead path the offer would wait in the socket for seconds. Once the path works, a fresh offer is sent.
-    this.#isUnsent = !signalling.isSure;
-    if (this.#isUnsent) return signalling.check();
-    this.#drop();
-    const publisher = this.#newPublisher(me);
-    this.#publisher = publisher;
-    chat.attach(publisher.channel);
-    try {
-      const offer = await publisher.offer(iceServers);
-      if (publisher !== this.#publisher || me !== this.#lesson.publisher) return;
-      this.#isUnsent = !signalling.send({ type: 'offer', targetUid: me.userId, ...offer });
-      if (this.#isUnsent) this.#lesson.failed();
-      else publisher.offered();
-    } catch {
-      this.#lesson.failed();
-    }
+  get #lesson() {
+    return this.#negotiation.lesson;
   }
 
-  #newPublisher(me) {
-    const isCurrent = () => publisher === this.#publisher;
-    const publisher = new Publisher(this.#room.tracks(), this.#room.content, {
-      candidate: (candidate) => {
-        if (isCurrent()) this.#room.signalling.send({ type: 'candidate', targetUid: me.userId, candidate });
-      },
-      connected: () => {
-        if (!isCurrent()) return;
-        this.#isUnsent = false;
-        this.#lesson.connected();
-        this.#received = { bytes: 0, at: performance.now() };
-        this.#room.changed();
-      },
-      disturbed: () => {
-        this.#room.signalling.check();
-        this.#room.changed();
-      },
-      gone: () => {
-        if (!isCurrent()) return;
-        this.#lesson.failed();
-        this.#room.changed();
-      },
-    });
-    return publisher;
-  }
-
-  #drop() {
-    this.#publisher?.close();
-    this.#publisher = null;
-    this.uplink.reset();
+  get #publisher() {
+    return this.#negotiation.connection;
   }
 
   async #measure() {

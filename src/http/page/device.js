@@ -64,16 +64,13 @@ class Device {
   }
 
   signalled(message) {
-    if (message.userId !== this.#room.userId) return;
-    if (message.type === 'answer') this.#broadcast.answer(String(message.sdp));
-    if (message.type === 'candidate') this.#broadcast.candidate(message.candidate);
-    if (message.type === 'hangup') this.#broadcast.hangup();
+    if (message.userId === this.#room.userId) this.#broadcast.signalled(message);
   }
 
   failed(error) {
     const isOwn = error.userId === this.#room.userId;
     const isConnecting = !error.userId && this.#broadcast.since > 0;
-    if (isConnecting) this.#broadcast.hangup();
+    if (isConnecting) this.#broadcast.failed();
     if (isOwn) {
       const isEarly = error.code === 'notOnStage' && Date.now() - this.#acceptedAt < ACCEPTED_WITHIN_MS;
       this.#broadcast.error(isEarly ? { ...error, retryAfterMs: REPEAT_MS } : error);

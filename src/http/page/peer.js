@@ -18,7 +18,10 @@ const withAudioNack = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i,
 export class Connection {
   pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
   isClosed = false;
+  /** Whether media could flow at any time. */
+  wasConnected = false;
   #on;
+  #isAnswered = false;
   #sent = false;
   #waiting = [];
   #timer = 0;
@@ -44,6 +47,14 @@ export class Connection {
     for (const candidate of this.#waiting.splice(0)) this.#on.candidate(candidate);
   }
 
+  /** Applies the answer. Returns whether it did: a second one is ignored, and so is one for a closed connection. */
+  async answer(sdp) {
+    if (this.#isAnswered) return false;
+    this.#isAnswered = true;
+    await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    return !this.isClosed;
+  }
+
   /** Adds a candidate of the SFU. An invalid one does no harm, there are others. */
   candidate(candidate) {
     if (candidate) this.pc.addIceCandidate(candidate).catch(() => {});
@@ -64,7 +75,10 @@ export class Connection {
   changed(state) {
     if (this.isClosed) return;
     clearTimeout(this.#timer);
-    if (state === 'connected') this.#on.connected();
+    if (state === 'connected') {
+      this.wasConnected = true;
+      this.#on.connected();
+    }
     if (state === 'disconnected') {
       this.#on.disturbed();
       this.#timer = setTimeout(() => this.#on.gone(), DISCONNECTED_MS);
@@ -94,15 +108,14 @@ export class Peer extends Connection {
     this.#offer.catch(() => {});
   }
 
-  /** Returns the offer, and starts to gather candidates. */
-  offer(iceServers) {
-    return this.apply(this.#offer, iceServers);
+  /** Returns `{ sdp }`, the offer, and starts to gather candidates. */
+  async offer(iceServers) {
+    return { sdp: await this.apply(this.#offer, iceServers) };
   }
 
   /** Applies the answer and passes on its tracks. */
   async answer(sdp) {
-    await this.pc.setRemoteDescription({ type: 'answer', sdp });
-    if (this.isClosed) return;
+    if (!(await super.answer(sdp))) return;
     const roles = rolesOf(sdp);
     const tracks = {};
     for (const transceiver of this.pc.getTransceivers()) {

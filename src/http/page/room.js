@@ -11,7 +11,6 @@ import { Chat } from './chat.js';
 import { Controls } from './controls.js';
 import { Danmaku } from './danmaku.js';
 import { Layout } from './layout.js';
-import { LessonState } from './lesson.js';
 import { Media } from './media.js';
 import { Part } from './part.js';
 import { hasWebrtc } from './peer.js';
@@ -86,7 +85,6 @@ class Room {
     this.#last = lastOf(room);
     this.danmaku = new Danmaku(() => this.layout.videoBox());
     this.stats = new Stats();
-    this.lesson = new LessonState(() => this.media.connect());
     this.media = new Media(this);
     // Before anything slow: the student has clicked the link, and a class is waiting.
     if (!hasWebrtc()) this.#refused = { code: 'noWebrtc' };
@@ -229,8 +227,7 @@ class Room {
       case 'candidate':
       case 'hangup':
         if (message.userId !== this.lesson.publisher?.userId) this.#stage.loaded?.signalled(message);
-        else if (message.type === 'answer') this.media.answer(String(message.sdp));
-        else if (message.type === 'candidate') this.media.candidate(message.candidate);
+        else this.media.signalled(message);
         break;
       case 'error':
         this.#error(message);
@@ -335,6 +332,10 @@ class Room {
 
   get signalling() {
     return this.#signalling;
+  }
+
+  get lesson() {
+    return this.media.lesson;
   }
 
   /** The STUN and TURN servers that the server named. */

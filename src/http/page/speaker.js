@@ -109,16 +109,14 @@ class Speaker {
 
   /** An answer, a candidate or a hangup for the media of this student. */
   signalled(message) {
-    if (message.type === 'answer') this.broadcast.answer(String(message.sdp));
-    if (message.type === 'candidate') this.broadcast.candidate(message.candidate);
-    if (message.type === 'hangup') this.broadcast.hangup();
+    this.broadcast.signalled(message);
   }
 
   /** An error of signalling. Returns whether it concerns the media of this student. */
   failed(error) {
     const isOwn = error.userId === this.#room.userId;
     const isConnecting = !error.userId && this.broadcast.since > 0;
-    if (isConnecting) this.broadcast.hangup();
+    if (isConnecting) this.broadcast.failed();
     if (isOwn) {
       const isEarly = error.code === 'notOnStage' && Date.now() - this.#acceptedAt < ACCEPTED_WITHIN_MS;
       this.broadcast.error(isEarly ? { ...error, retryAfterMs: REPEAT_MS } : error);

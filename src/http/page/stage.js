@@ -1,7 +1,7 @@
 // The stage: the speakers that the `stage` message lists, and a connection that receives the media of each.
 
 import { clean, list } from './dom.js';
-import { LessonState } from './lesson.js';
+import { Negotiation } from './negotiation.js';
 import { Peer } from './peer.js';
 
 /** The most speakers (`MAX_SPEAKERS`), and the most users in other lists of the message. */
@@ -77,9 +77,7 @@ export class Stage {
   signalled(message) {
     const receiver = this.#receivers.get(message.userId);
     if (!receiver) return false;
-    if (message.type === 'answer') receiver.answer(String(message.sdp));
-    if (message.type === 'candidate') receiver.candidate(message.candidate);
-    if (message.type === 'hangup') receiver.failed();
+    receiver.signalled(message);
     return true;
   }
 
@@ -138,82 +136,89 @@ export class Stage {
 }
 
 /** The connection that receives one speaker. It is made again while the speaker is listed. */
-class Receiver {
+export class Receiver {
   /** The received tracks: `{ audio, screen, camera }`, each may be missing. */
   tracks = {};
   isSpeaking = false;
-  #room;
   #userId;
-  #peer = null;
-  #isUnsent = false;
   #sound = { energy: 0, seconds: 0 };
   #received = { bytes: 0, at: 0 };
-  #lesson = new LessonState(() => this.#connect());
+  #negotiation;
 
   constructor(room, userId, id) {
-    this.#room = room;
     this.#userId = userId;
     this.id = id;
+    this.#negotiation = new Negotiation(room, (on) => new Peer(on), {
+      tracks: (tracks) => {
+        this.tracks = Object.fromEntries(TRACKS.filter((role) => tracks[role]).map((role) => [role, tracks[role]]));
+      },
+      connected: () => (this.#received = { bytes: 0, at: performance.now() }),
+      dropped: () => {
+        this.isSpeaking = false;
+        this.#sound = { energy: 0, seconds: 0 };
+      },
+      changed: () => room.changed(),
+    });
   }
 
   get isConnected() {
-    return Boolean(this.#peer?.isConnected);
+    return this.#negotiation.isConnected;
+  }
+
+  /** The data channel to the holder of the media; `null` without a connection. */
+  get channel() {
+    return this.#negotiation.connection?.channel ?? null;
+  }
+
+  /** The number of frames that were decoded. */
+  async decodedFrames() {
+    const report = await (this.#negotiation.connection?.stats() ?? Promise.resolve(new Map())).catch(() => new Map());
+    return [...report.values()].reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0);
   }
 
   /** Whether a connection is being made. */
   get isConnecting() {
-    return this.#lesson.since > 0;
+    return this.#negotiation.lesson.since > 0;
   }
 
   start() {
-    this.#lesson.publisherIs({ userId: this.#userId, epoch: this.id });
+    this.#negotiation.lesson.publisherIs({ userId: this.#userId, epoch: this.id });
   }
 
   end() {
-    this.#lesson.publisher = null;
-    this.rest();
+    this.#negotiation.end();
   }
 
   /** Does not connect any more: the holder of the media refuses it for good. */
   rest() {
-    this.#lesson.rest();
-    this.#drop();
+    this.#negotiation.rest();
   }
 
   failed(afterMs = 0) {
-    this.#lesson.failed(afterMs);
+    this.#negotiation.lesson.failed(afterMs);
   }
 
   offerNow() {
-    if (this.#isUnsent) this.#lesson.now();
+    this.#negotiation.offerNow();
   }
 
   mend() {
     const isStalled = performance.now() - this.#received.at > STALLED_MS;
-    if (this.#isUnsent || this.isConnecting || !this.isConnected || isStalled) this.#lesson.now();
+    this.#negotiation.mend(isStalled || this.isConnecting || !this.isConnected);
   }
 
-  async answer(sdp) {
-    const peer = this.#peer;
-    if (!peer || peer.isAnswered) return;
-    peer.isAnswered = true;
-    try {
-      await peer.answer(sdp);
-    } catch {
-      if (peer === this.#peer) this.#lesson.failed();
-    }
-  }
-
-  candidate(candidate) {
-    this.#peer?.candidate(candidate);
+  /** An answer, a candidate or a hangup. */
+  signalled(message) {
+    if (message.type === 'hangup') this.failed();
+    else this.#negotiation.signalled(message);
   }
 
   /** Reads the statistics of the last second. */
   async measure() {
-    const peer = this.#peer;
+    const peer = this.#negotiation.connection;
     if (!peer?.isConnected) return;
     const report = await peer.stats().catch(() => new Map());
-    if (peer !== this.#peer) return;
+    if (peer !== this.#negotiation.connection) return;
     const inbound = [...report.values()].filter(({ type }) => type === 'inbound-rtp');
     const bytes = inbound.reduce((sum, { bytesReceived = 0 }) => sum + bytesReceived, 0);
     if (bytes > this.#received.bytes) this.#received = { bytes, at: performance.now() };
@@ -222,61 +227,6 @@ class Receiver {
     const last = this.#sound;
     this.#sound = { energy, seconds };
     this.isSpeaking = seconds > last.seconds && (energy - last.energy) / (seconds - last.seconds) > SPEECH;
-  }
-
-  async #connect() {
-    const { signalling, iceServers } = this.#room;
-    const targetUid = this.#userId;
-    // On a dead path the offer would wait in the socket for seconds. Once the path works, a fresh offer is sent.
-    this.#isUnsent = !signalling.isSure;
-    if (this.#isUnsent) return signalling.check();
-    this.#drop();
-    const peer = this.#newPeer(targetUid);
-    this.#peer = peer;
-    try {
-      const sdp = await peer.offer(iceServers);
-      if (peer !== this.#peer) return;
-      this.#isUnsent = !signalling.send({ type: 'offer', targetUid, sdp });
-      if (this.#isUnsent) this.#lesson.failed();
-      else peer.offered();
-    } catch {
-      if (peer === this.#peer) this.#lesson.failed();
-    }
-  }
-
-  #newPeer(targetUid) {
-    const isCurrent = () => peer === this.#peer;
-    const peer = new Peer({
-      candidate: (candidate) => {
-        if (isCurrent()) this.#room.signalling.send({ type: 'candidate', targetUid, candidate });
-      },
-      tracks: (tracks) => {
-        if (!isCurrent()) return;
-        this.tracks = Object.fromEntries(TRACKS.filter((role) => tracks[role]).map((role) => [role, tracks[role]]));
-        this.#room.changed();
-      },
-      connected: () => {
-        if (!isCurrent()) return;
-        this.#isUnsent = false;
-        this.#lesson.connected();
-        this.#received = { bytes: 0, at: performance.now() };
-        this.#room.changed();
-      },
-      disturbed: () => this.#room.signalling.check(),
-      gone: () => {
-        if (!isCurrent()) return;
-        this.#lesson.failed();
-        this.#room.changed();
-      },
-    });
-    return peer;
-  }
-
-  #drop() {
-    this.#peer?.close();
-    this.#peer = null;
-    this.isSpeaking = false;
-    this.#sound = { energy: 0, seconds: 0 };
   }
 }
 

@@ -254,15 +254,13 @@ class Teacher {
       case 'answer':
       case 'candidate':
       case 'hangup':
-        if (!isMine) this.stage.signalled(message);
-        else if (message.type === 'answer') this.broadcast.answer(String(message.sdp));
-        else if (message.type === 'candidate') this.broadcast.candidate(message.candidate);
-        else this.broadcast.hangup();
+        if (isMine) this.broadcast.signalled(message);
+        else this.stage.signalled(message);
         break;
       case 'error':
         if (isMine) this.broadcast.error(message);
         else if (this.stage.failed(message) && (message.userId || this.broadcast.isConnected)) break;
-        else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.hangup();
+        else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.failed();
         break;
       default:
     }

@@ -83,6 +83,7 @@ pub(in crate::http) fn join_request(
     let user = user.parse().map_err(|error: IdError| Problem::bad_request(&error))?;
     let nickname = Nickname::from(get("nickname").unwrap_or_default());
     Ok(JoinRequest {
+        kind: None,
         room: room.clone(),
         room_name: get("roomName").filter(|_| names.publishes).and_then(|name| name.parse().ok()),
         user,

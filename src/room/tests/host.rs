@@ -93,7 +93,8 @@ fn the_publisher_offers_to_itself_and_sends_nothing_to_students() {
     let (publisher, host) = server.host(hosted());
     let student = server.let_in(student("1001"));
     let tracks = Some(protocol::OfferedTracks::from([("1".to_owned(), protocol::TrackName::Screen)]));
-    let offer = |tracks| ClientMessage::Offer { target_uid: id(TEACHER), sdp: "v=0".into(), video: None, tracks };
+    let offer =
+        |tracks| ClientMessage::Offer { entry: None, target_uid: id(TEACHER), sdp: "v=0".into(), video: None, tracks };
     let out = server.say(publisher, offer(tracks.clone()));
     match &told(&out, host)[..] {
         [ServerMessage::Offer { user_id, tracks: relayed, .. }] => {

@@ -1,6 +1,7 @@
 //! A lecture: who hears of whom, and which messages reach whom.
 
 use super::*;
+use crate::protocol::RoomKind;
 
 #[test]
 fn only_the_teacher_hangs_up() {
@@ -19,6 +20,7 @@ fn students_may_come_first_and_hear_of_the_teacher_at_once() {
     let mut server = TestServer::new();
     let (student, out) = server.join_as("1001", 'a', 1);
     let joined = ServerMessage::Joined {
+        kind: RoomKind::Lecture,
         room_id: "10013".parse().unwrap(),
         room_name: None,
         user_id: id("1001"),
@@ -267,6 +269,7 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     assert_eq!(
         told(&out, teacher),
         [ServerMessage::Offer {
+            entry: None,
             user_id: id("1001"),
             sdp: "v=0".into(),
             video: None,

@@ -45,8 +45,14 @@ fn sourced(source: &str, target: &str) -> [ClientMessage; 4] {
     let (target_uid, source) = (id(target), Some(id(source)));
     let message = "not on the stage".to_owned();
     [
-        ClientMessage::Answer { target_uid: target_uid.clone(), sdp: "v=0".into(), source: source.clone() },
+        ClientMessage::Answer {
+            entry: None,
+            target_uid: target_uid.clone(),
+            sdp: "v=0".into(),
+            source: source.clone(),
+        },
         ClientMessage::Candidate {
+            entry: None,
             target_uid: target_uid.clone(),
             candidate: IceCandidate::default(),
             source: source.clone(),
@@ -79,6 +85,7 @@ fn offers_about_a_speaker_reach_the_holder_and_answers_come_from_the_speaker() {
         let (speaker, viewer) = (stage.speaker, stage.viewer);
         let tracks = Some(protocol::OfferedTracks::from([("0".to_owned(), protocol::TrackName::Audio)]));
         let offer = |target: &str| ClientMessage::Offer {
+            entry: None,
             target_uid: id(target),
             sdp: "v=0".into(),
             video: None,

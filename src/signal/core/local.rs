@@ -16,8 +16,8 @@ use crate::signal::outbox::{Item, Outgoing};
 pub struct LocalHost {
     /// The room.
     pub room: RoomId,
-    /// The publisher for whom the host speaks.
-    pub publisher: UserId,
+    /// The publisher for whom the host speaks; none for the host of a meeting, which gets the list of participants.
+    pub publisher: Option<UserId>,
     /// The connection. The first message is [`ServerMessage::Joined`] with all members; the last one is followed by
     /// nothing once the room needs no host any more.
     pub member: LocalMember,
@@ -123,6 +123,7 @@ mod tests {
         assert!(matches!(student.receive().await, Some(ServerMessage::Joined { .. })));
         assert!(matches!(teacher.receive().await, Some(ServerMessage::Join { .. })));
         student.send(ClientMessage::Offer {
+            entry: None,
             target_uid: "9999".parse().unwrap(),
             sdp: "v=0".into(),
             video: None,
@@ -181,12 +182,14 @@ mod tests {
         let mut publisher = join(&server, "userId=9999&pub=pub&media=server");
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Joined { .. })));
         let LocalHost { room, publisher: id, member: mut host } = hosts.recv().await.unwrap();
+        let id = id.unwrap();
         assert_eq!((room.as_str(), id.as_str()), ("1", "9999"));
         assert!(matches!(host.receive().await, Some(ServerMessage::Joined { .. })));
-        let offer = ClientMessage::Offer { target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
+        let offer =
+            ClientMessage::Offer { entry: None, target_uid: id.clone(), sdp: "v=0".into(), video: None, tracks: None };
         publisher.send(offer);
         assert!(matches!(host.receive().await, Some(ServerMessage::Offer { user_id, .. }) if user_id == id));
-        host.send(ClientMessage::Answer { target_uid: id.clone(), sdp: "v=0".into(), source: None });
+        host.send(ClientMessage::Answer { entry: None, target_uid: id.clone(), sdp: "v=0".into(), source: None });
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Answer { user_id, .. }) if user_id == id));
         drop(publisher);
         assert!(matches!(host.receive().await, Some(ServerMessage::Leave { .. })));

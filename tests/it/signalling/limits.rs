@@ -34,7 +34,7 @@ async fn the_65th_message_of_a_burst_is_not_lost() {
     let mut teacher = school.join(TEACHER).await;
     let mut student = school.student("1001").await;
     for n in 0..300 {
-        let answer = ClientMessage::Answer { target_uid: id("1001"), sdp: n.to_string(), source: None };
+        let answer = ClientMessage::Answer { entry: None, target_uid: id("1001"), sdp: n.to_string(), source: None };
         teacher.socket.feed(Message::text(answer.to_json())).await.unwrap();
     }
     teacher.socket.flush().await.unwrap();
@@ -133,7 +133,7 @@ async fn a_client_that_never_reads_is_closed_and_affects_nobody_else() {
     assert!(matches!(teacher.hear().await, ServerMessage::Join { .. }));
 
     // Messages of 60 kB fill the kernel's buffers first and then the queue: 512 messages, or 256 kB.
-    let answer = ClientMessage::Answer { target_uid: id("1002"), sdp: "v".repeat(60_000), source: None };
+    let answer = ClientMessage::Answer { entry: None, target_uid: id("1002"), sdp: "v".repeat(60_000), source: None };
     let text = answer.to_json();
     for _ in 0..600 {
         teacher.say_raw(Message::text(text.clone())).await;

@@ -92,7 +92,7 @@ impl Desk {
     /// Sends an offer of the publisher and returns the answer.
     pub async fn offer(&mut self, sdp: &str) -> String {
         let (target_uid, sdp) = (self.user.parse().unwrap(), sdp.to_owned());
-        let offer = ClientMessage::Offer { target_uid, sdp, video: None, tracks: None };
+        let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: None };
         loop {
             self.say(&offer).await;
             let reply =

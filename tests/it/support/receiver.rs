@@ -40,8 +40,13 @@ impl Receiver {
         let sink = Arc::new(|_: Incoming<'_>| {});
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
-        let offer =
-            || ClientMessage::Offer { target_uid: teacher.clone(), sdp: sdp.clone(), video: None, tracks: None };
+        let offer = || ClientMessage::Offer {
+            entry: None,
+            target_uid: teacher.clone(),
+            sdp: sdp.clone(),
+            video: None,
+            tracks: None,
+        };
         client.send(offer()).unwrap();
         let mut again = None;
         loop {
@@ -70,7 +75,7 @@ impl Receiver {
                             ..IceCandidate::default()
                         };
                         let target_uid = teacher.clone();
-                        client.send(ClientMessage::Candidate { target_uid, candidate, source: None }).unwrap();
+                        client.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
                     other => panic!("student {user}: {other:?}"),

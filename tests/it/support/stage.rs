@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use classroom::id::UserId;
 use classroom::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
-use classroom::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, ServerMessage, TrackName};
+use classroom::protocol::{
+    ClientMessage, ErrorCode, IceCandidate, OfferedTracks, Participants, ServerMessage, TrackName,
+};
 use classroom::rtp::{Codec, Track};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use futures_util::{SinkExt, StreamExt};
@@ -32,6 +34,8 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Seen {
     pub stage: Stage,
+    /// The participants of the meeting.
+    pub meeting: Participants,
     /// Messages over the data channel of the main connection.
     pub heard: Vec<PublisherMessage>,
     /// Messages over the data channel of the connection that sends, of a speaker.
@@ -259,12 +263,12 @@ impl Run {
 
     async fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Answer { user_id, sdp } if user_id == self.user => {
+            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.user => {
                 if let Some((sending, _)) = &self.sending {
                     sending.answer(sdp).await;
                 }
             }
-            ServerMessage::Answer { user_id, sdp } => {
+            ServerMessage::Answer { user_id, sdp, .. } => {
                 if let Some(link) = self.links.get(&user_id) {
                     link.viewer.answer(sdp).await.unwrap();
                 }
@@ -277,6 +281,7 @@ impl Run {
                     again.into_iter().for_each(|user| self.offer_later(user));
                 }
             }
+            ServerMessage::Participants(meeting) => self.seen().meeting = meeting,
             ServerMessage::Hangup { user_id } => {
                 self.seen().hangups.push(user_id.clone());
                 self.offer_later(user_id);
@@ -310,7 +315,7 @@ impl Run {
                     sdp_mid: candidate.sdp_mid,
                     ..IceCandidate::default()
                 };
-                self.send(ClientMessage::Candidate { target_uid: user, candidate, source: None }).await;
+                self.send(ClientMessage::Candidate { entry: None, target_uid: user, candidate, source: None }).await;
             }
             ViewerEvent::Connected => *self.seen().connects.entry(user).or_default() += 1,
             ViewerEvent::BeginningMissed(track) => link.viewer.request_key_frame(track).await,
@@ -391,7 +396,7 @@ impl Run {
                 let _ = events.send((user.clone(), number, event));
             }
         });
-        self.send(ClientMessage::Offer { target_uid: target, sdp, video: None, tracks: None }).await;
+        self.send(ClientMessage::Offer { entry: None, target_uid: target, sdp, video: None, tracks: None }).await;
     }
 
     async fn obey(&mut self, order: Order, events: &Events) {
@@ -442,7 +447,7 @@ impl Run {
         let task = tokio::spawn(send(self.number, senders, Arc::clone(&self.pace)));
         self.sending = Some((sending, task));
         let target_uid = self.user.clone();
-        self.send(ClientMessage::Offer { target_uid, sdp, video: None, tracks: Some(tracks) }).await;
+        self.send(ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) }).await;
         // A page that is loaded again is gone before it offers; here the new connection takes over from the old one.
         if let Some((sending, task)) = earlier {
             tokio::spawn(async move {

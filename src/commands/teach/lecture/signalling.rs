@@ -49,7 +49,7 @@ impl Lecture<'_> {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network } => {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
                 self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
@@ -60,7 +60,7 @@ impl Lecture<'_> {
                     self.reject_waiting(user_id);
                 }
             }
-            ServerMessage::Candidate { user_id, candidate, source: Some(source) } => {
+            ServerMessage::Candidate { user_id, candidate, source: Some(source), .. } => {
                 self.stage.candidate(user_id, &source, candidate);
             }
             ServerMessage::Candidate { user_id, candidate, .. } => {
@@ -88,6 +88,12 @@ impl Lecture<'_> {
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
+            | ServerMessage::Call { .. }
+            | ServerMessage::Accept { .. }
+            | ServerMessage::Decline { .. }
+            | ServerMessage::Participants(_)
+            | ServerMessage::Room(_)
+            | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::MemberCount { .. }

@@ -1,0 +1,237 @@
+//! Calls and meetings: rooms in which everybody may send to everybody.
+//!
+//! # Rooms
+//!
+//! A room has a [`RoomKind`] from its first member on. In a room of the kind `call`, any two members may call each
+//! other. In a room of the kind `meeting`, members enter the meeting and leave it. Those who are in a call or in the
+//! meeting are the *participants* of a *conference* (RFC 4353); the other members of the room are merely present. After
+//! `joined`, and after each change, the server sends `room` with a [`RoomInfo`]. Each `joined` is followed by `room`,
+//! by `participants`, which may be empty, by `call` if one rings at the receiver, and in a meeting by the chat.
+//!
+//! A client opens a meeting or call room by joining with `kind`, if it may: the server decides who. Others get
+//! [`ErrorCode::RoomNotOpen`] and try again after `retryAfterMs`. A room in which students wait for a teacher becomes a
+//! meeting or a call room then, and its members are told by `room`. A publisher is refused with
+//! [`ErrorCode::WrongKind`].
+//!
+//! The first member that may open the room owns it. When the owner has left, the member that has been there longest
+//! becomes the owner. The owner moderates the room, as its [`User`](super::User) says: besides the orders of a lecture
+//! it may `rename` the room, `handOver` it, and `end` what goes on in it.
+//!
+//! # A call
+//!
+//! ```text
+//! 1001 -> server   {"type":"call","targetUid":"1002","sends":["audio","camera"]}
+//! server -> 1002   {"type":"call","userId":"1001","nickname":"Ada","sends":["audio","camera"]}
+//! 1002 -> server   {"type":"accept","targetUid":"1001","sends":["audio"]}
+//! server -> 1001   {"type":"accept","userId":"1002"}
+//! server -> both   {"type":"participants","participants":[{"userId":"1001","entry":7,...},...],"media":"publisher"}
+//! ```
+//!
+//! The caller waits for [`RING_S`]. The server answers at once for a member that is busy, and for one that is not in the
+//! room. `hangup` cancels a call that rings, and ends a call that runs, for both; its target is the other one. `decline`
+//! has a [`DeclineReason`]. If two members call each other at the same time, the second `call` accepts the first. When
+//! nobody answers, the callee gets `hangup`, and the caller `decline`. A call ends with an empty list for both.
+//!
+//! # A meeting
+//!
+//! `participate` enters the meeting, and tells later what the participant sends. `hangup` with one's own user id leaves
+//! the meeting, but not the room. `callAll` of the owner rings all members that take no part; `accept` enters the
+//! meeting then. All members hear of the participants, those of a call only the two. A meeting that takes no more
+//! participants answers with [`ErrorCode::MeetingFull`]; its sender stays in the room.
+//!
+//! # Lost connections and reloads
+//!
+//! A participant whose connection is lost keeps its place and its `entry` for [`CONFERENCE_GRACE`]. A participant that comes back in another process, with another `epoch`, has lost its entry: the others get a list
+//! without it. Its place is kept for the same time, in a call too: by `participate` it enters again, with a new entry. A
+//! server that has restarted knows of no conference, and everybody enters again, or calls again; it does not use the
+//! numbers of the old entries.
+//!
+//! # Media between two participants
+//!
+//! `participants` lists everybody in the order in which they entered. Each entry has a number, `entry`, which is higher
+//! than those before and changes when a participant enters again, as after a reload. There is one peer connection for
+//! each pair of entries. The participant with the higher number makes the first offer; from then on both may offer, by
+//! the rules of perfect negotiation (W3C webrtc-pc, 10.7): the participant with the smaller user id, as text, is polite.
+//! The first offer has three sections and the data channel: audio, screen, camera, each `sendrecv`, so that a
+//! participant starts and stops sending without a negotiation.
+//!
+//! Offers, answers and candidates for such a connection carry `entry`: that of the target, from the sender; that of the
+//! sender, to the receiver. The server drops messages for an entry that is gone. Candidates follow their description.
+//!
+//! ```text
+//! 1002 -> server   {"type":"offer","targetUid":"1001","entry":7,"sdp":"v=0..."}
+//! server -> 1001   {"type":"offer","userId":"1002","entry":8,"sdp":"v=0..."}
+//! ```
+//!
+//! Offers, answers and candidates of a sender that takes no part are answered with [`ErrorCode::NotAllowed`].
+//!
+//! # Media on the server
+//!
+//! With `"media":"server"`, each participant publishes to the server by an offer with its own user id as target and
+//! without `entry`, as a speaker on the stage does. Once its media has arrived, it is listed with `published`, and
+//! everybody else may receive its media by a recvonly offer with that user id as target and without `entry`. A pair
+//! keeps its own connection until both receive each other's media from the server: whoever receives the other's media
+//! sends `moved` over the data channel of the pair, and who has sent and got `moved` closes it.
+//!
+//! The media host gets the lists of participants, and offers and candidates with the `entry` of their sender and with
+//! the target as `source`. Its answers name the `source` too. It tells by `published` whose media it has.
+//!
+//! A meeting moves to the server with its seventh participant, or when a participant reports `overloaded`, if the server
+//! carries media and has a place. It returns to its participants only if the server's media fails, for as many as
+//! [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
+//!
+//! # Chat
+//!
+//! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
+//! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the rights
+//! of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept. In a call,
+//! messages travel over the data channel of the two.
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(doc)]
+use super::{CONFERENCE_GRACE, ErrorCode};
+use super::{MediaHost, TrackName};
+use crate::id::{Nickname, RoomName, UserId};
+
+/// The most participants of a meeting whose media does not pass the server: each sends to each.
+pub const MAX_MESH: usize = 6;
+
+/// The most participants of a meeting.
+pub const MAX_PARTICIPANTS: usize = 25;
+
+/// How long a call rings, in seconds.
+pub const RING_S: u64 = 30;
+
+/// The kind of a room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RoomKind {
+    /// One publisher, and students that receive.
+    #[default]
+    Lecture,
+    /// All participants send to all.
+    Meeting,
+    /// Members call each other, two at a time.
+    Call,
+}
+
+impl RoomKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Lecture, Self::Meeting, Self::Call];
+
+    /// The word on the wire and in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lecture => "lecture",
+            Self::Meeting => "meeting",
+            Self::Call => "call",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What the members of a meeting or call room know of the room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomInfo {
+    /// The kind.
+    pub kind: RoomKind,
+    /// The room's name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RoomName>,
+    /// The owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserId>,
+    /// Whether newcomers are refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_locked: bool,
+    /// Whether the owner is calling all members at present.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_calling: bool,
+    /// The most participants.
+    pub most: usize,
+}
+
+/// A participant of a call or a meeting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Participant {
+    /// The member.
+    pub user_id: UserId,
+    /// The name that others see, possibly empty.
+    pub nickname: Nickname,
+    /// Higher than that of everybody who entered before, and another one after each return.
+    pub entry: u32,
+    /// The tracks that the participant sends at present: a muted microphone is not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sends: Vec<TrackName>,
+    /// Whether the server has the participant's media.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub published: bool,
+}
+
+/// The participants of a conference, in the order in which they entered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Participants {
+    /// The participants; none after the end.
+    pub participants: Vec<Participant>,
+    /// The host of the media: each participant for itself (`publisher`), or the server.
+    #[serde(default)]
+    pub media: MediaHost,
+    /// Why the media has moved, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<MediaMove>,
+}
+
+/// Why the media of a meeting has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MediaMove {
+    /// To the server: there are more than [`MAX_MESH`] participants.
+    Size,
+    /// To the server: a participant's computer or line was overloaded.
+    Overload,
+    /// To the participants: the server's media has failed.
+    Failure,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a call does not come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeclineReason {
+    /// The callee does not want to talk now.
+    Declined,
+    /// The callee is in a call, or one rings already.
+    Busy,
+    /// The callee did not answer within [`RING_S`]. Only the server says so.
+    NoAnswer,
+    /// The callee can't use its microphone and camera.
+    NoDevices,
+    /// The callee has left the room. Only the server says so.
+    Left,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The most tracks that `sends` names.
+const MAX_SENDS: usize = 3;
+
+/// Sorts the names, once each; an error if there are more than tracks.
+pub(super) fn check_sends(sends: &mut Vec<TrackName>) -> Result<(), String> {
+    if sends.len() > MAX_SENDS {
+        return Err(format!("sends names {} tracks, and there are {MAX_SENDS}", sends.len()));
+    }
+    sends.sort_unstable();
+    sends.dedup();
+    Ok(())
+}
