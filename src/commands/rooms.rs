@@ -99,7 +99,8 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
             None => "-",
         };
         let count = match room.kind {
-            RoomKind::Lecture => room.watching.to_string(),
+            RoomKind::Lecture if room.speakers == 0 => room.watching.to_string(),
+            RoomKind::Lecture => format!("{}/{}", room.speakers, room.watching),
             _ => format!("{}/{}", room.participants, room.watching),
         };
         let (id, kind) = (room.room_id.to_string(), room.kind.name().to_owned());
@@ -135,6 +136,7 @@ mod tests {
             publisher: None,
             media: None,
             watching: 30,
+            speakers: 2,
             state,
             open_s: 3_700,
             live_s: None,
@@ -154,7 +156,7 @@ mod tests {
         ];
         let table = table(&rooms, "ws://a");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[1], "10013    lecture ended   Linear algebra   -                -           30  0:01:05");
+        assert_eq!(lines[1], "10013    lecture ended   Linear algebra   -                -         2/30  0:01:05");
         assert!(lines[2].contains(" waiting 线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }

@@ -7,7 +7,7 @@
 
 mod speaker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -49,6 +49,8 @@ pub(super) struct StageSettings {
 pub(super) struct StageMedia {
     settings: StageSettings,
     users: BTreeMap<UserId, SpeakerMedia>,
+    /// The students whom the class sees.
+    live: BTreeSet<UserId>,
     outputs: VecDeque<StageOutput>,
 }
 
@@ -83,7 +85,7 @@ impl StageSettings {
 impl StageMedia {
     /// An empty stage.
     pub(super) fn new(settings: StageSettings) -> Self {
-        Self { settings, users: BTreeMap::new(), outputs: VecDeque::new() }
+        Self { settings, users: BTreeMap::new(), live: BTreeSet::new(), outputs: VecDeque::new() }
     }
 
     /// Carries out a change of the rules.
@@ -91,8 +93,17 @@ impl StageMedia {
         match change {
             StageChange::Invited { user, .. } => self.invited(user),
             StageChange::Accepted { user, .. } => self.accepted(user),
-            StageChange::Speaks { .. } => {}
-            StageChange::Ended { user, .. } => self.ended(&user),
+            StageChange::Speaks { user, .. } => {
+                self.live.insert(user);
+                self.tell_count();
+            }
+            StageChange::Lost { .. } => {}
+            StageChange::Ended { user, .. } => {
+                self.ended(&user);
+                if self.live.remove(&user) {
+                    self.tell_count();
+                }
+            }
         }
     }
 
@@ -104,6 +115,11 @@ impl StageMedia {
     /// A participant of a meeting has left it.
     pub(super) fn exit(&mut self, user: &UserId) {
         self.ended(user);
+    }
+
+    /// Tells the server how many students speak. To be called for a server that may have restarted.
+    pub(super) fn tell_count(&mut self) {
+        self.outputs.push_back(StageOutput::Send(ClientMessage::Speakers { count: self.live.len() }));
     }
 
     /// A student is invited. Its offer may overtake its answer to the invitation, and then the offer waits.

@@ -166,6 +166,7 @@ mod tests {
             publisher: None,
             media: None,
             watching: 0,
+            speakers: 0,
             state,
             open_s: 0,
             live_s: None,

@@ -17,8 +17,8 @@ const MAX_BEHIND: i16 = -1_500;
 /// The number of given up packets that are remembered, to recognise late answers to NACKs.
 const REMEMBERED: usize = 32;
 
-/// The second NACK for a packet is repeated after this: its frame is late already, and a third round trip would be a
-/// freeze. Browsers send a packet again once in a round trip, so that the repetition makes no copies.
+/// The second and the third NACK for a packet are repeated after this: its frame is late already, and another round
+/// trip would be a freeze. Browsers send a packet again once in a round trip, so that the repetition makes no copies.
 const REPEAT: Duration = Duration::from_millis(10);
 
 /// The times after which a missing packet is NACKed and given up.
@@ -26,8 +26,9 @@ const REPEAT: Duration = Duration::from_millis(10);
 pub(super) struct NackPolicy {
     /// From the gap to the first NACK.
     pub(super) first: Duration,
-    /// From the first NACK to the second one, which is repeated after [`REPEAT`]. Each further one waits half as long
-    /// again as the one before it, so that a queue that grows is not filled with copies.
+    /// From the first NACK to the second one, and from there to the third one, both of which are repeated after
+    /// [`REPEAT`]. Each further one waits half as long again as the one before it, so that a queue that grows is not
+    /// filled with copies.
     pub(super) again: Duration,
     /// The most NACKs for one packet.
     pub(super) most: u8,
@@ -49,8 +50,8 @@ impl Missing {
     /// The time of the next NACK for the packet, if there may be another one.
     fn due(&self, policy: NackPolicy) -> Option<Instant> {
         let wait = match self.nacks {
-            2 => REPEAT,
-            nacks => (2..nacks).fold(policy.again, |wait, _| wait * 3 / 2),
+            2 | 4 => REPEAT,
+            nacks => (4..nacks).fold(policy.again, |wait, _| wait * 3 / 2),
         };
         let due = self.asked.map_or(self.since + policy.first, |(_, last)| last + wait);
         (self.nacks < policy.most).then_some(due)

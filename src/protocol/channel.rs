@@ -28,6 +28,7 @@
 //!                   "speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}]}
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
+//! SFU -> moderator {"type":"stageEnded","userId":"1001","nickname":"S-01","reason":"steppedDown"}
 //! ```
 //!
 //! A student comes to the stage in two phases. It accepts the invitation and publishes by an offer whose target is its
@@ -57,7 +58,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
 pub use self::moderation::Moderation;
-pub use self::stage::{MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stage::{Decline, MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stopped::{Stopped, Unsent};
 pub use self::text::{ChatText, MAX_TEXT_CHARS};
 use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId};
@@ -65,6 +67,7 @@ use crate::id::{Nickname, UserId};
 mod ingest;
 mod moderation;
 mod stage;
+mod stopped;
 mod text;
 
 /// The label of a student's data channel.
@@ -120,6 +123,9 @@ pub enum StudentMessage {
     StageAnswer {
         /// Whether the student comes to the stage.
         accepted: bool,
+        /// Why it does not, if it can't.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Decline>,
     },
     /// The student leaves the stage.
     StepDown,
@@ -200,6 +206,15 @@ pub enum PublisherMessage {
         /// Why.
         reason: OffStage,
     },
+    /// To the teacher and those who moderate: a student is not on the stage any more, or does not come.
+    StageEnded {
+        /// The student.
+        user_id: UserId,
+        /// The name that others see.
+        nickname: Nickname,
+        /// Why.
+        reason: OffStage,
+    },
     /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous
     /// message.
     Encodings {
@@ -276,38 +291,6 @@ fn is_zero(value: &u32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero_u64(value: &u64) -> bool {
     *value == 0
-}
-
-/// The videos whose source delivers no frames any more, such as an unplugged camera. A source may come back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
-    /// The screen has stopped.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has stopped.
-    #[serde(default)]
-    pub camera: bool,
-    /// The stopped videos that have not begun: nobody misses them, and people are not told.
-    #[serde(default, skip_serializing_if = "Unsent::is_none")]
-    pub unsent: Unsent,
-}
-
-/// The videos that the publisher offered and has not begun to send.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsent {
-    /// The screen has not begun.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has not begun.
-    #[serde(default)]
-    pub camera: bool,
-}
-
-impl Unsent {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.

@@ -91,6 +91,11 @@ pub enum ClientMessage {
         /// The student.
         target_uid: UserId,
     },
+    /// The holder of the media tells the server, for the list of rooms, how many students speak.
+    Speakers {
+        /// The number, at most [`MAX_SPEAKERS`](super::channel::MAX_SPEAKERS).
+        count: usize,
+    },
     /// A member that moderates gives an order.
     Order(RoomOrder),
     /// The owner of a meeting calls all members that take no part.

@@ -32,7 +32,7 @@ pub use self::event::{
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
+    EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics, SpeakerMetrics,
 };
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;

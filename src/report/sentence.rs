@@ -121,9 +121,10 @@ fn speaking(state: SpeakingState, tracks: &[Track], reason: Option<OffStage>) ->
             Some(OffStage::NoAnswer) => "the invitation to the stage was not answered in time".to_owned(),
             Some(OffStage::NoMedia) => "you are not on the stage any more: your media did not arrive".to_owned(),
             Some(OffStage::NoCapacity) => "you can't come to the stage: the server has no capacity for it".to_owned(),
-            Some(OffStage::Ended | OffStage::Declined | OffStage::Unknown) | None => {
-                "the teacher has taken you off the stage".to_owned()
-            }
+            Some(
+                OffStage::Ended | OffStage::Declined | OffStage::NoDevice | OffStage::NotAllowed | OffStage::Unknown,
+            )
+            | None => "the teacher has taken you off the stage".to_owned(),
         },
     })
 }

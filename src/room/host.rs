@@ -56,25 +56,28 @@ impl Room {
         }
     }
 
-    /// The epoch of a publisher that others see.
-    pub(super) fn shown_epoch(&self, newcomer: &Newcomer) -> u32 {
-        let is_own = |host: &&Host| newcomer.wants_host() && host.publisher.as_ref() == Some(&newcomer.user);
-        let host = self.host.as_ref().filter(is_own);
-        host.map_or(newcomer.epoch, |host| host.epoch)
+    /// The epoch of a publisher that others see. If the server carries the media, the epoch is another one at another
+    /// server: a restarted server has no media, and students offer again at once.
+    pub(super) fn shown_epoch(&self, newcomer: &Newcomer, limits: &RoomLimits) -> u32 {
+        if !newcomer.wants_host() {
+            return newcomer.epoch;
+        }
+        let host = self.host.as_ref().filter(|host| host.publisher.as_ref() == Some(&newcomer.user));
+        host.map_or(newcomer.epoch.wrapping_add(limits.host_epochs), |host| host.epoch)
     }
 
-    /// Carries out a change, once the publisher is a member.
+    /// Carries out a change, once the publisher is a member, whom others see with this epoch.
     pub(super) fn host_changed(
         &mut self,
         now: Instant,
         change: HostChange,
-        newcomer: &Newcomer,
+        (newcomer, epoch): (&Newcomer, u32),
         out: &mut Vec<Output>,
     ) {
         let HostChange::Replaced { ended, starts } = change else { return };
         close(ended, out);
         if starts {
-            self.start_host(now, newcomer, newcomer.epoch, out);
+            self.start_host(now, newcomer, epoch, out);
         }
     }
 
@@ -200,6 +203,9 @@ impl Room {
     ) {
         let Some(host) = &mut self.host else { return };
         let Some(publisher) = host.publisher.clone() else { return self.meeting_host_message(now, message, out) };
+        if let ClientMessage::Speakers { count } = message {
+            return self.set_speakers(count);
+        }
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
             ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),

@@ -275,7 +275,7 @@ impl Room {
         let is_admitted = self.is_governed || self.gate.admitted(&newcomer.session);
         let host = self.change_host(&newcomer);
         let mut member = Member::new(now, applicant, is_admitted);
-        member.user.epoch = self.shown_epoch(&newcomer);
+        member.user.epoch = self.shown_epoch(&newcomer, limits);
         self.conference_arrived(now, &mut member, limits);
         let id = newcomer.user.clone();
         let mut waiting = Mailbox::default();
@@ -339,7 +339,7 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
-        self.host_changed(now, host, &newcomer, out);
+        self.host_changed(now, host, (&newcomer, user.epoch), out);
         self.tell_conference(now, &newcomer.user, limits, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);

@@ -107,8 +107,8 @@ impl CandidateBudget {
 pub(super) struct Host {
     /// The publisher for whom the host speaks; none for the host of a meeting.
     pub(super) publisher: Option<UserId>,
-    /// The epoch that others see of the publisher: that of the publisher's process for which the host was started. So
-    /// students keep their media when the publisher returns with another process.
+    /// The epoch that others see of the publisher: it stays while the host does, so students keep their media when the
+    /// publisher returns with another process. It is another one at a server that was restarted.
     pub(super) epoch: u32,
     /// The connection; none until the server has started the host.
     pub(super) conn: Option<ConnId>,

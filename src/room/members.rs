@@ -13,6 +13,7 @@ use super::retention::{Eviction, Retention};
 use super::{ConnId, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::Network;
+use crate::protocol::channel::MAX_SPEAKERS;
 use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomKind, ServerMessage, User};
 
 /// A room.
@@ -31,6 +32,8 @@ pub(super) struct Room {
     pub(super) conferences: Option<Conferences>,
     /// How the last publisher left, until the next one joins.
     pub(super) publisher_went: Option<LeaveReason>,
+    /// The number of students on the stage, as the holder of the media says.
+    speakers: usize,
     pub(super) owner: Option<Owner>,
     pub(super) gate: Gate,
     pub(super) lobby: Lobby,
@@ -85,6 +88,7 @@ impl Room {
             host: None,
             conferences: None,
             publisher_went: None,
+            speakers: 0,
             owner: None,
             gate: Gate::default(),
             lobby: Lobby::default(),
@@ -164,6 +168,7 @@ impl Room {
             publisher: publisher.map(|member| member.user.clone()),
             media: publisher.map(|member| member.newcomer.media),
             watching: self.members.len() - usize::from(publisher.is_some()),
+            speakers: if publisher.is_some() { self.speakers } else { 0 },
             state,
             open_s: seconds(self.opened),
             live_s: live_since.map(seconds),
@@ -172,6 +177,11 @@ impl Room {
             has_lobby: self.gate.has_lobby,
             is_locked: self.gate.is_locked,
         }
+    }
+
+    /// The holder of the media says how many students speak.
+    pub(super) fn set_speakers(&mut self, count: usize) {
+        self.speakers = count.min(MAX_SPEAKERS);
     }
 
     /// A client says goodbye. `over`: a publisher ends the lecture, too.
@@ -307,6 +317,9 @@ impl Room {
         let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
         if user.publishes {
             self.publisher = None;
+            if reason != LeaveReason::Lost {
+                self.speakers = 0;
+            }
             self.publisher_went = Some(reason);
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);

@@ -213,6 +213,8 @@ pub struct RoomLimits {
     pub max_media_rooms: usize,
     /// Who may open meeting and call rooms.
     pub meetings: Meetings,
+    /// What this server adds to the epoch of a publisher whose media it carries.
+    pub host_epochs: u32,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
     /// How long a participant of a call or meeting keeps its place without a connection.
@@ -251,6 +253,7 @@ impl Default for RoomLimits {
             max_rooms: protocol::MAX_ROOMS,
             max_media_rooms: 0,
             meetings: Meetings::Teachers,
+            host_epochs: 0,
             resume_grace: protocol::RESUME_GRACE,
             conference_grace: protocol::CONFERENCE_GRACE,
             media_stays: protocol::MEDIA_STAYS,
@@ -318,6 +321,9 @@ pub struct RoomSummary {
     pub media: Option<MediaHost>,
     /// The number of students; of members of a meeting or call room.
     pub watching: usize,
+    /// The number of students among them who are on the stage.
+    #[serde(default)]
+    pub speakers: usize,
     /// The state.
     pub state: RoomState,
     /// Seconds since the first member joined, or since the room was created.

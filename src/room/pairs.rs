@@ -32,6 +32,7 @@ impl Room {
             ClientMessage::Answer { .. }
             | ClientMessage::Reject { .. }
             | ClientMessage::Connected { .. }
+            | ClientMessage::Speakers { .. }
             | ClientMessage::Published { .. } => {
                 refuse(conn, ErrorCode::NotAllowed, "only the server sends this in a meeting", out);
             }

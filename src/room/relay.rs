@@ -75,6 +75,10 @@ impl Room {
                 _ => refuse(conn, ErrorCode::NotAllowed, "only the publisher answers, rejects or hangs up", out),
             },
             ClientMessage::Connected { target_uid } => self.set_media(id, &target_uid, Media::Connected),
+            ClientMessage::Speakers { count } if is_holder => self.set_speakers(count),
+            ClientMessage::Speakers { .. } => {
+                refuse(conn, ErrorCode::NotAllowed, "only the holder of the media tells who speaks", out);
+            }
             ClientMessage::RoomUserList => {
                 let receiver = sender.user.clone();
                 let message = ServerMessage::RoomUserList { users: self.listed(&receiver), count: self.members.len() };

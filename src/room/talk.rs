@@ -256,7 +256,8 @@ impl Talk {
             }
             StudentMessage::Moderate(_) => Err(not_allowed("only those who moderate may do this")),
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
-            StudentMessage::StageAnswer { accepted } => self.answer_invitation(now, at, user, accepted),
+            StudentMessage::StageAnswer { accepted: true, .. } => self.accept_invitation(now, at, user),
+            StudentMessage::StageAnswer { accepted: false, why } => self.decline_invitation(now, user, why.into()),
             StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
             StudentMessage::Receive(tiers) => Ok(vec![TalkOutput::Receive(user.clone(), tiers)]),
             StudentMessage::Unknown => Ok(Vec::new()),

@@ -1,6 +1,7 @@
 //! The events of an SFU, and its counters.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::peer::Departure;
 use super::session::SessionId;
@@ -180,6 +181,8 @@ pub(crate) struct PublisherStats {
     pub(crate) silent: Vec<Encoding>,
     /// The sessions without a frame for two seconds.
     pub(crate) silent_sessions: Vec<SessionId>,
+    /// The time since anything came from the publisher: media, RTCP, or the answer to an ICE check, every 2 s.
+    pub(crate) silence: Duration,
 }
 
 /// The fill level of a bounded queue.

@@ -30,6 +30,7 @@ mod counters;
 mod departures;
 mod newcomers;
 mod publishers;
+pub(super) use self::publishers::RestartedIce;
 mod schedule;
 
 /// The teacher is told of a suspension of this process that lasted at least this long.

@@ -112,7 +112,7 @@ impl Core {
         let ServerConfig { limits, access, ice_servers } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
-            rooms: Rooms::new(limits.room.clone()),
+            rooms: Rooms::new(room::RoomLimits { host_epochs: rand::random(), ..limits.room.clone() }),
             ice_servers: IceServers::new(ice_servers, access.clone()),
             outboxes: HashMap::new(),
             media_hosts: None,

@@ -63,5 +63,8 @@ mod hostile;
 mod teach;
 mod teach_stage;
 
+// A teacher in a browser, and students of every kind at once: what each of them sees, and how long it stands still.
+mod all_at_once;
+
 // Accessible names, keyboard, languages, bytes.
 mod manners;

@@ -181,6 +181,7 @@ impl Pretender {
             id: place,
             tracks: vec![TrackName::Camera],
             silent: Vec::new(),
+            lost: false,
         };
         let stage = Stage { speakers: vec![speaker(1002), speaker(1003)], most: 2, ..Stage::default() };
         self.sfu.tell_all(&PublisherMessage::Stage(stage).to_json());

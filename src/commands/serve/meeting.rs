@@ -114,7 +114,7 @@ impl MeetingHost {
             StageOutput::Warn(sentence) => self.warn(&sentence),
             StageOutput::Fact(SpeakerFact::Live { user, .. }) => self.tell_published(user, true),
             // The receivers keep their connections: the participant may come back.
-            StageOutput::Fact(SpeakerFact::Lost(user)) => self.tell_published(user, false),
+            StageOutput::Fact(SpeakerFact::Lost { user, .. }) => self.tell_published(user, false),
             StageOutput::Fact(SpeakerFact::Failed { user, .. }) => {
                 self.tell_published(user.clone(), false);
                 self.member.send(ClientMessage::Reject {

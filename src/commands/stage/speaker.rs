@@ -28,6 +28,13 @@ const REPORT_TICKS: u32 = 20;
 const RECEIVES_PER_SECOND: u32 = 5;
 const RECEIVE_BURST: u32 = 20;
 
+/// The number of these intervals from one check whether the speaker is still heard to the next.
+const CHECK_TICKS: u32 = 5;
+
+/// The time without anything from a speaker after which its connection counts as lost. A speaker that is heard and sees
+/// nothing to send answers an ICE check every 2 s.
+const LOST_AFTER: Duration = Duration::from_millis(2_200);
+
 /// An output of the stage's media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands) enum StageOutput {
@@ -51,8 +58,13 @@ pub(in crate::commands) enum SpeakerFact {
         /// The tracks among them that deliver nothing at present.
         silent: Vec<TrackName>,
     },
-    /// The connection of a speaker that was live is gone. The speaker may offer again.
-    Lost(UserId),
+    /// Nothing arrives from a speaker that was live, or its connection is gone. It may come back, or offer again.
+    Lost {
+        /// The speaker.
+        user: UserId,
+        /// For how long it has not been heard.
+        silence: Duration,
+    },
     /// The speaker can't be heard, and has to leave the stage.
     Failed {
         /// The speaker.
@@ -113,7 +125,9 @@ struct Running {
     ticks: Interval,
     /// The number of ticks since the last report.
     ticked: u32,
-    /// The tracks of the last [`SpeakerFact::Live`], and the silent ones; none while the speaker is not live.
+    /// Whether nothing has arrived for [`LOST_AFTER`].
+    is_unheard: bool,
+    /// The tracks of the last [`SpeakerFact::Live`], and the silent ones; none while the speaker is not live, or lost.
     told: Option<(Vec<TrackName>, Vec<TrackName>)>,
     /// Whether the speaker is live or was.
     was_live: bool,
@@ -228,6 +242,7 @@ impl SpeakerMedia {
             stats,
             ticks,
             ticked,
+            is_unheard: false,
             told,
             was_live: false,
         }));
@@ -265,8 +280,9 @@ impl Running {
                     let sentence = "a connection failed because of a bug in this program; please report the bug";
                     out.push_back(StageOutput::Warn(sentence.to_owned()));
                 }
-                if user == *speaker && self.told.take().is_some() {
-                    out.push_back(StageOutput::Fact(SpeakerFact::Lost(user)));
+                if user == *speaker {
+                    self.is_unheard = false;
+                    self.lose(&user, Duration::ZERO, out);
                 }
             }
             Some(SfuEvent::Notice(sentence)) => out.push_back(StageOutput::Warn(format!("{speaker}: {sentence}"))),
@@ -292,7 +308,8 @@ impl Running {
         ready!(self.ticks.poll_tick(context));
         self.ticked += 1;
         let is_report = self.ticked >= REPORT_TICKS;
-        if is_report || self.source.awaits_media() {
+        let is_check = self.was_live && self.ticked.is_multiple_of(CHECK_TICKS);
+        if is_report || is_check || self.source.awaits_media() {
             self.stats = Some((self.source.request_stats(), is_report));
         }
         if is_report {
@@ -310,14 +327,26 @@ impl Running {
             self.source.report(now, stats);
             self.meter.update(stats);
         }
+        let silence = stats.ingest.as_ref().map_or(Duration::ZERO, |ingest| ingest.silence);
+        self.is_unheard = silence >= LOST_AFTER;
+        if self.is_unheard {
+            self.lose(speaker, silence, out);
+        }
         if is_report || self.told.is_none() {
             self.tell_live(speaker, now, Some(stats), out);
         }
     }
 
+    /// Tells that the speaker is lost, if it was live.
+    fn lose(&mut self, speaker: &UserId, silence: Duration, out: &mut VecDeque<StageOutput>) {
+        if self.told.take().is_some() {
+            out.push_back(StageOutput::Fact(SpeakerFact::Lost { user: speaker.clone(), silence }));
+        }
+    }
+
     /// Tells that the speaker is live, if that is new or if other tracks are silent.
     fn tell_live(&mut self, speaker: &UserId, now: Instant, stats: Option<&SfuStats>, out: &mut VecDeque<StageOutput>) {
-        if !self.source.is_live() {
+        if !self.source.is_live() || self.is_unheard {
             return;
         }
         self.was_live = true;

@@ -17,7 +17,7 @@ use crate::commands::negotiation::candidate_init;
 use crate::commands::or_never;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
-use crate::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
+use crate::protocol::channel::{Decline, OffStage, PublisherMessage, Stage, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
 use crate::publisher::{Publisher, PublisherEvent};
 use crate::report::{Event, Reporter, SpeakingState};
@@ -95,12 +95,13 @@ impl<'a> OwnStage<'a> {
             State::Off => {}
             State::Asked { .. } | State::Starting(_) => return None,
             // The answer was lost with the connection to the teacher.
-            State::On(_) => return Some(StudentMessage::StageAnswer { accepted: true }),
+            State::On(_) => return Some(accepted()),
         }
         self.tell(SpeakingState::Invited, None);
         let Some(speaking) = self.speaking else {
             let how = "to speak on the stage, start watch with --may-speak";
-            return Some(self.decline(format!("the teacher invited you to the stage, which was declined: {how}")));
+            let why = Some(Decline::NotAllowed);
+            return Some(self.decline(why, format!("the teacher invited you to the stage, which was declined: {how}")));
         };
         if !speaking.asks {
             self.start(speaking);
@@ -108,7 +109,8 @@ impl<'a> OwnStage<'a> {
         }
         if !self.is_typing_possible {
             let how = "stdin is not a terminal, so nobody can be asked: --may-speak=yes accepts without asking";
-            return Some(self.decline(format!("the teacher invited you to the stage, which was declined: {how}")));
+            let why = Some(Decline::NotAllowed);
+            return Some(self.decline(why, format!("the teacher invited you to the stage, which was declined: {how}")));
         }
         self.reporter.notice(format!(
             "the teacher invites you to the stage, where the class sees and hears you: {}. Answer y or n ({} s)",
@@ -127,7 +129,7 @@ impl<'a> OwnStage<'a> {
                 self.start(speaking);
                 (true, None)
             }
-            ("n" | "no", _) => (true, Some(self.decline("you have declined".to_owned()))),
+            ("n" | "no", _) => (true, Some(self.decline(None, "you have declined".to_owned()))),
             _ => (false, None),
         }
     }
@@ -171,11 +173,11 @@ impl<'a> OwnStage<'a> {
         self.tell(SpeakingState::Starting, None);
     }
 
-    fn decline(&mut self, notice: String) -> StudentMessage {
+    fn decline(&mut self, why: Option<Decline>, notice: String) -> StudentMessage {
         self.state = State::Off;
         self.reporter.notice(notice);
         self.tell(SpeakingState::Declined, None);
-        StudentMessage::StageAnswer { accepted: false }
+        StudentMessage::StageAnswer { accepted: false, why }
     }
 
     fn speaker(&mut self) -> Option<&mut SpeakerConnection> {
@@ -192,6 +194,11 @@ impl<'a> OwnStage<'a> {
         };
         self.reporter.event(&Event::Speaking { state, tracks, reason, estimate_kbps });
     }
+}
+
+/// The student comes to the stage.
+const fn accepted() -> StudentMessage {
+    StudentMessage::StageAnswer { accepted: true, why: None }
 }
 
 /// The sources in words.
@@ -220,17 +227,18 @@ impl Session<'_> {
     pub(super) async fn on_own_stage(&mut self, event: OwnStageEvent) {
         match event {
             OwnStageEvent::NoAnswer => {
-                let answer = self.own_stage.decline("you have not answered the invitation".to_owned());
+                let answer =
+                    self.own_stage.decline(Some(Decline::NoAnswer), "you have not answered the invitation".to_owned());
                 self.send_to_teacher(answer).await;
             }
             OwnStageEvent::Started(Ok(capture)) => {
                 capture.notices.iter().for_each(|notice| self.reporter.notice(notice));
                 self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), *capture)));
-                self.send_to_teacher(StudentMessage::StageAnswer { accepted: true }).await;
+                self.send_to_teacher(accepted()).await;
             }
             OwnStageEvent::Started(Err(failures)) => {
                 let notice = format!("you can't speak: {}", failures.join("; "));
-                let answer = self.own_stage.decline(notice);
+                let answer = self.own_stage.decline(Some(Decline::NoDevice), notice);
                 self.send_to_teacher(answer).await;
             }
             OwnStageEvent::Speaker(SpeakerEvent::Due) => self.offer_own_media().await,

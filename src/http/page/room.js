@@ -91,6 +91,7 @@ class Room {
     this.danmaku = new Danmaku(() => this.layout.videoBox());
     this.stats = new Stats();
     this.media = new Media(this);
+    this.lesson = this.media.lesson;
     // Before anything slow: a class is waiting.
     if (!hasWebrtc()) this.#refused = { code: 'noWebrtc' };
     else if (this.#me.known) this.#enter();
@@ -185,6 +186,7 @@ class Room {
 
   /** A message of the data channel about the stage. */
   #staged(message) {
+    if (message.type === 'stageEnded') return this.#order.loaded?.stageEnded(message);
     if (!['welcome', 'stage', 'invited', 'offStage'].includes(message.type)) return;
     if (message.type === 'welcome') return this.#stage.loaded?.told(message);
     if (message.type === 'stage') this.#order.tell('staged', message);
@@ -350,10 +352,6 @@ class Room {
 
   get signalling() {
     return this.#signalling;
-  }
-
-  get lesson() {
-    return this.media.lesson;
   }
 
   /** The STUN and TURN servers that the server named. */

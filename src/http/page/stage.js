@@ -36,8 +36,8 @@ export class Stage {
   }
 
   /**
-   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isMe, media, isConnected, isSpeaking }`.
-   * `tracks` and `silent` are names of tracks; `media` has the received tracks `{ audio, screen, camera }`.
+   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isLost, isMe, media, isConnected, isSpeaking }`.
+   * `tracks` and `silent` are names of tracks; nothing arrives from one that `isLost`; `media` has the received tracks `{ audio, screen, camera }`.
    */
   get speakers() {
     return this.#listed.map((speaker) => {
@@ -251,5 +251,6 @@ function speakerOf(speaker) {
     id: Number(speaker?.id) || 0,
     tracks: names(speaker?.tracks),
     silent: names(speaker?.silent),
+    isLost: speaker?.lost === true,
   };
 }

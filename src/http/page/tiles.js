@@ -106,7 +106,8 @@ export class Tiles {
       const place = speaker.userId === large ? null : first + small.indexOf(speaker);
       const isPinned = this.#pinned === speaker.userId;
       const tile = this.#tiles.get(speaker.userId);
-      tile.show(speaker, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });
+      const trouble = speaker.isLost ? say('speakerLost', { name: nameOf(speaker) }) : '';
+      tile.show({ ...speaker, trouble }, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });
       tile.actions(this.actionsFor(speaker));
     }
     this.#on.changed(this);

@@ -3,7 +3,7 @@ use super::*;
 const POLICY: NackPolicy = NackPolicy {
     first: Duration::from_millis(3),
     again: Duration::from_millis(60),
-    most: 4,
+    most: 6,
     limit: Duration::from_millis(450),
 };
 
@@ -88,7 +88,7 @@ fn missing_packets_are_asked_for_soon_then_after_a_round_trip_and_given_up_after
         asked.extend(sequence.nacks().into_iter().map(|number| (ms, number)));
     }
     let at = |ms| [(ms, 11), (ms, 12)];
-    assert_eq!(asked, [at(3), at(63), at(73), at(163)].concat());
+    assert_eq!(asked, [at(3), at(63), at(73), at(133), at(143), at(233)].concat());
     assert_eq!(sequence.order.deadline(POLICY), Some(sequence.begin + POLICY.limit));
     assert_eq!(sequence.out(), whole(&[10]));
     sequence.at(450);
@@ -96,7 +96,7 @@ fn missing_packets_are_asked_for_soon_then_after_a_round_trip_and_given_up_after
     assert_eq!(sequence.order.counts(), LossCounts { lost: 2, recovered: 0, given_up: 2 });
     sequence.at(460);
     let late = sequence.order.arrive(sequence.now, 11).0;
-    assert_eq!(late, Place::Late { answered: Some(Duration::from_millis(460 - 163)) });
+    assert_eq!(late, Place::Late { answered: Some(Duration::from_millis(460 - 233)) });
     assert_eq!(sequence.put(11), Place::Late { answered: None }, "a duplicate says nothing");
 }
 

@@ -45,6 +45,25 @@ fn five_percent_of_loss_and_reordering_cost_no_frame() {
     }
 }
 
+/// Five percent of loss each way and 50 ms: every tenth lost packet is lost again, or its NACK is.
+#[test]
+fn a_frame_rarely_waits_for_a_third_round_trip() {
+    let line = LineSettings { loss: 0.05, delay: 25, jitter: 0 };
+    // A freeze (W3C): 150 ms more than usual between two frames.
+    let freeze = |two: &[u64]| two[1] - two[0] > 183;
+    let freezes = (1..=3).map(|seed| {
+        let mut scenario = Scenario::new(usual(Codec::Vp8), line);
+        (scenario.up, scenario.down) = (Line::new(line, seed), Line::new(line, seed + 100));
+        scenario.run(60_000);
+        let screen = scenario.frames.iter().filter(|(_, frame)| frame.encoding() == SCREEN);
+        let times: Vec<u64> = screen.map(|(ms, _)| *ms).collect();
+        assert!(times.windows(2).all(|two| two[1] - two[0] < 300) && times.len() > 1_700);
+        times.windows(2).filter(|two| freeze(two)).count()
+    });
+    let freezes: usize = freezes.sum();
+    assert!(freezes <= 16, "{freezes} freezes in three minutes");
+}
+
 #[test]
 fn after_a_long_outage_video_goes_on_with_a_key_frame() {
     let mut scenario = Scenario::new(usual(Codec::Vp8), LineSettings::GOOD);

@@ -81,6 +81,8 @@ pub(super) struct Publisher {
     session: Option<PublisherSession>,
     /// The offer, with the ICE parameters of the last restart.
     offer: PublishOffer,
+    /// When a datagram arrived that was not refused. A forged one may count, until ICE finds the publisher gone.
+    heard_at: Instant,
 }
 
 impl Peer {
@@ -136,7 +138,8 @@ impl Peer {
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None, offer }));
+        peer.publisher =
+            Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None, offer, heard_at: now }));
         Ok((peer, answer))
     }
 
@@ -194,9 +197,11 @@ impl Peer {
                 if !self.transport.receive(cx.now, path, is_connected, datagram) {
                     return Received::Nothing;
                 }
+                publisher.heard_at = cx.now;
                 return Received::ByCore;
             }
         }
+        publisher.heard_at = cx.now;
         Received::Media
     }
 
@@ -239,9 +244,9 @@ impl Peer {
         self.publisher.as_ref()?.ingest.last_packet(encoding)
     }
 
-    /// The statistics of the received media. None for a student.
-    pub(in crate::sfu) fn ingest_stats(&self) -> Option<IngestStats> {
-        self.publisher.as_ref().map(|publisher| publisher.ingest.stats())
+    /// The statistics of the received media, and when the publisher was heard last. None for a student.
+    pub(in crate::sfu) fn ingest_stats(&self) -> Option<(IngestStats, Instant)> {
+        self.publisher.as_ref().map(|publisher| (publisher.ingest.stats(), publisher.heard_at))
     }
 
     /// Asks the publisher for a key frame.

@@ -15,7 +15,7 @@ use crate::sfu::event::PublisherStats;
 use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::publishing::{Ended, Passage, Publication};
 use crate::sfu::watchdog::caught;
-use crate::sfu::worker::WorkerCommand;
+use crate::sfu::worker::{RestartedIce, WorkerCommand};
 use crate::sfu::{IceRestart, OfferRefusal, PeerId, PublisherSession, SessionEvent, SessionId, SfuEvent};
 
 /// The interval between two checks of the encodings of the publisher.
@@ -203,7 +203,7 @@ impl Router {
         let id = self.publishing.of_session(number);
         let restarted = id.and_then(|id| self.own_worker.restart_ice(Instant::now(), id, &ufrag, &password));
         let event = match (id, restarted) {
-            (Some(id), Some(Ok((fragment, credentials)))) => {
+            (Some(id), Some(Ok(RestartedIce { fragment, credentials }))) => {
                 self.peers.restarted(id, credentials);
                 for candidate in candidates {
                     self.give(0, WorkerCommand::Candidate { id, candidate });
@@ -269,8 +269,10 @@ impl Router {
         let (now, current) = (Instant::now(), self.publishing.current());
         let user = current.first()?.user.clone();
         let (mut stats, mut silent_sessions) = (IngestStats::default(), Vec::new());
+        let mut silence = Duration::MAX;
         for one in current {
-            let mut of_one = self.own_worker.ingest_stats(one.id)?;
+            let (mut of_one, heard_at) = self.own_worker.ingest_stats(one.id)?;
+            silence = silence.min(now.saturating_duration_since(heard_at));
             if of_one.is_silent(now, STOPPED_AFTER) {
                 silent_sessions.extend(one.session.map(|session| session.number));
             }
@@ -279,6 +281,6 @@ impl Router {
             stats.add(of_one);
         }
         let silent = self.encodings.iter().copied().filter(|encoding| self.monitor.is_silent(now, *encoding)).collect();
-        Some(PublisherStats { user, stats, silent, silent_sessions })
+        Some(PublisherStats { user, stats, silent, silent_sessions, silence })
     }
 }

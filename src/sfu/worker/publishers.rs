@@ -11,6 +11,14 @@ use crate::sfu::PeerId;
 use crate::sfu::peer::Peer;
 use crate::sfu::transport::SendContext;
 
+/// The local side of a restart of ICE.
+pub(in crate::sfu) struct RestartedIce {
+    /// For the publisher, in the form of `application/trickle-ice-sdpfrag`.
+    pub(in crate::sfu) fragment: String,
+    /// The new local user name fragment and password.
+    pub(in crate::sfu) credentials: (String, String),
+}
+
 impl Worker {
     /// Whether a peer is served before newcomers, as connected peers and publishers are. There are few publishers, and
     /// a flood of newcomers must not keep them out.
@@ -34,19 +42,19 @@ impl Worker {
         self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
     }
 
-    /// Restarts the ICE session of a publisher. Returns the fragment for it and the new local credentials; `None` if
-    /// there is no such peer, or if it was removed because it panicked or took too long.
+    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it panicked
+    /// or took too long.
     pub(in crate::sfu) fn restart_ice(
         &mut self,
         now: Instant,
         id: PeerId,
         ufrag: &str,
         password: &str,
-    ) -> Option<Result<(String, (String, String)), Error>> {
+    ) -> Option<Result<RestartedIce, Error>> {
         let index = *self.by_id.get(&id)?;
         let restart = |peer: &mut Peer, _: &mut SendContext<'_>| {
             let fragment = peer.restart_ice(now, ufrag, password)?;
-            Ok((fragment, (peer.ufrag.clone(), peer.password.clone())))
+            Ok(RestartedIce { fragment, credentials: (peer.ufrag.clone(), peer.password.clone()) })
         };
         let restarted = self.with_peer(now, index, restart)?;
         self.poll(now, index);
@@ -81,8 +89,8 @@ impl Worker {
         self.peers[*self.by_id.get(&id)?].as_ref()?.last_packet(encoding)
     }
 
-    /// The statistics of a publisher.
-    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<IngestStats> {
+    /// The statistics of a publisher, and when it was heard last.
+    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<(IngestStats, Instant)> {
         self.peers[*self.by_id.get(&id)?].as_ref()?.ingest_stats()
     }
 }

@@ -176,7 +176,7 @@ impl Member {
 
     /// Accepts the invitation and publishes.
     pub fn accept(&self, tracks: &[TrackName]) {
-        self.say(StudentMessage::StageAnswer { accepted: true });
+        self.say(StudentMessage::StageAnswer { accepted: true, why: None });
         self.publish(tracks);
     }
 
@@ -377,12 +377,10 @@ impl Run {
         let (of_link, seen, target) = (user.clone(), Arc::clone(&self.seen), user.clone());
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(track, packet) = incoming
-                && let Some((sender, frame)) = read(track, packet)
+                && let Some(packet) = read(track, packet)
             {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let frames = seen.frames.entry((of_link.clone(), track)).or_default();
-                frames.senders.insert(sender);
-                frames.numbers.insert(frame);
+                seen.frames.entry((of_link.clone(), track)).or_default().note(&packet);
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };

@@ -30,6 +30,9 @@ impl Lecture<'_> {
                 for target_uid in self.students.watching() {
                     self.send(ClientMessage::Connected { target_uid });
                 }
+                if !self.talk.rules().stage().speakers.is_empty() {
+                    self.stage.tell_count();
+                }
                 self.orders_due = Some(Instant::now() + CLASS_IS_BACK_AFTER);
             }
             // The server never lets a teacher wait.
