@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
+use super::conference::{TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::site::TypedSite;
@@ -51,12 +52,14 @@ const EXAMPLES: &str = "Examples:
   classroom demo                                teach and watch a sample lecture on this computer
   classroom teach --room 10013                  teach with this computer's screen and camera
   classroom watch --room 10013 --user 1001      watch, here or on another computer of the LAN
+  classroom call --user 1001 --to 1002          call somebody at the same server
 
 classroom VERB -h shows the most common flags, classroom VERB --help shows all of them.";
 
 const EXIT_CODES: &str =
     "Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
-4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet.";
+4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet,
+9 call declined, 10 busy, 11 no answer, 12 not there.";
 
 fn examples_and_exit_codes() -> String {
     format!("{EXAMPLES}\n\n{EXIT_CODES}")
@@ -104,6 +107,28 @@ watch looks for the server in this order: --server, $CLASSROOM_SERVER, this comp
 where servers announce their rooms (DNS-SD). You may start watch before the server and the teacher: it waits for \
 them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
+
+    /// Call somebody, or answer calls: both see and hear each other
+    #[command(after_help = "Examples:
+  classroom call --user 1001 --to 1002          with camera and microphone
+  classroom call --user 1002 --answer           take each call by itself, until Ctrl-C")]
+    #[command(after_long_help = "Examples:
+  classroom call --user 1001 --to 1002
+  classroom call --user 1001 --to 1002 --mic    with the microphone alone
+  classroom call --user 1001 --to 1002 --speak-file announcement.mp4 --for 1m
+  classroom call --user 1002 --answer --once --sink call.mkv
+  classroom call --user 1002 --answer --server ws://192.168.1.20:18080
+
+Both need the same server and the same room; without --room that is the room 'calls'. The exit code is 0 after a \
+call, 9 if it was declined, 10 if the other one is busy, 11 if nobody answered, and 12 if the other one is not there.")]
+    Call(Box<TypedCall>),
+
+    /// Take part in a meeting: everybody sees and hears everybody
+    #[command(after_help = "Examples:
+  classroom meet --room 10013 --user 1001 --camera --mic
+  classroom meet --room 10013 --user 1001       see and hear, and send nothing
+  classroom meet --room 10013 --user 1001 --sink meeting.mkv")]
+    Meet(Box<TypedMeet>),
 
     /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
     #[command(after_help = "Examples:

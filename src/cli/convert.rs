@@ -256,7 +256,7 @@ impl TryFrom<TypedRooms> for Rooms {
 }
 
 /// `--ca` and `--fingerprint`, which are about TLS.
-fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
+pub(super) fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
     match (server.filter(|server| !server.uses_tls()), typed.first_flag()) {
         (Some(server), Some(flag)) => Err(Conflict::TrustWithoutTls(flag, server.clone().with_tls(true))),
         _ => Ok(ServerTrust { ca: typed.ca, fingerprint: typed.fingerprint }),
@@ -276,12 +276,12 @@ fn check_low_bitrate(tiers: Tiers, full: Option<Bitrate>) -> Result<(), Conflict
     }
 }
 
-fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
+pub(super) fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
     let typed = Nickname::from(typed.unwrap_or_default());
     if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
 }
 
-fn turn_servers(
+pub(super) fn turn_servers(
     servers: Vec<TypedTurn>,
     user: Option<String>,
     password: Option<String>,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::conference::{CallState, ParticipantState};
 use super::format::{one_decimal, one_decimal_or_null};
 use super::stage::StageState;
 use super::summary::Summary;
@@ -192,6 +193,28 @@ pub enum Event {
     WatchStats(WatchStats),
     /// The statistics of one track of a speaker on the stage, once a second (student's side).
     SpeakerStats(SpeakerStats),
+    /// A call rings, runs or ends.
+    Call {
+        /// The other one.
+        user: UserId,
+        /// The user's nickname; empty if it is not known yet.
+        nickname: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: CallState,
+    },
+    /// A participant of a call or a meeting comes, goes, or changes.
+    Participant {
+        /// The participant.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: ParticipantState,
+    },
+    /// The statistics of one track of a participant, once a second.
+    ParticipantStats(SpeakerStats),
     /// Something disturbs the lecture (student's side). Reported again when the text changes.
     Trouble {
         /// The kind of trouble.
@@ -480,6 +503,8 @@ pub enum EndReason {
     WindowClosed,
     /// The teacher ended the class.
     LectureOver,
+    /// The call is over.
+    CallOver,
     /// An error, which `exit` and `message` describe.
     Failed,
 }

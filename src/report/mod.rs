@@ -4,6 +4,7 @@
 //! reader of a stream goes away, as in `classroom watch --json | head -1`, the lecture continues without output.
 
 mod attendance;
+mod conference;
 mod event;
 mod format;
 mod metrics;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::attendance::csv;
+pub use self::conference::{CallEnd, CallState, ParticipantState};
 pub use self::event::{
     EndReason, Event, Order, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
     WatchStats, Watched,

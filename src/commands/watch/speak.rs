@@ -1,6 +1,5 @@
 //! The student on the stage: the invitation and its answer, and the media that the student sends.
 
-mod capture;
 mod connection;
 
 use std::io::IsTerminal;
@@ -9,12 +8,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::capture::SpeakerCapture;
-use self::connection::{SpeakerConnection, SpeakerEvent};
+use self::connection::{FrameSwitch, SpeakerConnection, SpeakerEvent};
 use super::Session;
 use crate::cli::{ChatInput, Speaking, Watch};
 use crate::commands::negotiation::candidate_init;
 use crate::commands::or_never;
+use crate::commands::own_capture::{self, OwnCapture};
 use crate::id::UserId;
 use crate::media::CaptureEvent;
 use crate::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
@@ -35,13 +34,16 @@ pub(super) struct OwnStage<'a> {
     is_live: bool,
 }
 
+/// A capture that has started, and the way of its frames.
+type Started = (OwnCapture, FrameSwitch);
+
 enum State {
     /// Not invited.
     Off,
     /// The person at the terminal is asked.
     Asked { until: Instant },
     /// The capture starts.
-    Starting(JoinHandle<Result<SpeakerCapture, Vec<String>>>),
+    Starting(JoinHandle<Result<Started, Vec<String>>>),
     /// The capture runs, and its media is sent or about to be.
     On(Box<SpeakerConnection>),
 }
@@ -50,7 +52,7 @@ enum State {
 pub(super) enum OwnStageEvent {
     /// The question was not answered in time.
     NoAnswer,
-    Started(Result<Box<SpeakerCapture>, Vec<String>>),
+    Started(Result<Box<Started>, Vec<String>>),
     Speaker(SpeakerEvent),
 }
 
@@ -167,7 +169,12 @@ impl<'a> OwnStage<'a> {
 
     fn start(&mut self, speaking: &Speaking) {
         let sources = speaking.sources.clone();
-        self.state = State::Starting(tokio::task::spawn_blocking(move || capture::start(&sources)));
+        self.state = State::Starting(tokio::task::spawn_blocking(move || {
+            let switch = FrameSwitch::default();
+            let of_capture = switch.clone();
+            let capture = own_capture::start(&sources, move |frame| of_capture.push(frame))?;
+            Ok((capture, switch))
+        }));
         self.tell(SpeakingState::Starting, None);
     }
 
@@ -224,7 +231,7 @@ impl Session<'_> {
                 self.send_to_teacher(answer).await;
             }
             OwnStageEvent::Started(Ok(capture)) => {
-                capture.notices.iter().for_each(|notice| self.reporter.notice(notice));
+                capture.0.notices.iter().for_each(|notice| self.reporter.notice(notice));
                 self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), *capture)));
                 self.send_to_teacher(StudentMessage::StageAnswer { accepted: true }).await;
             }

@@ -1,15 +1,17 @@
 //! The sending connection of a speaker to the host of the lecture's media, and its return after a loss.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::capture::SpeakerCapture;
 use crate::commands::or_never;
+use crate::commands::own_capture::OwnCapture;
 use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
-use crate::publisher::{Layering, Publisher, PublisherConfig, PublisherEvent, PublisherOffer};
+use crate::publisher::{FrameInput, Layering, Publisher, PublisherConfig, PublisherEvent, PublisherOffer};
+use crate::rtp::Frame;
 use crate::viewer::IceServer;
 
 /// The time limit of an offer, from its start to the connection.
@@ -23,9 +25,27 @@ const LONGEST_DELAY: Duration = Duration::from_secs(2);
 /// the student's own network is gone.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(30);
 
+/// The connection that gets the frames of a capture. The connection may be replaced while the capture runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FrameSwitch(Arc<Mutex<Option<FrameInput>>>);
+
+impl FrameSwitch {
+    /// Frames go here from now on; `None`: nowhere.
+    pub(super) fn set(&self, input: Option<FrameInput>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = input;
+    }
+
+    pub(super) fn push(&self, frame: Frame) {
+        if let Some(input) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            input.push(frame);
+        }
+    }
+}
+
 /// The media of a speaker: a capture, and the connection that sends it.
 pub(super) struct SpeakerConnection {
-    pub(super) capture: SpeakerCapture,
+    pub(super) capture: OwnCapture,
+    switch: FrameSwitch,
     link: Option<Link>,
     /// When the next offer is due.
     due: Option<Instant>,
@@ -50,8 +70,8 @@ pub(in crate::commands::watch) enum SpeakerEvent {
 
 impl SpeakerConnection {
     /// The first offer is due at once.
-    pub(super) fn new(now: Instant, capture: SpeakerCapture) -> Self {
-        Self { capture, link: None, due: Some(now), delay: FIRST_DELAY, lost_since: Some(now) }
+    pub(super) fn new(now: Instant, (capture, switch): (OwnCapture, FrameSwitch)) -> Self {
+        Self { capture, switch, link: None, due: Some(now), delay: FIRST_DELAY, lost_since: Some(now) }
     }
 
     /// Waits for the next event. Cancellation loses nothing.
@@ -84,7 +104,7 @@ impl SpeakerConnection {
         let config = PublisherConfig { bind, ice_servers, encodings, layering: Layering::Simulcast };
         let (publisher, PublisherOffer { sdp, tracks }, events) =
             Publisher::offer(config).await.map_err(|error| error.to_string())?;
-        self.capture.switch.set(Some(publisher.input()));
+        self.switch.set(Some(publisher.input()));
         self.link = Some(Link { publisher, events, answered: false });
         Ok((sdp, tracks))
     }
@@ -123,7 +143,7 @@ impl SpeakerConnection {
 
     /// Ends the media.
     pub(super) async fn close(mut self) {
-        self.capture.switch.set(None);
+        self.switch.set(None);
         if let Some(link) = self.link.take() {
             link.publisher.close().await;
         }
@@ -133,7 +153,7 @@ impl SpeakerConnection {
     }
 
     fn drop_link(&mut self) {
-        self.capture.switch.set(None);
+        self.switch.set(None);
         if let Some(link) = self.link.take() {
             // The other end may be gone, so don't wait for the goodbye.
             tokio::spawn(link.publisher.close());
