@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
@@ -461,6 +461,14 @@ pub(super) struct TypedWatch {
     pub(super) trust: TypedTrust,
 }
 
+/// Who may open meeting and call rooms.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TypedMeetings {
+    Anyone,
+    Teachers,
+    Off,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct TypedServe {
     /// The address to listen on
@@ -473,6 +481,10 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    /// Who may open a room for a meeting or for calls: those who may teach, anyone who may join, or nobody
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers)]
+    pub(super) meetings: TypedMeetings,
 
     #[command(flatten)]
     pub(super) media: TypedServeMedia,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::parser::ValueSource;
 
 use super::access::turn_secret;
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
+use super::args::{TypedDemo, TypedMeetings, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::meaning::{
     ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, ServerTrust, Signalling, Sink, Sources,
@@ -19,6 +19,7 @@ use crate::id::{Nickname, UserId};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
+use crate::room::Meetings;
 use crate::signal::ServerUrl;
 
 /// Pictures per second where `--fps` is not given.
@@ -234,7 +235,13 @@ impl TryFrom<TypedServe> for Serve {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access, media })
+        let meetings = match typed.meetings {
+            TypedMeetings::Anyone => Meetings::Anyone,
+            TypedMeetings::Teachers => Meetings::Teachers,
+            TypedMeetings::Off => Meetings::Off,
+        };
+        let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
+        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media })
     }
 }
 

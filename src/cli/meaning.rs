@@ -17,6 +17,7 @@ use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
+use crate::room::Meetings;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 use crate::tls::{CertificateSource, Fingerprint};
@@ -322,6 +323,8 @@ pub struct Serve {
     pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
+    /// Who may open meeting and call rooms.
+    pub meetings: Meetings,
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,
 }

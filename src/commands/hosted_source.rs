@@ -18,7 +18,7 @@ use crate::network::NetworkTag;
 use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
 use crate::rtp::Track;
-use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding};
+use crate::sfu::{AudioFloor, MediaPort, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding};
 
 /// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ pub(super) struct SourceSettings {
     pub(super) workers: NonZeroUsize,
     /// The most receivers of a source.
     pub(super) max_receivers: usize,
+    /// The audio floor of a meeting.
+    pub(super) floor: Option<AudioFloor>,
 }
 
 /// Whose media a source is.
@@ -82,7 +84,7 @@ impl HostedSource {
         kind: SourceKind,
         settings: SourceSettings,
     ) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
-        let SourceSettings { port, advertise, workers, max_receivers } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, floor } = settings;
         let (sfu, events) = Sfu::start(SfuConfig {
             user: publisher.clone(),
             udp: UdpBinding::Shared(port),
@@ -93,6 +95,7 @@ impl HostedSource {
             workers,
             adapts: true,
         })?;
+        floor.into_iter().for_each(|floor| sfu.join_floor(floor));
         let start = match kind {
             SourceKind::Lecture => Start::EvenSilent,
             SourceKind::Speaker => Start::WithMedia,

@@ -127,6 +127,7 @@ fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
         match output {
             TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
             TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
+            TalkOutput::Receive(user, tiers) => sfu.limit(user, tiers.into()),
             other => rest.push(other),
         }
     }

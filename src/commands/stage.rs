@@ -23,6 +23,7 @@ use crate::network::NetworkTag;
 use crate::protocol::channel::MAX_SPEAKERS;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, VideoTrack};
 use crate::room::talk::StageChange;
+use crate::sfu::AudioFloor;
 
 pub(super) use self::speaker::{SpeakerFact, StageOutput};
 
@@ -71,6 +72,12 @@ impl StageSettings {
         let source = SourceSettings { max_receivers, ..source };
         Self { source, meter, capacity: Arc::new(Semaphore::new(most)) }
     }
+
+    /// The same for a meeting with this audio floor. Its participants share the capacity of all meetings.
+    pub(super) fn with_floor(&self, floor: AudioFloor) -> Self {
+        let source = SourceSettings { floor: Some(floor), ..self.source.clone() };
+        Self { source, ..self.clone() }
+    }
 }
 
 impl StageMedia {
@@ -87,6 +94,16 @@ impl StageMedia {
             StageChange::Speaks { .. } => {}
             StageChange::Ended { user, .. } => self.ended(&user),
         }
+    }
+
+    /// A participant of a meeting may send: starts its SFU.
+    pub(super) fn enter(&mut self, user: UserId) {
+        self.accepted(user);
+    }
+
+    /// A participant of a meeting has left it.
+    pub(super) fn exit(&mut self, user: &UserId) {
+        self.ended(user);
     }
 
     /// A student is invited. Its offer may overtake its answer to the invitation, and then the offer waits.

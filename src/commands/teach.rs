@@ -199,7 +199,7 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
 /// The media of the speakers, at the port of the lecture.
 fn stage_media(teach: &Teach, port: MediaPort) -> StageMedia {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach) };
+    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None };
     StageMedia::new(StageSettings::new(source, MediaMeter::default(), teach.stage.most))
 }
 

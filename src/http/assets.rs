@@ -67,10 +67,12 @@ const FILES: &[(&str, &str, &str)] = &files! {
 };
 
 /// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
-/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache
-/// them.
+/// speakers, for a student who speaks, and for calls and meetings. Without the server they are of no use, so the
+/// service worker does not cache them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
+    "call.js": JAVASCRIPT,
+    "conference.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
     "device.js": JAVASCRIPT,
@@ -81,12 +83,20 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "devices.js": JAVASCRIPT,
     "devices_chinese.js": JAVASCRIPT,
     "devices_english.js": JAVASCRIPT,
+    "encodings.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
+    "meeting.js": JAVASCRIPT,
+    "mesh.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
     "orders.css": CSS,
     "orders_chinese.js": JAVASCRIPT,
     "orders_english.js": JAVASCRIPT,
+    "overload.js": JAVASCRIPT,
+    "pair.js": JAVASCRIPT,
+    "pair_stats.js": JAVASCRIPT,
+    "perfect_negotiation.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
+    "server_media.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
     "speaker.css": CSS,

@@ -152,12 +152,16 @@ async fn not_found(headers: HeaderMap) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::RoomKind;
 
     #[test]
     fn lectures_stay_on_the_list_when_strangers_open_thousands_of_rooms() {
         let room = |n: u32, state| RoomSummary {
             room_id: n.to_string().parse().unwrap(),
             name: None,
+            kind: RoomKind::Lecture,
+            owner: None,
+            participants: 0,
             publisher: None,
             media: None,
             watching: 0,

@@ -7,11 +7,13 @@
 //! 2. `stream` is the receiving side of one encoding: `order` restores the order and finds the packets to NACK,
 //!    `cutter` makes frames, and `key_frame_demand` finds the time of the next PLI.
 //! 3. `clock` finds the capture time of a frame, and `timeline` gives all encodings of a track one RTP clock.
-//! 4. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
+//! 4. `floor` chooses the loudest of the publishers of a meeting.
+//! 5. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
 
 mod arrivals;
 mod clock;
 mod cutter;
+mod floor;
 mod key_frame_demand;
 mod limit;
 mod order;
@@ -41,6 +43,8 @@ use timeline::Timeline;
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
+pub use floor::AudioFloor;
+use floor::Voice;
 pub(crate) use stats::{EncodingStats, IngestStats};
 
 /// The SSRC of our RTCP. A publisher's connection has no other stream of ours.
@@ -116,6 +120,8 @@ pub(crate) struct Ingest {
     arrivals: Option<Arrivals>,
     limit: ByteLimit,
     frames: VecDeque<Frame>,
+    /// The publisher's place on the audio floor of a meeting.
+    voice: Option<Voice>,
     began: Instant,
     /// The time of the last call.
     now: Instant,
@@ -153,6 +159,7 @@ impl Ingest {
             arrivals: ids.twcc.map(|_| Arrivals::new(now)),
             limit: ByteLimit::new(now, limit.bits_per_second),
             frames: VecDeque::new(),
+            voice: None,
             began: now,
             now,
             report_due: now + REPORT_INTERVAL,
@@ -202,8 +209,9 @@ impl Ingest {
         };
         let stream = &mut self.streams[slot];
         stream.count(now, bytes.len());
-        if let Some(level) = level.filter(|_| is_audio) {
-            stream.on_audio_level(level);
+        if is_audio {
+            level.into_iter().for_each(|level| stream.on_audio_level(level));
+            self.voice.iter_mut().for_each(|voice| voice.speaks(now, level));
         }
         if !passes {
             self.over_limit += 1;
@@ -297,8 +305,21 @@ impl Ingest {
 
     /// The next complete frame. The frames of an encoding come in order. After a lost frame there are none up to the
     /// next key frame, so each frame can be decoded after the previous one, and the SFU sees no gap.
+    ///
+    /// Of a publisher on an audio floor, audio comes only while it has the floor.
     pub(crate) fn next_frame(&mut self) -> Option<Frame> {
-        self.frames.pop_front()
+        let is_heard = self.voice.as_ref().is_none_or(Voice::has_floor);
+        loop {
+            let frame = self.frames.pop_front()?;
+            if is_heard || frame.track.is_video() {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// From now on the publisher's audio is passed on only while it has the floor.
+    pub(crate) fn join_floor(&mut self, floor: &AudioFloor) {
+        self.voice = Some(floor.join());
     }
 
     /// The next RTCP compound that is due, not encrypted. Call this until it returns None, after each batch of packets

@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
+use super::limits::VideoLimits;
 use crate::id::UserId;
+use crate::ingest::AudioFloor;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, Track};
@@ -40,6 +42,11 @@ pub(super) enum Command {
     TellAll {
         text: Arc<str>,
     },
+    Limit {
+        user: UserId,
+        limits: VideoLimits,
+    },
+    Floor(AudioFloor),
     Encodings(Vec<Encoding>),
     Stats(oneshot::Sender<SfuStats>),
     Close(oneshot::Sender<()>),
@@ -60,10 +67,11 @@ impl Entry for Command {
     fn kind(&self) -> Kind {
         match self {
             Command::Offer { .. } | Command::Candidate { .. } => Kind::Request,
-            Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
+            Command::Tell { .. } | Command::TellAll { .. } | Command::Limit { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } => Kind::Control,
-            Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
+            Command::Remove { .. } | Command::Encodings(_) | Command::Floor(_) => Kind::Control,
+            Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
         }
@@ -77,9 +85,11 @@ impl Entry for Command {
                 | Command::Publish { user: of, .. }
                 | Command::Candidate { user: of, .. }
                 | Command::Tell { user: of, .. }
+                | Command::Limit { user: of, .. }
                 | Command::Remove { user: of },
             ) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
+            (Command::Limit { user, .. }, Command::Limit { user: of, .. }) => user == of,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,

@@ -20,6 +20,7 @@ mod event_loop;
 mod event_queue;
 pub(crate) mod fuzz;
 mod input;
+mod limits;
 mod peer;
 mod peer_table;
 mod pending_offers;
@@ -50,10 +51,12 @@ use std::time::Duration;
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
+pub use crate::ingest::AudioFloor;
 pub use config::{SfuConfig, SfuError, UdpBinding};
 pub(crate) use event::PublisherStats;
 pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
 pub use input::FrameInput;
+pub use limits::{VideoLimit, VideoLimits};
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
 pub use stats::{PeerStats, PeerTotals, SentPicture};
@@ -161,6 +164,16 @@ impl Sfu {
     /// Sends a message to one student over its data channel; does nothing if the student has no open channel.
     pub fn tell(&self, user: UserId, text: &str) {
         self.send(Command::Tell { user, text: text.into() });
+    }
+
+    /// Gives a student at most this of each video, until it connects again.
+    pub fn limit(&self, user: UserId, limits: VideoLimits) {
+        self.send(Command::Limit { user, limits });
+    }
+
+    /// Passes the audio of publishers whose offers follow on only while they have the floor.
+    pub fn join_floor(&self, floor: AudioFloor) {
+        self.send(Command::Floor(floor));
     }
 
     /// Sends a message to every student over its data channel. A student that does not read loses the oldest messages.

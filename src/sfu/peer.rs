@@ -17,6 +17,7 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 
 use super::channel::{Channel, Opened};
+use super::limits::VideoLimits;
 use super::pending_offers::MAX_CANDIDATES;
 use super::places::PeerPlace;
 use super::senders::{RetransmissionRequest, Senders};
@@ -192,6 +193,8 @@ pub(super) struct Peer {
     /// Decides which tiers the peer gets, the rate at which they are sent, and which retransmissions and key frames it
     /// may request.
     adaptation: Adaptation,
+    /// The most that the peer wants of each video.
+    limits: VideoLimits,
     /// The received media of a publisher; `None` for a student.
     publisher: Option<Box<Publisher>>,
     #[cfg(test)]
@@ -229,6 +232,7 @@ impl Peer {
             is_disturbed: false,
             stats: PeerStats::default(),
             adaptation,
+            limits: VideoLimits::default(),
             publisher: None,
             #[cfg(test)]
             panics: false,

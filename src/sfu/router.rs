@@ -378,6 +378,8 @@ impl Router {
                 }
             }
             Command::Tell { user, text } => self.tell(&user, &text),
+            Command::Limit { user, limits } => self.give_for(&user, |id| WorkerCommand::Limit { id, limits }),
+            Command::Floor(floor) => self.context.floor = Some(floor),
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
             Command::Encodings(encodings) => {
                 let before = self.encodings.len();

@@ -122,7 +122,7 @@ impl Entry for WorkerCommand {
     fn kind(&self) -> Kind {
         match self {
             Self::Candidate { .. } => Kind::Request,
-            Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
+            Self::Tell { .. } | Self::TellAll { .. } | Self::Limit { .. } => Kind::Message,
             // The number of peers is bounded, and so is the number of these commands.
             Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } => Kind::Control,
             Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) | Self::KeyFrame { .. } => Kind::Control,
@@ -138,6 +138,8 @@ impl Entry for WorkerCommand {
             (Self::Remove { id }, Self::Add(of, _) | Self::Candidate { id: of, .. } | Self::Tell { id: of, .. }) => {
                 id == of
             }
+            (Self::Remove { id }, Self::Limit { id: of, .. })
+            | (Self::Limit { id, .. }, Self::Limit { id: of, .. }) => id == of,
             (Self::Encodings(_), Self::Encodings(_)) | (Self::MoveTo(_), Self::MoveTo(_)) => true,
             (Self::Close, older) => older.kind() != Kind::Control,
             _ => false,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::encoders::EncoderRequests;
 use super::event_queue::EventQueue;
+use super::limits::VideoLimits;
 use super::peer::{Departure, End, Path, Peer, Received};
 use super::senders::RetransmissionRequest;
 use super::stats::{PeerTotals, WorkerStats};
@@ -60,6 +61,8 @@ pub(super) enum WorkerCommand {
     Evict { id: PeerId },
     /// Send a message to one student.
     Tell { id: PeerId, text: Arc<str> },
+    /// Give a peer at most this of each video.
+    Limit { id: PeerId, limits: VideoLimits },
     /// Send a message to all students.
     TellAll { text: Arc<str> },
     /// The socket was reopened: send through this sender.
@@ -235,6 +238,11 @@ impl Worker {
                 if let Some(index) = self.by_id.get(&id) {
                     self.tell(*index, text);
                 }
+            }
+            WorkerCommand::Limit { id, limits } => {
+                let encodings = self.traffic.encodings();
+                let peer = self.by_id.get(&id).and_then(|index| self.peers[*index].as_mut());
+                peer.into_iter().for_each(|peer| peer.limit(limits, &encodings));
             }
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));

@@ -60,6 +60,8 @@ pub enum SignalEvent {
     Joined {
         /// The room's name, if it has one.
         room_name: Option<RoomName>,
+        /// The kind of the room.
+        kind: RoomKind,
         /// Everybody in the room.
         users: Vec<User>,
         /// The publisher, if there is one.
@@ -267,8 +269,8 @@ impl SignalEvent {
     /// The event of a message that does not close the connection.
     pub(super) fn of(message: ServerMessage) -> Self {
         match message {
-            ServerMessage::Joined { room_name, users, publisher, ice_servers, .. } => {
-                Self::Joined { room_name, users, publisher, ice_servers }
+            ServerMessage::Joined { room_name, kind, users, publisher, ice_servers, .. } => {
+                Self::Joined { room_name, kind, users, publisher, ice_servers }
             }
             ServerMessage::Waiting { room_name, .. } => Self::Waiting { room_name },
             message => Self::Message(message),

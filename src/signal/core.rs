@@ -274,8 +274,20 @@ impl State {
         {
             outbox.connected();
         }
+        if let Input::Message { message: ClientMessage::Channel { .. }, .. } = &input {
+            self.rooms.set_time(unix_ms());
+        }
+        let entering = match &input {
+            Input::Message { conn, message: ClientMessage::Participate { .. } | ClientMessage::Accept { .. } } => {
+                Some(*conn)
+            }
+            _ => None,
+        };
         let outputs = self.rooms.handle(Instant::now(), input);
         self.carry_out(outputs);
+        if let Some(conn) = entering.filter(|conn| self.rooms.takes_part(*conn)) {
+            self.outboxes.get(&conn).into_iter().for_each(Outbox::connected);
+        }
     }
 
     /// Carries out what the rooms decided.
@@ -356,7 +368,7 @@ impl State {
     }
 
     /// Makes the connection of a media host, which starts once the lock is released.
-    fn attach_host(&mut self, room: RoomId, publisher: UserId) {
+    fn attach_host(&mut self, room: RoomId, publisher: Option<UserId>) {
         let client_state = SharedClientState::default();
         let (outbox, outgoing) = outbox(true, client_state.clone(), &self.student_bytes);
         self.next_conn += 1;
@@ -383,10 +395,16 @@ impl State {
 #[derive(Debug)]
 struct StartingHost {
     room: RoomId,
-    publisher: UserId,
+    publisher: Option<UserId>,
     conn: ConnId,
     outgoing: Outgoing,
     client_state: SharedClientState,
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// The client as the rooms see it.
@@ -396,7 +414,7 @@ fn newcomer(
     authorization: Authorization,
     address: ClientAddress,
 ) -> Newcomer {
-    let JoinRequest { room, room_name, publishes, media, epoch, client, .. } = request;
+    let JoinRequest { room, room_name, kind, publishes, media, epoch, client, .. } = request;
     let Credentials { session, code, room: settings, .. } = credentials;
     Newcomer {
         room,
@@ -411,7 +429,9 @@ fn newcomer(
         network: address.network,
         moderates: authorization.rights.moderates,
         code,
-        settings: settings.filter(|_| publishes),
+        kind,
+        may_teach: authorization.rights.publishes,
+        settings: settings.filter(|_| publishes || kind.is_some()),
         identity: authorization.owner,
         reserved: authorization.reserved,
     }

@@ -207,7 +207,7 @@ async fn a_full_or_ending_server_creates_no_room() {
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
     let app = http::router(move || rooms.rooms())
-        .merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
+        .merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;

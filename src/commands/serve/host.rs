@@ -18,7 +18,7 @@ use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
 use crate::room::talk::TalkOutput;
 use crate::sfu::{Departure, SfuEvent, SfuStats};
-use crate::signal::{LocalHost, LocalMember};
+use crate::signal::LocalMember;
 use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a publisher.
@@ -29,6 +29,8 @@ const START_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct HostSettings {
     pub(super) source: SourceSettings,
     pub(super) stage: StageSettings,
+    /// The settings of the participants of meetings.
+    pub(super) meetings: StageSettings,
     /// The most speakers on the stage of a room.
     pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
@@ -58,9 +60,8 @@ impl SilentRooms {
 }
 
 /// Runs the host of a room until the room or the server ends it.
-pub(super) async fn run(host: LocalHost, settings: HostSettings) {
-    let LocalHost { room, publisher, member } = host;
-    let HostSettings { source, stage, most_speakers, meter, silent, reporter } = settings;
+pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, settings: HostSettings) {
+    let HostSettings { source, stage, most_speakers, meter, silent, reporter, .. } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {

@@ -1,6 +1,6 @@
 //! The media of one speaker: its SFU, once that runs, and the facts about it for the rules.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,15 +13,20 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer};
 use crate::commands::media_meter::SourceMeter;
 use crate::id::UserId;
-use crate::protocol::channel::OffStage;
+use crate::protocol::channel::{OffStage, StudentMessage};
 use crate::protocol::{ClientMessage, IceCandidate, MAX_CANDIDATES_PER_OFFER, TrackName};
 use crate::sfu::{Departure, SfuEvent, SfuStats};
+use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a speaker.
 const START_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The number of these intervals from one report to the next.
 const REPORT_TICKS: u32 = 20;
+
+/// How often a receiver may change what it wants: a page that is resized or scrolled.
+const RECEIVES_PER_SECOND: u32 = 5;
+const RECEIVE_BURST: u32 = 20;
 
 /// An output of the stage's media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +106,8 @@ struct Running {
     events: mpsc::Receiver<SfuEvent>,
     permit: OwnedSemaphorePermit,
     meter: SourceMeter,
+    /// Limits how often each receiver changes what it wants.
+    receivers: BTreeMap<UserId, TokenBucket>,
     /// The statistics that were asked for, and whether they are for a report.
     stats: Option<(oneshot::Receiver<SfuStats>, bool)>,
     ticks: Interval,
@@ -212,8 +219,18 @@ impl SpeakerMedia {
         let mut ticks = tokio::time::interval(START_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (stats, ticked, told) = (None, 0, None);
-        let running = Running { source, events, permit, meter, stats, ticks, ticked, told, was_live: false };
-        self.state = State::Running(Box::new(running));
+        self.state = State::Running(Box::new(Running {
+            source,
+            events,
+            permit,
+            meter,
+            receivers: BTreeMap::new(),
+            stats,
+            ticks,
+            ticked,
+            told,
+            was_live: false,
+        }));
     }
 
     fn fail(&mut self, why: OffStage, sentence: &str, out: &mut VecDeque<StageOutput>) {
@@ -225,15 +242,25 @@ impl SpeakerMedia {
 }
 
 impl Running {
-    /// Handles an event. Messages over the data channel of such a connection are ignored: only the channel of a
-    /// user's main connection is for the conversation.
+    /// Handles an event. Of the messages over the data channel of such a connection, only those about the videos count:
+    /// the conversation uses the channel of a user's main connection.
     fn on_event(&mut self, speaker: &UserId, event: SfuEvent, out: &mut VecDeque<StageOutput>) {
         let now = Instant::now();
         let Handled { message, event } = self.source.on_event(now, event);
         out.extend(message.map(StageOutput::Send));
         match event {
             Some(SfuEvent::ChannelOpen(user)) if user == *speaker => self.source.tell_needed(),
+            Some(SfuEvent::Heard { user, text }) => {
+                let pace = self.receivers.entry(user.clone());
+                let pace = pace.or_insert_with(|| TokenBucket::new(RECEIVES_PER_SECOND, RECEIVE_BURST));
+                if pace.take(now).is_ok()
+                    && let Ok(StudentMessage::Receive(tiers)) = StudentMessage::parse(&text)
+                {
+                    self.source.sfu().limit(user, tiers.into());
+                }
+            }
             Some(SfuEvent::Gone { user, why }) => {
+                self.receivers.remove(&user);
                 if why == Departure::Failed {
                     let sentence = "a connection failed because of a bug in this program; please report the bug";
                     out.push_back(StageOutput::Warn(sentence.to_owned()));

@@ -16,7 +16,7 @@ use crate::commands::whip_in::WhipDoor;
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
-use crate::room::Reservation;
+use crate::room::{Meetings, Reservation};
 use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
 use crate::tls::Trust;
 
@@ -71,6 +71,7 @@ impl LectureServer {
             tls,
             access,
             site: teach.site.clone(),
+            meetings: Meetings::Off,
             reservation: Some(Reservation { room, user, session }),
             whip,
             media: None,

@@ -136,7 +136,7 @@ impl StudentTalk {
                 reporter.notice(MUTED);
                 None
             }
-            StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
+            StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into(), to: None }),
             StudentInput::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })

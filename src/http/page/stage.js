@@ -136,7 +136,7 @@ export class Stage {
 }
 
 /** The connection that receives one speaker. It is made again while the speaker is listed. */
-class Receiver {
+export class Receiver {
   /** The received tracks: `{ audio, screen, camera }`, each may be missing. */
   tracks = {};
   isSpeaking = false;
@@ -163,6 +163,17 @@ class Receiver {
 
   get isConnected() {
     return this.#negotiation.isConnected;
+  }
+
+  /** The data channel to the holder of the media; `null` without a connection. */
+  get channel() {
+    return this.#negotiation.connection?.channel ?? null;
+  }
+
+  /** The number of frames that were decoded. */
+  async decodedFrames() {
+    const report = await (this.#negotiation.connection?.stats() ?? Promise.resolve(new Map())).catch(() => new Map());
+    return [...report.values()].reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0);
   }
 
   /** Whether a connection is being made. */

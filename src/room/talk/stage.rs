@@ -303,7 +303,7 @@ impl Talk {
     fn tell_moderators_of_stage(&self) -> Vec<TalkOutput> {
         let stage = self.slots.full_list();
         let moderators = self.participants.present().filter(|(_, participant)| participant.moderates);
-        let users = std::iter::once(&self.teacher.0).chain(moderators.map(|(user, _)| user));
+        let users = self.teacher.iter().map(|(teacher, _)| teacher).chain(moderators.map(|(user, _)| user));
         users.map(|user| to(user, PublisherMessage::Stage(stage.clone()))).collect()
     }
 }

@@ -128,7 +128,8 @@ impl Peer {
         let place = PeerPlace::new(context.places.clone());
         let mut peer = Self::new(now, user, ice, transport, Senders::default(), adaptation, place);
         let (sections, ids) = offer.ingest_sections();
-        let ingest = Ingest::new(now, sections, ids, IngestLimit::default());
+        let mut ingest = Ingest::new(now, sections, ids, IngestLimit::default());
+        context.floor.iter().for_each(|floor| ingest.join_floor(floor));
         peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None }));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
