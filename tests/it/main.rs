@@ -141,3 +141,4 @@ mod tiers;
 
 // The page in real browsers.
 mod browser;
+mod calls;

@@ -27,7 +27,7 @@ const GIVES_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// The connection that gets the frames of a capture. The connection may be replaced while the capture runs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FrameSwitch(Arc<Mutex<Option<FrameInput>>>);
+pub(in crate::commands::watch) struct FrameSwitch(Arc<Mutex<Option<FrameInput>>>);
 
 impl FrameSwitch {
     /// Frames go here from now on; `None`: nowhere.
