@@ -5,7 +5,9 @@ mod own_media;
 mod pair;
 mod pairs;
 mod participants;
+mod server_media;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,19 +18,27 @@ use self::own_media::{CaptureEvents, OwnMedia};
 use self::pair::{PairContext, PairInput, PairOutput};
 use self::pairs::Pairs;
 use self::participants::{Change, ParticipantList};
+use self::server_media::{ServerMedia, ServerMediaEvent};
 use super::client_network::{bind_addresses, ice_servers};
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
+use super::speaker_views::ViewOutput;
+use super::uplink_connection::UplinkEvent;
 use super::{blocking, or_never};
 use crate::cli::{Member, Sink};
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{CaptureEvent, GridOptions, Render, RenderEvent, Sources};
-use crate::protocol::{ClientKind, ClientMessage, Participants, RoomKind, ServerMessage, TrackName};
+use crate::protocol::{
+    ClientKind, ClientMessage, IceCandidate, MediaHost, Participants, RoomKind, ServerMessage, TrackName,
+};
 use crate::report::{EndReason, Event, ParticipantState, Reporter, SpeakerStats};
 use crate::rtp::{Latency, Track};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
+
+/// How often to look whose media has arrived from the server, while the media moves.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a verb asks for.
 pub(super) struct ConferenceOptions<'a> {
@@ -67,11 +77,23 @@ pub(super) struct Conference<'a> {
     server: Option<ServerUrl>,
     list: ParticipantList,
     pairs: Pairs,
+    server_media: ServerMedia,
     context: Arc<PairContext>,
     render: Render,
     render_events: mpsc::Receiver<RenderEvent>,
     capture_events: Option<CaptureEvents>,
     second: Interval,
+    /// When to look whose media has arrived from the server.
+    look: Interval,
+    /// What waits for the connection to the server's media, in order.
+    of_server: VecDeque<OfServer>,
+}
+
+/// What has to be done in order, and may take some time.
+enum OfServer {
+    Uplink(UplinkEvent),
+    Answer(UserId, String),
+    Candidate(UserId, IceCandidate),
 }
 
 impl<'a> Conference<'a> {
@@ -97,12 +119,17 @@ impl<'a> Conference<'a> {
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(begun + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(begun, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             member,
             reporter,
             signalling,
             server: None,
             list: ParticipantList::new(member.user.clone()),
+            server_media: ServerMedia::new(member.user.clone(), Arc::clone(&context)),
+            look,
+            of_server: VecDeque::new(),
             pairs: Pairs::new(Arc::clone(&context)),
             context,
             render,
@@ -118,7 +145,17 @@ impl<'a> Conference<'a> {
     /// If no server is found in time, the server refuses this member, or the sink fails.
     pub(super) async fn next(&mut self) -> Result<ConferenceEvent, Failure> {
         loop {
+            self.do_of_server().await;
+            let is_on_server = self.list.media() == MediaHost::Server;
             let event = tokio::select! {
+                event = self.server_media.next() => {
+                    self.on_server_media(event);
+                    None
+                }
+                _ = self.look.tick(), if is_on_server => {
+                    self.move_pairs();
+                    None
+                }
                 event = self.signalling.next() => self.on_signal(event?),
                 (other, output) = self.pairs.next() => self.on_pair(&other, output),
                 event = self.render_events.recv() => match event {
@@ -171,8 +208,9 @@ impl<'a> Conference<'a> {
 
     /// Leaves the room, and completes a recording.
     pub(super) async fn finish(self) {
-        let Self { signalling, pairs, context, render, .. } = self;
+        let Self { signalling, pairs, server_media, context, render, .. } = self;
         drop(context);
+        server_media.finish().await;
         let context = pairs.end().await;
         signalling.leave().await;
         let _ = blocking(move || render.finish()).await;
@@ -219,6 +257,16 @@ impl<'a> Conference<'a> {
                 self.listed(list);
                 return Some(ConferenceEvent::Listed);
             }
+            ServerMessage::Answer { user_id, sdp, entry: None } => {
+                self.of_server.push_back(OfServer::Answer(user_id, sdp));
+            }
+            ServerMessage::Candidate { user_id, candidate, entry: None, .. } => {
+                self.of_server.push_back(OfServer::Candidate(user_id, candidate));
+            }
+            ServerMessage::Error { user_id: Some(user), ref message, .. } if self.server_media.failed(Some(&user)) => {
+                self.reporter.detail(format!("the server does not carry the media of {user} yet: {message}"));
+            }
+            ServerMessage::Hangup { ref user_id } if self.server_media.failed(Some(user_id)) => {}
             ServerMessage::Offer { user_id, sdp, entry, .. } => self.pass(&user_id, entry, PairInput::Offer(sdp)),
             ServerMessage::Answer { user_id, sdp, entry } => self.pass(&user_id, entry, PairInput::Answer(sdp)),
             ServerMessage::Candidate { user_id, candidate, entry, .. } => {
@@ -251,6 +299,54 @@ impl<'a> Conference<'a> {
                 Change::Close(user) => self.pairs.close(&user),
             }
         }
+        if self.list.media() == MediaHost::Server && self.list.takes_part() {
+            self.server_media.listed(self.list.others());
+        } else {
+            self.server_media.end();
+        }
+    }
+
+    fn on_server_media(&mut self, event: ServerMediaEvent) {
+        match event {
+            ServerMediaEvent::Uplink(event) => self.of_server.push_back(OfServer::Uplink(event)),
+            ServerMediaEvent::View(user, ViewOutput::Offer(sdp)) => {
+                let target_uid = user.clone();
+                let offer = ClientMessage::Offer { target_uid, sdp, entry: None, video: None, tracks: None };
+                if !self.signalling.send(offer) {
+                    self.server_media.not_sent(&user);
+                }
+            }
+            ServerMediaEvent::View(target_uid, ViewOutput::Candidate(candidate)) => {
+                self.send(ClientMessage::Candidate { target_uid, candidate, entry: None, source: None });
+            }
+            ServerMediaEvent::View(_, ViewOutput::Warn(sentence)) => self.reporter.warn(sentence),
+            ServerMediaEvent::View(_, ViewOutput::Shows(sentence)) => self.reporter.notice(sentence),
+            ServerMediaEvent::View(_, ViewOutput::Rendering) => {}
+        }
+    }
+
+    /// Does what waits for the connection to the server's media. If this is cancelled, the offer or the answer in hand
+    /// is lost, and another offer follows.
+    async fn do_of_server(&mut self) {
+        while let Some(next) = self.of_server.pop_front() {
+            match next {
+                OfServer::Uplink(event) => {
+                    if let Some(message) = self.server_media.on_uplink(event).await {
+                        self.send(message);
+                    }
+                }
+                OfServer::Answer(user, sdp) => self.server_media.answered(&user, sdp).await,
+                OfServer::Candidate(user, candidate) => self.server_media.candidate(&user, candidate).await,
+            }
+        }
+    }
+
+    /// Tells the pairs of those whose media has arrived from the server.
+    fn move_pairs(&mut self) {
+        for other in self.server_media.newly_arrived(self.list.others()) {
+            self.pairs.pass(&other, PairInput::Moved);
+            self.tell_of(&other, ParticipantState::Connected);
+        }
     }
 
     fn on_pair(&mut self, other: &UserId, output: PairOutput) -> Option<ConferenceEvent> {
@@ -275,6 +371,7 @@ impl<'a> Conference<'a> {
                 let tracks = tracks.into_iter().map(TrackName::from).collect();
                 self.tell_of(other, ParticipantState::Undecodable { tracks, codec });
             }
+            PairOutput::Moved => self.pairs.close(other),
             PairOutput::Warn(sentence) => self.reporter.warn(sentence),
         }
         None
@@ -302,9 +399,9 @@ impl<'a> Conference<'a> {
     fn report_stats(&self) {
         for other in self.list.others() {
             for track in other.sends.iter().copied().map(Track::from) {
-                let Some(stats) = self.pairs.with_render(&other.user_id, |render| render.stats(track)) else {
-                    continue;
-                };
+                let on_server = self.server_media.with_render(&other.user_id, |render| render.stats(track));
+                let in_pair = || self.pairs.with_render(&other.user_id, |render| render.stats(track));
+                let Some(stats) = on_server.or_else(in_pair) else { continue };
                 self.reporter.event(&Event::ParticipantStats(SpeakerStats {
                     user: other.user_id.clone(),
                     track,

@@ -32,6 +32,7 @@ mod stop;
 mod teach;
 mod token;
 mod trust;
+mod uplink_connection;
 mod waiting_offers;
 mod watch;
 mod whip_in;

@@ -12,6 +12,9 @@ use crate::publisher::FrameInput;
 use crate::report::Reporter;
 use crate::rtp::{Encoding, Frame, Track};
 
+/// The number of the connection to the server, among those of pairs.
+pub(super) const SERVER: u64 = 0;
+
 /// A pair that gets the frames, by a number that no other pair had.
 struct Receiver {
     pair: u64,
@@ -122,6 +125,12 @@ impl OwnMedia {
             capture.need(encoding, active.contains(&encoding));
         }
     }
+}
+
+/// The tracks that are not among these.
+pub(super) fn all_but(sends: &[TrackName]) -> Vec<TrackName> {
+    let all = [TrackName::Audio, TrackName::Screen, TrackName::Camera];
+    all.into_iter().filter(|track| !sends.contains(track)).collect()
 }
 
 /// Keeps the first codec of each track: each picture is encoded in one codec for all pairs.

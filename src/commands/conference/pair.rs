@@ -24,6 +24,9 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after a connection that could not be set up.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The message by which each side says that the other one's media arrives from the server.
+const MOVED: &str = r#"{"type":"moved"}"#;
+
 /// An input of a pair.
 pub(super) enum PairInput {
     /// The other one offers.
@@ -34,6 +37,8 @@ pub(super) enum PairInput {
     Candidate(IceCandidate),
     /// The other one sends these tracks.
     Sends(Vec<TrackName>),
+    /// The other one's media arrives from the server: its pictures and its sound are not wanted from here any more.
+    Moved,
 }
 
 /// An output of a pair.
@@ -50,6 +55,8 @@ pub(super) enum PairOutput {
     Reconnecting,
     /// The other one can't decode the video of this member.
     Undecodable(Vec<Track>, Codec),
+    /// Both receive each other's media from the server: this pair can end.
+    Moved,
     /// A problem, for the user.
     Warn(String),
 }
@@ -73,6 +80,8 @@ pub(super) struct Pair {
     pub(super) render_events: Option<mpsc::Receiver<RenderEvent>>,
     pub(super) formats: Vec<TrackFormat>,
     pub(super) sends: Vec<TrackName>,
+    /// Whether the other one's media arrives from the server.
+    pub(super) has_moved: bool,
 }
 
 /// How a connection ended.
@@ -109,6 +118,7 @@ impl Pair {
             match input.ok_or(())? {
                 PairInput::Offer(sdp) => offer = Some(sdp),
                 PairInput::Sends(sends) => self.set_sends(sends),
+                PairInput::Moved => self.has_moved = true,
                 PairInput::Answer(_) | PairInput::Candidate(_) => {}
             }
         }
@@ -160,6 +170,7 @@ impl Pair {
         events: &mut PeerEvents,
         inputs: &mut mpsc::Receiver<PairInput>,
     ) -> Ended {
+        let (mut is_said, mut is_heard) = (false, false);
         // The side that waits for an offer waits as long as it takes.
         let mut deadline = self.side.offers.then(|| Instant::now() + CONNECTS_WITHIN);
         loop {
@@ -180,6 +191,14 @@ impl Pair {
                     },
                     Some(PairInput::Candidate(candidate)) => peer.candidate(candidate_init(candidate)).await,
                     Some(PairInput::Sends(sends)) => self.set_sends(sends),
+                    Some(PairInput::Moved) => {
+                        self.has_moved = true;
+                        self.stop_render().await;
+                        is_said = peer.say(MOVED).await;
+                        if is_said && is_heard {
+                            self.tell(PairOutput::Moved).await;
+                        }
+                    }
                     None => return Ended::Closed,
                 },
                 event = events.next() => match event {
@@ -194,6 +213,13 @@ impl Pair {
                     PeerEvent::BeginningMissed(track) => peer.request_key_frame(track).await,
                     PeerEvent::KeyFrameNeeded(encoding) => self.context.media.request_key_frame(encoding),
                     PeerEvent::Encodings(active) => self.context.media.set_active(self.number, active),
+                    PeerEvent::ChannelOpen if self.has_moved && !is_said => is_said = peer.say(MOVED).await,
+                    PeerEvent::Heard(text) if text == MOVED => {
+                        is_heard = true;
+                        if is_said {
+                            self.tell(PairOutput::Moved).await;
+                        }
+                    }
                     PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
                     PeerEvent::Disturbed => {
                         self.tell(PairOutput::Reconnecting).await;
@@ -244,7 +270,7 @@ impl Pair {
         let mut formats: Vec<TrackFormat> =
             tracks.into_iter().map(|(track, codec, payload_type)| TrackFormat { track, codec, payload_type }).collect();
         formats.sort_by_key(|format| format.track);
-        if formats.is_empty() || formats == self.formats && self.render_events.is_some() {
+        if self.has_moved || formats.is_empty() || formats == self.formats && self.render_events.is_some() {
             return;
         }
         self.stop_render().await;

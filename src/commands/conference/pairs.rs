@@ -58,6 +58,7 @@ impl Pairs {
             screen: Arc::clone(&screen),
             render_events: None,
             formats: Vec::new(),
+            has_moved: false,
             sends: side.other.sends.clone(),
             side,
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::UserId;
-use crate::protocol::{Participant, Participants};
+use crate::protocol::{MediaHost, Participant, Participants};
 
 /// One side of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +39,17 @@ pub(in crate::commands) struct ParticipantList {
     /// The own entry; `None` while this member takes no part.
     entry: Option<u32>,
     others: BTreeMap<UserId, Participant>,
+    media: MediaHost,
 }
 
 impl ParticipantList {
     pub(super) fn new(me: UserId) -> Self {
-        Self { me, entry: None, others: BTreeMap::new() }
+        Self { me, entry: None, others: BTreeMap::new(), media: MediaHost::Publisher }
+    }
+
+    /// The host of the media.
+    pub(super) fn media(&self) -> MediaHost {
+        self.media
     }
 
     /// Whether this member takes part.
@@ -66,6 +72,9 @@ impl ParticipantList {
         let mine = list.participants.iter().find(|participant| participant.user_id == self.me);
         let entry = mine.map(|participant| participant.entry);
         let has_entered_again = self.entry != entry;
+        let returns = std::mem::replace(&mut self.media, list.media) != list.media;
+        // On the server there are no new pairs; those of before end by themselves once nobody needs them.
+        let has_pairs = list.media == MediaHost::Publisher;
         self.entry = entry;
         let mut others = BTreeMap::new();
         for participant in list.participants {
@@ -79,7 +88,7 @@ impl ParticipantList {
         for (user, known) in &before {
             if !self.others.contains_key(user) {
                 ends.extend([Change::Close(user.clone()), Change::Left(known.clone())]);
-            } else if entry.is_none() && has_entered_again {
+            } else if has_entered_again && (entry.is_none() || !has_pairs) {
                 ends.push(Change::Close(user.clone()));
             }
         }
@@ -94,7 +103,8 @@ impl ParticipantList {
                 _ => begins.push(Change::Entered(participant.clone())),
             }
             if let Some(entry) = entry
-                && (!is_same || has_entered_again)
+                && has_pairs
+                && (!is_same || has_entered_again || returns)
             {
                 let (offers, is_polite) = (entry > participant.entry, self.me.as_str() < user.as_str());
                 begins.push(Change::Open(PairSide { other: participant.clone(), offers, is_polite }));
@@ -152,5 +162,17 @@ mod tests {
         assert_eq!(changes(&mut list, &[again.clone(), participant(1002, 5, &[])]), ["offer to 1001"]);
         assert_eq!(changes(&mut list, &[again]), ["close 1001"], "this member takes no part any more");
         assert_eq!(changes(&mut list, &[]), ["close 1001", "1001 left"]);
+    }
+
+    #[test]
+    fn on_the_server_there_are_no_new_pairs_and_all_again_after_its_failure() {
+        let mut list = ParticipantList::new("1002".parse().unwrap());
+        let [anna, ben, cleo] = [(1001, 1), (1002, 2), (1003, 3)].map(|(user, entry)| participant(user, entry, &[]));
+        assert_eq!(changes(&mut list, &[anna.clone(), ben.clone()]), ["1001 entered", "offer to 1001"]);
+        let all = vec![anna, ben, cleo];
+        let on_server = Participants { participants: all.clone(), media: MediaHost::Server, ..Participants::default() };
+        let entered = list.listed(on_server);
+        assert!(matches!(&entered[..], [Change::Entered(who)] if who.entry == 3), "{entered:?}");
+        assert_eq!(changes(&mut list, &all), ["offer to 1001", "wait for 1003 politely"]);
     }
 }

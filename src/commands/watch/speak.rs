@@ -14,6 +14,7 @@ use crate::cli::{ChatInput, Speaking, Watch};
 use crate::commands::negotiation::candidate_init;
 use crate::commands::or_never;
 use crate::commands::own_capture::{self, OwnCapture};
+use crate::commands::uplink_connection::UplinkEvent;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
 use crate::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
@@ -194,7 +195,7 @@ impl<'a> OwnStage<'a> {
 
     fn tell(&self, state: SpeakingState, reason: Option<OffStage>) {
         let (tracks, estimate_kbps) = match &self.state {
-            State::On(speaker) => (speaker.tracks(), speaker.publisher().and_then(Publisher::estimate_kbps)),
+            State::On(speaker) => (speaker.tracks(), speaker.uplink.publisher().and_then(Publisher::estimate_kbps)),
             _ => (Vec::new(), None),
         };
         self.reporter.event(&Event::Speaking { state, tracks, reason, estimate_kbps });
@@ -240,8 +241,10 @@ impl Session<'_> {
                 let answer = self.own_stage.decline(notice);
                 self.send_to_teacher(answer).await;
             }
-            OwnStageEvent::Speaker(SpeakerEvent::Due) => self.offer_own_media().await,
-            OwnStageEvent::Speaker(SpeakerEvent::Publisher(event)) => self.on_own_connection(event).await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Due)) => self.offer_own_media().await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Publisher(event))) => {
+                self.on_own_connection(event).await
+            }
             OwnStageEvent::Speaker(SpeakerEvent::Capture(event)) => self.on_own_capture(event).await,
         }
     }
@@ -257,13 +260,13 @@ impl Session<'_> {
     /// The host answers the offer of this student's media.
     pub(super) async fn on_own_answer(&mut self, sdp: String) {
         if let Some(speaker) = self.own_stage.speaker() {
-            speaker.answer(Instant::now(), sdp).await;
+            speaker.uplink.answer(Instant::now(), sdp).await;
         }
     }
 
     /// A candidate of the host for this student's media.
     pub(super) async fn on_own_candidate(&mut self, candidate: IceCandidate) {
-        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.publisher()) {
+        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.uplink.publisher()) {
             publisher.candidate(candidate_init(candidate)).await;
         }
     }
@@ -272,7 +275,8 @@ impl Session<'_> {
     /// server itself name nobody.
     pub(super) async fn on_own_error(&mut self, code: ErrorCode, message: &str, user: Option<&UserId>) -> bool {
         let is_about_me = user == Some(&self.watch.user);
-        let Some(speaker) = self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.awaits_answer())
+        let Some(speaker) =
+            self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.uplink.awaits_answer())
         else {
             return is_about_me;
         };
@@ -281,7 +285,7 @@ impl Session<'_> {
             self.own_stage.end(Some(OffStage::NoMedia)).await;
         } else {
             self.reporter.detail(format!("the offer to speak was not taken yet: {message}"));
-            speaker.retry(Instant::now());
+            speaker.uplink.retry(Instant::now());
         }
         true
     }
@@ -291,7 +295,7 @@ impl Session<'_> {
         let now = Instant::now();
         let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());
         let Some(speaker) = self.own_stage.speaker() else { return };
-        if speaker.gives_up(now) {
+        if speaker.uplink.gives_up(now) {
             self.reporter.warn("the connection to the stage was lost and did not come back");
             return self.own_stage.end(Some(OffStage::NoMedia)).await;
         }
@@ -300,12 +304,12 @@ impl Session<'_> {
                 let target_uid = self.watch.user.clone();
                 let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) };
                 if !self.signalling.send(offer) {
-                    speaker.retry(now);
+                    speaker.uplink.retry(now);
                 }
             }
             Err(error) => {
                 self.reporter.warn(format!("can't set up a connection to speak: {error}"));
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }
@@ -325,14 +329,14 @@ impl Session<'_> {
                 self.signalling.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Some(PublisherEvent::Connected) => {
-                speaker.connected();
+                speaker.uplink.connected();
                 self.own_stage.tell(SpeakingState::Connected, None);
             }
             Some(PublisherEvent::KeyFrameNeeded(encoding)) => speaker.capture.capture.request_key_frame(encoding),
             Some(PublisherEvent::Encodings(active)) => speaker.set_active(&active),
             Some(PublisherEvent::Heard(text)) => match PublisherMessage::parse(&text) {
                 Ok(PublisherMessage::Encodings { needed }) => {
-                    speaker.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
+                    speaker.uplink.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
                 }
                 Ok(PublisherMessage::Ingest(report)) => {
                     for trouble in report.trouble {
@@ -346,7 +350,7 @@ impl Session<'_> {
             Some(PublisherEvent::ChannelOpen) => {}
             Some(PublisherEvent::Disturbed | PublisherEvent::Gone) | None => {
                 self.reporter.warn("the class does not get your media at present; connecting again");
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }
