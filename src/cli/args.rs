@@ -11,15 +11,16 @@ use clap_complete::Shell;
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
-use super::conference::{TypedCall, TypedMeet};
+use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLES, TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
 use super::speak::TypedSpeaking;
 use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
-use super::values::{self, TypedServer, TypedSink};
+use super::values::{self, TypedServer};
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
@@ -109,25 +110,11 @@ them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
 
     /// Call somebody, or answer calls: both see and hear each other
-    #[command(after_help = "Examples:
-  classroom call --user 1001 --to 1002          with camera and microphone
-  classroom call --user 1002 --answer           take each call by itself, until Ctrl-C")]
-    #[command(after_long_help = "Examples:
-  classroom call --user 1001 --to 1002
-  classroom call --user 1001 --to 1002 --mic    with the microphone alone
-  classroom call --user 1001 --to 1002 --speak-file announcement.mp4 --for 1m
-  classroom call --user 1002 --answer --once --sink call.mkv
-  classroom call --user 1002 --answer --server ws://192.168.1.20:18080
-
-Both need the same server and the same room; without --room that is the room 'calls'. The exit code is 0 after a \
-call, 9 if it was declined, 10 if the other one is busy, 11 if nobody answered, and 12 if the other one is not there.")]
+    #[command(after_help = CALL_EXAMPLE, after_long_help = CALL_HELP)]
     Call(Box<TypedCall>),
 
     /// Take part in a meeting: everybody sees and hears everybody
-    #[command(after_help = "Examples:
-  classroom meet --room 10013 --user 1001 --camera --mic
-  classroom meet --room 10013 --user 1001       see and hear, and send nothing
-  classroom meet --room 10013 --user 1001 --sink meeting.mkv")]
+    #[command(after_help = MEET_EXAMPLES)]
     Meet(Box<TypedMeet>),
 
     /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
@@ -234,17 +221,6 @@ pub(super) struct TypedDemo {
     /// End after this time [default: run until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
     pub(super) length: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedSinkArgs {
-    /// window, null (only decode and count) or FILE.mkv [default: window, or null without a display]
-    #[arg(long, value_name = "SINK", help_heading = "Output")]
-    pub(super) sink: Option<TypedSink>,
-
-    /// Show the window in full screen
-    #[arg(long, help_heading = "Output", hide_short_help = true)]
-    pub(super) fullscreen: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::access::TypedToken;
-use super::args::TypedSinkArgs;
-use super::convert::{nickname, server_trust, turn_servers};
+use super::connect::{nickname, server_trust, turn_servers};
 use super::meaning::{Conflict, Member, Sink};
 use super::servers::{StunServer, TypedTurn};
+use super::sink::TypedSinkArgs;
 use super::tls::TypedTrust;
 use super::values::{self, TypedServer};
 use crate::access::JoinCode;
@@ -26,22 +26,38 @@ const TEST_DEVICE: &str = "test";
 /// The word for no device.
 const NO_DEVICE: &str = "none";
 
+/// The example of `call` in its short help, the examples in its long help, and those of `meet`.
+pub(super) const CALL_EXAMPLE: &str =
+    "Example: classroom call --user 1001 --to 1002     (all flags: classroom call --help)";
+pub(super) const CALL_HELP: &str = "Examples:
+  classroom call --user 1001 --to 1002
+  classroom call --user 1001 --to 1002 --mic    with the microphone alone
+  classroom call --user 1001 --to 1002 --speak-file announcement.mp4 --for 1m
+  classroom call --user 1002 --answer --once --sink call.mkv
+  classroom call --user 1002 --answer --server ws://192.168.1.20:18080
+
+Both need the same server and the same room; without --room that is the room 'calls'. The exit code is 0 after a call, \
+9 if it was declined, 10 if the other one is busy, 11 if nobody answered, and 12 if the other one is not there.";
+pub(super) const MEET_EXAMPLES: &str = "Examples:
+  classroom meet --room 10013 --user 1001 --camera --mic
+  classroom meet --room 10013 --user 1001 --sink meeting.mkv";
+
 #[derive(Debug, Args)]
 pub(super) struct TypedCall {
     /// The room in which both are
-    #[arg(long, value_name = "ID", default_value = CALLS, help_heading = "Call")]
+    #[arg(long, value_name = "ID", default_value = CALLS, help_heading = "Room")]
     room: RoomId,
 
     /// Call this user
-    #[arg(long, value_name = "ID", help_heading = "Call")]
+    #[arg(long, value_name = "ID", help_heading = "Room")]
     to: Option<UserId>,
 
     /// Wait for calls, and take each of them
-    #[arg(long, help_heading = "Call")]
+    #[arg(long, help_heading = "Room")]
     answer: bool,
 
     /// With --answer: end after the first call
-    #[arg(long, help_heading = "Call")]
+    #[arg(long, help_heading = "Room", hide_short_help = true)]
     once: bool,
 
     #[command(flatten)]
@@ -57,7 +73,7 @@ pub(super) struct TypedCall {
 #[derive(Debug, Args)]
 pub(super) struct TypedMeet {
     /// The room of the meeting, for example 10013
-    #[arg(long, value_name = "ID", help_heading = "Meeting")]
+    #[arg(long, value_name = "ID", help_heading = "Room")]
     room: RoomId,
 
     #[command(flatten)]
@@ -74,15 +90,15 @@ pub(super) struct TypedMeet {
 #[derive(Debug, Args)]
 struct TypedMember {
     /// Your user id, unique in the room
-    #[arg(long, value_name = "ID", help_heading = "You")]
+    #[arg(long, value_name = "ID", help_heading = "Room")]
     user: UserId,
 
     /// The name that others see [default: the user id]
-    #[arg(long, value_name = "NAME", help_heading = "You")]
+    #[arg(long, value_name = "NAME", help_heading = "Room", hide_short_help = true)]
     nickname: Option<String>,
 
     /// The join code of the room, if it has one
-    #[arg(long, value_name = "CODE", help_heading = "You", hide_short_help = true)]
+    #[arg(long, value_name = "CODE", help_heading = "Room", hide_short_help = true)]
     code: Option<JoinCode>,
 
     #[command(flatten)]
@@ -132,7 +148,7 @@ struct TypedOwnMedia {
     mic: Option<Option<String>>,
 
     /// Send the screen, for example --screen or --screen=:1
-    #[arg(long, value_name = "DISPLAY", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "DISPLAY", num_args = 0..=1, require_equals = true, hide_short_help = true)]
     screen: Option<Option<String>>,
 
     /// Send this video, picture or sound file in place of camera and microphone
@@ -147,7 +163,10 @@ struct TypedOwnMedia {
 #[derive(Debug, Args)]
 struct TypedOutput {
     /// End after this time [default: until Ctrl-C, or the window is closed]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Output")]
+    #[arg(
+        long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Room",
+        hide_short_help = true
+    )]
     length: Option<Duration>,
 
     #[command(flatten)]

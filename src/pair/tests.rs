@@ -104,7 +104,7 @@ async fn two_see_and_hear_each_other_and_restart_their_path_at_the_same_time() {
     let offer = sides[0].peer.offer().await.unwrap();
     let kinds: Vec<&str> = offer.lines().filter_map(|line| line.strip_prefix("m=")).map(|m| &m[..5]).collect();
     assert_eq!(kinds, ["audio", "video", "video", "appli"]);
-    assert_eq!(offer.matches("a=sendrecv").count(), 3, "{offer}");
+    assert!(!["a=recvonly", "a=sendonly", "a=inactive"].iter().any(|other| offer.contains(other)), "{offer}");
     negotiate(&mut sides, offer).await;
     assert_eq!((sides[0].peer.undecodable(), sides[1].peer.undecodable()), (vec![], vec![]));
     until(&mut sides, "connection", |sides| sides.iter().all(|side| side.is_connected && side.is_open)).await;

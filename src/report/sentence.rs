@@ -2,8 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::event::{EndReason, Event, Order, SourceState, SpeakingState, StudentState};
+use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
 use super::format;
+use super::order::Order;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
 use crate::rtp::Track;

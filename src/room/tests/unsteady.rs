@@ -103,7 +103,7 @@ fn a_server_that_has_restarted_gives_other_entries() {
 #[test]
 fn a_reload_while_it_rings() {
     let mut server = TestServer::new();
-    let [one, two] = ["1001", "1002"].map(|user| server.let_in(caller(user)));
+    let [one, _] = ["1001", "1002"].map(|user| server.let_in(caller(user)));
     server.say(one, call("1002"));
     let (two, out) = server.enter(reloaded(caller("1002")));
     assert!(matches!(told(&out, two)[..], [.., ServerMessage::Call { .. }]), "the callee hears it again: {out:?}");
