@@ -71,7 +71,7 @@ const FILES: &[(&str, &str, &str)] = &files! {
 /// service worker does not cache them.
 const PART_FILES: &[(&str, &str, &str)] = &files! {
     "broadcast.js": JAVASCRIPT,
-    "call.js": JAVASCRIPT,
+    "call_rules.js": JAVASCRIPT,
     "conference.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
@@ -85,7 +85,7 @@ const PART_FILES: &[(&str, &str, &str)] = &files! {
     "devices_english.js": JAVASCRIPT,
     "encodings.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
-    "meeting.js": JAVASCRIPT,
+    "meeting_rules.js": JAVASCRIPT,
     "mesh.js": JAVASCRIPT,
     "order.js": JAVASCRIPT,
     "orders.css": CSS,

@@ -117,11 +117,13 @@ pub struct SfuStats {
     pub key_requests: HashMap<Encoding, u64>,
     /// Bytes of the frames that arrived, by encoding.
     pub frame_bytes: HashMap<Encoding, u64>,
-    /// The delay from the capture of a frame to the socket, for each packet to a student. The first frames that a
-    /// newcomer gets are older.
+    /// The delay from the capture of a frame, or from the arrival of a publisher's whole frame, to the socket, for each
+    /// packet to a student. The first frames that a newcomer gets are older.
     pub send_delay: Delays,
     /// The same delay for audio alone, which is sent before video.
     pub sound_delay: Delays,
+    /// The part of that delay from the arrival of a publisher's whole frame until it can be sent.
+    pub ingest_delay: Delays,
     /// The number of students that get each encoding; encodings that nobody gets are omitted.
     pub watched: Vec<(Encoding, usize)>,
     /// Students whose packets are encrypted by the library, at five times the cost, because their session key is not

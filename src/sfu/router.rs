@@ -30,7 +30,7 @@ use super::threads::WorkerThread;
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
-use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
+use crate::rtp::{Delays, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
@@ -87,6 +87,10 @@ struct Router {
     binding: Binding,
     /// Whether the last slice ended before all datagrams were read.
     has_datagrams: bool,
+    /// The last time at which no datagram waited, as far as this thread knows.
+    no_datagrams: Instant,
+    /// The delay from the arrival of a publisher's whole frame until it can be sent.
+    ingest_delays: Delays,
     advertised: Advertised,
     stun: StunServers,
     requests: PerEncoding<KeyFrameRequests>,
@@ -143,7 +147,10 @@ impl Work for Router {
                 }
             }
             batch.into_iter().for_each(|arrived| self.datagram(now, arrived));
-            self.send_ingested();
+            self.send_ingested(self.no_datagrams);
+            if !self.has_datagrams {
+                self.no_datagrams = now;
+            }
         }
         Next::GoOn
     }
@@ -210,6 +217,10 @@ impl Work for Router {
             || !self.reports.is_empty()
     }
 
+    fn waited(&mut self) {
+        self.no_datagrams = Instant::now();
+    }
+
     async fn wait(&mut self) {
         tokio::select! {
             frame = self.frames.recv() => match frame {
@@ -256,6 +267,8 @@ impl Router {
             lost_messages: TokenBucket::new(1, 1),
             advertised,
             has_datagrams: false,
+            no_datagrams: Instant::now(),
+            ingest_delays: Delays::default(),
             stun,
             requests: PerEncoding::default(),
             counts: PerEncoding::default(),
@@ -392,8 +405,12 @@ impl Router {
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
-                let (datagrams_dropped, ingest) = (self.binding.dropped(), self.publisher_stats());
-                let numbers = SfuStats { datagrams_dropped, ingest, ..numbers };
+                let numbers = SfuStats {
+                    datagrams_dropped: self.binding.dropped(),
+                    ingest: self.publisher_stats(),
+                    ingest_delay: self.ingest_delays.clone(),
+                    ..numbers
+                };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);

@@ -145,6 +145,8 @@ pub(super) struct Worker {
     newest: VecDeque<usize>,
     /// Peers that are behind, in the order of their turns.
     behind: VecDeque<usize>,
+    /// Publishers whose media has arrived. There are at most two.
+    heard: Vec<usize>,
     /// Frames of publishers, which the router takes.
     ingested: Vec<(PeerId, Frame)>,
     /// Peers with messages to send.
@@ -192,6 +194,7 @@ impl Worker {
             ids: Vec::new(),
             newest: VecDeque::new(),
             behind: VecDeque::new(),
+            heard: Vec::new(),
             ingested: Vec::new(),
             with_messages: VecDeque::new(),
             newcomers: VecDeque::new(),
@@ -343,7 +346,7 @@ impl Worker {
                 self.poll(now, index);
                 self.ingest(now, index);
             }
-            Received::Media => self.ingest(now, index),
+            Received::Media => self.media_arrived(index),
             Received::Nothing => {}
         }
     }

@@ -1,135 +1,12 @@
-// Peer connections without a network, in Node.js: the states, rollbacks and errors of W3C webrtc-pc, and an ICE that
-// connects two of them once each has the other's description and one knows a candidate.
+// Peer connections in Node.js, with the states, rollbacks and errors of W3C webrtc-pc. What connects them is a
+// `FakeNetwork`.
 
-import { random } from './virtual_time.mjs';
-
-/** How long a browser takes for one operation, and ICE and DTLS for a connection, in milliseconds: least and most. */
+/** How long a browser takes for one operation, in milliseconds: least and most. */
 const OPERATION_MS = [0, 6];
-const CONNECT_MS = [30, 300];
-/** After silence of these times, a connection is `disconnected` and then `failed`. */
-const DISCONNECTED_MS = 3_000;
-const FAILED_MS = 15_000;
 
 const failure = (name, message) => Object.assign(new Error(message), { name });
 
-export class FakeNetwork {
-  /** The connections that are not closed. */
-  open = new Set();
-  /** Each way between two connections: `{ ends, isDead, silentUntil }`. */
-  #ways = new Set();
-  #time;
-  #random;
-  #names = 0;
-
-  constructor(time, seed) {
-    this.#time = time;
-    this.#random = random(seed);
-  }
-
-  /** The class that stands for `RTCPeerConnection`. `owner()` names who makes a connection. */
-  peerConnection(owner) {
-    const network = this;
-    return class extends FakePeerConnection {
-      constructor() {
-        super(network, owner());
-      }
-    };
-  }
-
-  get ways() {
-    return [...this.#ways];
-  }
-
-  between([least, most]) {
-    return least + this.#random() * (most - least);
-  }
-
-  sleep(range) {
-    return this.#time.sleep(this.between(range));
-  }
-
-  name(kind) {
-    return `${kind}${(this.#names += 1)}`;
-  }
-
-  /** The other end of a connection's way. */
-  otherOf(pc) {
-    return this.#wayOf(pc)?.ends.find((end) => end !== pc) ?? null;
-  }
-
-  /** Nothing passes for this time; for ever without an ICE restart, if `isDead`. */
-  silence(way, ms, isDead) {
-    way.isDead ||= isDead;
-    way.silentUntil = this.#time.now + ms;
-    for (const end of way.ends) this.#watch(end, way);
-  }
-
-  /** Something has changed: connects `pc` if it can be connected. */
-  async look(pc) {
-    for (const other of this.open) {
-      if (!fits(pc, other) || this.#connects(pc, other)) continue;
-      const credentials = pc.credentials;
-      await this.sleep(CONNECT_MS);
-      if (credentials === pc.credentials && fits(pc, other) && !this.#connects(pc, other)) this.#connect(pc, other);
-    }
-  }
-
-  closed(pc) {
-    this.open.delete(pc);
-    const way = this.#wayOf(pc);
-    if (way) this.silence(way, 0, true);
-  }
-
-  /** Gives a message of a data channel to the other end. */
-  carry(pc, data) {
-    const way = this.#wayOf(pc);
-    if (way?.isDead) return;
-    const other = this.otherOf(pc);
-    this.#time.sleep(20).then(() => other && !other.isClosed && other.channel?.onmessage?.({ data }));
-  }
-
-  #wayOf(pc) {
-    return [...this.#ways].find(({ ends }) => ends.includes(pc));
-  }
-
-  /** Whether the newest descriptions have connected these two, and the way lives. */
-  #connects(pc, other) {
-    const way = this.#wayOf(pc);
-    return way && !way.isDead && way.ends.includes(other) && way.credentials === credentialsOf([pc, other]);
-  }
-
-  #connect(pc, other) {
-    for (const end of [pc, other]) this.#ways.delete(this.#wayOf(end));
-    const ends = [pc, other];
-    this.#ways.add({ ends, credentials: credentialsOf(ends), isDead: false, silentUntil: 0 });
-    for (const end of ends) end.becomes('connected');
-    for (const end of ends) end.openChannel();
-  }
-
-  async #watch(pc, way) {
-    const isSilent = () => this.#wayOf(pc) === way && (way.isDead || this.#time.now < way.silentUntil);
-    await this.#time.sleep(DISCONNECTED_MS + this.between([0, 500]));
-    if (!isSilent()) return;
-    pc.becomes('disconnected');
-    const end = this.#time.now + FAILED_MS;
-    while (isSilent() && this.#time.now < end) await this.#time.sleep(500);
-    if (this.#wayOf(pc) !== way) return;
-    pc.becomes(isSilent() ? 'failed' : 'connected');
-  }
-}
-
-const credentialsOf = (ends) => ends.map(({ credentials }) => credentials).sort().join(' ');
-
-/** Whether ICE connects the two: each has the other's description, and one of them a candidate. */
-function fits(one, two) {
-  const knows = (from, of) => of.local && from.remote?.ufrag === of.local.ufrag
-    && from.remote.fingerprint === of.local.fingerprint;
-  const hasCandidate = (from, of) => from.candidates.has(of.local.ufrag);
-  return one !== two && !one.isClosed && !two.isClosed && knows(one, two) && knows(two, one)
-    && (hasCandidate(one, two) || hasCandidate(two, one));
-}
-
-class FakePeerConnection {
+export class FakePeerConnection {
   connectionState = 'new';
   signalingState = 'stable';
   /** Descriptions that are parsed: those in effect, and those of an offer without an answer. */
@@ -217,8 +94,7 @@ class FakePeerConnection {
   setLocalDescription(description) {
     return this.#chain(() => {
       const type = description?.type ?? (this.signalingState === 'have-remote-offer' ? 'answer' : 'offer');
-      const allowed = type === 'offer' ? ['stable', 'have-local-offer'] : ['have-remote-offer'];
-      if (!allowed.includes(this.signalingState)) throw failure('InvalidStateError', `${type} in ${this.signalingState}`);
+      this.#expect(type, type === 'offer' ? ['stable', 'have-local-offer'] : ['have-remote-offer']);
       this.#setLocal(description ?? this.#describe(type));
     });
   }
@@ -226,8 +102,7 @@ class FakePeerConnection {
   setRemoteDescription({ type, sdp }) {
     return this.#chain(() => {
       if (type === 'offer' && this.signalingState === 'have-local-offer') this.#rollBack();
-      const allowed = type === 'offer' ? ['stable', 'have-remote-offer'] : ['have-local-offer'];
-      if (!allowed.includes(this.signalingState)) throw failure('InvalidStateError', `${type} in ${this.signalingState}`);
+      this.#expect(type, type === 'offer' ? ['stable', 'have-remote-offer'] : ['have-local-offer']);
       this.#setRemote(parsed(type, sdp));
     });
   }
@@ -271,6 +146,10 @@ class FakePeerConnection {
     channel.readyState = 'open';
     if (isNew) this.ondatachannel?.({ channel });
     channel.onopen?.();
+  }
+
+  #expect(type, states) {
+    if (!states.includes(this.signalingState)) throw failure('InvalidStateError', `${type} in ${this.signalingState}`);
   }
 
   /** Operations happen one after another, and none ends after `close`. */
@@ -390,8 +269,7 @@ class FakePeerConnection {
   }
 
   #makeChannel(label) {
-    const channel = { label, readyState: 'connecting', close() {}, send: (data) => this.#network.carry(this, data) };
-    return channel;
+    return { label, readyState: 'connecting', close() {}, send: (data) => this.#network.carry(this, data) };
   }
 }
 
@@ -413,10 +291,4 @@ function parsed(type, sdp) {
     hasChannel: /^m=application/m.test(sdp),
     hasCandidates: /^a=candidate/m.test(sdp),
   };
-}
-
-/** Replaces what the modules of the page use of a browser. `owner()` names who makes a connection. */
-export function install(network, owner) {
-  globalThis.RTCPeerConnection = network.peerConnection(owner);
-  globalThis.RTCRtpSender = { getCapabilities: () => ({ codecs: [] }) };
 }

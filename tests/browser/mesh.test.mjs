@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { FakeNetwork, install } from './fake_peers.mjs';
+import { FakeNetwork, install } from './fake_network.mjs';
 import { VirtualTime } from './virtual_time.mjs';
 
 const { Mesh } = await import('../../src/http/page/mesh.js');

@@ -38,6 +38,9 @@ mod people;
 // The stage: an invitation, speakers in tiles, and what goes wrong there.
 mod stage;
 
+// Calls and meetings: the connections of participants.
+mod mesh;
+
 // A bad network in front of one page.
 mod network;
 

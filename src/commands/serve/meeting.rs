@@ -39,7 +39,7 @@ struct MeetingHost {
     member: LocalMember,
     /// The media of each participant.
     media: StageMedia,
-    /// With their entries.
+    /// The participants with their entries.
     participants: BTreeMap<UserId, u32>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
@@ -62,7 +62,11 @@ impl MeetingHost {
     fn on_message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Participants(list) => self.participants_are(&list.participants),
-            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
+            ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, entry } => {
+                if let Some(entry) = entry.filter(|_| user == source) {
+                    // The room collects changes of the list for a moment, so the offer may come first.
+                    self.enter(user.clone(), entry);
+                }
                 self.media.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
             ServerMessage::Candidate { user_id, candidate, source: Some(source), .. } => {
@@ -74,18 +78,34 @@ impl MeetingHost {
         }
     }
 
-    /// Each participant has an SFU, from when it enters until it leaves the meeting. One that has entered again, as
-    /// after a reload, gets another SFU.
+    /// Each participant has an SFU, from when it enters until it leaves the meeting.
     fn participants_are(&mut self, list: &[Participant]) {
-        let now: BTreeMap<UserId, u32> = list.iter().map(|known| (known.user_id.clone(), known.entry)).collect();
-        let before = std::mem::replace(&mut self.participants, now);
-        for (gone, _) in before.iter().filter(|(user, entry)| self.participants.get(*user) != Some(*entry)) {
-            self.media.exit(gone);
-            self.media.left(gone);
+        let now: BTreeMap<UserId, u32> = list.iter().map(|one| (one.user_id.clone(), one.entry)).collect();
+        let gone = self.participants.keys().filter(|user| !now.contains_key(*user));
+        for user in gone.cloned().collect::<Vec<_>>() {
+            self.exit(&user);
         }
-        for (new, _) in self.participants.iter().filter(|(user, entry)| before.get(*user) != Some(*entry)) {
-            self.media.enter(new.clone());
+        for (user, entry) in now {
+            self.enter(user, entry);
         }
+    }
+
+    /// A participant has entered, perhaps again: then its media starts anew.
+    fn enter(&mut self, user: UserId, entry: u32) {
+        match self.participants.get(&user) {
+            // A list or an offer that was on its way when the participant entered again.
+            Some(known) if *known >= entry => return,
+            Some(_) => self.exit(&user),
+            None => {}
+        }
+        self.media.enter(user.clone());
+        self.participants.insert(user, entry);
+    }
+
+    fn exit(&mut self, user: &UserId) {
+        self.participants.remove(user);
+        self.media.exit(user);
+        self.media.left(user);
     }
 
     fn on_media(&mut self, output: StageOutput) {
@@ -109,7 +129,7 @@ impl MeetingHost {
     }
 
     fn tell_published(&self, target_uid: UserId, on: bool) {
-        if let Some(entry) = self.participants.get(&target_uid).copied() {
+        if let Some(&entry) = self.participants.get(&target_uid) {
             self.member.send(ClientMessage::Published { target_uid, entry, on });
         }
     }

@@ -22,8 +22,8 @@
 //   { do: 'participants', message }    tell the mesh who takes part
 //   { do: 'end' }                      end all connections, and the devices
 
-import { calls } from './call.js';
-import { meets } from './meeting.js';
+import { calls } from './call_rules.js';
+import { meets } from './meeting_rules.js';
 
 /** The most participants of a list (`MAX_PARTICIPANTS`). */
 const MOST = 25;
@@ -42,7 +42,7 @@ export function begin(userId, kind) {
     since: 0,
     /** When the call or the meeting began for this user; 0 outside. */
     startedAt: 0,
-    /** Why it has ended: see `call.js` and `meeting.js`. `code` is that of an error, if there was one. */
+    /** Why it has ended: see `call_rules.js` and `meeting_rules.js`. `code` is that of an error, if there was one. */
     reason: null,
     code: null,
     /** The other one of a call, `{ userId, nickname, sends }`; or the owner who calls everybody to the meeting. */
@@ -63,6 +63,9 @@ export function begin(userId, kind) {
     isOnline: true,
     /** Whether the server's list is missing this user although media flows: the server has restarted. */
     isUnlisted: false,
+    /** When this user asked to enter the meeting, and when to ask again; 0 for never. */
+    enteredAt: 0,
+    retryAt: 0,
   };
 }
 

@@ -58,7 +58,7 @@ export class Mesh {
     this.#on.changed();
   }
 
-  /** An offer, an answer or a candidate. Returns whether it belongs to a pair; one for an entry that is gone does not. */
+  /** An offer, an answer or a candidate. Returns whether it belongs to a pair: not if the sender has another entry. */
   signalled(message) {
     const pair = this.peers.get(message.userId);
     if (!pair || message.entry !== pair.other.entry) return false;

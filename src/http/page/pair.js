@@ -103,9 +103,10 @@ export class Pair {
       if (type === 'offer') await negotiation.offer(sdp);
       else await negotiation.answer(sdp);
     } catch (error) {
-      // The next offer of either side, or a new connection, follows in some seconds.
-      const isCurrent = negotiation === this.#negotiation && !this.#isClosed;
-      if (isCurrent) console.warn(`the ${type} of ${this.other.userId} was not applied: ${error}`);
+      // The next offer of either side, or a new connection, follows in some seconds. If the state is another one now,
+      // another description was faster.
+      if (this.#isClosed || negotiation !== this.#negotiation || error.name === 'InvalidStateError') return;
+      console.warn(`the ${type} of ${this.other.userId} was not applied: ${error}`);
     }
   }
 

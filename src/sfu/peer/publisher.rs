@@ -148,7 +148,7 @@ impl Peer {
         self.has_heard = true;
         let Some(publisher) = &mut self.publisher else { return Received::Nothing };
         match self.transport.open(path.1, &mut datagram) {
-            Opened::Rtp(packet) => publisher.ingest.on_rtp(cx.now, packet),
+            Opened::Rtp => publisher.ingest.on_rtp(cx.now, datagram),
             Opened::Rtcp(compound) => publisher.ingest.on_rtcp(cx.now, compound),
             Opened::Nothing => return Received::Nothing,
             Opened::NotYet => {
@@ -172,7 +172,7 @@ impl Peer {
                 self.transport.decrypted_from(from);
             }
             match packet {
-                Decrypted::Rtp(packet) => publisher.ingest.on_rtp(now, &packet),
+                Decrypted::Rtp(packet) => publisher.ingest.on_rtp(now, packet[..].into()),
                 Decrypted::Rtcp(compound) => publisher.ingest.on_rtcp(now, &compound),
             }
         }
@@ -194,6 +194,11 @@ impl Peer {
             self.transport.drain(cx.udp);
         }
         self.set_deadline(cx.now);
+    }
+
+    /// The arrival of the last packet of an encoding. None for a student.
+    pub(in crate::sfu) fn last_packet(&self, encoding: Encoding) -> Option<Instant> {
+        self.publisher.as_ref()?.ingest.last_packet(encoding)
     }
 
     /// The statistics of the received media. None for a student.

@@ -17,7 +17,7 @@ use crate::sfu::worker::WorkerCommand;
 use crate::sfu::{OfferRefusal, PeerId, SfuEvent};
 
 /// The interval between two checks of the encodings of the publisher.
-const MONITOR_EVERY: Duration = Duration::from_millis(200);
+const MONITOR_EVERY: Duration = Duration::from_millis(100);
 
 /// A publisher's offer.
 pub(super) struct PublisherOffer {
@@ -72,9 +72,9 @@ impl Router {
         }
     }
 
-    /// Sends the new frames of publishers to the students.
-    pub(super) fn send_ingested(&mut self) {
-        for (id, mut frame) in self.own_worker.take_ingested() {
+    /// Sends the new frames of publishers to the students. Their last packets arrived at `arrived`, or later.
+    pub(super) fn send_ingested(&mut self, arrived: Instant) {
+        for (id, mut frame) in self.own_worker.take_ingested(Instant::now()) {
             let now = Instant::now();
             match self.publishing.on_frame(now, id, &frame) {
                 Passage::Drop => continue,
@@ -83,6 +83,8 @@ impl Router {
             }
             self.monitor.on_frame(now, frame.encoding(), frame.bytes());
             self.publishing.continue_timestamps(&mut frame);
+            self.ingest_delays.record(now.saturating_duration_since(arrived), 1);
+            frame.arrived = Some(arrived);
             self.frame(frame);
         }
     }
@@ -107,7 +109,7 @@ impl Router {
 
     /// Checks the encodings of the publisher, and asks the next publisher for its first key frame. Due every 5 ms.
     pub(super) fn look_after_publishers(&mut self, now: Instant) {
-        self.send_ingested();
+        self.send_ingested(now);
         if let Some((id, encodings)) = self.publishing.awaits_key_frame(now) {
             for encoding in encodings {
                 self.own_worker.handle(WorkerCommand::KeyFrame { id, encoding });
@@ -126,8 +128,10 @@ impl Router {
     /// Tells the workers which encodings students may get, and at which rates, if that has changed. Returns whether
     /// other encodings are available.
     fn set_available(&mut self, now: Instant) -> bool {
-        let active = &self.active;
-        let available = self.monitor.available(now, &self.encodings, |encoding| active.is_wanted(encoding));
+        let (active, worker) = (&self.active, &self.own_worker);
+        let current = self.publishing.current().map(|current| current.id);
+        let heard = |encoding| worker.last_packet(current?, encoding);
+        let available = self.monitor.available(now, &self.encodings, |encoding| active.is_wanted(encoding), heard);
         if available == self.available {
             return false;
         }

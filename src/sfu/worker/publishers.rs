@@ -39,9 +39,25 @@ impl Worker {
         self.ingest(now, index);
     }
 
-    /// The frames of publishers that have become complete since the last call, in order.
-    pub(in crate::sfu) fn take_ingested(&mut self) -> Vec<(PeerId, Frame)> {
+    /// A publisher's media has arrived. [`take_ingested`](Self::take_ingested) does the rest, once for all datagrams
+    /// that are read together.
+    pub(super) fn media_arrived(&mut self, index: usize) {
+        if !self.heard.contains(&index) {
+            self.heard.push(index);
+        }
+    }
+
+    /// The frames of publishers that have become complete since the last call, in order. Sends the RTCP that is due.
+    pub(in crate::sfu) fn take_ingested(&mut self, now: Instant) -> Vec<(PeerId, Frame)> {
+        while let Some(index) = self.heard.pop() {
+            self.ingest(now, index);
+        }
         std::mem::take(&mut self.ingested)
+    }
+
+    /// The arrival of the last packet of a publisher's encoding.
+    pub(in crate::sfu) fn last_packet(&self, id: PeerId, encoding: Encoding) -> Option<Instant> {
+        self.peers[*self.by_id.get(&id)?].as_ref()?.last_packet(encoding)
     }
 
     /// The statistics of a publisher.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use classroom::id::UserId;
 use classroom::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
-use classroom::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, ServerMessage, TrackName};
+use classroom::protocol::{
+    ClientMessage, ErrorCode, IceCandidate, OfferedTracks, Participants, ServerMessage, TrackName,
+};
 use classroom::rtp::{Codec, Track};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use futures_util::{SinkExt, StreamExt};
@@ -32,6 +34,8 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Seen {
     pub stage: Stage,
+    /// The participants of the meeting.
+    pub meeting: Participants,
     /// Messages over the data channel of the main connection.
     pub heard: Vec<PublisherMessage>,
     /// Messages over the data channel of the connection that sends, of a speaker.
@@ -277,6 +281,7 @@ impl Run {
                     again.into_iter().for_each(|user| self.offer_later(user));
                 }
             }
+            ServerMessage::Participants(meeting) => self.seen().meeting = meeting,
             ServerMessage::Hangup { user_id } => {
                 self.seen().hangups.push(user_id.clone());
                 self.offer_later(user_id);

@@ -2,6 +2,9 @@
 //
 // A meeting ends for a `reason`: `over` (for everybody), `removed` (only for this user), or `refused` by the server.
 
+/** A list that arrives this soon after this user entered may be from before. */
+const LATE_MS = 3_000;
+
 const isInside = ({ phase }) => phase === 'in' || phase === 'reconnecting';
 const isListed = ({ participants, userId }) => participants.some((one) => one.userId === userId);
 
@@ -10,8 +13,9 @@ function ended(state, { go, end }, reason, code = null) {
   end();
 }
 
-function enter(state, { go, send }, sends, message) {
-  go('entering', { sends, other: null, reason: null, code: null });
+function enter(state, { now, go, send }, sends, message = { type: 'participate' }) {
+  const more = { enteredAt: now, retryAt: 0, isUnlisted: false };
+  go('entering', { sends, other: null, reason: null, code: null, ...more });
   send({ ...message, sends });
 }
 
@@ -41,26 +45,28 @@ const messages = {
     if (isListed(state)) {
       state.isUnlisted = false;
       if (state.phase === 'entering') context.go('in', { startedAt: state.startedAt || context.now });
-      if (!isInside(state)) return;
+      // The message that this user leaves was lost, or this list is from before.
+      if (!isInside(state)) return context.send({ type: 'hangup', targetUid: state.userId });
       context.connect(message);
       follow(state, context);
-    } else if (state.isUnlisted) {
-      // A list from before this user enters again may still follow.
-      context.send({ type: 'participate', sends: state.sends });
-      if (isInside(state)) context.go('entering');
-      state.isUnlisted = false;
-    } else if (isInside(state)) {
-      ended(state, context, state.participants.length > 0 ? 'removed' : 'over');
+    } else if (isInside(state) || state.isUnlisted) {
+      // A list from before this user entered may arrive late, also that of an empty meeting.
+      const isLate = state.isUnlisted || context.now - state.enteredAt < LATE_MS;
+      context.connect(message);
+      if (isLate) enter(state, context, state.sends);
+      else ended(state, context, state.participants.length > 0 ? 'removed' : 'over');
     }
   },
-  error(state, { code, userId }, context) {
-    if (state.phase === 'entering' && !userId) ended(state, context, 'refused', code);
+  error(state, { code, userId, retryAfterMs }, context) {
+    if (state.phase !== 'entering' || userId) return;
+    if (retryAfterMs >= 0) state.retryAt = context.now + retryAfterMs;
+    else ended(state, context, 'refused', code);
   },
 };
 
 const acts = {
   enter(state, { sends }, context) {
-    if (state.phase === 'outside' || state.phase === 'ended') enter(state, context, sends, { type: 'participate' });
+    if (state.phase === 'outside' || state.phase === 'ended') enter(state, context, sends);
   },
   accept(state, { sends }, context) {
     if (!state.other || isInside(state)) return;
@@ -74,7 +80,7 @@ const acts = {
   leave(state, act, { go, send, end }) {
     if (!isInside(state) && state.phase !== 'entering') return;
     send({ type: 'hangup', targetUid: state.userId });
-    go('outside', { startedAt: 0 });
+    go('outside', { startedAt: 0, isUnlisted: false });
     end();
   },
   close(state, act, { go }) {
@@ -92,7 +98,13 @@ const acts = {
   },
   media: (state, act, context) => follow(state, context),
   lost: (state, act, context) => follow(state, context),
-  time: (state, act, context) => follow(state, context),
+  time(state, act, context) {
+    if (state.phase === 'entering' && state.retryAt && context.now >= state.retryAt) {
+      context.send({ type: 'participate', sends: state.sends });
+      state.retryAt = 0;
+    }
+    follow(state, context);
+  },
   refused(state, { code }, context) {
     if (state.phase !== 'outside') ended(state, context, 'refused', code);
   },

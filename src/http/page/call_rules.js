@@ -81,17 +81,25 @@ const messages = {
       Object.assign(state, { other: personOf(other), isUnlisted: false });
       context.connect(message);
     } else if (isRunning(state)) {
-      if (other && isOther(state, other.userId)) {
-        // The server has kept the place.
+      if (isListed) {
+        // The other one loads its page again; the server keeps its place for a while, and then ends the call.
+        context.connect(message);
+        if (state.startedAt) context.go('reconnecting');
+      } else if (other && isOther(state, other.userId)) {
+        // The server has kept the place of this user.
         context.send({ type: 'participate', sends: state.sends });
-      } else if (state.phase === 'inCall') {
+      } else if (state.startedAt) {
         // The server has restarted, or the other one has hung up: then its connection ends.
         state.isUnlisted = true;
       } else ended(state, context, 'hungUp');
-    } else if (other && !isListed && state.phase === 'idle') state.kept = personOf(other);
+    } else if (isListed) {
+      // The message that the call ends was lost, or this list is from before.
+      context.send({ type: 'hangup', targetUid: userId });
+    } else if (other && state.phase === 'idle') state.kept = personOf(other);
   },
   error(state, { code, userId }, context) {
-    if (state.phase === 'calling' && !userId) ended(state, context, code === 'unknownTarget' ? 'left' : 'refused', code);
+    if (state.phase !== 'calling' || userId) return;
+    ended(state, context, code === 'unknownTarget' ? 'left' : 'refused', code);
   },
 };
 
