@@ -65,9 +65,10 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The route that creates rooms by calling `create`.
-pub fn creation(
-    create: impl Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
-) -> Router {
+pub fn creation<C>(create: C) -> Router
+where
+    C: Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
+{
     let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
     Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }

@@ -123,8 +123,8 @@ pub enum StudentMessage {
     },
     /// The student leaves the stage.
     StepDown,
-    /// The receiver wants at most this tier of each video from now on; an absent video in full. Valid for the connection
-    /// that carries the message.
+    /// The receiver wants at most this tier of each video from now on; an absent video in full. Valid for the
+    /// connection that carries the message.
     Receive(SentTiers),
     /// A type of a newer version.
     #[serde(other)]

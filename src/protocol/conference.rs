@@ -27,10 +27,11 @@
 //! server -> both   {"type":"participants","participants":[{"userId":"1001","entry":7,...},...],"media":"publisher"}
 //! ```
 //!
-//! The caller waits for [`RING_S`]. The server answers at once for a member that is busy, and for one that is not in the
-//! room. `hangup` cancels a call that rings, and ends a call that runs, for both; its target is the other one. `decline`
-//! has a [`DeclineReason`]. If two members call each other at the same time, the second `call` accepts the first. When
-//! nobody answers, the callee gets `hangup`, and the caller `decline`. A call ends with an empty list for both.
+//! The caller waits for [`RING_S`]. The server answers at once for a member that is busy, and for one that is not in
+//! the room. `hangup` cancels a call that rings, and ends a call that runs, for both; its target is the other one.
+//! `decline` has a [`DeclineReason`]. If two members call each other at the same time, the second `call` accepts the
+//! first. When nobody answers, the callee gets `hangup`, and the caller `decline`. A call ends with an empty list for
+//! both.
 //!
 //! # A meeting
 //!
@@ -41,18 +42,19 @@
 //!
 //! # Lost connections and reloads
 //!
-//! A participant whose connection is lost keeps its place and its `entry` for [`CONFERENCE_GRACE`]. A participant that comes back in another process, with another `epoch`, has lost its entry: the others get a list
-//! without it. Its place is kept for the same time, in a call too: by `participate` it enters again, with a new entry. A
-//! server that has restarted knows of no conference, and everybody enters again, or calls again; it does not use the
-//! numbers of the old entries.
+//! A participant whose connection is lost keeps its place and its `entry` for [`CONFERENCE_GRACE`]. A participant that
+//! comes back in another process, with another `epoch`, has lost its entry: the others get a list without it. Its place
+//! is kept for the same time, in a call too: by `participate` it enters again, with a new entry. A server that has
+//! restarted knows of no conference, and everybody enters again, or calls again; it does not use the numbers of the old
+//! entries.
 //!
 //! # Media between two participants
 //!
 //! `participants` lists everybody in the order in which they entered. Each entry has a number, `entry`, which is higher
 //! than those before and changes when a participant enters again, as after a reload. There is one peer connection for
 //! each pair of entries. The participant with the higher number makes the first offer; from then on both may offer, by
-//! the rules of perfect negotiation (W3C webrtc-pc, 10.7): the participant with the smaller user id, as text, is polite.
-//! The first offer has three sections and the data channel: audio, screen, camera, each `sendrecv`, so that a
+//! the rules of perfect negotiation (W3C webrtc-pc, 10.7): the participant with the smaller user id, as text, is
+//! polite. The first offer has three sections and the data channel: audio, screen, camera, each `sendrecv`, so that a
 //! participant starts and stops sending without a negotiation.
 //!
 //! Offers, answers and candidates for such a connection carry `entry`: that of the target, from the sender; that of the
@@ -76,16 +78,16 @@
 //! The media host gets the lists of participants, and offers and candidates with the `entry` of their sender and with
 //! the target as `source`. Its answers name the `source` too. It tells by `published` whose media it has.
 //!
-//! A meeting moves to the server with its seventh participant, or when a participant reports `overloaded`, if the server
-//! carries media and has a place. It returns to its participants only if the server's media fails, for as many as
-//! [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
+//! A meeting moves to the server with its seventh participant, or when a participant reports `overloaded`, if the
+//! server carries media and has a place. It returns to its participants only if the server's media fails, for as many
+//! as [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
 //!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
-//! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the rights
-//! of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept. In a call,
-//! messages travel over the data channel of the two.
+//! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the
+//! rights of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept.
+//! In a call, messages travel over the data channel of the two.
 
 use serde::{Deserialize, Serialize};
 

@@ -252,7 +252,7 @@ impl Rooms {
             && let Some(room) = self.rooms.get_mut(&displaced)
         {
             room.lose_media_place(now, &self.limits, out);
-            self.wake_for(&displaced);
+            self.settle(now, &displaced, out);
         }
         Ok(())
     }

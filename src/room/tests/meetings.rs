@@ -182,8 +182,7 @@ fn the_owner_moderates_and_the_next_one_is_who_is_there_for_longest() {
 
     let hand_over = |user: &str| RoomOrder::HandOver { target_uid: id(user) };
     assert_eq!(error_code(&server.order(two, hand_over("1009")), two), Some(ErrorCode::UnknownTarget));
-    server.order(two, hand_over("1003"));
-    let out = server.pass(SECOND);
+    let out = [server.order(two, hand_over("1003")), server.pass(SECOND)].concat();
     assert_eq!(owner(&out, two).unwrap(), "1003");
     assert!(!moderates(&out, three, "1002").unwrap().moderates);
     let out = server.order(three, RoomOrder::Kick { target_uid: id("1002") });

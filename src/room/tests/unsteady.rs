@@ -17,8 +17,7 @@ fn offer(target: &str, entry: u32) -> ClientMessage {
 #[test]
 fn a_connection_that_was_lost_keeps_its_entry() {
     let (mut server, [one, two, _]) = TestServer::in_call();
-    let (_, out) = (server.say(one, ClientMessage::Ping), server.lose(two));
-    assert_eq!(out, ());
+    server.lose(two);
     let waits = server.say(one, offer("1002", 0));
     assert_eq!(waits, [], "an entry that nobody has");
     assert_eq!(server.pass(CONFERENCE_GRACE - SECOND), [], "longer than {RESUME_GRACE:?}");
@@ -70,7 +69,7 @@ fn a_page_that_does_not_come_back_to_its_call_ends_it() {
     assert!(told(&out, one).contains(&ServerMessage::Hangup { user_id: id("1002") }), "{out:?}");
     assert_eq!(listed(&out, two).unwrap(), [""; 0]);
     assert_eq!(error_code(&server.say(two, participate()), two), Some(ErrorCode::NotAllowed), "the call is over");
-    assert!(!is_in(&server.say(one, call("1002")), two));
+    assert!(matches!(told(&server.say(one, call("1002")), two)[..], [ServerMessage::Call { .. }]));
 }
 
 #[test]
@@ -85,9 +84,8 @@ fn a_second_client_with_the_same_id_disturbs_no_call() {
 #[test]
 fn a_server_that_has_restarted_gives_other_entries() {
     let entries = [0, 1].map(|_| {
-        let (mut server, [one, ..]) = TestServer::in_call();
+        let (mut server, _) = TestServer::in_call();
         let list = last_list(&server.enter(caller("1001")).1, ConnId(4)).unwrap();
-        assert_ne!(one, ConnId(4));
         list.participants.iter().map(|participant| participant.entry).collect::<Vec<_>>()
     });
     assert!(entries[0].iter().all(|entry| !entries[1].contains(entry)), "{entries:?}");
@@ -109,7 +107,6 @@ fn a_reload_while_it_rings() {
     assert!(matches!(told(&out, two)[..], [.., ServerMessage::Call { .. }]), "the callee hears it again: {out:?}");
     let (_, out) = server.enter(reloaded(caller("1001")));
     assert!(told(&out, two).contains(&ServerMessage::Hangup { user_id: id("1001") }), "the caller has forgotten it");
-    assert_ne!(one, two);
 }
 
 #[test]
