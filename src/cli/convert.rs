@@ -78,7 +78,6 @@ impl TypedTeach {
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
             (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
-            (Sources::Whip, None) if is_remote => return Err(Conflict::WhipForAnotherServer),
             _ => {}
         }
         let TypedEncoding { codec, size, fps, bitrate, tiers, content } = self.encoding;

@@ -145,7 +145,7 @@ pub enum Sources {
     },
     /// The user's own GStreamer pipeline, which contains its own encoders.
     Pipeline(PathBuf),
-    /// The media of a WHIP client, sent to the built-in server.
+    /// The media of WHIP clients, sent to this process.
     Whip,
 }
 
@@ -405,11 +405,6 @@ pub(super) enum Conflict {
         "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
     )]
     WhipEncodes(&'static str),
-    #[error(
-        "--whip-in is for the built-in server, but --server uses another server: let the encoder send to that \
-         server's /whip/ROOM instead"
-    )]
-    WhipForAnotherServer,
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]
     PipelineEncodes(&'static str),
     #[error(

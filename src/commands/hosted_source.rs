@@ -18,7 +18,10 @@ use crate::network::NetworkTag;
 use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
 use crate::rtp::Track;
-use crate::sfu::{AudioFloor, MediaPort, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding};
+use crate::sfu::{
+    AudioFloor, IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats,
+    UdpBinding,
+};
 
 /// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -70,7 +73,7 @@ pub(super) struct Handled {
     /// A message for signalling.
     pub(super) message: Option<ClientMessage>,
     /// The event, if the owner has to handle it too: somebody is connected or gone, a channel is open, a message was
-    /// heard, or the SFU has a notice.
+    /// heard, the event is about a session, or the SFU has a notice.
     pub(super) event: Option<SfuEvent>,
 }
 
@@ -115,6 +118,26 @@ impl HostedSource {
         let tracks: Option<BTreeMap<String, Track>> =
             tracks.map(|tracks| tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect());
         self.sfu.publish(self.publisher.clone(), sdp, tracks, network);
+    }
+
+    /// A client offers one of the videos of the publisher.
+    pub(super) fn open_session(&self, offer: SessionOffer) {
+        self.sfu.open_session(offer);
+    }
+
+    /// A candidate of a session's client.
+    pub(super) fn session_candidate(&self, number: SessionId, candidate: IceCandidate) {
+        self.sfu.session_candidate(number, candidate_init(candidate));
+    }
+
+    /// The client of a session restarts ICE.
+    pub(super) fn restart_ice(&self, restart: IceRestart) {
+        self.sfu.restart_ice(restart);
+    }
+
+    /// The client of a session has ended it.
+    pub(super) fn end_session(&self, number: SessionId) {
+        self.sfu.end_session(number);
     }
 
     /// A receiver's offer, which may wait for the publisher's media. Returns a rejection if there is no space.
@@ -180,6 +203,7 @@ impl HostedSource {
             // The SFU asks the publisher itself.
             SfuEvent::KeyFrameNeeded(_) => None,
             SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Heard { .. } | SfuEvent::Notice(_) => None,
+            SfuEvent::Session { .. } => None,
         };
         let event = match event {
             SfuEvent::Answer { .. } | SfuEvent::Refused { .. } | SfuEvent::Encodings(_) => None,
@@ -249,11 +273,6 @@ impl HostedSource {
             self.media.count(stats);
         }
         self.media.stopped(now, stats.and_then(|stats| stats.ingest.as_ref()))
-    }
-
-    /// Whether nothing at all arrives from a publisher that is connected, not even audio.
-    pub(super) fn is_silent(&self, stats: &SfuStats) -> bool {
-        self.media.is_silent(stats.ingest.as_ref())
     }
 
     /// Asks for the SFU's statistics.

@@ -35,7 +35,7 @@ mod trust;
 mod uplink_connection;
 mod waiting_offers;
 mod watch;
-mod whip_in;
+mod whip;
 
 use std::future::Future;
 use std::io;

@@ -18,7 +18,7 @@ use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
-use super::whip_in::WhipDoor;
+use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
@@ -183,7 +183,7 @@ impl RunningServer {
             Some(door) => http::whip::router(door.guarded_by(server.clone())),
             None => http::whip::router(whip::Publishers::new(
                 server.clone(),
-                media.as_ref().map(RunningMedia::silent).unwrap_or_default(),
+                media.as_ref().map(RunningMedia::whip).unwrap_or_default(),
             )),
         });
         let app = app.merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::channel::Stopped;
+use crate::protocol::channel::{Stopped, Unsent};
 use crate::rtp::Track;
 
 /// A source without a picture for this many seconds has stopped. Seconds are counted by calls, not by the clock, so
@@ -24,6 +24,8 @@ struct Source {
     pictures: u64,
     silent_seconds: u32,
     stopped: bool,
+    /// Whether nobody has sent the source yet. Its start and its end are no news.
+    is_unsent: bool,
 }
 
 /// The video sources of a capture.
@@ -38,7 +40,7 @@ impl SourceMonitor {
         for (track, pictures, interval) in pulses {
             let known = self.0.iter().position(|source| source.track == track);
             let at = known.unwrap_or_else(|| {
-                self.0.push(Source { track, pictures: 0, silent_seconds: 0, stopped: false });
+                self.0.push(Source::new(track));
                 self.0.len() - 1
             });
             let Some(source) = self.0.get_mut(at) else { continue };
@@ -47,17 +49,26 @@ impl SourceMonitor {
             let usual = if pictures > 0 { STOPPED_SECONDS } else { FIRST_SECONDS };
             let slow = (interval * LEFT_OUT).as_secs().try_into().unwrap_or(u32::MAX);
             let stopped = source.silent_seconds >= usual.max(slow);
-            if std::mem::replace(&mut source.stopped, stopped) != stopped {
+            let is_unsent = source.is_unsent;
+            source.is_unsent &= stopped;
+            if std::mem::replace(&mut source.stopped, stopped) != stopped && !is_unsent {
                 changed.push((track, stopped));
             }
         }
         changed
     }
 
-    /// The sources of these tracks have ended. Returns those that had not stopped before.
+    /// The sources of these tracks have ended. One without a picture so far has not been sent. Returns those that had
+    /// not stopped before.
     pub(super) fn end(&mut self, tracks: impl Iterator<Item = Track>) -> Vec<(Track, bool)> {
         let tracks: Vec<Track> = tracks.filter(|track| track.is_video()).collect();
         let mut changed = Vec::new();
+        for track in &tracks {
+            if self.0.iter().all(|source| source.track != *track) {
+                let (stopped, is_unsent) = (true, true);
+                self.0.push(Source { stopped, is_unsent, ..Source::new(*track) });
+            }
+        }
         for source in self.0.iter_mut().filter(|source| tracks.contains(&source.track)) {
             source.silent_seconds = u32::MAX;
             if !std::mem::replace(&mut source.stopped, true) {
@@ -70,7 +81,16 @@ impl SourceMonitor {
     /// The sources that have stopped.
     pub(super) fn stopped(&self) -> Stopped {
         let has = |track| self.0.iter().any(|source| source.track == track && source.stopped);
-        Stopped { screen: has(Track::Screen), camera: has(Track::Camera), ..Stopped::default() }
+        let is_unsent = |track| self.0.iter().any(|source| source.track == track && source.is_unsent);
+        let unsent = Unsent { screen: is_unsent(Track::Screen), camera: is_unsent(Track::Camera) };
+        Stopped { screen: has(Track::Screen), camera: has(Track::Camera), unsent }
+    }
+}
+
+impl Source {
+    /// A source that has just begun.
+    fn new(track: Track) -> Self {
+        Self { track, pictures: 0, silent_seconds: 0, stopped: false, is_unsent: false }
     }
 }
 

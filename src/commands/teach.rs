@@ -15,7 +15,6 @@ mod student_states;
 mod talk;
 mod teacher_views;
 mod throttled_lines;
-mod whip_session;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -36,7 +35,7 @@ use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
-use super::whip_in::WhipDoor;
+use super::whip::WhipDoor;
 use super::{blocking, signal_failure};
 use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
 use crate::endpoints;
@@ -144,6 +143,9 @@ pub(super) async fn run_with(
     tokio::join!(views.end(), stage.close(), sfu.close());
     if let Some(embedded) = server.embedded {
         embedded.shutdown().await;
+    }
+    if let Some(whip) = server.whip {
+        whip.shutdown().await;
     }
     if let Some(port) = metrics_port {
         port.shutdown().await;

@@ -76,7 +76,7 @@ fn answered() -> Result<Negotiated, Unavailable> {
     let ((candidates, _), (_, over)) = (mpsc::channel(MAX_CANDIDATES), watch::channel(()));
     let client_state = SharedClientState::default();
     let answer = "v=0\r\na=recvonly\r\na=recvonly\r\n".to_owned();
-    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, over, client_state })
+    Ok(Negotiated { answer, ice_servers: Vec::new(), candidates, restarts: None, over, client_state })
 }
 
 /// The routes, and the runtime that they run in.

@@ -55,10 +55,10 @@ pub use rooms::creation;
 pub use secure::Port;
 pub use serve::{ConnectionLimits, bind, serve};
 use text_cache::TextCache;
-pub use wish::Negotiated;
 pub use wish::client::Client as MediaClient;
 pub use wish::problem::Unavailable;
 pub use wish::sessions::MAX_CANDIDATES;
+pub use wish::{IceRestart, Negotiated};
 
 /// The path of the rooms.
 const ROOMS_PATH: &str = "/api/rooms";

@@ -5,8 +5,9 @@
 //!
 //! The client is the publisher of the room, which is opened if it does not exist. `?nickname=` is the name that
 //! students see, `?userId=` the publisher's id, `?roomName=` the name of the room. A room has one publisher, and a
-//! publisher one session: another offer gets 409 while the media of the first one runs. The client that has lost its
-//! media may send a new offer with the same secret, which replaces its session.
+//! publisher one session for the screen and one for the camera, opened with the same secret. Another offer for the same
+//! video gets 409 while the media of the first one runs; once that is lost, the new offer replaces the session. If both
+//! sessions have audio, students hear the older one.
 //!
 //! `Authorization: Bearer X` carries the teaching key of the server, or a token with the right to publish; tokens have
 //! two dots. Where no key is set, clients on the same computer need none.
@@ -46,8 +47,10 @@ pub struct PublisherOffer {
     pub sdp: String,
     /// The `mid` of the audio section.
     pub audio: Option<String>,
-    /// The `mid` of the video section, and the track that the video becomes.
-    pub video: Option<(String, VideoTrack)>,
+    /// The `mid` of the video section.
+    pub video: Option<String>,
+    /// The track that the video becomes, by the path. A session without video has one, too.
+    pub path: VideoTrack,
 }
 
 struct Whip<L>(L);
@@ -71,12 +74,14 @@ impl<L: Lectures> Protocol for Whip<L> {
 
     async fn answer(&self, client: Client, offer: String, video: Option<VideoTrack>) -> Result<Answered, Problem> {
         let WhipOffer { sdp, ufrag, audio, video: mid } = WhipOffer::parse(&offer)?;
-        let video = mid.map(|mid| (mid, video.unwrap_or(VideoTrack::Screen)));
-        let tracks = usize::from(audio.is_some()) + usize::from(video.is_some());
-        let negotiated = self.0.publish(client, PublisherOffer { sdp, audio, video }).await?;
-        // Dropping the negotiation ends the session: an answer to a part of the offer would mislead the person who
-        // sends (RFC 9725, 4.4.3).
+        let path = video.unwrap_or(VideoTrack::Screen);
+        let tracks = usize::from(audio.is_some()) + usize::from(mid.is_some());
+        let mut negotiated = self.0.publish(client, PublisherOffer { sdp, audio, video: mid, path }).await?;
+        // An answer to a part of the offer would mislead the person who sends (RFC 9725, 4.4.3).
         if received(&negotiated.answer) < tracks {
+            drop(negotiated.candidates);
+            // Always an error, because nothing is ever sent: the channel closes once the client has left the room.
+            _ = negotiated.over.changed().await;
             return Err(Problem::no_common_codec());
         }
         Ok(Answered { ufrag, negotiated })

@@ -21,6 +21,25 @@ pub(crate) struct IngestStats {
     pub(crate) round_trip: Option<Duration>,
 }
 
+impl IngestStats {
+    /// Adds those of another connection of the same publisher.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { encodings, unknown_ssrc, malformed, over_limit, bits_per_second, round_trip } = other;
+        self.encodings.extend(encodings);
+        self.unknown_ssrc += unknown_ssrc;
+        self.malformed += malformed;
+        self.over_limit += over_limit;
+        self.bits_per_second += bits_per_second;
+        self.round_trip = self.round_trip.max(round_trip);
+    }
+
+    /// Whether no encoding has had a frame for this time, or ever.
+    pub(crate) fn is_silent(&self, now: Instant, time: Duration) -> bool {
+        let has_stopped = |last: Option<Instant>| last.is_none_or(|at| now.saturating_duration_since(at) >= time);
+        self.encodings.iter().all(|encoding| has_stopped(encoding.last_frame))
+    }
+}
+
 /// The statistics of one encoding. Counters never go back, also if the SSRC of the encoding changes.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodingStats {

@@ -14,6 +14,8 @@ const MAX_MID_BYTES: usize = 64;
 pub(crate) struct Fragment {
     /// The user name fragment of the ICE session to which the candidates belong.
     pub(crate) ufrag: Option<String>,
+    /// The password of that ICE session.
+    pub(crate) password: Option<String>,
     /// The candidates, each with the `mid` of its section.
     pub(crate) candidates: Vec<IceCandidate>,
 }
@@ -21,7 +23,8 @@ pub(crate) struct Fragment {
 impl Fragment {
     /// Parses a fragment. The error is a sentence.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut fragment = Self { ufrag: ufrag(text), candidates: Vec::new() };
+        let mut fragment =
+            Self { ufrag: first(text, "a=ice-ufrag:"), password: first(text, "a=ice-pwd:"), candidates: Vec::new() };
         let (mut mid, mut is_empty) = (None, true);
         for line in lines(text) {
             is_empty = false;
@@ -63,9 +66,9 @@ fn candidate(line: &str, sdp_mid: Option<String>, username_fragment: Option<Stri
     Ok(candidate)
 }
 
-/// The first `a=ice-ufrag`: bundled sections share one.
-fn ufrag(text: &str) -> Option<String> {
-    lines(text).find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::to_owned)
+/// The first attribute of this name: bundled sections share one.
+fn first(text: &str, name: &str) -> Option<String> {
+    lines(text).find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {

@@ -9,6 +9,7 @@ use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
 use super::limits::VideoLimits;
+use super::session::{IceRestart, SessionId, SessionOffer};
 use crate::id::UserId;
 use crate::ingest::AudioFloor;
 use crate::network::NetworkTag;
@@ -27,6 +28,15 @@ pub(super) enum Command {
         sdp: String,
         tracks: Option<BTreeMap<String, Track>>,
         network: Option<NetworkTag>,
+    },
+    OpenSession(Box<SessionOffer>),
+    SessionCandidate {
+        number: SessionId,
+        candidate: RTCIceCandidateInit,
+    },
+    RestartIce(Box<IceRestart>),
+    EndSession {
+        number: SessionId,
     },
     Candidate {
         user: UserId,
@@ -66,12 +76,12 @@ pub(super) enum Command {
 impl Entry for Command {
     fn kind(&self) -> Kind {
         match self {
-            Command::Offer { .. } | Command::Candidate { .. } => Kind::Request,
+            Command::Offer { .. } | Command::Candidate { .. } | Command::SessionCandidate { .. } => Kind::Request,
             Command::Tell { .. } | Command::TellAll { .. } | Command::Limit { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
-            Command::Publish { .. } => Kind::Control,
-            Command::Remove { .. } | Command::Encodings(_) | Command::Floor(_) => Kind::Control,
-            Command::Stats(_) | Command::Close(_) => Kind::Control,
+            Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
+            Command::RestartIce(_) | Command::Floor(_) => Kind::Control,
+            Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
         }
@@ -90,6 +100,14 @@ impl Entry for Command {
             ) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
             (Command::Limit { user, .. }, Command::Limit { user: of, .. }) => user == of,
+            (Command::Remove { user }, Command::OpenSession(offer)) => *user == offer.user,
+            (Command::OpenSession(offer), Command::OpenSession(older)) => offer.session.video == older.session.video,
+            (
+                Command::EndSession { number },
+                Command::SessionCandidate { number: of, .. } | Command::EndSession { number: of },
+            ) => number == of,
+            (Command::RestartIce(restart), Command::RestartIce(older)) => restart.number == older.number,
+            (Command::EndSession { number }, Command::OpenSession(offer)) => *number == offer.session.number,
             // Closing must not wait for requests and messages that have become useless.
             (Command::Close(_), older) => older.kind() != Kind::Control,
             _ => false,

@@ -57,9 +57,11 @@ pub(super) struct EncodingMonitor {
 }
 
 impl EncodingMonitor {
-    /// Another publisher sends from now on.
-    pub(super) fn restart(&mut self) {
-        *self = Self::default();
+    /// These tracks come from another publisher, or from another session, from now on.
+    pub(super) fn restart(&mut self, tracks: &[Track]) {
+        for encoding in Encoding::all().filter(|encoding| tracks.contains(&encoding.track)) {
+            self.encodings[encoding] = Monitored::default();
+        }
     }
 
     /// A frame of this size has arrived.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::peer::Departure;
+use super::session::SessionId;
 use super::stats::{PeerStats, PeerTotals};
 use crate::id::{UserId, count_of_students};
 use crate::ingest::IngestStats;
@@ -78,8 +79,16 @@ pub enum SfuEvent {
         /// The reason.
         why: Departure,
     },
+    /// An event of a publisher's session.
+    Session {
+        /// The number of the session.
+        number: SessionId,
+        /// The event.
+        event: SessionEvent,
+    },
     /// The available encodings of the publisher, each track best first. Sent when a publisher takes over, and when an
-    /// encoding stops or resumes.
+    /// encoding stops or resumes. If the publisher has sessions, the encodings include one for each track that only a
+    /// further session would bring.
     Encodings(Vec<Encoding>),
     /// An encoder should produce a key frame. Repeated until one arrives.
     KeyFrameNeeded(Encoding),
@@ -88,6 +97,25 @@ pub enum SfuEvent {
     Needed(Encoding, bool),
     /// A message for the teacher.
     Notice(String),
+}
+
+/// An event of a session. The publisher is gone ([`SfuEvent::Gone`]) after its last one.
+#[derive(Debug, Clone)]
+pub enum SessionEvent {
+    /// The answer to the offer, with all candidates.
+    Answer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// The offer was refused.
+    Refused(OfferRefusal),
+    /// The session is connected.
+    Connected,
+    /// ICE is being restarted; with our credentials and candidates as `application/trickle-ice-sdpfrag`. Or the restart
+    /// was refused, and the session goes on.
+    Restarted(Result<String, OfferRefusal>),
+    /// The connection is gone.
+    Gone(Departure),
 }
 
 /// Counters and measurements of an SFU.
@@ -150,6 +178,8 @@ pub(crate) struct PublisherStats {
     pub(crate) stats: IngestStats,
     /// The encodings without a packet for two seconds: muted, stopped by the sender, or ended.
     pub(crate) silent: Vec<Encoding>,
+    /// The sessions without a frame for two seconds.
+    pub(crate) silent_sessions: Vec<SessionId>,
 }
 
 /// The fill level of a bounded queue.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::SfuEvent;
+use super::{SessionEvent, SfuEvent};
 
 /// The most events that may wait for room: those of 1,000 students that connect and leave once a second, with three
 /// events each, while the reader is blocked for 20 s. A reader that is blocked for longer does not recover.
@@ -66,6 +66,9 @@ fn must_arrive(event: &SfuEvent) -> bool {
     match event {
         SfuEvent::Connected(_) | SfuEvent::ChannelOpen(_) | SfuEvent::Gone { .. } | SfuEvent::Notice(_) => true,
         SfuEvent::Encodings(_) => true,
+        SfuEvent::Session { event: SessionEvent::Connected | SessionEvent::Gone(_), .. } => true,
+        SfuEvent::Session { event: SessionEvent::Answer { .. } | SessionEvent::Refused(_), .. } => false,
+        SfuEvent::Session { event: SessionEvent::Restarted(_), .. } => false,
         SfuEvent::Answer { .. } | SfuEvent::Refused { .. } | SfuEvent::Heard { .. } => false,
         SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) => false,
     }

@@ -22,7 +22,7 @@ pub(crate) fn answer_publisher(offer: &str, now: Instant) -> Option<String> {
     let offer = PublishOffer::parse(offer, None, &[]).ok()?;
     let addresses = Advertised::new(SocketAddr::from(ADDRESSES[0]), &[]);
     let user: UserId = "9999".parse().ok()?;
-    Some(Peer::answer_publisher(user, &offer, context()?, &addresses, now).ok()?.1)
+    Some(Peer::answer_publisher(user, offer, context()?, &addresses, now).ok()?.1)
 }
 
 fn context() -> Option<&'static AnswerContext> {

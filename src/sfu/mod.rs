@@ -30,6 +30,7 @@ mod publishing;
 mod router;
 mod sender;
 mod senders;
+mod session;
 mod socket;
 mod stats;
 pub(crate) mod stun_client;
@@ -54,11 +55,12 @@ use tokio::sync::{mpsc, oneshot};
 pub use crate::ingest::AudioFloor;
 pub use config::{SfuConfig, SfuError, UdpBinding};
 pub(crate) use event::PublisherStats;
-pub use event::{OfferRefusal, Queue, SfuEvent, SfuStats};
+pub use event::{OfferRefusal, Queue, SessionEvent, SfuEvent, SfuStats};
 pub use input::FrameInput;
 pub use limits::{VideoLimit, VideoLimits};
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
+pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
 pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;
@@ -149,6 +151,28 @@ impl Sfu {
         network: Option<NetworkTag>,
     ) {
         self.send(Command::Publish { user, sdp, tracks, network });
+    }
+
+    /// Submits the offer of a session. The SFU answers or refuses the offer by a [`SfuEvent::Session`]. A second session
+    /// for the same video replaces the first one as [`publish`](Self::publish) does. One for the other video goes beside
+    /// the first one, and the sound comes from the older one.
+    pub fn open_session(&self, offer: SessionOffer) {
+        self.send(Command::OpenSession(Box::new(offer)));
+    }
+
+    /// Submits a candidate of a session's client.
+    pub fn session_candidate(&self, number: SessionId, candidate: RTCIceCandidateInit) {
+        self.send(Command::SessionCandidate { number, candidate });
+    }
+
+    /// Restarts the ICE session of a session; DTLS and SRTP go on. Answered by [`SessionEvent::Restarted`].
+    pub fn restart_ice(&self, restart: IceRestart) {
+        self.send(Command::RestartIce(Box::new(restart)));
+    }
+
+    /// Ends a session, because its client has ended the session.
+    pub fn end_session(&self, number: SessionId) {
+        self.send(Command::EndSession { number });
     }
 
     /// Submits a candidate of a student or of the publisher.

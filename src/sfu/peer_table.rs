@@ -38,6 +38,8 @@ pub(super) struct Known {
     user: UserId,
     ufrag: String,
     password: String,
+    /// Whether the user name fragment does not begin with the tag of the SFU.
+    is_named: bool,
     created: Instant,
     /// The number of its worker.
     pub(super) worker: usize,
@@ -138,13 +140,15 @@ impl PeerTable {
         self.by_ufrag.insert(ufrag.clone(), id);
         self.by_user.insert(user.clone(), id);
         let stun = StunBudget::default();
-        let known = Known { user, ufrag, password, created: now, worker, origin, is_connected: false, place, stun };
+        let (is_named, is_connected) = (false, false);
+        let known = Known { user, ufrag, password, is_named, created: now, worker, origin, is_connected, place, stun };
         self.peers.insert(id, known);
         Added { id, worker, evicted }
     }
 
     /// Adds a publisher with these local ICE credentials, on the router's own worker. The peer is not in the
-    /// table of users, and does not count among the unconnected peers, because there are two publishers at the most.
+    /// table of users, and does not count among the unconnected peers, because there are few: at most two that
+    /// send, and two that will.
     pub(super) fn add_publisher(
         &mut self,
         now: Instant,
@@ -156,11 +160,36 @@ impl PeerTable {
         let (id, worker) = (self.next_id, 0);
         self.next_id += 1;
         self.of_worker[worker] += 1;
-        self.by_ufrag.insert(ufrag.clone(), id);
+        self.name(id, &ufrag);
         let (origin, stun) = (Origin::of(&user, network), StunBudget::default());
-        let known = Known { user, ufrag, password, created: now, worker, origin, is_connected: false, place, stun };
+        let (is_named, is_connected) = (true, false);
+        let known = Known { user, ufrag, password, is_named, created: now, worker, origin, is_connected, place, stun };
         self.peers.insert(id, known);
         id
+    }
+
+    /// The ICE session of a publisher has been restarted with these local credentials.
+    pub(super) fn restarted(&mut self, id: PeerId, (ufrag, password): (String, String)) {
+        let Some(known) = self.peers.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut known.ufrag, ufrag.clone());
+        known.password = password;
+        self.unname(before);
+        self.name(id, &ufrag);
+    }
+
+    /// The port must know before the publisher gets its answer.
+    fn name(&mut self, id: PeerId, ufrag: &str) {
+        self.by_ufrag.insert(ufrag.to_owned(), id);
+        if let Some(announcer) = &self.announcer {
+            announcer.named(ufrag.to_owned());
+        }
+    }
+
+    fn unname(&mut self, ufrag: String) {
+        self.by_ufrag.remove(&ufrag);
+        if let Some(announcer) = &self.announcer {
+            announcer.unnamed(ufrag);
+        }
     }
 
     /// Records that a peer's connection is established.
@@ -180,7 +209,11 @@ impl PeerTable {
         if let Some(announcer) = &self.announcer {
             free.into_iter().for_each(|address| announcer.released(address));
         }
-        self.by_ufrag.remove(&known.ufrag);
+        if known.is_named {
+            self.unname(known.ufrag);
+        } else {
+            self.by_ufrag.remove(&known.ufrag);
+        }
         if self.by_user.get(&known.user) == Some(&id) {
             self.by_user.remove(&known.user);
         }

@@ -1,17 +1,23 @@
-//! The current publisher of an SFU, and the next one until it can take over.
+//! The current publisher of an SFU, and its next connections until they can take over.
 //!
-//! A second offer, such as that of a reloaded page, changes in two phases: the frames of the current publisher go on
-//! until the next one is connected and its first key frame is there. If that never happens, nothing has changed.
+//! A publisher has one connection for all of its tracks, as a page has, or a session for each video, as WHIP has (RFC
+//! 9725, 4.4.2). The sound comes from the session that has been there longest among those with audio.
+//!
+//! A second offer for the same tracks, such as that of a reloaded page, changes in two phases: the frames of the
+//! current connection go on until the next one is connected and its first key frame is there. If that never happens,
+//! nothing has changed.
 
 use std::time::{Duration, Instant};
 
 use super::PeerId;
 use super::event::OfferRefusal;
+use super::session::{PublisherSession, SessionId};
 use super::timeline::Timeline;
 use crate::id::UserId;
-use crate::rtp::{Encoding, Frame, PerTrack, Track};
+use crate::protocol::VideoTrack;
+use crate::rtp::{Codec, Encoding, Frame, PerTrack, Track};
 
-/// The least time between two offers of publishers; as for students.
+/// The least time between two offers for the same tracks; as for students.
 const OFFER_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A new publisher that sends only audio takes over this long after its connection, without a key frame: only its
@@ -26,8 +32,10 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Publication {
     pub(super) id: PeerId,
     pub(super) user: UserId,
+    /// None for the connection of a page, which has all tracks.
+    pub(super) session: Option<PublisherSession>,
     /// The encodings that its offer promises, each track best first.
-    pub(super) encodings: Vec<Encoding>,
+    encodings: Vec<Encoding>,
     /// The time of the connection; `None` before it.
     connected: Option<Instant>,
     /// Whether a video frame has arrived.
@@ -36,8 +44,20 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    pub(super) fn new(id: PeerId, user: UserId, encodings: Vec<Encoding>) -> Self {
-        Self { id, user, encodings, connected: None, has_video: false, asked: None }
+    pub(super) fn new(id: PeerId, user: UserId, session: Option<PublisherSession>, encodings: Vec<Encoding>) -> Self {
+        Self { id, user, session, encodings, connected: None, has_video: false, asked: None }
+    }
+
+    /// Whether only one of the two can be current.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self.session, other.session) {
+            (Some(one), Some(other)) => one.video == other.video,
+            _ => true,
+        }
+    }
+
+    fn has(&self, track: Track) -> bool {
+        self.encodings.iter().any(|encoding| encoding.track == track)
     }
 }
 
@@ -46,73 +66,100 @@ impl Publication {
 pub(super) enum Passage {
     /// Send it.
     Send,
-    /// Make its publisher the current one, then send it.
+    /// Make its connection a current one, then send it.
     TakeOver,
     /// Drop it.
     Drop,
 }
 
-/// The consequence of the end of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The consequence of the end of a peer for its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// Nobody publishes any more.
     Gone,
-    /// The user's other connection goes on, or is about to.
+    /// The user has other connections, or is about to.
     Continues,
     /// The new connection has failed, and the earlier one of the same user goes on.
     NeverTookOver,
 }
 
+/// A change of the current connections.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Those that another one has replaced.
+    pub(super) replaced: Vec<Publication>,
+    /// The tracks that come from another connection now, or from none.
+    pub(super) tracks: Vec<Track>,
+}
+
 /// The publishers of an SFU.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
-    current: Option<Publication>,
-    next: Option<Publication>,
-    /// The encodings of the last publisher.
+    /// The connections whose media is sent, the oldest first. All are of one user.
+    current: Vec<Publication>,
+    /// Those that have not taken over. All are of one user.
+    next: Vec<Publication>,
+    /// The encodings that students may expect, each track best first. They stay when the publisher leaves.
     encodings: Vec<Encoding>,
-    offered: Option<Instant>,
+    /// The last offers: of pages, of sessions for the screen, of sessions for the camera.
+    offered: [Option<Instant>; 3],
     timelines: PerTrack<Timeline>,
 }
 
 impl Publishing {
     /// Checks whether a user may publish now.
-    pub(super) fn admit(&mut self, now: Instant, user: &UserId) -> Result<(), OfferRefusal> {
-        if let Some(current) = self.current.as_ref().filter(|current| current.user != *user) {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        user: &UserId,
+        session: Option<PublisherSession>,
+    ) -> Result<(), OfferRefusal> {
+        if let Some(current) = self.current.iter().find(|current| current.user != *user) {
             return Err(OfferRefusal::OtherPublisher(current.user.clone()));
         }
-        if self.offered.is_some_and(|at| now.saturating_duration_since(at) < OFFER_INTERVAL) {
+        let last = &mut self.offered[match session.map(|session| session.video) {
+            None => 0,
+            Some(VideoTrack::Screen) => 1,
+            Some(VideoTrack::Camera) => 2,
+        }];
+        if last.is_some_and(|at| now.saturating_duration_since(at) < OFFER_INTERVAL) {
             return Err(OfferRefusal::TooFast(user.clone()));
         }
-        self.offered = Some(now);
+        *last = Some(now);
         Ok(())
     }
 
-    /// A new publisher has been answered. Returns the one that it displaces, which has not taken over either.
-    pub(super) fn begin(&mut self, publication: Publication) -> Option<Publication> {
-        self.next.replace(publication)
+    /// A new connection has been answered. Returns those that it displaces, which have not taken over either.
+    pub(super) fn begin(&mut self, publication: Publication) -> Vec<Publication> {
+        let is_displaced = |next: &mut Publication| next.user != publication.user || next.excludes(&publication);
+        let displaced = self.next.extract_if(.., is_displaced).collect();
+        self.next.push(publication);
+        displaced
     }
 
-    /// A peer is connected. Returns whether it is a publisher that takes over at once, because nobody else publishes.
+    /// A peer is connected. Returns whether it is a publisher that takes over at once, because it replaces none.
     pub(super) fn connected(&mut self, now: Instant, id: PeerId) -> bool {
-        let Some(next) = self.next.as_mut().filter(|next| next.id == id) else { return false };
+        let Some(next) = self.next.iter_mut().find(|next| next.id == id) else { return false };
         next.connected = Some(now);
-        self.current.is_none()
+        !self.current.iter().any(|current| current.excludes(next))
     }
 
-    /// Makes the next publisher the current one, and returns the earlier one.
-    pub(super) fn take_over(&mut self) -> Option<Publication> {
-        let next = self.next.take()?;
-        self.encodings.clone_from(&next.encodings);
-        Track::ALL.into_iter().for_each(|track| self.timelines[track].change_source());
-        self.current.replace(next)
+    /// Makes a connection a current one.
+    pub(super) fn take_over(&mut self, id: PeerId) -> Change {
+        let Some(at) = self.next.iter().position(|next| next.id == id) else { return Change::default() };
+        let (next, before) = (self.next.remove(at), self.sources());
+        let replaced = self.current.extract_if(.., |current| current.excludes(&next)).collect();
+        self.current.push(next);
+        Change { replaced, tracks: self.change_sources(before) }
     }
 
     /// Decides about a frame of the peer `id`.
     pub(super) fn on_frame(&mut self, now: Instant, id: PeerId, frame: &Frame) -> Passage {
-        if self.current.as_ref().is_some_and(|current| current.id == id) {
-            return Passage::Send;
+        if self.current.iter().any(|current| current.id == id) {
+            let is_source = self.source(frame.track).is_some_and(|source| source.id == id);
+            return if is_source { Passage::Send } else { Passage::Drop };
         }
-        let Some(next) = self.next.as_mut().filter(|next| next.id == id) else { return Passage::Drop };
+        let Some(next) = self.next.iter_mut().find(|next| next.id == id) else { return Passage::Drop };
         next.has_video |= frame.track.is_video();
         let is_long = next.connected.is_some_and(|at| now.saturating_duration_since(at) >= AUDIO_ALONE_AFTER);
         let starts = frame.track.is_video() && frame.key;
@@ -124,52 +171,138 @@ impl Publishing {
         self.timelines[frame.track].continue_with(frame);
     }
 
-    /// The publisher to ask for its first key frame, with its video encodings.
+    /// The next connection to ask for its first key frame, with its video encodings.
     pub(super) fn awaits_key_frame(&mut self, now: Instant) -> Option<(PeerId, Vec<Encoding>)> {
-        let next = self.next.as_mut().filter(|next| next.connected.is_some())?;
-        let is_due = next.asked.is_none_or(|at| now.saturating_duration_since(at) >= ASK_EVERY);
-        is_due.then(|| {
-            next.asked = Some(now);
-            (next.id, next.encodings.iter().copied().filter(|encoding| encoding.track.is_video()).collect())
-        })
+        let is_due = |asked: Option<Instant>| asked.is_none_or(|at| now.saturating_duration_since(at) >= ASK_EVERY);
+        let next = self.next.iter_mut().find(|next| next.connected.is_some() && is_due(next.asked))?;
+        next.asked = Some(now);
+        Some((next.id, next.encodings.iter().copied().filter(|encoding| encoding.track.is_video()).collect()))
     }
 
     /// A peer is gone. None if it is no publisher.
-    pub(super) fn ended(&mut self, id: PeerId) -> Option<Ended> {
-        if let Some(next) = self.next.take_if(|next| next.id == id) {
-            let goes_on = self.current.as_ref().is_some_and(|current| current.user == next.user);
-            return Some(if goes_on { Ended::NeverTookOver } else { Ended::Gone });
+    pub(super) fn ended(&mut self, id: PeerId) -> Option<(Publication, Ended, Change)> {
+        let (ended, change) = self.take(|publication| publication.id == id)?;
+        let never_took_over = self.current.iter().any(|current| current.excludes(&ended));
+        let result = match (never_took_over, self.is_empty()) {
+            (true, _) => Ended::NeverTookOver,
+            (false, true) => Ended::Gone,
+            (false, false) => Ended::Continues,
+        };
+        Some((ended, result, change))
+    }
+
+    /// Takes the connection of a session that its client has ended.
+    pub(super) fn end_session(&mut self, number: SessionId) -> Option<(Publication, Change)> {
+        self.take(|publication| publication.session.is_some_and(|session| session.number == number))
+    }
+
+    fn take(&mut self, is_it: impl Fn(&Publication) -> bool) -> Option<(Publication, Change)> {
+        if let Some(at) = self.next.iter().position(&is_it) {
+            return Some((self.next.remove(at), Change::default()));
         }
-        let current = self.current.take_if(|current| current.id == id)?;
-        let returns = self.next.as_ref().is_some_and(|next| next.user == current.user);
-        Some(if returns { Ended::Continues } else { Ended::Gone })
+        let (at, before) = (self.current.iter().position(is_it)?, self.sources());
+        let ended = self.current.remove(at);
+        Some((ended, Change { replaced: Vec::new(), tracks: self.change_sources(before) }))
     }
 
     /// Takes the publications of a user that has left.
     pub(super) fn remove(&mut self, user: &UserId) -> Vec<Publication> {
-        let of_user = |publication: &mut Publication| publication.user == *user;
-        [self.next.take_if(of_user), self.current.take_if(of_user)].into_iter().flatten().collect()
+        let next = self.next.extract_if(.., |publication| publication.user == *user);
+        next.chain(self.current.extract_if(.., |publication| publication.user == *user)).collect()
     }
 
-    /// The current publisher.
-    pub(super) fn current(&self) -> Option<&Publication> {
-        self.current.as_ref()
+    /// The connections whose media is sent.
+    pub(super) fn current(&self) -> &[Publication] {
+        &self.current
     }
 
-    /// Whether a connected publisher waits and nobody else publishes any more.
-    pub(super) fn next_is_connected(&self) -> bool {
-        self.current.is_none() && self.next.as_ref().is_some_and(|next| next.connected.is_some())
+    /// Whether nobody publishes or is about to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_empty() && self.next.is_empty()
+    }
+
+    /// A connection that waits although it replaces none any more.
+    pub(super) fn waits_for_none(&self) -> Option<PeerId> {
+        let waits = |next: &&Publication| {
+            next.connected.is_some() && !self.current.iter().any(|current| current.excludes(next))
+        };
+        self.next.iter().find(waits).map(|next| next.id)
     }
 
     /// The peers of a user that publish or will.
     pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = PeerId> {
-        let all = [self.next.as_ref(), self.current.as_ref()];
-        all.into_iter().flatten().filter(|publication| publication.user == *user).map(|publication| publication.id)
+        let all = self.next.iter().chain(&self.current);
+        all.filter(|publication| publication.user == *user).map(|publication| publication.id)
+    }
+
+    /// The peer of a session.
+    pub(super) fn of_session(&self, number: SessionId) -> Option<PeerId> {
+        let is_it = |session: PublisherSession| session.number == number;
+        self.next.iter().chain(&self.current).find(|one| one.session.is_some_and(is_it)).map(|one| one.id)
     }
 
     /// Whether the last publisher has this encoding. That publisher may have left.
     pub(super) fn has(&self, encoding: Encoding) -> bool {
         self.encodings.contains(&encoding)
+    }
+
+    /// The connection from which a track comes.
+    pub(super) fn source(&self, track: Track) -> Option<&Publication> {
+        self.current.iter().find(|current| current.has(track))
+    }
+
+    /// The encodings that students may expect, each track best first. If a publisher has sessions, these include the
+    /// tracks that a further session may bring, so that students need not connect again for them.
+    pub(super) fn encodings(&self) -> &[Encoding] {
+        &self.encodings
+    }
+
+    /// The encodings that somebody sends, each track best first.
+    pub(super) fn sent(&self) -> Vec<Encoding> {
+        Track::ALL.into_iter().flat_map(|track| self.sent_of(track)).collect()
+    }
+
+    fn sent_of(&self, track: Track) -> impl Iterator<Item = Encoding> {
+        let all = self.source(track).into_iter().flat_map(|source| &source.encodings);
+        all.copied().filter(move |encoding| encoding.track == track)
+    }
+
+    fn sources(&self) -> PerTrack<Option<PeerId>> {
+        let mut sources = PerTrack::default();
+        for track in Track::ALL {
+            sources[track] = self.source(track).map(|source| source.id);
+        }
+        sources
+    }
+
+    /// The current connections have changed: returns the tracks that have another source than before.
+    fn change_sources(&mut self, before: PerTrack<Option<PeerId>>) -> Vec<Track> {
+        let now = self.sources();
+        let changed: Vec<Track> = Track::ALL.into_iter().filter(|track| before[*track] != now[*track]).collect();
+        changed.iter().for_each(|track| self.timelines[*track].change_source());
+        if !self.current.is_empty() {
+            self.encodings = Track::ALL.into_iter().flat_map(|track| self.expected_of(track)).collect();
+        }
+        changed
+    }
+
+    /// The encodings of a track that students may expect: those that are sent, or else one that a further session may
+    /// bring.
+    fn expected_of(&self, track: Track) -> Vec<Encoding> {
+        let sent: Vec<Encoding> = self.sent_of(track).collect();
+        if !sent.is_empty() || self.current.iter().any(|current| current.session.is_none()) {
+            return sent;
+        }
+        let codec = match track {
+            Track::Audio => Some(Codec::Opus),
+            // An encoder that sends both videos has one codec for both.
+            Track::Screen | Track::Camera => {
+                let last = self.encodings.iter().find(|encoding| encoding.track == track);
+                let other = self.current.iter().flat_map(|current| &current.encodings);
+                last.or(other.into_iter().find(|encoding| encoding.track.is_video())).map(|encoding| encoding.codec)
+            }
+        };
+        codec.map(|codec| Encoding::full(track, codec)).into_iter().collect()
     }
 }
 
@@ -184,9 +317,18 @@ mod tests {
         n.to_string().parse().unwrap()
     }
 
+    fn encodings(video: Track) -> Vec<Encoding> {
+        vec![Encoding::full(Track::Audio, Codec::Opus), Encoding::full(video, Codec::Vp8)]
+    }
+
     fn publication(id: PeerId, of: u32) -> Publication {
-        let encodings = [Encoding::full(Track::Audio, Codec::Opus), Encoding::full(Track::Screen, Codec::Vp8)];
-        Publication::new(id, user(of), encodings.to_vec())
+        Publication::new(id, user(of), None, encodings(Track::Screen))
+    }
+
+    /// User 1 has a session with audio and this video; its number is that of the peer.
+    fn session(id: PeerId, video: VideoTrack) -> Publication {
+        let track = if video == VideoTrack::Screen { Track::Screen } else { Track::Camera };
+        Publication::new(id, user(1), Some(PublisherSession { number: id, video }), encodings(track))
     }
 
     fn frame(track: Track, key: bool) -> Frame {
@@ -195,13 +337,22 @@ mod tests {
         FrameAssembler::new(Encoding::full(track, codec)).push(&packet, Instant::now()).unwrap()
     }
 
+    fn ids(publications: &[Publication]) -> Vec<PeerId> {
+        publications.iter().map(|publication| publication.id).collect()
+    }
+
+    fn ended(publishing: &mut Publishing, id: PeerId) -> Option<Ended> {
+        publishing.ended(id).map(|(_, ended, _)| ended)
+    }
+
     /// User 1 publishes as peer 10.
     fn live(now: Instant) -> Publishing {
         let mut publishing = Publishing::default();
-        publishing.admit(now, &user(1)).unwrap();
-        assert_eq!(publishing.begin(publication(10, 1)), None);
+        publishing.admit(now, &user(1), None).unwrap();
+        assert_eq!(publishing.begin(publication(10, 1)), []);
         assert!(publishing.connected(now, 10), "nobody else publishes");
-        assert_eq!(publishing.take_over(), None);
+        let tracks = vec![Track::Audio, Track::Screen];
+        assert_eq!(publishing.take_over(10), Change { replaced: vec![], tracks });
         publishing
     }
 
@@ -209,10 +360,10 @@ mod tests {
     fn the_next_publisher_takes_over_with_its_first_key_frame() {
         let now = Instant::now();
         let mut publishing = live(now);
-        assert!(matches!(publishing.admit(now + OFFER_INTERVAL, &user(2)), Err(OfferRefusal::OtherPublisher(_))));
-        assert!(matches!(publishing.admit(now, &user(1)), Err(OfferRefusal::TooFast(_))));
-        publishing.admit(now + OFFER_INTERVAL, &user(1)).unwrap();
-        assert_eq!(publishing.begin(publication(11, 1)), None);
+        assert!(matches!(publishing.admit(now + OFFER_INTERVAL, &user(2), None), Err(OfferRefusal::OtherPublisher(_))));
+        assert!(matches!(publishing.admit(now, &user(1), None), Err(OfferRefusal::TooFast(_))));
+        publishing.admit(now + OFFER_INTERVAL, &user(1), None).unwrap();
+        assert_eq!(publishing.begin(publication(11, 1)), []);
         assert!(!publishing.connected(now, 11), "the current one goes on");
         let mut on_frame = |id, track, key| publishing.on_frame(now, id, &frame(track, key));
         assert_eq!(on_frame(11, Track::Screen, false), Passage::Drop);
@@ -220,11 +371,11 @@ mod tests {
         assert_eq!(on_frame(10, Track::Screen, false), Passage::Send);
         assert_eq!(on_frame(12, Track::Screen, true), Passage::Drop, "it has been replaced");
         assert_eq!(on_frame(11, Track::Screen, true), Passage::TakeOver);
-        assert_eq!(publishing.take_over().map(|older| older.id), Some(10));
+        assert_eq!(ids(&publishing.take_over(11).replaced), [10]);
         assert_eq!(publishing.on_frame(now, 10, &frame(Track::Screen, true)), Passage::Drop);
         assert_eq!(publishing.on_frame(now, 11, &frame(Track::Screen, false)), Passage::Send);
-        assert_eq!(publishing.ended(10), None, "it was announced already");
-        assert_eq!(publishing.ended(11), Some(Ended::Gone));
+        assert_eq!(ended(&mut publishing, 10), None, "it was announced already");
+        assert_eq!(ended(&mut publishing, 11), Some(Ended::Gone));
         assert!(publishing.has(Encoding::full(Track::Screen, Codec::Vp8)), "students may still join");
     }
 
@@ -249,13 +400,14 @@ mod tests {
         let now = Instant::now();
         let mut publishing = live(now);
         publishing.begin(publication(11, 1));
-        assert_eq!(publishing.begin(publication(12, 1)).map(|displaced| displaced.id), Some(11));
-        assert_eq!(publishing.ended(12), Some(Ended::NeverTookOver));
+        assert_eq!(ids(&publishing.begin(publication(12, 1))), [11]);
+        assert_eq!(ended(&mut publishing, 12), Some(Ended::NeverTookOver));
         assert_eq!(publishing.on_frame(now, 10, &frame(Track::Screen, false)), Passage::Send);
         publishing.begin(publication(13, 1));
-        assert_eq!(publishing.ended(10), Some(Ended::Continues), "a page that is being loaded again");
-        assert!(!publishing.next_is_connected() && publishing.connected(now, 13) && publishing.next_is_connected());
-        assert_eq!(publishing.ended(13), Some(Ended::Gone));
+        assert_eq!(ended(&mut publishing, 10), Some(Ended::Continues), "a page that is being loaded again");
+        assert_eq!(publishing.waits_for_none(), None);
+        assert!(publishing.connected(now, 13) && publishing.waits_for_none() == Some(13));
+        assert_eq!(ended(&mut publishing, 13), Some(Ended::Gone));
     }
 
     #[test]
@@ -269,7 +421,7 @@ mod tests {
         assert_eq!(publishing.awaits_key_frame(now), Some(asked.clone()));
         assert_eq!(publishing.awaits_key_frame(now + ASK_EVERY - MS), None);
         assert_eq!(publishing.awaits_key_frame(now + ASK_EVERY), Some(asked));
-        publishing.take_over();
+        publishing.take_over(11);
         assert_eq!(publishing.awaits_key_frame(now + 9 * ASK_EVERY), None);
     }
 
@@ -280,6 +432,49 @@ mod tests {
         assert_eq!(publishing.of_user(&user(1)).collect::<Vec<_>>(), [11, 10]);
         assert!(publishing.remove(&user(2)).is_empty());
         assert_eq!(publishing.remove(&user(1)).len(), 2);
-        assert!(publishing.current().is_none() && publishing.admit(Instant::now(), &user(2)).is_err(), "too fast");
+        assert!(
+            publishing.current().is_empty() && publishing.admit(Instant::now(), &user(2), None).is_err(),
+            "too fast"
+        );
+    }
+
+    #[test]
+    fn two_sessions_of_a_publisher_are_its_screen_and_its_camera() {
+        let now = Instant::now();
+        let mut publishing = Publishing::default();
+        for (n, video) in [(20, VideoTrack::Screen), (21, VideoTrack::Camera)] {
+            let offered = session(n, video);
+            publishing.admit(now, &user(1), offered.session).unwrap();
+            let again = publishing.admit(now, &user(1), offered.session);
+            assert!(matches!(again, Err(OfferRefusal::TooFast(_))), "{video:?}");
+            publishing.begin(offered);
+        }
+        assert!(publishing.connected(now, 21));
+        publishing.take_over(21);
+        let all = [Track::Audio, Track::Screen, Track::Camera];
+        let expected = || publishing.encodings().iter().map(|encoding| encoding.track).collect::<Vec<_>>();
+        assert_eq!(expected(), all, "a screen may follow");
+        assert_eq!(publishing.sent(), encodings(Track::Camera));
+        assert!(publishing.connected(now, 20), "it replaces none");
+        assert_eq!(publishing.take_over(20), Change { replaced: vec![], tracks: vec![Track::Screen] });
+        assert_eq!((publishing.sent().len(), publishing.of_session(20)), (3, Some(20)));
+        let passes = |publishing: &mut Publishing, id, track| publishing.on_frame(now, id, &frame(track, true));
+        assert_eq!(passes(&mut publishing, 21, Track::Camera), Passage::Send);
+        assert_eq!(passes(&mut publishing, 20, Track::Screen), Passage::Send);
+        assert_eq!(passes(&mut publishing, 21, Track::Audio), Passage::Send);
+        assert_eq!(passes(&mut publishing, 20, Track::Audio), Passage::Drop, "the other one was first");
+        // Another session for the camera replaces that one alone, and the sound changes.
+        publishing.begin(session(22, VideoTrack::Camera));
+        assert!(!publishing.connected(now, 22));
+        assert_eq!(passes(&mut publishing, 22, Track::Camera), Passage::TakeOver);
+        let change = publishing.take_over(22);
+        assert_eq!((ids(&change.replaced), change.tracks), (vec![21], vec![Track::Audio, Track::Camera]));
+        assert_eq!(passes(&mut publishing, 20, Track::Audio), Passage::Send);
+        let (gone, change) = publishing.end_session(20).unwrap();
+        assert_eq!((gone.id, change.tracks), (20, vec![Track::Audio, Track::Screen]));
+        assert_eq!(publishing.encodings().len(), 3, "the screen may return");
+        assert_eq!(publishing.sent(), encodings(Track::Camera));
+        assert_eq!(ended(&mut publishing, 22), Some(Ended::Gone));
+        assert!(publishing.is_empty() && publishing.encodings().len() == 3);
     }
 }

@@ -24,6 +24,7 @@ use super::peer::Departure;
 use super::peer_table::PeerTable;
 use super::pending_offers::{PendingOffer, PendingOffers};
 use super::publishing::Publishing;
+use super::session::SessionOffer;
 use super::stats::Collector;
 use super::stun_client::StunServers;
 use super::threads::WorkerThread;
@@ -373,8 +374,20 @@ impl Router {
                 }
             }
             Command::Publish { user, sdp, tracks, network } => {
-                self.publish(PublisherOffer { user, sdp, tracks, network });
+                self.publish(PublisherOffer { user, session: None, sdp, tracks, network });
             }
+            Command::OpenSession(offer) => {
+                let SessionOffer { user, session, sdp, tracks } = *offer;
+                let (session, tracks) = (Some(session), Some(tracks));
+                self.publish(PublisherOffer { user, session, sdp, tracks, network: None });
+            }
+            Command::SessionCandidate { number, candidate } => {
+                if let Some(id) = self.publishing.of_session(number) {
+                    self.give(0, WorkerCommand::Candidate { id, candidate });
+                }
+            }
+            Command::RestartIce(restart) => self.restart_ice(*restart),
+            Command::EndSession { number } => self.end_session(number),
             Command::Candidate { user, candidate } => {
                 if let Some(candidate) = self.pending.add_candidate(&user, candidate) {
                     self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });

@@ -11,6 +11,7 @@ use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 mod publish;
 mod publisher;
+mod sessions;
 
 pub(super) async fn student(
     sfu: &Sfu,

@@ -20,7 +20,7 @@ use super::stats::{PeerTotals, WorkerStats};
 use super::transport::SendContext;
 use super::udp::UdpSender;
 use super::watchdog::{CpuBudget, Watchdog, caught};
-use super::{PeerId, RTCIceCandidateInit, Rings, SfuEvent};
+use super::{PeerId, PublisherSession, RTCIceCandidateInit, Rings, SessionEvent, SfuEvent};
 use crate::congestion::{ClassRetransmissions, CommonTrouble, RateMeter, Rates};
 use crate::rtp::{Encoding, Frame, FrameRing, PerCodec, PerEncoding, Track};
 use crate::suspension::{Suspension, SuspensionDetector};
@@ -362,8 +362,8 @@ impl Worker {
     /// Polls a peer after its core was given input, and handles the result.
     fn poll(&mut self, now: Instant, index: usize) {
         self.media.shared_rtx.have_left(self.media.udp.sent.packets);
-        let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone());
-        let Some((polled, user)) = self.with_peer(now, index, poll) else { return };
+        let poll = |peer: &mut Peer, cx: &mut SendContext<'_>| (peer.poll(cx), peer.user.clone(), peer.session());
+        let Some((polled, user, session)) = self.with_peer(now, index, poll) else { return };
         self.send_all(now, index, &polled.feedback.retransmissions);
         if self.peers[index].is_none() {
             // Its departure has been reported; nothing may follow that.
@@ -371,7 +371,10 @@ impl Worker {
         }
         if polled.connected {
             self.report(WorkerReport::Connected { id: self.ids[index] });
-            self.events.push(SfuEvent::Connected(user.clone()));
+            self.events.push(match session {
+                Some(PublisherSession { number, .. }) => SfuEvent::Session { number, event: SessionEvent::Connected },
+                None => SfuEvent::Connected(user.clone()),
+            });
         }
         if polled.channel_opened {
             self.events.push(SfuEvent::ChannelOpen(user.clone()));

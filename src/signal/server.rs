@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use super::connection;
 use super::core::{Core, LocalHost, LocalMember, OpenConnection, ServerConfig, ServerLimits, Waiting};
 use super::outbox::Outbox;
-use crate::access::Denied;
+use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
@@ -79,8 +79,8 @@ impl Server {
         LocalMember::new(self.core.clone(), request, credentials, address)
     }
 
-    /// Decides whether a client that does not join may publish in a room: for media that reaches the room's teacher in
-    /// another way.
+    /// Decides whether a client that does not join may publish in a room: for media that reaches the room's publisher in
+    /// another way. Returns the client's identity and rights.
     ///
     /// # Errors
     /// The refusal that the client would get if it joined.
@@ -89,10 +89,9 @@ impl Server {
         request: &JoinRequest,
         credentials: &Credentials,
         address: ClientAddress,
-    ) -> Result<(), RoomRefusal> {
-        let denied = self.core.check(request, credentials, address).err();
-        denied
-            .map_or(Ok(()), |Denied { code, message, retry_after, .. }| Err(RoomRefusal { code, message, retry_after }))
+    ) -> Result<Authorization, RoomRefusal> {
+        let checked = self.core.check(request, credentials, address);
+        checked.map_err(|Denied { code, message, retry_after, .. }| RoomRefusal { code, message, retry_after })
     }
 
     /// The media hosts to run from now on. Few wait, as the rooms limit their number

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use p224::ecdsa::signature::hazmat::PrehashVerifier;
+use p224::ecdsa::{Signature, VerifyingKey};
 use rtc::crypto::{
     ActiveKeyExchange, AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CbcAlgorithm, CbcCipher, CryptoAlgorithm,
     CryptoError, HashAlgorithm, HmacAlgorithm, KeyExchangeAlgorithm, Mac, PublicKey, RTCCrypto, RTCCryptoProvider,
@@ -22,6 +24,9 @@ use rtc::crypto::{
 use super::session::{RtcpKey, RtpKey, SessionKey, nonce, rtcp_index, rtp_salt, rtp_source};
 use crate::dtls::records::{self, Sealed};
 use crate::dtls::sctp::{Association, Violation};
+
+/// The bytes of an uncompressed point on P-224 (SEC 1, 2.3.3).
+const P224_POINT_BYTES: usize = 57;
 
 /// The session keys of one connection, each available after the core has used it.
 #[derive(Clone, Default)]
@@ -150,8 +155,21 @@ impl RTCCrypto for CapturingProvider {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), CryptoError> {
+        if scheme == SignatureScheme::EcdsaP256Sha256 && key.bytes.len() == P224_POINT_BYTES {
+            let hash = self.inner.crypto().hash(HashAlgorithm::Sha256, message)?;
+            return verify_p224(key.bytes, &hash, signature);
+        }
         self.inner.crypto().verify_signature(scheme, key, message, signature)
     }
+}
+
+/// Verifies an ECDSA signature of a hash by a key on the curve P-224 (FIPS 186-4, D.1.2.2). FFmpeg with GnuTLS has such
+/// a key, and `ring` does not know the curve. The core takes the key for one on P-256.
+fn verify_p224(point: &[u8], hash: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    let invalid = |_| CryptoError::InvalidSignature;
+    let key = VerifyingKey::from_sec1_bytes(point).map_err(invalid)?;
+    let signature = Signature::from_der(signature).map_err(invalid)?;
+    key.verify_prehash(hash, &signature).map_err(invalid)
 }
 
 struct Cipher {
@@ -202,5 +220,31 @@ impl AeadCipher for Cipher {
             let _ = self.keys.0.incoming_rtp.set(RtpKey { session, ssrc, sequence_number });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p224::ecdsa::SigningKey;
+    use p224::ecdsa::signature::hazmat::PrehashSigner;
+    use rtc::crypto::{PublicKeyEncoding, default_provider};
+
+    use super::*;
+
+    #[test]
+    fn a_signature_by_a_key_on_p224_is_verified() {
+        let (provider, _) = capturing(default_provider().unwrap());
+        let hash = |text: &[u8]| provider.crypto().hash(HashAlgorithm::Sha256, text).unwrap();
+        let key = SigningKey::from_slice(&[7; 28]).unwrap();
+        let point = key.verifying_key().to_encoded_point(false);
+        assert_eq!(point.as_bytes().len(), P224_POINT_BYTES);
+        let signature: Signature = key.sign_prehash(&hash(b"hello")).unwrap();
+        let verify = |point: &[u8], text: &[u8]| {
+            let key = PublicKey { encoding: PublicKeyEncoding::EcUncompressedPoint, bytes: point };
+            let scheme = SignatureScheme::EcdsaP256Sha256;
+            provider.crypto().verify_signature(scheme, key, text, signature.to_der().as_bytes()).is_ok()
+        };
+        assert!(verify(point.as_bytes(), b"hello"));
+        assert!(!verify(point.as_bytes(), b"hallo") && !verify(&[4; P224_POINT_BYTES], b"hello"));
     }
 }

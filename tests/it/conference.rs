@@ -103,7 +103,8 @@ async fn two_users_find_each_other_in_the_list_and_negotiate_a_call() {
     let answer = bob.hear("answer").await;
     assert_eq!(answer, json!({"type": "answer", "userId": "1001", "entry": caller["entry"], "sdp": "v=0 of Ada"}));
     let candidate = json!({"candidate": "candidate:1 1 udp 1 10.0.0.1 5 typ host", "sdpMid": "0"});
-    for (from, to, target) in [(&mut ada, &mut bob, callee), (&mut bob, &mut ada, caller)] {
+    for is_caller in [true, false] {
+        let (from, to, target) = if is_caller { (&mut ada, &mut bob, callee) } else { (&mut bob, &mut ada, caller) };
         let (target, entry) = (&target["userId"], &target["entry"]);
         from.say(json!({"type": "candidate", "targetUid": target, "entry": entry, "candidate": candidate})).await;
         assert_eq!(to.hear("candidate").await["candidate"], candidate);

@@ -36,7 +36,10 @@ fn fragment(ufrag: &str) -> String {
 
 /// Starts a publisher, which sends for some seconds.
 fn publisher(python: &Path, class: &Classroom, path: &str, seconds: u32, bearer: Option<&str>) -> Process {
-    let url = format!("{}/whip/{ROOM}{path}", class.url().replace("ws://", "http://"));
+    publisher_at(python, &format!("{}/whip/{ROOM}{path}", class.url().replace("ws://", "http://")), seconds, bearer)
+}
+
+fn publisher_at(python: &Path, url: &str, seconds: u32, bearer: Option<&str>) -> Process {
     let mut command = Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/whip/publisher.py")).arg(url).arg(seconds.to_string());
     command.args(bearer).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -101,9 +104,26 @@ fn an_offer_is_answered_and_its_session_follows_the_rfc() {
     patch(&[FRAGMENT, ("If-Match", "\"other\"")], &fragment("LxTl")).is(412, "preconditionFailed");
     patch(&[matching], &fragment("LxTl")).is(415, "unsupportedMediaType");
     patch(&[FRAGMENT, matching], "hello").is(400, "badFragment");
-    // A restart of ICE is refused, and the session goes on.
-    patch(&[FRAGMENT, ("If-Match", "*")], &fragment("other")).is(422, "iceRestartUnsupported");
+    // A restart of ICE: new credentials and a new entity tag.
     patch(&[FRAGMENT, ("If-Match", "\"other\"")], &fragment("other")).is(412, "preconditionFailed");
+    patch(&[FRAGMENT], &fragment("other")).is(428, "preconditionRequired");
+    let no_password = fragment("other").replace("a=ice-pwd", "a=x");
+    patch(&[FRAGMENT, matching], &no_password).is(400, "badFragment");
+    patch(&[FRAGMENT, matching], &fragment("x")).is(422, "badSdp");
+    let ufrag = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
+    let mut known = vec![ufrag(&answer.body)];
+    let mut tags = vec![etag.to_owned()];
+    for (tag, client) in [("*", "other"), ("", "third")] {
+        let tag = if tag.is_empty() { tags.last().unwrap().clone() } else { tag.to_owned() };
+        let restarted = patch(&[FRAGMENT, ("If-Match", &tag)], &fragment(client));
+        assert_eq!((restarted.status, restarted.header("content-type")), (200, FRAGMENT.1), "{restarted:?}");
+        assert!(restarted.body.contains("a=ice-pwd:") && restarted.body.contains("a=candidate:"), "{restarted:?}");
+        let (new, tag) = (ufrag(&restarted.body), restarted.header("etag").to_owned());
+        assert!(!known.contains(&new) && !tags.contains(&tag), "{restarted:?}");
+        patch(&[FRAGMENT, matching], &fragment(client)).is(412, "preconditionFailed");
+        assert_eq!(patch(&[FRAGMENT, ("If-Match", &tag)], &fragment(client)).status, 204);
+        (known.push(new), tags.push(tag));
+    }
     assert_eq!(ask(&class, "GET", &session, &[], "").status, 204);
 
     let refused = ask(&class, "POST", &session, &[SDP], &obs());
@@ -229,7 +249,7 @@ fn a_foreign_publisher_is_seen_by_two_students_and_a_foreign_player_at_once() {
         });
     }
     // A second publisher does not disturb the first.
-    post(&class, &format!("/whip/{ROOM}"), &obs()).is(409, "userIdTaken");
+    post(&class, &format!("/whip/{ROOM}"), &obs()).is(409, "publisherExists");
     post(&class, &format!("/whip/{ROOM}/camera?userId=phone"), &obs()).is(409, "publisherExists");
     let played = player.wait_for("the end", is_named("played"));
     let number = |name: &str| played[name].as_f64().unwrap();
@@ -242,6 +262,61 @@ fn a_foreign_publisher_is_seen_by_two_students_and_a_foreign_player_at_once() {
     assert_eq!((&deleted["status"], &deleted["again"]), (&200.into(), &404.into()));
     early.wait_for("nobody teaches", |event| event["event"] == "publisher" && event["user"].is_null());
     publisher.ends_with(0);
+}
+
+/// The number of connections over which a student has got the screen.
+fn connections(student: &Process) -> usize {
+    let is_first = |event: &&Value| event["event"] == "first-frame" && event["track"] == "screen";
+    student.events().iter().filter(is_first).count()
+}
+
+#[test]
+fn two_encoders_send_the_screen_and_the_camera() {
+    let Some(python) = python("two_encoders_send_the_screen_and_the_camera") else { return };
+    let class = Classroom::new();
+    let _server = class.server();
+    let first_frame = |student: &Process, track: &'static str| {
+        student.wait_for(track, |event| event["event"] == "first-frame" && event["track"] == track);
+    };
+    let screen = publisher(&python, &class, "", 60, None);
+    screen.wait_for("a connection", is_named("connected"));
+    let early = class.student(1001, &[]);
+    first_frame(&early, "screen");
+    let mut camera = publisher(&python, &class, "/camera", 4, None);
+    camera.wait_for("a connection", is_named("connected"));
+    first_frame(&early, "camera");
+    let late = class.student(1002, &[]);
+    ["screen", "camera", "audio"].into_iter().for_each(|track| first_frame(&late, track));
+    assert_eq!(connections(&early), 1, "it need not connect again for the camera: {:?}", early.events());
+    for path in ["", "/screen", "/camera"] {
+        post(&class, &format!("/whip/{ROOM}{path}"), &obs()).is(409, "publisherExists");
+    }
+    // The camera ends, and the screen goes on.
+    let mark = early.mark();
+    let deleted = camera.wait_for("goodbye", is_named("deleted"));
+    assert_eq!((&deleted["status"], &deleted["again"]), (&200.into(), &404.into()));
+    camera.ends_with(0);
+    early.wait_since(mark, DEADLINE, "the end of the camera", |event| {
+        event["event"] == "source" && event["track"] == "camera" && event["state"] == "stopped"
+    });
+    let mark = early.mark();
+    early.wait_since(mark, DEADLINE, "a moving screen", |event| {
+        event["event"] == "stats" && event["track"] == "screen" && event["fps"].as_f64().is_some_and(|fps| fps > 10.0)
+    });
+    assert_eq!(teacher_of(&class).as_deref(), Some("whip"));
+    let again = publisher(&python, &class, "/camera", 60, None);
+    let mark = early.mark();
+    again.wait_for("a connection", is_named("connected"));
+    early.wait_since(mark, DEADLINE, "the camera again", |event| {
+        event["event"] == "source" && event["track"] == "camera" && event["state"] != "stopped"
+    });
+    // The lecture ends with the last encoder.
+    for encoder in [screen, again] {
+        let session = encoder.wait_for("an answer", is_named("answered"))["location"].as_str().unwrap().to_owned();
+        assert!(teacher_of(&class).is_some());
+        assert_eq!(ask(&class, "DELETE", &session, &[], "").status, 200);
+    }
+    assert_eq!(teacher_of(&class), None);
 }
 
 #[test]
@@ -289,13 +364,21 @@ fn an_encoder_sends_the_lecture_of_a_teacher() {
     post(&class, "/whip/other", &obs()).is(404, "noSuchRoom");
     let student = class.student(1001, &[]);
     student.wait_for("joined", is_named("joined"));
-    let mut publisher = publisher(&python, &class, "", 6, None);
+    let mut publisher = publisher(&python, &class, "", 12, None);
     student.wait_for("a picture", |event| event["event"] == "first-frame" && event["track"] == "screen");
     let stats = teacher.wait_for("statistics", |event| {
         event["event"] == "stats" && event["students"] == 1 && event["fps"].as_f64().is_some_and(|fps| fps > 20.0)
     });
     assert!(stats["encode_ms"].is_null(), "{stats}");
     post(&class, &url, &obs()).is(409, "publisherExists");
+    let mut camera = self::publisher(&python, &class, "/camera", 1, None);
+    student.wait_for("the camera", |event| event["event"] == "first-frame" && event["track"] == "camera");
+    let stopped = |track: &'static str| {
+        move |event: &Value| event["event"] == "source" && event["track"] == track && event["state"] == "stopped"
+    };
+    teacher.wait_for("the end of the camera", stopped("camera"));
+    student.wait_for("the end of the camera", stopped("camera"));
+    camera.ends_with(0);
     let mut heard = false;
     let deadline = Instant::now() + DEADLINE;
     while !heard && Instant::now() < deadline {
@@ -308,10 +391,28 @@ fn an_encoder_sends_the_lecture_of_a_teacher() {
     assert!(heard, "the chat of the teacher's terminal");
     let deleted = publisher.wait_for("goodbye", is_named("deleted"));
     assert_eq!(deleted["status"], 200, "{deleted}");
-    let stopped =
-        |event: &Value| event["event"] == "source" && event["track"] == "screen" && event["state"] == "stopped";
-    teacher.wait_for("a stopped source", stopped);
-    student.wait_for("a stopped source", stopped);
+    teacher.wait_for("a stopped source", stopped("screen"));
+    student.wait_for("a stopped source", stopped("screen"));
     assert_eq!(teacher_of(&class).as_deref(), Some("9999"), "the teacher stays");
     publisher.ends_with(0);
+}
+
+#[test]
+fn an_encoder_sends_the_lecture_of_a_teacher_at_another_server() {
+    let Some(python) = python("an_encoder_sends_the_lecture_of_a_teacher_at_another_server") else { return };
+    let class = Classroom::new();
+    let _server = class.server();
+    let teacher = class.teach(&["--whip-in", "--server", &class.url(), "--udp-port", "0"]);
+    let teacher = Process::start("teacher", teacher);
+    let notice = teacher
+        .wait_for("the URL for OBS", |event| event["message"].as_str().is_some_and(|text| text.contains("/whip/")));
+    let url = notice["message"].as_str().unwrap().split("Server: ").nth(1).unwrap().to_owned();
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with(&format!("/whip/{ROOM}")), "{url}");
+    let student = class.student(1001, &[]);
+    student.wait_for("joined", is_named("joined"));
+    let mut publisher = publisher_at(&python, &url, 3, None);
+    student.wait_for("a picture", |event| event["event"] == "first-frame" && event["track"] == "screen");
+    publisher.wait_for("goodbye", is_named("deleted"));
+    publisher.ends_with(0);
+    assert_eq!(teacher_of(&class).as_deref(), Some("9999"), "the teacher stays");
 }

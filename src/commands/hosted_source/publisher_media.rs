@@ -144,12 +144,6 @@ impl PublisherMedia {
         needed
     }
 
-    /// Whether nothing at all arrives from a publisher that is connected, not even audio.
-    pub(super) fn is_silent(&self, stats: Option<&PublisherStats>) -> bool {
-        let is_live = matches!(self.state, State::Live { .. });
-        is_live && stats.is_some_and(|stats| self.encodings.iter().all(|encoding| stats.silent.contains(encoding)))
-    }
-
     /// The report on the last second. Call this once a second.
     pub(super) fn report(&mut self, now: Instant, stats: &SfuStats) -> IngestReport {
         let none = IngestStats::default();
@@ -259,7 +253,7 @@ mod tests {
 
     fn silent(silent: &[Encoding]) -> PublisherStats {
         let (user, stats) = ("9999".parse().unwrap(), IngestStats::default());
-        PublisherStats { user, stats, silent: silent.to_vec() }
+        PublisherStats { user, stats, silent: silent.to_vec(), silent_sessions: Vec::new() }
     }
 
     /// A publisher that went live at `now`.
@@ -319,17 +313,6 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_is_silent_if_not_even_audio_arrives() {
-        let now = Instant::now();
-        let mut media = live(now);
-        let videos = [screen(), screen().with(Tier::Low)];
-        assert!(media.is_silent(Some(&silent(&encodings()))));
-        assert!(!media.is_silent(Some(&silent(&videos))) && !media.is_silent(None));
-        media.gone();
-        assert!(!media.is_silent(Some(&silent(&encodings()))), "nobody is connected");
-    }
-
-    #[test]
     fn a_video_has_stopped_if_it_is_needed_and_nothing_of_it_arrives() {
         let now = Instant::now();
         let mut media = live(now);
@@ -371,8 +354,7 @@ mod tests {
         let now = Instant::now();
         let mut media = live(now);
         let mut trouble = |ingest: IngestStats| {
-            let PublisherStats { user, silent, .. } = silent(&[]);
-            let ingest = Some(PublisherStats { user, stats: ingest, silent });
+            let ingest = Some(PublisherStats { stats: ingest, ..silent(&[]) });
             media.report(now, &SfuStats { ingest, ..SfuStats::default() }).trouble
         };
         let stats = |over_limit, unknown_ssrc| IngestStats { over_limit, unknown_ssrc, ..IngestStats::default() };

@@ -2,16 +2,17 @@
 //! and keeps the conversation.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::whip::WhipRooms;
 use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer, SourceKind, SourceSettings};
 use crate::commands::lecture_talk::LectureTalk;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::stage::{StageMedia, StageOffer, StageOutput, StageSettings};
+use crate::commands::whip::{WhipNews, WhipRequest, WhipSessions};
 use crate::id::{RoomId, UserId};
 use crate::protocol::channel::Stopped;
 use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
@@ -34,34 +35,13 @@ pub(super) struct HostSettings {
     /// The most speakers on the stage of a room.
     pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
-    pub(super) silent: SilentRooms,
+    pub(super) whip: WhipRooms,
     pub(super) reporter: Reporter,
-}
-
-/// The rooms whose publisher is connected and sends nothing at all. Clones share the set.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SilentRooms(Arc<Mutex<HashSet<RoomId>>>);
-
-impl SilentRooms {
-    /// Records whether the publisher of a room is silent.
-    pub(super) fn set(&self, room: &RoomId, is_silent: bool) {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_silent {
-            rooms.insert(room.clone());
-        } else {
-            rooms.remove(room);
-        }
-    }
-
-    /// Whether the publisher of the room is silent.
-    pub(super) fn contains(&self, room: &RoomId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(room)
-    }
 }
 
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, settings: HostSettings) {
-    let HostSettings { source, stage, most_speakers, meter, silent, reporter, .. } = settings;
+    let HostSettings { source, stage, most_speakers, meter, whip, reporter, .. } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {
@@ -71,6 +51,7 @@ pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, se
         Err(error) => return reporter.warn(format!("can't carry the media of room {room}: {error}")),
     };
     reporter.detail(format!("the server carries the media of room {room}"));
+    let (registration, requests) = whip.host(room.clone(), publisher.clone());
     let mut host = RoomHost {
         talk: LectureTalk::new(publisher.clone(), "".into()),
         room,
@@ -81,13 +62,13 @@ pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, se
         watching: HashSet::new(),
         stopped: Stopped::default(),
         meter: meter.room(),
-        silent,
+        whip: WhipSessions::default(),
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
     host.talk.set_stage(most_speakers);
-    host.run(events).await;
-    host.silent.set(&host.room, false);
+    host.run(events, requests).await;
+    drop(registration);
     host.reporter.detail(format!("the server no longer carries the media of room {}", host.room));
     tokio::join!(host.stage.close(), host.source.close());
 }
@@ -106,14 +87,15 @@ struct RoomHost {
     /// The stopped sources in the last message to the students.
     stopped: Stopped,
     meter: SourceMeter,
-    silent: SilentRooms,
+    /// The WHIP clients of the publisher.
+    whip: WhipSessions,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
 }
 
 impl RoomHost {
-    async fn run(&mut self, mut events: mpsc::Receiver<SfuEvent>) {
+    async fn run(&mut self, mut events: mpsc::Receiver<SfuEvent>, mut requests: mpsc::Receiver<WhipRequest>) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut start = tokio::time::interval(START_INTERVAL);
@@ -131,6 +113,7 @@ impl RoomHost {
                         return;
                     }
                 },
+                Some(request) = requests.recv() => self.on_whip(request),
                 output = self.stage.next() => self.on_stage(output),
                 () = due(self.talk.next_tick()) => self.on_talk_tick(),
                 _ = second.tick() => self.on_second().await,
@@ -240,6 +223,11 @@ impl RoomHost {
                     self.watching.insert(user);
                 }
             }
+            Some(SfuEvent::Session { number, event }) => {
+                if let Some(WhipNews::Connected(_)) = self.whip.on_event(number, event) {
+                    self.member.send(ClientMessage::Connected { target_uid: self.publisher.clone() });
+                }
+            }
             Some(SfuEvent::Gone { user, why }) => self.on_gone(&user, why),
             Some(SfuEvent::ChannelOpen(user)) => {
                 self.talk.channel_opened(&user, self.source.sfu());
@@ -255,6 +243,26 @@ impl RoomHost {
             _ => {}
         }
         message.into_iter().for_each(|message| self.member.send(message));
+    }
+
+    fn on_whip(&mut self, request: WhipRequest) {
+        match request {
+            WhipRequest::Offer(offer) => {
+                if let Some(offer) = self.whip.offer(&self.publisher, offer) {
+                    self.source.open_session(offer);
+                }
+            }
+            WhipRequest::Restart(number, restart) => {
+                if let Some(restart) = self.whip.restart(number, restart) {
+                    self.source.restart_ice(restart);
+                }
+            }
+            WhipRequest::Candidate(number, candidate) => self.source.session_candidate(number, candidate),
+            WhipRequest::End(number) => {
+                self.whip.ended(number);
+                self.source.end_session(number);
+            }
+        }
     }
 
     fn on_gone(&mut self, user: &UserId, why: Departure) {
@@ -281,7 +289,9 @@ impl RoomHost {
         let Some(stats) = self.source.stats().await else { return };
         self.tell_stopped(Some(&stats));
         self.source.report(Instant::now(), &stats);
-        self.silent.set(&self.room, self.source.is_silent(&stats));
+        if let Some(ingest) = &stats.ingest {
+            self.whip.hears(&ingest.silent_sessions);
+        }
         self.meter.update(&stats);
     }
 

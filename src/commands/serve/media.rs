@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::host::{self, HostSettings, SilentRooms};
+use super::host::{self, HostSettings};
 use super::meeting;
+use super::whip::WhipRooms;
 use crate::cli::ServeMedia;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
@@ -37,7 +38,7 @@ pub(in crate::commands) struct MediaServer {
 pub(super) struct RunningMedia {
     port: MediaPort,
     meter: MediaMeter,
-    silent: SilentRooms,
+    whip: WhipRooms,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -72,7 +73,7 @@ impl MediaServer {
             most_speakers: media.stage,
             source,
             meter,
-            silent: SilentRooms::default(),
+            whip: WhipRooms::default(),
             reporter: reporter.clone(),
         };
         Ok(Self { settings, max_rooms: media.max_rooms.get(), notices })
@@ -86,9 +87,9 @@ impl MediaServer {
     /// Runs the hosts that come from the server.
     pub(super) fn start(self, hosts: mpsc::UnboundedReceiver<LocalHost>) -> RunningMedia {
         let Self { settings, notices, .. } = self;
-        let (port, meter, silent) = (settings.source.port.clone(), settings.meter.clone(), settings.silent.clone());
+        let (port, meter, whip) = (settings.source.port.clone(), settings.meter.clone(), settings.whip.clone());
         let (end, ended) = oneshot::channel();
-        RunningMedia { port, meter, silent, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
+        RunningMedia { port, meter, whip, end, task: tokio::spawn(run(settings, hosts, notices, ended)) }
     }
 }
 
@@ -98,9 +99,9 @@ impl RunningMedia {
         self.port.local().port()
     }
 
-    /// The rooms whose publisher is silent.
-    pub(super) fn silent(&self) -> SilentRooms {
-        self.silent.clone()
+    /// The media hosts, for WHIP clients.
+    pub(super) fn whip(&self) -> WhipRooms {
+        self.whip.clone()
     }
 
     /// The counters of all rooms.

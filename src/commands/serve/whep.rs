@@ -45,7 +45,8 @@ impl Lectures for Players {
             // `over` must not complete before the member has left.
             drop(alive);
         });
-        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
+        // The teacher may be in another process, and signalling has no message for a restart of ICE.
+        Ok(Negotiated { answer, ice_servers, candidates, restarts: None, over, client_state })
     }
 }
 

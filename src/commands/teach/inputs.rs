@@ -13,7 +13,7 @@ use crate::commands::chat_commands::TeacherInput;
 use crate::commands::or_never;
 use crate::commands::stdin::StdinLines;
 use crate::commands::stop::Stop;
-use crate::commands::whip_in::WhipRequest;
+use crate::commands::whip::WhipRequest;
 use crate::media::CaptureEvent;
 use crate::report::Reporter;
 use crate::sfu::{Queue, SfuEvent};

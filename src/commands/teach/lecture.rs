@@ -18,7 +18,6 @@ use super::student_states::StudentStates;
 use super::talk::TeacherTalk;
 use super::teacher_views::TeacherViews;
 use super::throttled_lines::ThrottledLines;
-use super::whip_session::WhipClient;
 use crate::cli::Teach;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
@@ -26,6 +25,7 @@ use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stage::StageMedia;
 use crate::commands::stop::Stop;
 use crate::commands::waiting_offers::WaitingOffers;
+use crate::commands::whip::WhipSessions;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
@@ -58,7 +58,7 @@ pub(super) struct Lecture<'a> {
     teach: &'a Teach,
     reporter: &'a Reporter,
     sources: SourceMonitor,
-    whip: WhipClient,
+    whip: WhipSessions,
     /// Offers of students that came before the encoder.
     waiting: WaitingOffers,
     students: StudentStates,
@@ -98,7 +98,7 @@ impl<'a> Lecture<'a> {
             teach,
             reporter,
             sources: SourceMonitor::default(),
-            whip: WhipClient::default(),
+            whip: WhipSessions::default(),
             waiting: WaitingOffers::default(),
             students: StudentStates::default(),
             talk,
@@ -183,8 +183,11 @@ impl<'a> Lecture<'a> {
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
-        let Some(event) = self.source.on_sfu(event) else { return self.offer_waiting() };
-        let Some(event) = self.on_own_media(event) else { return };
+        let Some(event) = self.source.on_sfu(event) else {
+            self.end_absent_sources();
+            return self.offer_waiting();
+        };
+        let Some(event) = self.of_student(event) else { return };
         match event {
             SfuEvent::Answer { user, sdp } => {
                 self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
@@ -228,6 +231,7 @@ impl<'a> Lecture<'a> {
             SfuEvent::Notice(sentence) => self.reporter.notice(sentence),
             // The source has handled these, and without a publisher there are no encodings to tell.
             SfuEvent::KeyFrameNeeded(_) | SfuEvent::Needed(..) | SfuEvent::Encodings(_) => {}
+            SfuEvent::Session { number, event } => self.on_session(number, event),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The signalling server of a lecture, inside this process or elsewhere, and what its students open or type.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::access::{JoinCode, TeachingKey};
@@ -12,7 +12,7 @@ use crate::commands::metrics::MetricsStore;
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
 use crate::commands::serve::{RunningServer, ServerSettings, ice_servers, start_tls};
 use crate::commands::trust::ClientTrust;
-use crate::commands::whip_in::WhipDoor;
+use crate::commands::whip::{WhipDoor, WhipPort};
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
@@ -26,6 +26,8 @@ const SERVER_WITHIN: Duration = Duration::from_secs(3);
 /// The signalling server of a lecture: inside this process, or elsewhere.
 pub(super) struct LectureServer {
     pub(super) embedded: Option<RunningServer>,
+    /// The port for WHIP clients of a lecture at another server.
+    pub(super) whip: Option<WhipPort>,
     /// The URL by which this process joins.
     pub(super) url: ServerUrl,
     /// The secret of this process in the room.
@@ -41,7 +43,7 @@ pub(super) struct LectureServer {
 }
 
 impl LectureServer {
-    /// `whip` takes the requests of a WHIP client that sends the media.
+    /// `whip` takes the requests of WHIP clients that send the media.
     pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
         let trust = ClientTrust::new(&teach.trust)?;
         let code = teach.room_access.code.as_ref().map(join_code);
@@ -51,7 +53,8 @@ impl LectureServer {
             Signalling::Remote(url) => {
                 let key = teaching_key(teach.access.teaching_key.as_ref(), reporter)?;
                 let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
-                return Ok(Self { embedded: None, url, token, trust, key, code, media_ip });
+                let whip = whip.map(WhipPort::start).transpose()?;
+                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip });
             }
         };
         let (host, media_ip) = match address.ip() {
@@ -77,7 +80,7 @@ impl LectureServer {
             media: None,
         };
         let embedded = RunningServer::start(listener, settings)?;
-        Ok(Self { embedded: Some(embedded), url, token, trust, key: None, code, media_ip })
+        Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip })
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.
@@ -153,25 +156,21 @@ impl LectureServer {
 
     /// Tells what to type into OBS for `--whip-in`.
     pub(super) fn show_whip(&self, teach: &Teach, reporter: &Reporter) {
-        let Some(embedded) = &self.embedded else { return };
-        let port = embedded.address().port();
+        let own = self.embedded.as_ref().map(RunningServer::address).or(self.whip.as_ref().map(WhipPort::address));
+        let Some(address) = own else { return };
         let bearer = match (&teach.access.teaching_key, &teach.access.auth) {
+            _ if self.whip.is_some() => "leave it empty (only this computer may send)",
             (Some(_), _) => "the teaching key of this lecture",
             (None, Some(_)) => "a token of the role teacher for this room, see classroom token -h",
             (None, None) => "leave it empty (only this computer may send)",
         };
         reporter.notice("in OBS, Settings > Stream:".to_owned());
         reporter.notice("  Service: WHIP".to_owned());
-        reporter.notice(format!("  Server: http://{}:{port}/whip/{}", self.whip_host(embedded), teach.room));
+        // OBS runs on this computer.
+        let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+        let address = SocketAddr::new(host, address.port());
+        reporter.notice(format!("  Server: http://{address}/whip/{}", teach.room));
         reporter.notice(format!("  Bearer Token: {bearer}"));
-    }
-
-    /// The host of this computer for programs on this computer.
-    fn whip_host(&self, embedded: &RunningServer) -> IpAddr {
-        match embedded.address().ip() {
-            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            ip => ip,
-        }
     }
 
     /// Announces the room on the LAN, unless only this computer can reach the server.

@@ -89,6 +89,12 @@ pub(super) fn created(headers: &mut HeaderMap, location: &str, etag: &str, links
     }
 }
 
+/// The headers of a 200 after a restart of ICE.
+pub(super) fn restarted(headers: &mut HeaderMap, etag: &str) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP_FRAGMENT));
+    headers.extend(etag.parse().ok().map(|etag| (header::ETAG, etag)));
+}
+
 /// Checks the media type of the body, without its parameters.
 pub(super) fn expect_type(headers: &HeaderMap, accepted: Accepted) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

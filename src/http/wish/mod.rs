@@ -10,7 +10,9 @@
 //! A session is `/{name}/{room}/session/{id}`:
 //!
 //! - `PATCH` adds candidates of the client (trickle ICE), with the session's `ETag` or `*` in `If-Match`: 428 without
-//!   `If-Match`, 412 with another tag. A restart of ICE is refused with 422, and the session goes on (RFC 9725, 4.3.3).
+//!   `If-Match`, 412 with another tag. A fragment with another `ice-ufrag` than the last one restarts ICE (RFC 9725,
+//!   4.3.3): 200 comes with the credentials and candidates of this side and a new `ETag`. WHEP refuses a restart with
+//!   422, because the player's peer may be in another process; the session goes on.
 //! - `DELETE` is the goodbye. Afterwards, and after any other end, the URL is 404.
 //!
 //! Every refusal has a JSON body, `{"code", "message"}`; a temporary one has `Retry-After`.
@@ -33,12 +35,13 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use self::client::{Client, NameOf};
 use self::problem::{Problem, Unavailable};
-use self::sessions::{NewSession, Sessions};
+use self::sessions::{NewSession, Session, Sessions};
 use super::guard::AllowedOrigin;
 use crate::id::RoomId;
 use crate::network::{ClientAddress, Rate, RateLimit, SharedClientState};
@@ -47,6 +50,9 @@ use crate::sdp::fragment::Fragment;
 
 /// Offers. The burst is a class that starts together.
 const OFFERS: Rate = Rate { per_second: 5, burst: 600, all_per_second: 50, all_burst: 1_000 };
+
+/// The longest wait for the answer to a restart of ICE, which takes milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest time for the arrival of an offer.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -88,10 +94,26 @@ pub struct Negotiated {
     /// Takes the client's candidates; the queue has space for all candidates of a session. Dropping it removes the
     /// client from its room.
     pub candidates: mpsc::Sender<IceCandidate>,
+    /// Takes restarts of ICE, where they are possible.
+    pub restarts: Option<mpsc::Sender<IceRestart>>,
     /// Closed once the client has left the room, for whatever reason.
     pub over: watch::Receiver<()>,
     /// Whether the client's media is connected.
     pub client_state: SharedClientState,
+}
+
+/// The client's side of a restart of ICE (RFC 9725, 4.3.3).
+#[derive(Debug)]
+pub struct IceRestart {
+    /// The new user name fragment of the client.
+    pub ufrag: String,
+    /// The new password of the client.
+    pub password: String,
+    /// The candidates that the client knows already.
+    pub candidates: Vec<IceCandidate>,
+    /// Takes the new credentials and the candidates of this side, as `application/trickle-ice-sdpfrag`. Dropped if the
+    /// session is over.
+    pub answer: oneshot::Sender<Result<String, Unavailable>>,
 }
 
 struct Resources<P> {
@@ -176,8 +198,8 @@ impl<P: Protocol> Resources<P> {
         let place = self.sessions.reserve(address.network).ok_or_else(Problem::full)?;
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;
         let Answered { ufrag, negotiated } = self.protocol.answer(client, offer, video).await?;
-        let Negotiated { answer, ice_servers, candidates, over, client_state } = negotiated;
-        let new = NewSession { room: room.clone(), ufrag, candidates, over, client_state };
+        let Negotiated { answer, ice_servers, candidates, restarts, over, client_state } = negotiated;
+        let new = NewSession { room: room.clone(), ufrag, candidates, restarts, over, client_state };
         let (id, etag) = self.sessions.begin(place, new);
         let links = headers::links(&ice_servers);
         let mut response = (StatusCode::CREATED, answer).into_response();
@@ -214,15 +236,53 @@ impl<P: Protocol> Resources<P> {
         let find = || self.sessions.find(room, id).ok_or_else(Problem::no_session);
         let etag = find()?.etag;
         headers::expect_type(request.headers(), headers::ACCEPTED_BY_SESSION)?;
-        headers::check_match(request.headers(), &etag)?;
-        let fragment = Fragment::parse(&text(request.into_body()).await?).map_err(Problem::bad_fragment)?;
+        let (parts, body) = request.into_parts();
+        headers::check_match(&parts.headers, &etag)?;
+        let fragment = Fragment::parse(&text(body).await?).map_err(Problem::bad_fragment)?;
         // The session is not held while the body arrives, because holding it keeps its client in the room.
         let session = find()?;
-        if fragment.ufrag.is_some() && fragment.ufrag != session.ufrag {
-            return Err(Problem::restart());
+        // Another request may have restarted ICE meanwhile.
+        headers::check_match(&parts.headers, &session.etag)?;
+        let Fragment { ufrag, password, candidates } = fragment;
+        match ufrag.filter(|ufrag| session.ufrag.as_ref() != Some(ufrag)) {
+            Some(ufrag) => {
+                let password = password.ok_or_else(|| Problem::bad_fragment("a=ice-pwd is missing".to_owned()))?;
+                let address = parts.extensions.get().copied().unwrap_or_else(ClientAddress::unknown);
+                self.admit_offer(address)?;
+                self.restart(room, id, session, (ufrag, password, candidates)).await
+            }
+            None => {
+                session.add(candidates)?;
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
         }
-        session.add(fragment.candidates)?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// Restarts ICE: answers with the new credentials of this side, and with another entity tag.
+    async fn restart(
+        &self,
+        room: &str,
+        id: &str,
+        session: Session,
+        (ufrag, password, candidates): (String, String, Vec<IceCandidate>),
+    ) -> Result<Response, Problem> {
+        let (restarts, etag) = (session.restarts.clone().ok_or_else(Problem::restart)?, session.etag.clone());
+        // Holding the session would keep its client in the room.
+        drop(session);
+        let (answer, answered) = oneshot::channel();
+        let restart = IceRestart { ufrag: ufrag.clone(), password, candidates, answer };
+        // One restart waits at a time.
+        restarts.try_send(restart).map_err(|error| match error {
+            TrySendError::Full(_) => Unavailable::Restarting.into(),
+            TrySendError::Closed(_) => Problem::no_session(),
+        })?;
+        drop(restarts);
+        let answered = timeout(ANSWER_WITHIN, answered).await.map_err(|_| Unavailable::NoAnswer)?;
+        let fragment = answered.map_err(|_| Problem::no_session())??;
+        let etag = self.sessions.restarted(room, id, &etag, ufrag).ok_or_else(Problem::no_session)?;
+        let mut response = (StatusCode::OK, fragment).into_response();
+        headers::restarted(response.headers_mut(), &etag);
+        Ok(response)
     }
 }
 

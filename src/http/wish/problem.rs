@@ -15,6 +15,9 @@ const TEACHER_RETRY: Duration = Duration::from_secs(3);
 /// The time to the next try of a client while the server is full, or after a teacher that did not answer.
 const PLACE_RETRY: Duration = Duration::from_secs(5);
 
+/// The time to the next try of a client that restarts ICE twice at the same time.
+const RESTART_RETRY: Duration = Duration::from_secs(1);
+
 /// The reason for which a client gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unavailable {
@@ -24,6 +27,8 @@ pub enum Unavailable {
     NobodyTeaches,
     /// The side that has the media did not answer in time.
     NoAnswer,
+    /// Another restart of ICE is being answered.
+    Restarting,
     /// The teacher did not admit the player in time.
     NotAdmitted,
     /// The server or the teacher refused the client.
@@ -151,7 +156,7 @@ impl Problem {
     }
 
     pub(in crate::http) fn restart() -> Self {
-        let message = "ICE can't be restarted here: DELETE this session and send a new offer";
+        let message = "a player can't restart ICE here: DELETE this session and send a new offer";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "iceRestartUnsupported", message)
     }
 
@@ -175,6 +180,10 @@ impl From<Unavailable> for Problem {
             Unavailable::NoAnswer => {
                 let message = "the teacher did not answer in time, try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "noAnswer", message).after(PLACE_RETRY)
+            }
+            Unavailable::Restarting => {
+                let message = "another restart of ICE is being answered, try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message).after(RESTART_RETRY)
             }
             Unavailable::NotAdmitted => {
                 let message = "the teacher has not admitted this player yet, try again";

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::IceRestart;
 use super::problem::Problem;
 use crate::id::RoomId;
 use crate::network::{ClientState, Network, SharedClientState};
@@ -56,6 +57,7 @@ pub(super) struct NewSession {
     pub(super) room: RoomId,
     pub(super) ufrag: Option<String>,
     pub(super) candidates: mpsc::Sender<IceCandidate>,
+    pub(super) restarts: Option<mpsc::Sender<IceRestart>>,
     pub(super) over: watch::Receiver<()>,
     pub(super) client_state: SharedClientState,
 }
@@ -69,6 +71,8 @@ pub(super) struct Session {
     /// The client's `ice-ufrag`.
     pub(super) ufrag: Option<String>,
     candidates: mpsc::Sender<IceCandidate>,
+    /// Takes restarts of ICE, where they are possible.
+    pub(super) restarts: Option<mpsc::Sender<IceRestart>>,
     added: Arc<AtomicUsize>,
     over: watch::Receiver<()>,
     network: Network,
@@ -94,15 +98,16 @@ impl Sessions {
 
     /// Begins a session; returns its id and its entity tag. The place is held until `over` is closed.
     pub(super) fn begin(self: &Arc<Self>, mut place: Place, new: NewSession) -> (String, String) {
-        let NewSession { room, ufrag, candidates, mut over, client_state } = new;
+        let NewSession { room, ufrag, candidates, restarts, mut over, client_state } = new;
         // Whoever knows the id can end the session, so it has 128 bits from a cryptographic generator.
         let id = format!("{:032x}", rand::random::<u128>());
-        let etag = format!("\"{:016x}\"", rand::random::<u64>());
+        let etag = new_etag();
         let session = Session {
             room,
             etag: etag.clone(),
             ufrag,
             candidates,
+            restarts,
             added: Arc::default(),
             over: over.clone(),
             network: place.network,
@@ -126,6 +131,18 @@ impl Sessions {
         self.lock().by_id.get(id).filter(|session| session.room.as_str() == room).cloned()
     }
 
+    /// The client of a session has restarted ICE. Returns the new entity tag; none if the session is over, or if
+    /// another request has changed its tag.
+    pub(super) fn restarted(&self, room: &str, id: &str, before: &str, ufrag: String) -> Option<String> {
+        let mut table = self.lock();
+        let is_it = |session: &&mut Session| session.room.as_str() == room && session.etag == before;
+        let session = table.by_id.get_mut(id).filter(is_it)?;
+        session.etag = new_etag();
+        session.ufrag = Some(ufrag);
+        session.added = Arc::default();
+        Some(session.etag.clone())
+    }
+
     /// Ends a session. The returned channel closes once the client has left.
     pub(super) fn take(&self, room: &str, id: &str) -> Option<watch::Receiver<()>> {
         let mut table = self.lock();
@@ -136,6 +153,10 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn new_etag() -> String {
+    format!("\"{:016x}\"", rand::random::<u64>())
 }
 
 impl Table {
@@ -215,7 +236,7 @@ mod tests {
             while queue.recv().await.is_some() {}
             drop(alive);
         });
-        NewSession { room: "1".parse().unwrap(), ufrag: None, candidates, over, client_state }
+        NewSession { room: "1".parse().unwrap(), ufrag: None, candidates, restarts: None, over, client_state }
     }
 
     fn begin(sessions: &Arc<Sessions>, network: Network, client_state: ClientState) -> Option<String> {

@@ -65,6 +65,27 @@ impl PublishOffer {
         with_level(&sdp, HIGHEST_H264_LEVEL)
     }
 
+    /// The answer to a restart of ICE, in the form of `application/trickle-ice-sdpfrag` (RFC 9725, 4.3.3).
+    pub(crate) fn fragment(&self, by_core: &str) -> String {
+        let core = CoreAnswer::of(by_core);
+        let mut lines = vec!["a=ice-options:trickle".to_owned()];
+        if self.is_bundled {
+            lines.push(format!("a=group:BUNDLE {}", self.mids().join(" ")));
+        }
+        let first = self.sections.iter().find_map(|section| match section {
+            Section::Media(media) => Some((m_line(media).trim_end().to_owned(), &media.mid)),
+            Section::Data { mid, proto } => Some((format!("m=application 9 {proto} webrtc-datachannel"), mid)),
+            Section::Rejected { .. } => None,
+        });
+        if let Some((m_line, mid)) = first {
+            lines.extend([m_line, format!("a=mid:{mid}")]);
+        }
+        lines.extend([core.ufrag, core.password].map(str::to_owned));
+        lines.extend(core.candidates.iter().map(|line| (*line).to_owned()));
+        lines.push("a=end-of-candidates".to_owned());
+        lines.into_iter().flat_map(|line| [line, "\r\n".to_owned()]).collect()
+    }
+
     /// The mids of all sections that are not rejected.
     fn mids(&self) -> Vec<&str> {
         let mids = self.sections.iter().filter_map(|section| match section {

@@ -143,6 +143,20 @@ impl PublishOffer {
         self.candidates.iter().map(String::as_str)
     }
 
+    /// Takes the ICE parameters and no candidates of a restart (RFC 8839, 4.4.1.1.1). Returns whether they are valid.
+    pub(crate) fn restart_ice(&mut self, ufrag: &str, password: &str) -> bool {
+        let is_ice = |text: &str, least: usize| {
+            let is_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+            (least..=MAX_ATTRIBUTE_BYTES).contains(&text.len()) && text.bytes().all(is_char)
+        };
+        let is_valid = is_ice(ufrag, 4) && is_ice(password, 22);
+        if is_valid {
+            (self.ufrag, self.password) = (ufrag.to_owned(), password.to_owned());
+            self.candidates.clear();
+        }
+        is_valid
+    }
+
     fn taken(&self) -> impl Iterator<Item = (&MediaSection, Track)> {
         self.sections.iter().filter_map(|section| match section {
             Section::Media(media) => Some((media, media.track?)),

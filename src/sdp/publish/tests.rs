@@ -12,6 +12,7 @@ const OBS_SIMULCAST: &str = include_str!("offers/obs31_simulcast.sdp");
 const GSTREAMER: &str = include_str!("offers/gstreamer.sdp");
 const AIORTC: &str = include_str!("offers/aiortc.sdp");
 const FFMPEG: &str = include_str!("offers/ffmpeg.sdp");
+const FFMPEG_81: &str = include_str!("offers/ffmpeg81.sdp");
 
 /// The answer of the core to an offer for it.
 const BY_CORE: &str = "v=0\r\no=- 77 88 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AA:BB\r\n\
@@ -123,6 +124,29 @@ fn senders_by_whip_are_taken() {
     let ffmpeg = parse(FFMPEG);
     assert!(ffmpeg.is_dtls_server() && ffmpeg.for_core().contains("a=setup:passive"));
     assert_eq!(ffmpeg.ingest_sections().0[1].codecs, [(106, Codec::H264)]);
+    let ffmpeg = parse(FFMPEG_81);
+    let video = &ffmpeg.ingest_sections().0[1];
+    assert_eq!((&video.codecs[..], &video.rtx[..]), (&[(106, Codec::H264)][..], &[(105, 106)][..]), "it retransmits");
+    assert_eq!(video.ssrcs, [(2_385_414_813, Some(2_385_414_814))]);
+    assert!(section(&ffmpeg.answer(BY_CORE), "1").contains(&"a=rtcp-fb:106 nack"));
+}
+
+#[test]
+fn a_restart_of_ice_is_answered_by_a_fragment() {
+    let mut offer = parse(OBS);
+    let password = "p".repeat(22);
+    for (ufrag, password) in [("abc", password.as_str()), ("abcd", "short"), ("ab\"cd", &password), ("abcd", "p p")] {
+        assert!(!offer.restart_ice(ufrag, password), "{ufrag} {password}");
+    }
+    assert!(offer.for_core().contains("a=ice-ufrag:Rk7u\r\n") && offer.restart_ice("abcd", &password));
+    let for_core = offer.for_core();
+    assert!(for_core.contains("a=ice-ufrag:abcd\r\na=ice-pwd:pppppppppppppppppppppp\r\n"), "{for_core}");
+    let fragment = offer.fragment(BY_CORE);
+    assert!(fragment.contains("\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"), "{fragment}");
+    let end = "a=ice-ufrag:ours\r\na=ice-pwd:secret\r\na=candidate:1 1 udp 5 192.0.2.1 9 typ host\r\n\
+               a=end-of-candidates\r\n";
+    assert!(fragment.ends_with(end), "{fragment}");
+    crate::sdp::fragment::Fragment::parse(&fragment).unwrap();
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::ingest::{Ingest, IngestLimit, IngestStats};
 use crate::rtp::{Codec, Encoding, Frame};
 use crate::sdp::engine;
 use crate::sdp::publish::PublishOffer;
+use crate::sfu::PublisherSession;
 use crate::sfu::amplification::{AmplificationLimit, CheckBudget};
 use crate::sfu::candidates::Advertised;
 use crate::sfu::config::AnswerContext;
@@ -77,6 +78,9 @@ pub(super) struct Publisher {
     pub(super) decrypted: DecryptedPackets,
     /// The source of the datagram that was passed to the core last.
     by_core_from: Option<SocketAddr>,
+    session: Option<PublisherSession>,
+    /// The offer, with the ICE parameters of the last restart.
+    offer: PublishOffer,
 }
 
 impl Peer {
@@ -86,16 +90,16 @@ impl Peer {
     /// The core's error if it rejects the offer.
     pub(in crate::sfu) fn answer_publisher(
         user: UserId,
-        offer: &PublishOffer,
+        offer: PublishOffer,
         context: &AnswerContext,
         addresses: &Advertised,
         now: Instant,
     ) -> Result<(Self, String), Error> {
         let (crypto, keys) = srtp::capturing(context.crypto.clone());
         let role = if offer.is_dtls_server() { RTCDtlsRole::Client } else { RTCDtlsRole::Server };
-        let settings = context
-            .with_ufrag(engine::settings())
-            .with_srtp_protection_profiles(srtp_profiles(offer))
+        // The core makes the user name fragment: after a restart of ICE it would use one that it was given again.
+        let settings = engine::settings()
+            .with_srtp_protection_profiles(srtp_profiles(&offer))
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(role)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
@@ -118,9 +122,7 @@ impl Peer {
         connection.set_local_description(now, answer)?;
         let by_core = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
         let answer = offer.answer(&by_core);
-        let attribute =
-            |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-        let ice = (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"));
+        let ice = ice_credentials(&answer);
         // A flood of students' offers must not use up the publisher's checks.
         let limit = AmplificationLimit::new(CheckBudget::default());
         let transport = Transport::new(connection, keys, Vec::new(), None, limit);
@@ -130,11 +132,46 @@ impl Peer {
         let (sections, ids) = offer.ingest_sections();
         let mut ingest = Ingest::new(now, sections, ids, IngestLimit::default());
         context.floor.iter().for_each(|floor| ingest.join_floor(floor));
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None }));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
+        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None, offer }));
         Ok((peer, answer))
+    }
+
+    /// Restarts ICE with the remote credentials of a publisher (RFC 8445, 9); DTLS and SRTP go on. Returns the new
+    /// local credentials, in the form of `application/trickle-ice-sdpfrag`.
+    ///
+    /// # Errors
+    /// The core's error, or [`Error::ErrNoRemoteDescription`] for invalid credentials and for a student.
+    pub(in crate::sfu) fn restart_ice(&mut self, now: Instant, ufrag: &str, password: &str) -> Result<String, Error> {
+        let invalid = Error::ErrNoRemoteDescription;
+        let offer = self.publisher.as_mut().map(|publisher| &mut publisher.offer).ok_or(invalid)?;
+        if !offer.restart_ice(ufrag, password) {
+            return Err(Error::ErrNoRemoteDescription);
+        }
+        let connection = &mut self.transport.connection;
+        connection.set_remote_description(now, RTCSessionDescription::offer(offer.for_core())?)?;
+        connection.add_local_candidate(RTCIceCandidateInit::default())?;
+        let answer = connection.create_answer(None)?;
+        connection.set_local_description(now, answer)?;
+        let by_core = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
+        let fragment = offer.fragment(&by_core);
+        (self.ufrag, self.password) = ice_credentials(&fragment);
+        (self.candidates, self.is_unheard, self.deadline) = (0, false, now);
+        Ok(fragment)
+    }
+
+    /// Makes the connection the session of a publisher that has one for each video.
+    pub(in crate::sfu) fn set_session(&mut self, session: Option<PublisherSession>) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.session = session;
+        }
+    }
+
+    /// The session of a publisher that has one for each video.
+    pub(in crate::sfu) fn session(&self) -> Option<PublisherSession> {
+        self.publisher.as_ref()?.session
     }
 
     /// Whether the peer is a publisher. A publisher gets no media.
@@ -212,6 +249,13 @@ impl Peer {
             publisher.ingest.request_key_frame(now, encoding);
         }
     }
+}
+
+/// The user name fragment and the password in a description or a fragment.
+fn ice_credentials(sdp: &str) -> (String, String) {
+    let attribute =
+        |name: &str| sdp.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    (attribute("a=ice-ufrag:"), attribute("a=ice-pwd:"))
 }
 
 /// The SRTP profiles for a publisher. `rtc` 0.21.1 takes the first one of the client that it has, and browsers prefer

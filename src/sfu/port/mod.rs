@@ -285,6 +285,16 @@ impl Announcer {
         self.send(Command::Confirm { tag: self.tag, from });
     }
 
+    /// A peer has this user name fragment, which the core made, and which does not begin with the tag.
+    pub(super) fn named(&self, ufrag: String) {
+        self.send(Command::Name { tag: self.tag, ufrag });
+    }
+
+    /// No peer has this user name fragment any more.
+    pub(super) fn unnamed(&self, ufrag: String) {
+        self.send(Command::Unname { tag: self.tag, ufrag });
+    }
+
     /// No peer claims the address any more.
     pub(super) fn released(&self, from: SocketAddr) {
         self.send(Command::Release { tag: self.tag, from });

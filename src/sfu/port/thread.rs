@@ -4,6 +4,7 @@
 //! SFUs that claim its source address, by the rules of [`AddressTable`]. The thread authenticates nothing: each SFU
 //! treats these datagrams as if they came from a socket of its own.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,10 @@ pub(super) enum Command {
     Confirm { tag: Tag, from: SocketAddr },
     /// The peers of the SFU claim the address no more.
     Release { tag: Tag, from: SocketAddr },
+    /// STUN requests with this user name fragment are for the SFU, although it does not begin with the tag.
+    Name { tag: Tag, ufrag: String },
+    /// The user name fragment is not in use any more.
+    Unname { tag: Tag, ufrag: String },
     /// Makes each receive fail with this `errno`, until the socket is reopened.
     #[cfg(test)]
     FailReceives(i32),
@@ -53,6 +58,8 @@ struct Switch {
     commands: mpsc::UnboundedReceiver<Command>,
     common: Arc<Common>,
     addresses: AddressTable<Tag>,
+    /// The user name fragments that do not begin with a tag.
+    names: HashMap<String, Tag>,
     inboxes: Inboxes,
     stun_servers: Vec<SocketAddr>,
     /// The STUN messages of the last batch that came from the addresses of STUN servers.
@@ -85,6 +92,7 @@ impl PortThread {
             commands,
             common,
             addresses: AddressTable::new(MAX_ADDRESSES),
+            names: HashMap::new(),
             inboxes,
             stun_servers: stun.addresses().collect(),
             responses: Vec::new(),
@@ -248,11 +256,18 @@ impl Switch {
             Command::Detach { tag } => {
                 self.inboxes.remove(tag);
                 self.addresses.forget(tag);
+                self.names.retain(|_, of| *of != tag);
                 self.common.tags().give_back(tag);
             }
             Command::Claim { tag, from } => drop(self.addresses.claim(now, from, tag)),
             Command::Confirm { tag, from } => drop(self.addresses.confirm(now, from, tag)),
             Command::Release { tag, from } => self.addresses.release(from, tag),
+            Command::Name { tag, ufrag } => drop(self.names.insert(ufrag, tag)),
+            Command::Unname { tag, ufrag } => {
+                if self.names.get(&ufrag) == Some(&tag) {
+                    self.names.remove(&ufrag);
+                }
+            }
             #[cfg(test)]
             Command::FailReceives(errno) => self.fails_with = Some(errno),
         }
@@ -265,7 +280,8 @@ impl Switch {
         let claimants: Claimants<Tag> = match classify(bytes) {
             Datagram::StunRequest { ufrag } => {
                 let mut claimants = Claimants::default();
-                claimants[0] = Tag::of(ufrag).filter(|tag| self.inboxes.has(*tag));
+                let tag = self.names.get(ufrag).copied().or_else(|| Tag::of(ufrag));
+                claimants[0] = tag.filter(|tag| self.inboxes.has(*tag));
                 claimants
             }
             Datagram::Stun { transaction } if self.stun_servers.contains(&from) => {
@@ -310,6 +326,7 @@ mod tests {
                 commands,
                 common,
                 addresses: AddressTable::new(MAX_ADDRESSES),
+                names: HashMap::new(),
                 inboxes: Inboxes::new(pool),
                 stun_servers: vec![address(3_478)],
                 responses: Vec::new(),

@@ -16,12 +16,12 @@ fn screen() -> (Encoding, Encoding) {
     (full, full.with(Tier::Low))
 }
 
-fn user(id: &str) -> UserId {
+pub(super) fn user(id: &str) -> UserId {
     id.parse().unwrap()
 }
 
 /// Waits until `check` holds, and keeps the events meanwhile.
-async fn until(what: &str, mut check: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut check: impl FnMut() -> bool) {
     let waits = async {
         while !check() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -48,10 +48,10 @@ async fn publish(
 }
 
 /// One packet that a viewer got: its timestamp and its payload.
-type Got = Arc<Mutex<Vec<(Track, u32, Vec<u8>)>>>;
+pub(super) type Got = Arc<Mutex<Vec<(Track, u32, Vec<u8>)>>>;
 
 /// A student that keeps what it gets.
-async fn watch(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> (Viewer, Got) {
+pub(super) async fn watch(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: &str) -> (Viewer, Got) {
     let got = Got::default();
     let of_sink = Arc::clone(&got);
     let sink = Arc::new(move |incoming: Incoming<'_>| {
@@ -74,6 +74,12 @@ fn payloads(got: &Got, track: Track) -> Vec<Vec<u8>> {
     got.lock().unwrap().iter().filter(|(of, ..)| *of == track).map(|(.., payload)| payload.clone()).collect()
 }
 
+/// The mark of the publisher in each payload of a track, in the order of arrival.
+pub(super) fn marks(got: &Got, track: Track) -> Vec<u8> {
+    let at = if track.is_video() { 2 } else { 0 };
+    payloads(got, track).iter().map(|payload| payload[at]).collect()
+}
+
 /// The number of whole frames among the payloads; each payload must have been sent.
 fn whole_frames(publisher: &TestPublisher, got: &Got, track: Track) -> usize {
     let payloads: HashSet<Vec<u8>> = payloads(got, track).into_iter().collect();
@@ -90,7 +96,7 @@ fn whole_frames(publisher: &TestPublisher, got: &Got, track: Track) -> usize {
     })
 }
 
-async fn ends(sfu: Sfu, links: Vec<Viewer>, publishers: Vec<TestPublisher>) {
+pub(super) async fn ends(sfu: Sfu, links: Vec<Viewer>, publishers: Vec<TestPublisher>) {
     for link in links {
         link.close().await;
     }
@@ -171,10 +177,7 @@ async fn a_second_offer_of_the_publisher_takes_over_at_its_key_frame() {
     // A publisher that has not sent a key frame changes nothing.
     let second = Behaviour { sends_key_frames: false, ..Behaviour::of(4) };
     let second = publish(&sfu, &mut events, "9999", second).await.unwrap();
-    let marks = |got: &Got| {
-        let all = payloads(got, Track::Screen);
-        all.iter().map(|payload| payload[2]).collect::<Vec<u8>>()
-    };
+    let marks = |got: &Got| marks(got, Track::Screen);
     let before = marks(&got).len();
     until("the first goes on", || marks(&got).len() > before + 60).await;
     assert!(marks(&got).iter().all(|mark| *mark == 3));

@@ -1,5 +1,7 @@
 //! A publisher for tests: the core does ICE, DTLS and SRTP, and the RTP is written here, packet by packet.
 
+mod offer;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
@@ -20,6 +22,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use self::offer::{MID, OPUS, REPAIRED_RID, RID, RTX, TWCC, VP8, line, with_video, without_video};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Tier, Track};
 use crate::sdp::{answer, engine};
@@ -27,17 +30,6 @@ use crate::sdp::{answer, engine};
 /// The interval of pictures and of audio packets.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
 const AUDIO_EVERY: Duration = Duration::from_millis(20);
-
-/// The ids of header extensions in the offer.
-const TWCC: u8 = 3;
-const MID: u8 = 4;
-const RID: u8 = 10;
-const REPAIRED_RID: u8 = 11;
-
-/// Payload types of the offer.
-const OPUS: u8 = 111;
-const VP8: u8 = 96;
-const RTX: u8 = 97;
 
 /// The behaviour of a publisher, which a test may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +76,8 @@ pub(super) struct Log {
     /// Packets that transport-wide feedback reports as received.
     pub(super) reported: usize,
     pub(super) connected: bool,
+    /// How often it was connected: once, and once after each restart of ICE.
+    pub(super) connections: usize,
     pub(super) closed: bool,
 }
 
@@ -92,8 +86,17 @@ pub(super) struct TestPublisher {
     pub(super) offer: String,
     pub(super) log: Arc<Mutex<Log>>,
     behaviour: Arc<Mutex<Behaviour>>,
-    answers: std::sync::mpsc::Sender<Option<String>>,
+    orders: std::sync::mpsc::Sender<Order>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+enum Order {
+    Answer(String),
+    /// Restart ICE with another socket. Takes the new user name fragment and the password.
+    Restart(std::sync::mpsc::Sender<(String, String)>),
+    /// The fragment in answer to a restart.
+    Restarted(String),
+    Close,
 }
 
 impl TestPublisher {
@@ -101,14 +104,26 @@ impl TestPublisher {
     pub(super) fn start(behaviour: Behaviour) -> Self {
         let log: Arc<Mutex<Log>> = Arc::default();
         let behaviour = Arc::new(Mutex::new(behaviour));
-        let (answers, answer) = std::sync::mpsc::channel();
+        let (orders, order_queue) = std::sync::mpsc::channel();
         let (source, offer) = Source::new(Arc::clone(&log), Arc::clone(&behaviour));
-        let thread = std::thread::spawn(move || source.run(&answer));
-        Self { offer, log, behaviour, answers, thread: Some(thread) }
+        let thread = std::thread::spawn(move || source.run(&order_queue));
+        Self { offer, log, behaviour, orders, thread: Some(thread) }
     }
 
     pub(super) fn answer(&self, sdp: String) {
-        self.answers.send(Some(sdp)).unwrap();
+        self.orders.send(Order::Answer(sdp)).unwrap();
+    }
+
+    /// Restarts ICE from another port. Returns the new credentials.
+    pub(super) fn restart(&self) -> (String, String) {
+        let (reply, credentials) = std::sync::mpsc::channel();
+        self.orders.send(Order::Restart(reply)).unwrap();
+        credentials.recv().unwrap()
+    }
+
+    /// The other side has restarted ICE, too.
+    pub(super) fn restarted(&self, fragment: String) {
+        self.orders.send(Order::Restarted(fragment)).unwrap();
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Behaviour)) {
@@ -121,7 +136,7 @@ impl TestPublisher {
 
     /// Closes the connection with a goodbye.
     pub(super) fn close(mut self) {
-        let _ = self.answers.send(None);
+        let _ = self.orders.send(Order::Close);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -166,6 +181,8 @@ impl Stream {
 }
 
 struct Source {
+    /// The answer for the core.
+    answer: String,
     socket: UdpSocket,
     connection: RTCPeerConnection,
     streams: Vec<Stream>,
@@ -208,7 +225,7 @@ impl Source {
         let settings = match is_like_ffmpeg {
             true => engine::settings()
                 .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]),
-            false => engine::settings(),
+            false => engine::settings().with_discard_local_candidates_during_ice_restart(true),
         };
         let now = Instant::now();
         let mut connection = RTCPeerConnectionBuilder::new()
@@ -237,20 +254,38 @@ impl Source {
             Stream::new(Track::Screen, Tier::Full, "v", Some("h")),
             Stream::new(Track::Screen, Tier::Low, "v", Some("l")),
         ];
-        let source =
-            Self { socket, connection, streams, transport_number: 0, frames: 0, datagrams: 0, heard, log, behaviour };
+        let answer = String::new();
+        let source = Self {
+            answer,
+            socket,
+            connection,
+            streams,
+            transport_number: 0,
+            frames: 0,
+            datagrams: 0,
+            heard,
+            log,
+            behaviour,
+        };
         (source, offer)
     }
 
-    fn run(mut self, answers: &std::sync::mpsc::Receiver<Option<String>>) {
-        let Ok(Some(sdp)) = answers.recv() else { return };
+    fn run(mut self, orders: &std::sync::mpsc::Receiver<Order>) {
+        let Ok(Order::Answer(sdp)) = orders.recv() else { return };
         let for_core = without_video(&sdp);
+        self.answer.clone_from(&for_core);
         self.connection
             .set_remote_description(Instant::now(), RTCSessionDescription::answer(for_core).unwrap())
             .unwrap();
         let (mut picture, mut audio) = (Instant::now(), Instant::now());
         let mut bytes = [0; 2_048];
-        while answers.try_recv().is_err() {
+        loop {
+            match orders.try_recv() {
+                Ok(Order::Restart(reply)) => reply.send(self.restart()).unwrap(),
+                Ok(Order::Restarted(fragment)) => self.restarted(&fragment),
+                Ok(Order::Close | Order::Answer(_)) | Err(std::sync::mpsc::TryRecvError::Disconnected) => break,
+                Err(std::sync::mpsc::TryRecvError::Empty) => {}
+            }
             let now = Instant::now();
             if self.connection.poll_timeout().is_some_and(|at| at <= now) {
                 let _ = self.connection.handle_timeout(now);
@@ -284,13 +319,37 @@ impl Source {
         self.turn(Instant::now());
     }
 
+    fn restart(&mut self) -> (String, String) {
+        let now = Instant::now();
+        self.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+        self.connection.restart_ice();
+        let offer = self.connection.create_offer(None).unwrap();
+        self.connection.set_local_description(now, offer).unwrap();
+        let local = self.socket.local_addr().unwrap();
+        self.connection.add_local_candidate(answer::host_candidate(local).unwrap()).unwrap();
+        self.connection.add_local_candidate(RTCIceCandidateInit::default()).unwrap();
+        let offer = self.connection.local_description().unwrap().sdp;
+        (line(&offer, "a=ice-ufrag:"), line(&offer, "a=ice-pwd:"))
+    }
+
+    fn restarted(&mut self, fragment: &str) {
+        let mut answer = self.answer.clone();
+        for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+            answer = answer.replace(&line(&answer, name), &line(fragment, name));
+        }
+        let answer = RTCSessionDescription::answer(answer).unwrap();
+        self.connection.set_remote_description(Instant::now(), answer).unwrap();
+    }
+
     fn turn(&mut self, now: Instant) {
         use rtc::peer_connection::event::RTCPeerConnectionEvent::OnConnectionStateChangeEvent;
         use rtc::peer_connection::state::RTCPeerConnectionState;
         while let Some(event) = self.connection.poll_event() {
             match event {
                 OnConnectionStateChangeEvent(RTCPeerConnectionState::Connected) => {
-                    self.log.lock().unwrap().connected = true;
+                    let mut log = self.log.lock().unwrap();
+                    (log.connected, log.connections) = (true, log.connections + 1);
                 }
                 OnConnectionStateChangeEvent(RTCPeerConnectionState::Closed | RTCPeerConnectionState::Failed) => {
                     self.log.lock().unwrap().closed = true;
@@ -430,32 +489,4 @@ impl Source {
         let message = RTCMessage::RtpPacket(String::new(), packet);
         self.connection.handle_write(TaggedRTCMessage { now, message }).unwrap();
     }
-}
-
-/// The core's offer, with header extensions for its audio section and a section of video in two encodings.
-fn with_video(offer: &str) -> String {
-    let extension = |id: u8, uri: &str| format!("a=extmap:{id} {uri}\r\n");
-    let common = extension(TWCC, engine::TRANSPORT_NUMBER_URI) + &extension(MID, "urn:ietf:params:rtp-hdrext:sdes:mid");
-    let offer = offer.replace("BUNDLE 0", "BUNDLE v 0").replace("a=recvonly", "a=sendonly");
-    let offer = offer.replacen(
-        "a=rtpmap:111 opus/48000/2\r\n",
-        &format!("a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=rtcp-fb:111 nack\r\n{common}"),
-        1,
-    );
-    let line = |name: &str| offer.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-    let transport = ["a=ice-ufrag", "a=ice-pwd", "a=setup"].map(line).join("\r\n");
-    let rids = extension(RID, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id")
-        + &extension(REPAIRED_RID, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id");
-    format!(
-        "{offer}m=video 9 UDP/TLS/RTP/SAVPF {VP8} {RTX}\r\nc=IN IP4 0.0.0.0\r\n{transport}\r\na=mid:v\r\na=sendonly\r\n\
-         a=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:{VP8} VP8/90000\r\na=rtcp-fb:{VP8} transport-cc\r\n\
-         a=rtcp-fb:{VP8} nack\r\na=rtcp-fb:{VP8} nack pli\r\na=rtpmap:{RTX} rtx/90000\r\na=fmtp:{RTX} apt={VP8}\r\n\
-         {common}{rids}a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n"
-    )
-}
-
-/// The answer to the core's offer.
-fn without_video(answer: &str) -> String {
-    let end = answer.find("m=video").unwrap();
-    answer[..end].replace(" v\r\n", "\r\n")
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rtc::shared::error::Error;
+
 use super::Worker;
 use crate::ingest::IngestStats;
 use crate::rtp::{Encoding, Frame};
@@ -10,8 +12,8 @@ use crate::sfu::peer::Peer;
 use crate::sfu::transport::SendContext;
 
 impl Worker {
-    /// Whether a peer is served before newcomers, as connected peers and publishers are. There are at most two
-    /// publishers, and a flood of newcomers must not keep them out.
+    /// Whether a peer is served before newcomers, as connected peers and publishers are. There are few publishers, and
+    /// a flood of newcomers must not keep them out.
     pub(super) fn has_priority(&self, index: usize) -> bool {
         self.peers[index].as_ref().is_some_and(|peer| peer.is_connected() || peer.is_publisher())
     }
@@ -30,6 +32,25 @@ impl Worker {
         self.deadlines[index] = Some(deadline);
         let id = self.ids[index];
         self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
+    }
+
+    /// Restarts the ICE session of a publisher. Returns the fragment for it and the new local credentials; `None` if
+    /// there is no such peer, or if it was removed because it panicked or took too long.
+    pub(in crate::sfu) fn restart_ice(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        ufrag: &str,
+        password: &str,
+    ) -> Option<Result<(String, (String, String)), Error>> {
+        let index = *self.by_id.get(&id)?;
+        let restart = |peer: &mut Peer, _: &mut SendContext<'_>| {
+            let fragment = peer.restart_ice(now, ufrag, password)?;
+            Ok((fragment, (peer.ufrag.clone(), peer.password.clone())))
+        };
+        let restarted = self.with_peer(now, index, restart)?;
+        self.poll(now, index);
+        Some(restarted)
     }
 
     /// Asks a publisher for a key frame.

@@ -51,16 +51,15 @@ impl Lecture<'_> {
         for (track, stopped) in changed {
             self.reporter.event(&Event::Source { track: *track, state: (*stopped).into() });
         }
-        if !changed.is_empty() {
-            self.talk.sources_stopped(self.sources.stopped(), &self.sfu);
-        }
+        // A source that nobody has sent yet begins without a report.
+        self.talk.sources_stopped(self.sources.stopped(), &self.sfu);
     }
 
     fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
         let now = Now::read();
         self.source.count(sfu_stats);
         if let Some(ingest) = &sfu_stats.ingest {
-            self.whip.hears(&self.source.encodings(), &ingest.silent);
+            self.whip.hears(&ingest.silent_sessions);
         }
         self.record_attendance(now, sfu_stats);
         let duration = self.attendance.duration(now);

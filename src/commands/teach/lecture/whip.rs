@@ -1,69 +1,66 @@
-//! A lecture whose media comes from a WHIP client.
+//! A lecture whose media comes from WHIP clients.
 
 use super::Lecture;
-use crate::commands::negotiation::{candidate_init, refusal_code};
-use crate::commands::teach::whip_session::ForSfu;
-use crate::commands::whip_in::WhipRequest;
-use crate::sfu::SfuEvent;
+use crate::commands::negotiation::candidate_init;
+use crate::commands::teach::source::Source;
+use crate::commands::whip::{WhipNews, WhipRequest};
+use crate::sfu::{SessionEvent, SessionId, SfuEvent};
 
 impl Lecture<'_> {
-    /// Handles an event about the media that a WHIP client sends for this teacher. Returns an event of a student.
-    pub(super) fn on_own_media(&mut self, event: SfuEvent) -> Option<SfuEvent> {
+    /// Leaves out events about the connections of this teacher, whose sessions have events of their own.
+    pub(super) fn of_student(&self, event: SfuEvent) -> Option<SfuEvent> {
         let user = match &event {
-            SfuEvent::Answer { user, .. } | SfuEvent::Refused { user, .. } | SfuEvent::Gone { user, .. } => user,
-            SfuEvent::Connected(user) | SfuEvent::ChannelOpen(user) | SfuEvent::Heard { user, .. } => user,
-            _ => return Some(event),
+            SfuEvent::Gone { user, .. } | SfuEvent::ChannelOpen(user) | SfuEvent::Heard { user, .. } => Some(user),
+            _ => None,
         };
-        if *user != self.teach.user {
-            return Some(event);
-        }
-        match event {
-            SfuEvent::Answer { sdp, .. } => self.whip.answered(sdp),
-            SfuEvent::Refused { why, .. } => self.whip.refused(refusal_code(&why), &why),
-            SfuEvent::Connected(_) => {
-                if let Some(name) = self.whip.connected() {
-                    self.reporter.notice(format!("{name} sends"));
-                }
-                self.source.set_live(true);
+        (user != Some(&self.teach.user)).then_some(event)
+    }
+
+    pub(super) fn on_session(&mut self, number: SessionId, event: SessionEvent) {
+        match self.whip.on_event(number, event) {
+            Some(WhipNews::Connected(name)) => self.reporter.notice(format!("{name} sends")),
+            Some(WhipNews::Gone(name, why)) => {
+                self.reporter.warn(format!("{name} sends no more ({why}): the students wait for it"));
             }
-            SfuEvent::Gone { why, .. } => {
-                if let Some(name) = self.whip.gone() {
-                    self.reporter.warn(format!("{name} sends no more ({why}): the students wait for it"));
-                }
-                self.end_sources();
-            }
-            _ => {}
+            None => return,
         }
-        None
+        self.source.set_live(self.whip.is_live());
+        self.end_absent_sources();
     }
 
     pub(super) fn on_whip(&mut self, request: WhipRequest) {
         match request {
             WhipRequest::Offer(offer) => {
-                if let Some(ForSfu { sdp, tracks }) = self.whip.offer(offer) {
-                    self.sfu.publish(self.teach.user.clone(), sdp, Some(tracks), None);
+                if let Some(offer) = self.whip.offer(&self.teach.user, offer) {
+                    self.sfu.open_session(offer);
                 }
             }
-            WhipRequest::Candidate(session, candidate) => {
-                if self.whip.is(session) {
-                    self.sfu.candidate(self.teach.user.clone(), candidate_init(candidate));
+            WhipRequest::Restart(number, restart) => {
+                if let Some(restart) = self.whip.restart(number, restart) {
+                    self.sfu.restart_ice(restart);
                 }
             }
-            WhipRequest::End(session) => {
-                if self.whip.ended(session) {
-                    self.sfu.remove(self.teach.user.clone());
+            WhipRequest::Candidate(number, candidate) => {
+                self.sfu.session_candidate(number, candidate_init(candidate));
+            }
+            WhipRequest::End(number) => {
+                self.sfu.end_session(number);
+                if self.whip.ended(number) {
                     self.reporter.notice("the encoder has stopped: the students wait for it");
-                    self.end_sources();
+                    self.source.set_live(self.whip.is_live());
+                    self.end_absent_sources();
                 }
             }
         }
     }
 
-    /// The client's tracks have ended.
-    pub(super) fn end_sources(&mut self) {
-        self.source.set_live(false);
-        let tracks = self.source.tracks();
-        let changed = self.sources.end(tracks.into_iter().map(|(track, _)| track));
-        self.report_sources(&changed);
+    /// The tracks that no encoder has promised have ended, or have never begun.
+    pub(super) fn end_absent_sources(&mut self) {
+        if matches!(self.source, Source::Whip(_)) {
+            let tracks = self.source.tracks().into_iter().map(|(track, _)| track);
+            let absent: Vec<_> = tracks.filter(|track| !self.whip.promises(*track)).collect();
+            let changed = self.sources.end(absent.into_iter());
+            self.report_sources(&changed);
+        }
     }
 }
