@@ -76,7 +76,7 @@ impl Session<'_> {
         let now = Instant::now();
         Ok(match event {
             ConferenceEvent::Joined => {
-                if self.call.role != (CallRole::To(self.call.member.user.clone())) && self.ringing.other().is_none() {
+                if matches!(self.call.role, CallRole::Answer { .. }) && self.ringing.other().is_none() {
                     self.reporter.status("waiting for a call");
                 }
                 self.ringing.joined(now)
