@@ -26,7 +26,7 @@ use webrtc::peer_connection::{
 };
 
 use self::negotiation::{Negotiation, OnOffer};
-use self::sections::{Agreed, fingerprint, received};
+use self::sections::{Agreed, fingerprint, is_of_pair, received};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::publisher::{FrameInput, PublisherEvent, SendingHalf, media_engine};
 use crate::rtp::{Codec, Encoding, Track};
@@ -207,14 +207,19 @@ impl Peer {
 
     /// Whether a description comes from another connection of the other side than the one that this one knows.
     pub fn is_foreign(&self, sdp: &str) -> bool {
-        self.other.as_deref().is_some_and(|known| Some(known) != fingerprint(sdp))
+        let is_known = |known: &str| fingerprint(sdp).is_some_and(|other| other.eq_ignore_ascii_case(known));
+        self.other.as_deref().is_some_and(|known| !is_known(known))
     }
 
-    /// An offer of the other side. Returns the answer; `None` if the own offer counts.
+    /// An offer of the other side. Returns the answer; `None` if the own offer counts, or if the offer has other sections
+    /// than those of a pair.
     ///
     /// # Errors
     /// If `sdp` is not an offer, or the connection has ended.
     pub async fn offered(&mut self, sdp: String) -> Result<Option<String>, Error> {
+        if !is_of_pair(&sdp) {
+            return Ok(None);
+        }
         match self.negotiation.on_offer() {
             OnOffer::Ignore => return Ok(None),
             OnOffer::RollBackAndAnswer => {

@@ -87,6 +87,13 @@ pub(super) fn fingerprint(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=fingerprint:")).map(str::trim)
 }
 
+/// Whether a description has the sections of a pair: audio and two videos, and at most one for the data channel.
+pub(super) fn is_of_pair(sdp: &str) -> bool {
+    let kinds = sdp.lines().filter_map(|line| line.strip_prefix("m=")?.split(' ').next());
+    let (channels, media): (Vec<&str>, Vec<&str>) = kinds.partition(|kind| *kind == "application");
+    channels.len() <= 1 && media == ["audio", "video", "video"]
+}
+
 fn parse(sdp: &str) -> Result<SessionDescription, Error> {
     Ok(SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))?)
 }
@@ -144,5 +151,6 @@ mod tests {
         assert_eq!(found, [(Track::Audio, Codec::Opus, Some(5), None), camera], "a recvonly section sends nothing");
         assert_eq!(fingerprint(SDP), Some("sha-256 AB:CD"));
         assert!(Agreed::of("nonsense").is_err());
+        assert!(is_of_pair(SDP) && !is_of_pair("nonsense") && !is_of_pair(&format!("{SDP}m=video 9 RTP 96\r\n")));
     }
 }
