@@ -5,7 +5,6 @@ mod diagnosis;
 mod lesson;
 mod monitor;
 mod playback;
-mod server;
 mod speak;
 mod stage;
 mod stats;
@@ -19,17 +18,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use self::connection::{PublisherConnection, ice_servers};
+use self::connection::PublisherConnection;
 use self::diagnosis::{Diagnosis, TierReport};
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
-use self::server::ServerConnection;
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
 use self::talk::StudentTalk;
 use super::chat_commands::StudentInput;
+use super::client_network::ice_servers;
 use super::or_never;
+use super::server_connection::{Joining, ServerConnection};
+use super::sink::choose_sink;
 use super::stdin::StdinLines;
 use crate::cli::Watch;
 use crate::endpoints::RenderInput;
@@ -37,7 +38,7 @@ use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::media::{self, Render, RenderEvent, TrackFormat};
 use crate::protocol::channel::Stopped;
-use crate::protocol::{ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
+use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
@@ -63,8 +64,12 @@ pub(super) async fn run(
     let mut session = Session {
         watch: &watch,
         reporter,
-        sink: playback::choose_sink(&watch.sink, reporter)?,
-        signalling: ServerConnection::start(&watch, begun, reporter)?,
+        sink: choose_sink(&watch.sink, reporter)?,
+        signalling: ServerConnection::start(
+            Joining { member: watch.member(), kind: None, client: ClientKind::Watch },
+            begun,
+            reporter,
+        )?,
         server: None,
         connection: None,
         screen: Arc::default(),
@@ -205,7 +210,7 @@ impl Session<'_> {
             SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
                 self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
-                self.ice_servers = ice_servers(self.watch, named);
+                self.ice_servers = ice_servers(&self.watch.member(), named);
                 self.on_joined(&users);
             }
             SignalEvent::Waiting { room_name } => {

@@ -96,7 +96,7 @@ impl StageState {
 }
 
 /// Tracks in words: `sound and camera`.
-fn words(tracks: &[TrackName]) -> String {
+pub(super) fn words(tracks: &[TrackName]) -> String {
     let word = |track: &TrackName| match track {
         TrackName::Audio => "sound",
         TrackName::Screen => "screen",

@@ -32,6 +32,10 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// The room.
     pub room: RoomId,
+    /// The kind of the room, if it does not exist yet.
+    pub kind: Option<RoomKind>,
+    /// The kind of client, for the list of members.
+    pub client: Option<ClientKind>,
     /// The room's name, from a publisher; without one, the room keeps its name.
     pub room_name: Option<RoomName>,
     /// The user id that the client asks for.
@@ -196,7 +200,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
     let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
     let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
     let request = JoinRequest {
-        kind: None,
+        kind: config.kind,
         room: config.room.clone(),
         room_name: config.room_name.clone(),
         user: config.user.clone(),
@@ -205,7 +209,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
         // A program carries its own media.
         media: MediaHost::Publisher,
         epoch: config.epoch,
-        client: (!config.publishes).then_some(ClientKind::Watch),
+        client: config.client,
         auth: true,
     };
     let url = config.server.with_query(&request.to_query());

@@ -150,3 +150,4 @@ mod tiers;
 
 // The page in real browsers.
 mod browser;
+mod calls;

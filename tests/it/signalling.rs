@@ -115,6 +115,8 @@ impl School {
 
     fn config(&self, user: &str, session: char) -> ClientConfig {
         ClientConfig {
+            kind: None,
+            client: None,
             server: ServerUrl::from(self.address),
             trust: Trust::default(),
             room: "1".parse().unwrap(),

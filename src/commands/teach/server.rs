@@ -200,6 +200,8 @@ impl LectureServer {
     /// The configuration with which this process joins.
     pub(super) fn client_config(&self, teach: &Teach) -> ClientConfig {
         ClientConfig {
+            kind: None,
+            client: None,
             server: self.url.clone(),
             trust: self.trusted(),
             room: teach.room.clone(),

@@ -1,6 +1,5 @@
 //! The student on the stage: the invitation and its answer, and the media that the student sends.
 
-mod capture;
 mod connection;
 
 use std::io::IsTerminal;
@@ -9,12 +8,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::capture::SpeakerCapture;
-use self::connection::{SpeakerConnection, SpeakerEvent};
+use self::connection::{FrameSwitch, SpeakerConnection, SpeakerEvent};
 use super::Session;
 use crate::cli::{ChatInput, Speaking, Watch};
 use crate::commands::negotiation::candidate_init;
 use crate::commands::or_never;
+use crate::commands::own_capture::{self, OwnCapture};
+use crate::commands::uplink_connection::UplinkEvent;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
 use crate::protocol::channel::{Decline, OffStage, PublisherMessage, Stage, StudentMessage};
@@ -35,13 +35,16 @@ pub(super) struct OwnStage<'a> {
     is_live: bool,
 }
 
+/// A capture that has started, and the way of its frames.
+type Started = (OwnCapture, FrameSwitch);
+
 enum State {
     /// Not invited.
     Off,
     /// The person at the terminal is asked.
     Asked { until: Instant },
     /// The capture starts.
-    Starting(JoinHandle<Result<SpeakerCapture, Vec<String>>>),
+    Starting(JoinHandle<Result<Started, Vec<String>>>),
     /// The capture runs, and its media is sent or about to be.
     On(Box<SpeakerConnection>),
 }
@@ -50,7 +53,7 @@ enum State {
 pub(super) enum OwnStageEvent {
     /// The question was not answered in time.
     NoAnswer,
-    Started(Result<Box<SpeakerCapture>, Vec<String>>),
+    Started(Result<Box<Started>, Vec<String>>),
     Speaker(SpeakerEvent),
 }
 
@@ -169,7 +172,12 @@ impl<'a> OwnStage<'a> {
 
     fn start(&mut self, speaking: &Speaking) {
         let sources = speaking.sources.clone();
-        self.state = State::Starting(tokio::task::spawn_blocking(move || capture::start(&sources)));
+        self.state = State::Starting(tokio::task::spawn_blocking(move || {
+            let switch = FrameSwitch::default();
+            let of_capture = switch.clone();
+            let capture = own_capture::start(&sources, move |frame| of_capture.push(frame))?;
+            Ok((capture, switch))
+        }));
         self.tell(SpeakingState::Starting, None);
     }
 
@@ -189,7 +197,7 @@ impl<'a> OwnStage<'a> {
 
     fn tell(&self, state: SpeakingState, reason: Option<OffStage>) {
         let (tracks, estimate_kbps) = match &self.state {
-            State::On(speaker) => (speaker.tracks(), speaker.publisher().and_then(Publisher::estimate_kbps)),
+            State::On(speaker) => (speaker.tracks(), speaker.uplink.publisher().and_then(Publisher::estimate_kbps)),
             _ => (Vec::new(), None),
         };
         self.reporter.event(&Event::Speaking { state, tracks, reason, estimate_kbps });
@@ -232,7 +240,7 @@ impl Session<'_> {
                 self.send_to_teacher(answer).await;
             }
             OwnStageEvent::Started(Ok(capture)) => {
-                capture.notices.iter().for_each(|notice| self.reporter.notice(notice));
+                capture.0.notices.iter().for_each(|notice| self.reporter.notice(notice));
                 self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), *capture)));
                 self.send_to_teacher(accepted()).await;
             }
@@ -241,8 +249,10 @@ impl Session<'_> {
                 let answer = self.own_stage.decline(Some(Decline::NoDevice), notice);
                 self.send_to_teacher(answer).await;
             }
-            OwnStageEvent::Speaker(SpeakerEvent::Due) => self.offer_own_media().await,
-            OwnStageEvent::Speaker(SpeakerEvent::Publisher(event)) => self.on_own_connection(event).await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Due)) => self.offer_own_media().await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Publisher(event))) => {
+                self.on_own_connection(event).await
+            }
             OwnStageEvent::Speaker(SpeakerEvent::Capture(event)) => self.on_own_capture(event).await,
         }
     }
@@ -258,13 +268,13 @@ impl Session<'_> {
     /// The host answers the offer of this student's media.
     pub(super) async fn on_own_answer(&mut self, sdp: String) {
         if let Some(speaker) = self.own_stage.speaker() {
-            speaker.answer(Instant::now(), sdp).await;
+            speaker.uplink.answer(Instant::now(), sdp).await;
         }
     }
 
     /// A candidate of the host for this student's media.
     pub(super) async fn on_own_candidate(&mut self, candidate: IceCandidate) {
-        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.publisher()) {
+        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.uplink.publisher()) {
             publisher.candidate(candidate_init(candidate)).await;
         }
     }
@@ -273,7 +283,8 @@ impl Session<'_> {
     /// server itself name nobody.
     pub(super) async fn on_own_error(&mut self, code: ErrorCode, message: &str, user: Option<&UserId>) -> bool {
         let is_about_me = user == Some(&self.watch.user);
-        let Some(speaker) = self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.awaits_answer())
+        let Some(speaker) =
+            self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.uplink.awaits_answer())
         else {
             return is_about_me;
         };
@@ -282,7 +293,7 @@ impl Session<'_> {
             self.own_stage.end(Some(OffStage::NoMedia)).await;
         } else {
             self.reporter.detail(format!("the offer to speak was not taken yet: {message}"));
-            speaker.retry(Instant::now());
+            speaker.uplink.retry(Instant::now());
         }
         true
     }
@@ -292,7 +303,7 @@ impl Session<'_> {
         let now = Instant::now();
         let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());
         let Some(speaker) = self.own_stage.speaker() else { return };
-        if speaker.gives_up(now) {
+        if speaker.uplink.gives_up(now) {
             self.reporter.warn("the connection to the stage was lost and did not come back");
             return self.own_stage.end(Some(OffStage::NoMedia)).await;
         }
@@ -301,12 +312,12 @@ impl Session<'_> {
                 let target_uid = self.watch.user.clone();
                 let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) };
                 if !self.signalling.send(offer) {
-                    speaker.retry(now);
+                    speaker.uplink.retry(now);
                 }
             }
             Err(error) => {
                 self.reporter.warn(format!("can't set up a connection to speak: {error}"));
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }
@@ -326,14 +337,14 @@ impl Session<'_> {
                 self.signalling.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Some(PublisherEvent::Connected) => {
-                speaker.connected();
+                speaker.uplink.connected();
                 self.own_stage.tell(SpeakingState::Connected, None);
             }
             Some(PublisherEvent::KeyFrameNeeded(encoding)) => speaker.capture.capture.request_key_frame(encoding),
             Some(PublisherEvent::Encodings(active)) => speaker.set_active(&active),
             Some(PublisherEvent::Heard(text)) => match PublisherMessage::parse(&text) {
                 Ok(PublisherMessage::Encodings { needed }) => {
-                    speaker.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
+                    speaker.uplink.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
                 }
                 Ok(PublisherMessage::Ingest(report)) => {
                     for trouble in report.trouble {
@@ -347,7 +358,7 @@ impl Session<'_> {
             Some(PublisherEvent::ChannelOpen) => {}
             Some(PublisherEvent::Disturbed | PublisherEvent::Gone) | None => {
                 self.reporter.warn("the class does not get your media at present; connecting again");
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }
