@@ -36,8 +36,9 @@ export class Stage {
   }
 
   /**
-   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isLost, isMe, media, isConnected, isSpeaking }`.
-   * `tracks` and `silent` are names of tracks; nothing arrives from one that `isLost`; `media` has the received tracks `{ audio, screen, camera }`.
+   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isLost, isMe, media, isConnected, isSpeaking
+   * }`. `tracks` and `silent` are names of tracks; nothing arrives from one that `isLost`; `media` has the received
+   * tracks `{ audio, screen, camera }`.
    */
   get speakers() {
     return this.#listed.map((speaker) => {
