@@ -75,8 +75,8 @@ impl Render {
         Self::with_plan(options, plan)
     }
 
-    /// Builds and starts a window, or a recording, for a meeting: all pictures are those of speakers, and have places of
-    /// the same size.
+    /// Builds and starts a window, or a recording, for a meeting: all pictures are those of speakers, and have the same
+    /// size.
     ///
     /// # Errors
     ///
