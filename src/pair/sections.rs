@@ -95,7 +95,7 @@ pub(super) fn is_of_pair(sdp: &str) -> bool {
 }
 
 fn parse(sdp: &str) -> Result<SessionDescription, Error> {
-    Ok(SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))?)
+    SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
 }
 
 /// The media sections with their tracks: the first audio, and the first two videos.

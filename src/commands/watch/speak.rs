@@ -251,7 +251,7 @@ impl Session<'_> {
             }
             OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Due)) => self.offer_own_media().await,
             OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Publisher(event))) => {
-                self.on_own_connection(event).await
+                self.on_own_connection(event).await;
             }
             OwnStageEvent::Speaker(SpeakerEvent::Capture(event)) => self.on_own_capture(event).await,
         }

@@ -113,8 +113,8 @@ fn a_host_that_fails_leaves_the_first_six() {
     assert_eq!(error_code(&out, conns[6]), Some(ErrorCode::MeetingFull));
     assert_eq!(error_code(&server.say(conns[6], participate()), conns[6]), Some(ErrorCode::MeetingFull));
     server.pass(SECOND);
-    for n in 0..6 {
-        server.say(conns[n], hangup(&format!("{}", 1001 + n)));
+    for (n, conn) in conns[..6].iter().enumerate() {
+        server.say(*conn, hangup(&format!("{}", 1001 + n)));
     }
     server.pass(SECOND);
     let out = server.say(conns[6], participate());

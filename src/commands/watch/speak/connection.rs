@@ -8,7 +8,7 @@ use crate::commands::own_capture::OwnCapture;
 use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
 use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
-use crate::publisher::{FrameInput, Layering, PublisherConfig};
+use crate::publisher::{FrameInput, Layering, Publisher, PublisherConfig};
 use crate::rtp::Frame;
 use crate::viewer::IceServer;
 
@@ -69,7 +69,7 @@ impl SpeakerConnection {
         let encodings = self.capture.encodings.clone();
         let config = PublisherConfig { bind, ice_servers, encodings, layering: Layering::Simulcast };
         let offered = self.uplink.offer(now, config).await?;
-        self.switch.set(self.uplink.publisher().map(|publisher| publisher.input()));
+        self.switch.set(self.uplink.publisher().map(Publisher::input));
         Ok(offered)
     }
 
