@@ -16,7 +16,7 @@ export class CallView {
   #ringing;
   /** The chat of the call that runs. */
   #talk = null;
-  /** Whether this person has begun to call, and the browser asks for the devices. */
+  /** Whether the devices are being opened for a call that begins or goes on. */
   #isOpening = false;
   /** Why the last call ended: `{ user, key, time, withCamera }`. */
   #last = null;
@@ -151,7 +151,9 @@ export class CallView {
     const isIt = Date.now() - kept?.at < RESUME_MS && kept.userId === state.kept.userId;
     if (!isIt) return;
     own.sound.isMuted = kept.isMuted === true;
+    this.#isOpening = true;
     await own.open(kept.hasCamera === true);
+    this.#isOpening = false;
     this.#conference.happens({ type: 'resume', sends: own.sends });
   }
 

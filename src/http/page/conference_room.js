@@ -69,6 +69,8 @@ class ConferenceRoom {
     this.own = new OwnMedia({
       replace: (role) => this.media?.replace(role),
       changed: () => this.#sendsChanged(),
+      // A page that is loaded again sends what was chosen last.
+      chosen: () => this.#view?.second(),
       told: (text) => this.tell(text),
     });
     this.media = new ConferenceMedia(room, this.own, $('tiles'), {
@@ -218,8 +220,6 @@ class ConferenceRoom {
     if (now !== this.#sends) {
       this.#sends = now;
       this.happens({ type: 'sends', sends });
-      // A page that is loaded again sends what it sent last.
-      this.#view?.second();
     }
     this.media.draw();
     this.#draw();

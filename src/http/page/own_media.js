@@ -17,8 +17,8 @@ export class OwnMedia {
   #isHeld = false;
 
   /**
-   * `on` has `replace(role)` for another track to send, `changed()` for anything that is shown, and `told(text)` for
-   * what a person has to know.
+   * `on` has `replace(role)` for another track to send, `changed()` for anything that is shown, `chosen()` once
+   * the person has switched something on or off, and `told(text)` for what a person has to know.
    */
   constructor(on) {
     this.#on = on;
@@ -93,11 +93,14 @@ export class OwnMedia {
     announce(say(this.sound.isMuted ? 'microphoneOff' : 'microphoneOn'));
   }
 
-  toggleCamera() {
+  async toggleCamera() {
     if (!this.isPossible) return;
     const { sources } = this;
     announce(say(sources.camera ? 'cameraOff' : 'cameraOn'));
-    return sources.camera ? sources.close('camera') : sources.open('camera');
+    if (sources.camera) sources.close('camera');
+    else await sources.open('camera');
+    // Not for every other track: those of a page that is being loaded again end, too.
+    this.#on.chosen();
   }
 
   async share() {
@@ -116,6 +119,7 @@ export class OwnMedia {
     this.studio.draw();
     this.#on.replace('audio');
     this.#on.changed();
+    this.#on.chosen();
   }
 
   /** Another source. Returns a promise that is kept once the new track is sent. */
