@@ -46,7 +46,7 @@ impl Lectures for Lecture {
             drop(alive);
         });
         let (answer, ice_servers, client_state) = ("v=0\r\n".into(), Vec::new(), SharedClientState::default());
-        Ok(Negotiated { answer, ice_servers, candidates, over, client_state })
+        Ok(Negotiated { answer, ice_servers, candidates, restarts: None, over, client_state })
     }
 }
 
