@@ -124,6 +124,9 @@ pub(super) fn sdp_fragment(bytes: &[u8]) -> bool {
     if let Some(ufrag) = &fragment.ufrag {
         again += &format!("a=ice-ufrag:{ufrag}\r\n");
     }
+    if let Some(password) = &fragment.password {
+        again += &format!("a=ice-pwd:{password}\r\n");
+    }
     for candidate in &fragment.candidates {
         again += &format!("a=mid:{}\r\na={}\r\n", candidate.sdp_mid.as_deref().unwrap_or(""), candidate.candidate);
     }

@@ -1,4 +1,4 @@
-//! The STUN and TURN servers of a client.
+//! The STUN and TURN servers of a client, and the credentials of an ICE session.
 
 use rtc::peer_connection::configuration::RTCIceServer;
 
@@ -17,4 +17,12 @@ impl From<IceServer> for RTCIceServer {
     fn from(server: IceServer) -> Self {
         Self { urls: vec![server.url], username: server.username, credential: server.credential }
     }
+}
+
+/// Whether these are a user name fragment and a password of ICE (RFC 8839, 5.4).
+pub(crate) fn are_credentials(ufrag: &str, password: &str) -> bool {
+    const MOST: usize = 256;
+    let is_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let is_valid = |text: &str, least: usize| (least..=MOST).contains(&text.len()) && text.bytes().all(is_char);
+    is_valid(ufrag, 4) && is_valid(password, 22)
 }

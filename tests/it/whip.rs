@@ -109,7 +109,7 @@ fn an_offer_is_answered_and_its_session_follows_the_rfc() {
     patch(&[FRAGMENT], &fragment("other")).is(428, "preconditionRequired");
     let no_password = fragment("other").replace("a=ice-pwd", "a=x");
     patch(&[FRAGMENT, matching], &no_password).is(400, "badFragment");
-    patch(&[FRAGMENT, matching], &fragment("x")).is(422, "badSdp");
+    patch(&[FRAGMENT, matching], &fragment("x")).is(400, "badFragment");
     let ufrag = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
     let mut known = vec![ufrag(&answer.body)];
     let mut tags = vec![etag.to_owned()];

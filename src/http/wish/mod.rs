@@ -47,6 +47,7 @@ use crate::id::RoomId;
 use crate::network::{ClientAddress, Rate, RateLimit, SharedClientState};
 use crate::protocol::{Credentials, IceCandidate, IceServer, MAX_MESSAGE_BYTES, VideoTrack};
 use crate::sdp::fragment::Fragment;
+use crate::sdp::ice::are_credentials;
 
 /// Offers. The burst is a class that starts together.
 const OFFERS: Rate = Rate { per_second: 5, burst: 600, all_per_second: 50, all_burst: 1_000 };
@@ -246,7 +247,8 @@ impl<P: Protocol> Resources<P> {
         let Fragment { ufrag, password, candidates } = fragment;
         match ufrag.filter(|ufrag| session.ufrag.as_ref() != Some(ufrag)) {
             Some(ufrag) => {
-                let password = password.ok_or_else(|| Problem::bad_fragment("a=ice-pwd is missing".to_owned()))?;
+                let password = password.filter(|password| are_credentials(&ufrag, password));
+                let password = password.ok_or_else(Problem::bad_credentials)?;
                 let address = parts.extensions.get().copied().unwrap_or_else(ClientAddress::unknown);
                 self.admit_offer(address)?;
                 self.restart(room, id, session, (ufrag, password, candidates)).await

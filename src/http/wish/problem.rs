@@ -119,6 +119,13 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "badFragment", cause)
     }
 
+    /// A restart of ICE without valid credentials.
+    pub(in crate::http) fn bad_credentials() -> Self {
+        let message =
+            "a restart of ICE needs a=ice-ufrag of 4 to 256 and a=ice-pwd of 22 to 256 letters, digits, + and /";
+        Self::bad_fragment(message.to_owned())
+    }
+
     pub(in crate::http) fn too_large() -> Self {
         let message = format!("the body has more than {MAX_MESSAGE_BYTES} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge.as_str(), message)

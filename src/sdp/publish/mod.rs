@@ -19,6 +19,7 @@ use rtc::sdp::description::media::MediaDescription;
 
 pub use self::error::PublishError;
 use self::sections::{MediaSection, Parsed, Section};
+use super::ice::are_credentials;
 use super::offer::MAX_SECTIONS;
 use crate::ingest::{ExtensionIds, IngestSection};
 use crate::rtp::{Codec, Encoding, Tier, Track};
@@ -145,11 +146,7 @@ impl PublishOffer {
 
     /// Takes the ICE parameters and no candidates of a restart (RFC 8839, 4.4.1.1.1). Returns whether they are valid.
     pub(crate) fn restart_ice(&mut self, ufrag: &str, password: &str) -> bool {
-        let is_ice = |text: &str, least: usize| {
-            let is_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-            (least..=MAX_ATTRIBUTE_BYTES).contains(&text.len()) && text.bytes().all(is_char)
-        };
-        let is_valid = is_ice(ufrag, 4) && is_ice(password, 22);
+        let is_valid = are_credentials(ufrag, password);
         if is_valid {
             (self.ufrag, self.password) = (ufrag.to_owned(), password.to_owned());
             self.candidates.clear();
