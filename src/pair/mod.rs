@@ -211,7 +211,7 @@ impl Peer {
         self.other.as_deref().is_some_and(|known| !is_known(known))
     }
 
-    /// An offer of the other side. Returns the answer; `None` if the own offer counts, or the sections are not those of a
+    /// An offer of the other side. Returns the answer; `None` if the own offer counts, or if this is no offer of a
     /// pair.
     ///
     /// # Errors
