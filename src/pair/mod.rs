@@ -211,8 +211,8 @@ impl Peer {
         self.other.as_deref().is_some_and(|known| !is_known(known))
     }
 
-    /// An offer of the other side. Returns the answer; `None` if the own offer counts, or if the sections are not those of
-    /// a pair.
+    /// An offer of the other side. Returns the answer; `None` if the own offer counts, or if this is no offer of a
+    /// pair.
     ///
     /// # Errors
     /// If `sdp` is not an offer, or the connection has ended.

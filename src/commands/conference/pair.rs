@@ -221,6 +221,8 @@ impl Pair {
                         }
                     }
                     PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
+                    // The other side has closed the pair, and its last message was lost with it.
+                    PeerEvent::Disturbed | PeerEvent::Gone if is_said => self.tell(PairOutput::Moved).await,
                     PeerEvent::Disturbed => {
                         self.tell(PairOutput::Reconnecting).await;
                         deadline = Some(Instant::now() + CONNECTS_WITHIN);
