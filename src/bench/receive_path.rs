@@ -1,7 +1,7 @@
 //! The CPU time of ingest for each packet of a publisher, compared with that of opening SRTP alone.
 //!
 //! Both work on the same sealed packets, in turns, so that other load of the machine hits both. The datagrams have just
-//! been written, as by a receive, and fit into the cache. Their allocation does not count, their release counts for both.
+//! been written, as by a receive, and fit into the cache. Their allocation does not count, but their release does.
 //! The median of many short turns is not that of a turn that was interrupted. Sockets are left out.
 
 use std::time::{Duration, Instant};

@@ -459,7 +459,10 @@ pub(super) struct TypedServe {
     pub(super) turn: TypedRelays,
 
     /// Who may open a room for a meeting or for calls: those who may teach, anyone who may join, or nobody
-    #[arg(long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers)]
+    #[arg(
+        long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers,
+        help_heading = "Rights", hide_short_help = true
+    )]
     pub(super) meetings: TypedMeetings,
 
     #[command(flatten)]

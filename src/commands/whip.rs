@@ -1,5 +1,5 @@
-//! WHIP clients of a lecture whose SFU runs in this process. The HTTP side asks; the task that owns the SFU answers: the
-//! lecture of `teach --whip-in`, or the media host of a room of `serve`.
+//! WHIP clients of a lecture whose SFU runs in this process. The HTTP side asks; the task that owns the SFU answers:
+//! the lecture of `teach --whip-in`, or the media host of a room of `serve`.
 
 mod door;
 mod port;

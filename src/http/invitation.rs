@@ -102,7 +102,8 @@ mod tests {
     async fn a_flood_of_codes_is_refused() {
         let limit = Arc::new(Mutex::new(RateLimit::new(CODES)));
         let mut answers = Vec::new();
-        for _ in 0..=CODES.burst {
+        // Twice the burst: on a busy machine, some places become free meanwhile.
+        for _ in 0..2 * CODES.burst {
             answers.push(qr(State(limit.clone()), Request::new(Body::from("x"))).await.status());
         }
         assert_eq!((answers[0], answers.last().copied()), (StatusCode::OK, Some(StatusCode::TOO_MANY_REQUESTS)));

@@ -188,8 +188,8 @@ impl StreamClock {
         }
     }
 
-    /// The media time of a timestamp, in ticks and in nanoseconds. Timestamps wrap, so a difference of 2^31 or more is a
-    /// step back.
+    /// The media time of a timestamp, in ticks and in nanoseconds. Timestamps wrap, so a difference of 2^31 or more is
+    /// a step back.
     fn media(&self, timestamp: u32) -> (i64, i64) {
         let since = |newest: Newest| newest.ticks + i64::from(timestamp.wrapping_sub(newest.timestamp).cast_signed());
         let ticks = self.newest.map_or(0, since);

@@ -91,7 +91,7 @@ impl<'a> MediaPacket<'a> {
     }
 }
 
-/// The descriptor of a VP8 payload (RFC 7741, 4.2): its mandatory octet, of which N, S and PID are kept, and its length.
+/// The descriptor of a VP8 payload (RFC 7741, 4.2): N, S and PID of its mandatory octet, and its length.
 fn vp8_descriptor(payload: &[u8]) -> Option<(u8, usize)> {
     const EXTENDED: u8 = 0x80;
     const KEPT: u8 = 0x20 | 0x10 | 0x07;

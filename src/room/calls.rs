@@ -183,7 +183,9 @@ impl Room {
             return;
         }
         callees.iter().for_each(|callee| _ = conferences.rings.stop(callee));
-        conferences.info.changed(now, Duration::ZERO);
+        if conferences.is_meeting() {
+            conferences.info.changed(now, Duration::ZERO);
+        }
         for callee in callees {
             self.deliver(None, &callee, ServerMessage::Hangup { user_id: id.clone() }, out);
         }
@@ -194,7 +196,7 @@ impl Room {
         let Some(conferences) = &mut self.conferences else { return };
         let is_meeting = conferences.is_meeting();
         let over = conferences.rings.over(now);
-        if !over.is_empty() {
+        if is_meeting && !over.is_empty() {
             conferences.info.changed(now, Duration::ZERO);
         }
         for (callee, Ring { caller, .. }) in over {

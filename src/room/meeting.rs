@@ -159,7 +159,8 @@ impl Room {
         let (Some(conferences), Some(member)) = (&mut self.conferences, self.members.get_mut(id)) else { return };
         member.media = Media::Connected;
         conferences.enter(now, conference, (id, &member.user.nickname), sends);
-        if conferences.rings.stop(id).is_some() && conferences.rings.is_empty() {
+        let was_rung = conferences.rings.stop(id).is_some();
+        if was_rung && conferences.is_meeting() && conferences.rings.is_empty() {
             conferences.info.changed(now, Duration::ZERO);
         }
         // Somebody meets again in a room whose meeting was over.

@@ -246,11 +246,7 @@ impl Worker {
                     self.tell(*index, text);
                 }
             }
-            WorkerCommand::Limit { id, limits } => {
-                let encodings = self.traffic.encodings();
-                let peer = self.by_id.get(&id).and_then(|index| self.peers[*index].as_mut());
-                peer.into_iter().for_each(|peer| peer.limit(limits, &encodings));
-            }
+            WorkerCommand::Limit { id, limits } => self.limit(id, limits),
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
             }

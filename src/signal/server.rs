@@ -79,8 +79,8 @@ impl Server {
         LocalMember::new(self.core.clone(), request, credentials, address)
     }
 
-    /// Decides whether a client that does not join may publish in a room: for media that reaches the room's publisher in
-    /// another way. Returns the client's identity and rights.
+    /// Decides whether a client that does not join may publish in a room: for media that reaches the room's publisher
+    /// in another way. Returns the client's identity and rights.
     ///
     /// # Errors
     /// The refusal that the client would get if it joined.

@@ -33,7 +33,8 @@ impl Offer {
              m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=rtpmap:111 opus/48000/2\r\n{candidate_lines}a=end-of-candidates\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF 102 96\r\n{transport}a=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n\
-             a=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\na=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\n\
+             a=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\n\
+             a=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\n\
              m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{transport}a=mid:2\r\na=sctp-port:5000\r\n"
         );
         Self { sdp, ufrag, pwd }

@@ -64,8 +64,8 @@ function draw([wall, shirt, hair]) {
     pen.font = `600 ${h * 0.09}px sans-serif`;
     pen.fillText('Who speaks when?', w * 0.07, h * 0.18);
     pen.font = `${h * 0.055}px sans-serif`;
-    const lines = ['1.  Ada: what went well', '2.  Ben: the excursion in May', '3.  李雷: new books', '4.  Questions'];
-    lines.forEach((line, n) => pen.fillText(line, w * 0.08, h * (0.36 + 0.13 * n)));
+    const lines = ['Ada: what went well', 'Ben: the excursion in May', '李雷: new books', 'Questions'];
+    lines.forEach((line, n) => pen.fillText(`${n + 1}.  ${line}`, w * 0.08, h * (0.36 + 0.13 * n)));
   };
   const devices = navigator.mediaDevices;
   const real = devices.getUserMedia.bind(devices);

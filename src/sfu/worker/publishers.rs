@@ -42,8 +42,8 @@ impl Worker {
         self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
     }
 
-    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it panicked
-    /// or took too long.
+    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it
+    /// panicked or took too long.
     pub(in crate::sfu) fn restart_ice(
         &mut self,
         now: Instant,

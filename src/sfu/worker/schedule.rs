@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::rtp::{Encoding, Frame};
+use crate::sfu::PeerId;
+use crate::sfu::limits::VideoLimits;
 use crate::sfu::peer::{ClassNow, Peer, VideoQueue};
 use crate::sfu::transport::SendContext;
 use crate::sfu::watchdog::caught;
@@ -76,6 +78,13 @@ impl Worker {
             }
             Some(false) => {}
         }
+    }
+
+    /// Gives a peer at most this of each video.
+    pub(super) fn limit(&mut self, id: PeerId, limits: VideoLimits) {
+        let encodings = self.traffic.encodings();
+        let peer = self.by_id.get(&id).and_then(|index| self.peers[*index].as_mut());
+        peer.into_iter().for_each(|peer| peer.limit(limits, &encodings));
     }
 
     /// Puts a frame into the ring of its encoding. Audio is sent at once; video is queued for

@@ -77,7 +77,8 @@ impl Receiver {
                             ..IceCandidate::default()
                         };
                         let target_uid = teacher.clone();
-                        client.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None }).unwrap();
+                        let (entry, source) = (None, None);
+                        client.send(ClientMessage::Candidate { entry, target_uid, candidate, source }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
                     other => panic!("student {user}: {other:?}"),
