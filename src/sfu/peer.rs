@@ -38,6 +38,7 @@ pub(super) use self::answer::media_track;
 use self::answer::offered;
 pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 use self::publisher::Publisher;
+pub(super) use self::publisher::RestartedIce;
 
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);

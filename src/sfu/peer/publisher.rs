@@ -72,6 +72,14 @@ impl DecryptedPackets {
     }
 }
 
+/// Our side of a restart of ICE.
+pub(in crate::sfu) struct RestartedIce {
+    /// The new local credentials and candidates as `application/trickle-ice-sdpfrag`.
+    pub(in crate::sfu) fragment: String,
+    /// The user name fragment and the password.
+    pub(in crate::sfu) credentials: (String, String),
+}
+
 /// The media that a publisher sends.
 pub(super) struct Publisher {
     pub(super) ingest: Ingest,
@@ -138,12 +146,16 @@ impl Peer {
         Ok((peer, answer))
     }
 
-    /// Restarts ICE with the remote credentials of a publisher (RFC 8445, 9); DTLS and SRTP go on. Returns the new
-    /// local credentials, in the form of `application/trickle-ice-sdpfrag`.
+    /// Restarts ICE with the remote credentials of a publisher (RFC 8445, 9); DTLS and SRTP go on.
     ///
     /// # Errors
     /// The core's error, or [`Error::ErrNoRemoteDescription`] for invalid credentials and for a student.
-    pub(in crate::sfu) fn restart_ice(&mut self, now: Instant, ufrag: &str, password: &str) -> Result<String, Error> {
+    pub(in crate::sfu) fn restart_ice(
+        &mut self,
+        now: Instant,
+        ufrag: &str,
+        password: &str,
+    ) -> Result<RestartedIce, Error> {
         let invalid = Error::ErrNoRemoteDescription;
         let offer = self.publisher.as_mut().map(|publisher| &mut publisher.offer).ok_or(invalid)?;
         if !offer.restart_ice(ufrag, password) {
@@ -158,7 +170,7 @@ impl Peer {
         let fragment = offer.fragment(&by_core);
         (self.ufrag, self.password) = ice_credentials(&fragment);
         (self.candidates, self.is_unheard, self.deadline) = (0, false, now);
-        Ok(fragment)
+        Ok(RestartedIce { fragment, credentials: (self.ufrag.clone(), self.password.clone()) })
     }
 
     /// Makes the connection the session of a publisher that has one for each video.

@@ -12,7 +12,7 @@ use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::publish::PublishOffer;
 use crate::sfu::encoding_monitor::STOPPED_AFTER;
 use crate::sfu::event::PublisherStats;
-use crate::sfu::peer::{Departure, Peer};
+use crate::sfu::peer::{Departure, Peer, RestartedIce};
 use crate::sfu::publishing::{Ended, Passage, Publication};
 use crate::sfu::watchdog::caught;
 use crate::sfu::worker::WorkerCommand;
@@ -200,7 +200,7 @@ impl Router {
         let id = self.publishing.of_session(number);
         let restarted = id.and_then(|id| self.own_worker.restart_ice(Instant::now(), id, &ufrag, &password));
         let event = match (id, restarted) {
-            (Some(id), Some(Ok((fragment, credentials)))) => {
+            (Some(id), Some(Ok(RestartedIce { fragment, credentials }))) => {
                 self.peers.restarted(id, credentials);
                 for candidate in candidates {
                     self.give(0, WorkerCommand::Candidate { id, candidate });

@@ -8,7 +8,7 @@ use super::Worker;
 use crate::ingest::IngestStats;
 use crate::rtp::{Encoding, Frame};
 use crate::sfu::PeerId;
-use crate::sfu::peer::Peer;
+use crate::sfu::peer::{Peer, RestartedIce};
 use crate::sfu::transport::SendContext;
 
 impl Worker {
@@ -34,21 +34,17 @@ impl Worker {
         self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
     }
 
-    /// Restarts the ICE session of a publisher. Returns the fragment for it and the new local credentials; `None` if
-    /// there is no such peer, or if it was removed because it panicked or took too long.
+    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it
+    /// panicked or took too long.
     pub(in crate::sfu) fn restart_ice(
         &mut self,
         now: Instant,
         id: PeerId,
         ufrag: &str,
         password: &str,
-    ) -> Option<Result<(String, (String, String)), Error>> {
+    ) -> Option<Result<RestartedIce, Error>> {
         let index = *self.by_id.get(&id)?;
-        let restart = |peer: &mut Peer, _: &mut SendContext<'_>| {
-            let fragment = peer.restart_ice(now, ufrag, password)?;
-            Ok((fragment, (peer.ufrag.clone(), peer.password.clone())))
-        };
-        let restarted = self.with_peer(now, index, restart)?;
+        let restarted = self.with_peer(now, index, |peer, _| peer.restart_ice(now, ufrag, password))?;
         self.poll(now, index);
         Some(restarted)
     }
