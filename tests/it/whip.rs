@@ -122,7 +122,8 @@ fn an_offer_is_answered_and_its_session_follows_the_rfc() {
         assert!(!known.contains(&new) && !tags.contains(&tag), "{restarted:?}");
         patch(&[FRAGMENT, matching], &fragment(client)).is(412, "preconditionFailed");
         assert_eq!(patch(&[FRAGMENT, ("If-Match", &tag)], &fragment(client)).status, 204);
-        (known.push(new), tags.push(tag));
+        known.push(new);
+        tags.push(tag);
     }
     assert_eq!(ask(&class, "GET", &session, &[], "").status, 204);
 
