@@ -29,11 +29,19 @@ pub enum Exit {
     MediaLost = 7,
     /// An expectation of `--expect` was not met.
     ExpectationUnmet = 8,
+    /// `call`: the other one declined the call.
+    Declined = 9,
+    /// `call`: the other one is in a call.
+    Busy = 10,
+    /// `call`: nobody answered the call.
+    NoAnswer = 11,
+    /// `call`: nobody of this user id is in the room.
+    NotThere = 12,
 }
 
 impl Exit {
     /// All exit codes, in order.
-    pub const ALL: [Exit; 9] = [
+    pub const ALL: [Exit; 13] = [
         Exit::Ended,
         Exit::Internal,
         Exit::Usage,
@@ -43,6 +51,10 @@ impl Exit {
         Exit::NobodyTaught,
         Exit::MediaLost,
         Exit::ExpectationUnmet,
+        Exit::Declined,
+        Exit::Busy,
+        Exit::NoAnswer,
+        Exit::NotThere,
     ];
 
     /// The number that the shell sees.
@@ -62,6 +74,10 @@ impl Exit {
             Exit::NobodyTaught => "nobody taught in time",
             Exit::MediaLost => "media lost",
             Exit::ExpectationUnmet => "expectation unmet",
+            Exit::Declined => "call declined",
+            Exit::Busy => "busy",
+            Exit::NoAnswer => "no answer",
+            Exit::NotThere => "not there",
         }
     }
 }
@@ -164,7 +180,7 @@ mod tests {
     #[test]
     fn exit_codes_are_stable_and_in_order() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, (0..=8).collect::<Vec<u8>>());
+        assert_eq!(codes, (0..=12).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
+//! pair                                   | a connection that sends and receives: a viewer and a publisher in one
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                                   | session keys, sealing, opening
@@ -95,6 +96,7 @@ pub mod id;
 mod ingest;
 pub mod media;
 pub mod network;
+pub mod pair;
 mod process;
 pub mod protocol;
 pub mod publisher;

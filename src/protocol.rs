@@ -104,7 +104,8 @@
 //!
 //! In a full room, a newcomer gets the place of a member without media, if that one had [`MEDIA_WITHIN`] for it or
 //! comes from a network with more such members. That one gets `roomFull` with `retryAfterMs`. The publisher's
-//! `connected` and `hangup` tell the server whose media runs; a `hangup` with a `source` does not. [`JOINS`],
+//! `connected` and `hangup` tell the server whose media runs; a `hangup` with a `source` does not. The holder's
+//! `speakers` tells how many students are on the stage, for the list of rooms. [`JOINS`],
 //! [`OFFERS`] and [`STAGE_OFFERS`] limit each network and all together; of candidates, [`MAX_CANDIDATES_PER_OFFER`] are
 //! relayed.
 //!

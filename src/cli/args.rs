@@ -5,20 +5,22 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
+use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLES, TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
 use super::speak::TypedSpeaking;
 use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
-use super::values::{self, TypedServer, TypedSink};
+use super::values::{self, TypedServer};
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
@@ -51,12 +53,14 @@ const EXAMPLES: &str = "Examples:
   classroom demo                                teach and watch a sample lecture on this computer
   classroom teach --room 10013                  teach with this computer's screen and camera
   classroom watch --room 10013 --user 1001      watch, here or on another computer of the LAN
+  classroom call --user 1001 --to 1002          call somebody at the same server
 
 classroom VERB -h shows the most common flags, classroom VERB --help shows all of them.";
 
 const EXIT_CODES: &str =
     "Exit codes: 0 ended well, 1 internal error, 2 usage, 3 nothing to capture or a missing plug-in,
-4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet.";
+4 server unreachable, 5 refused, 6 nobody taught in time, 7 media lost, 8 expectation unmet,
+9 call declined, 10 busy, 11 no answer, 12 not there.";
 
 fn examples_and_exit_codes() -> String {
     format!("{EXAMPLES}\n\n{EXIT_CODES}")
@@ -104,6 +108,14 @@ watch looks for the server in this order: --server, $CLASSROOM_SERVER, this comp
 where servers announce their rooms (DNS-SD). You may start watch before the server and the teacher: it waits for \
 them, for ever unless you set --timeout, and it reconnects by itself.")]
     Watch(TypedWatch),
+
+    /// Call somebody, or answer calls: both see and hear each other
+    #[command(after_help = CALL_EXAMPLE, after_long_help = CALL_HELP)]
+    Call(Box<TypedCall>),
+
+    /// Take part in a meeting: everybody sees and hears everybody
+    #[command(after_help = MEET_EXAMPLES)]
+    Meet(Box<TypedMeet>),
 
     /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
     #[command(after_help = "Examples:
@@ -209,17 +221,6 @@ pub(super) struct TypedDemo {
     /// End after this time [default: run until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
     pub(super) length: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedSinkArgs {
-    /// window, null (only decode and count) or FILE.mkv [default: window, or null without a display]
-    #[arg(long, value_name = "SINK", help_heading = "Output")]
-    pub(super) sink: Option<TypedSink>,
-
-    /// Show the window in full screen
-    #[arg(long, help_heading = "Output", hide_short_help = true)]
-    pub(super) fullscreen: bool,
 }
 
 #[derive(Debug, Args)]
@@ -436,6 +437,14 @@ pub(super) struct TypedWatch {
     pub(super) trust: TypedTrust,
 }
 
+/// Who may open meeting and call rooms.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TypedMeetings {
+    Anyone,
+    Teachers,
+    Off,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct TypedServe {
     /// The address to listen on
@@ -448,6 +457,10 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,
+
+    /// Who may open a room for a meeting or for calls: those who may teach, anyone who may join, or nobody
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers)]
+    pub(super) meetings: TypedMeetings,
 
     #[command(flatten)]
     pub(super) media: TypedServeMedia,

@@ -5,21 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::parser::ValueSource;
 
 use super::access::turn_secret;
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedSinkArgs, TypedTeach, TypedWatch};
+use super::args::{TypedDemo, TypedMeetings, TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
+use super::connect::{nickname, server_trust, turn_servers};
 use super::meaning::{
-    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, ServerTrust, Signalling, Sink, Sources,
-    Teach, Video, Watch,
+    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
 };
-use super::servers::{TurnLogin, TurnServer, TypedRelays, TypedTurn};
-use super::tls::TypedTrust;
-use super::values::{Bitrate, TypedSink};
+use super::servers::{TurnServer, TypedRelays};
+use super::values::Bitrate;
 use crate::access::TurnSecret;
-use crate::id::{Nickname, UserId};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
-use crate::signal::ServerUrl;
+use crate::room::Meetings;
 
 /// Pictures per second where `--fps` is not given.
 const DEFAULT_FPS: u32 = 30;
@@ -210,30 +208,19 @@ impl TryFrom<TypedWatch> for Watch {
     }
 }
 
-impl TryFrom<TypedSinkArgs> for Sink {
-    type Error = Conflict;
-    fn try_from(typed: TypedSinkArgs) -> Result<Self, Conflict> {
-        let fullscreen = typed.fullscreen;
-        match typed.sink {
-            None => Ok(Sink::Auto { fullscreen }),
-            Some(TypedSink::Window) => Ok(Sink::Window { fullscreen }),
-            Some(TypedSink::Null) if fullscreen => Err(Conflict::FullscreenWithoutWindow("null".into())),
-            Some(TypedSink::File(path)) if fullscreen => {
-                Err(Conflict::FullscreenWithoutWindow(path.display().to_string()))
-            }
-            Some(TypedSink::Null) => Ok(Sink::Null),
-            Some(TypedSink::File(path)) => Ok(Sink::File(path)),
-        }
-    }
-}
-
 impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
-        Ok(Serve { listen: typed.listen, tls, stun: typed.stun, turn, site: typed.site.into(), access, media })
+        let meetings = match typed.meetings {
+            TypedMeetings::Anyone => Meetings::Anyone,
+            TypedMeetings::Teachers => Meetings::Teachers,
+            TypedMeetings::Off => Meetings::Off,
+        };
+        let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
+        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media })
     }
 }
 
@@ -254,14 +241,6 @@ impl TryFrom<TypedRooms> for Rooms {
     }
 }
 
-/// `--ca` and `--fingerprint`, which are about TLS.
-fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
-    match (server.filter(|server| !server.uses_tls()), typed.first_flag()) {
-        (Some(server), Some(flag)) => Err(Conflict::TrustWithoutTls(flag, server.clone().with_tls(true))),
-        _ => Ok(ServerTrust { ca: typed.ca, fingerprint: typed.fingerprint }),
-    }
-}
-
 fn chat_input(chat: bool) -> ChatInput {
     if chat { ChatInput::Always } else { ChatInput::Terminal }
 }
@@ -273,31 +252,4 @@ fn check_low_bitrate(tiers: Tiers, full: Option<Bitrate>) -> Result<(), Conflict
         }
         _ => Ok(()),
     }
-}
-
-fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
-    let typed = Nickname::from(typed.unwrap_or_default());
-    if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
-}
-
-fn turn_servers(
-    servers: Vec<TypedTurn>,
-    user: Option<String>,
-    password: Option<String>,
-    secret: Option<&TurnSecret>,
-) -> Result<Vec<TurnServer>, Conflict> {
-    if servers.is_empty() {
-        let flag = user.map(|_| "--turn-user").or(password.map(|_| "--turn-pass"));
-        return flag.map_or(Ok(Vec::new()), |flag| Err(Conflict::LoginWithoutTurn(flag)));
-    }
-    let shared = user.zip(password);
-    let complete = |TypedTurn { host, port, transport, login }: TypedTurn| {
-        let login = match (login.or_else(|| shared.clone()), secret) {
-            (Some((user, password)), _) => TurnLogin::Password { user, password },
-            (None, Some(_)) => TurnLogin::PerStudent,
-            (None, None) => return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}"))),
-        };
-        Ok(TurnServer { host, port, transport, login })
-    };
-    servers.into_iter().map(complete).collect()
 }

@@ -17,6 +17,7 @@ use crate::http::Site;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
+use crate::room::Meetings;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 use crate::tls::{CertificateSource, Fingerprint};
@@ -236,6 +237,49 @@ pub struct Watch {
     pub speaking: Option<Speaking>,
 }
 
+/// Who joins which room of which server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// The room.
+    pub room: RoomId,
+    /// The member's user id.
+    pub user: UserId,
+    /// The name that others see; by default the user id.
+    pub nickname: Nickname,
+    /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
+    pub server: Option<ServerUrl>,
+    /// The join code of the room.
+    pub code: Option<JoinCode>,
+    /// The token to show to the server.
+    pub token: Option<Secret>,
+    /// The trust in the server.
+    pub trust: ServerTrust,
+    /// How long to wait for the server; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// STUN servers that tell this computer its public address.
+    pub stun: Vec<StunServer>,
+    /// TURN servers to relay through.
+    pub turn: Vec<TurnServer>,
+}
+
+impl Watch {
+    /// The student as a member of its room.
+    pub(crate) fn member(&self) -> Member {
+        Member {
+            room: self.room.clone(),
+            user: self.user.clone(),
+            nickname: self.nickname.clone(),
+            server: self.server.clone(),
+            code: self.code.clone(),
+            token: self.token.clone(),
+            trust: self.trust.clone(),
+            timeout: self.timeout,
+            stun: self.stun.clone(),
+            turn: self.turn.clone(),
+        }
+    }
+}
+
 /// How a student of `watch` speaks on the stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speaking {
@@ -279,6 +323,8 @@ pub struct Serve {
     pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
+    /// Who may open meeting and call rooms.
+    pub meetings: Meetings,
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,
 }
@@ -341,6 +387,10 @@ pub(super) enum Conflict {
     SpeakingFlagWithoutConsent(&'static str),
     #[error("--may-speak needs a camera or a microphone: remove --camera=none or --mic=none, or add --screen")]
     NothingToSpeakWith,
+    #[error("--to calls somebody, and --answer waits for calls: give one of the two flags")]
+    ToOrAnswer,
+    #[error("--once ends after the first call that --answer takes: add --answer, or remove --once")]
+    OnceWithoutAnswer,
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
     #[error("--no-media carries no media, but {0} is about media: remove one of the two flags")]

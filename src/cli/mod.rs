@@ -7,11 +7,14 @@ mod access;
 mod args;
 mod bench;
 mod capture;
+mod conference;
+mod connect;
 mod convert;
 mod meaning;
 mod media;
 mod secrets;
 mod servers;
+mod sink;
 mod site;
 mod speak;
 mod stage;
@@ -31,8 +34,9 @@ use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
+pub use self::conference::{Call, CallRole, Meet};
 pub use self::meaning::{
-    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Rooms, Serve, ServeMedia, ServerTrust,
+    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia, ServerTrust,
     Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
@@ -63,6 +67,10 @@ pub enum Command {
     Teach(Box<Teach>),
     /// Receive a lecture.
     Watch(Watch),
+    /// Call somebody, or answer calls.
+    Call(Box<Call>),
+    /// Take part in a meeting.
+    Meet(Box<Meet>),
     /// Run only the signalling server.
     Serve(Serve),
     /// Make tokens and keys.
@@ -99,6 +107,8 @@ where
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
         TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Box::new).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
+        TypedVerb::Call(typed) => (*typed).try_into().map(Box::new).map(Command::Call),
+        TypedVerb::Meet(typed) => (*typed).try_into().map(Box::new).map(Command::Meet),
         TypedVerb::Serve(typed) => typed.try_into().map(Command::Serve),
         TypedVerb::Token(typed) => typed.try_into().map(Command::Token),
         TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),

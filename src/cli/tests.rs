@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use super::*;
 use crate::http::Site;
 use crate::media::{Content, FileList, Size, Tiers};
+use crate::room::Meetings;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
 use crate::tls::CertificateSource;
@@ -195,7 +196,8 @@ fn output_flags_may_come_before_or_after_the_verb() {
     let max_rooms = NonZeroUsize::new(16).unwrap();
     let (max_students, stage, workers, advertise) = (None, 2, one, vec![]);
     let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, stage, workers, advertise });
-    let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access, media };
+    let meetings = Meetings::Teachers;
+    let serve = Serve { listen, tls, stun: vec![], turn: vec![], site, access, meetings, media };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));

@@ -19,7 +19,8 @@ use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
 use crate::rtp::Track;
 use crate::sfu::{
-    IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats, UdpBinding,
+    AudioFloor, IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats,
+    UdpBinding,
 };
 
 /// The longest wait for the SFU's statistics.
@@ -36,6 +37,8 @@ pub(super) struct SourceSettings {
     pub(super) workers: NonZeroUsize,
     /// The most receivers of a source.
     pub(super) max_receivers: usize,
+    /// The audio floor of a meeting.
+    pub(super) floor: Option<AudioFloor>,
 }
 
 /// Whose media a source is.
@@ -84,7 +87,7 @@ impl HostedSource {
         kind: SourceKind,
         settings: SourceSettings,
     ) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
-        let SourceSettings { port, advertise, workers, max_receivers } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, floor } = settings;
         let (sfu, events) = Sfu::start(SfuConfig {
             user: publisher.clone(),
             udp: UdpBinding::Shared(port),
@@ -95,6 +98,7 @@ impl HostedSource {
             workers,
             adapts: true,
         })?;
+        floor.into_iter().for_each(|floor| sfu.join_floor(floor));
         let start = match kind {
             SourceKind::Lecture => Start::EvenSilent,
             SourceKind::Speaker => Start::WithMedia,
@@ -160,9 +164,15 @@ impl HostedSource {
         }
     }
 
-    /// A receiver has lost signalling: an answer would not reach it.
-    pub(super) fn forget_offer(&mut self, user: &UserId) {
-        self.waiting.remove(user);
+    /// Signalling has lost a receiver: an answer would not reach it.
+    pub(super) fn signalling_lost(&mut self, user: UserId) {
+        self.waiting.remove(&user);
+        self.sfu.signalling_lost(user);
+    }
+
+    /// Signalling has a receiver back.
+    pub(super) fn signalling_back(&self, user: UserId) {
+        self.sfu.signalling_back(user);
     }
 
     /// A receiver has left.

@@ -97,10 +97,7 @@ impl LectureTalk {
         let now = Instant::now();
         self.change(sfu, |rules| match fact {
             SpeakerFact::Live { user, tracks, silent } => rules.speaker_live(now, &user, tracks, silent),
-            SpeakerFact::Lost(user) => {
-                rules.speaker_lost(now, &user);
-                Vec::new()
-            }
+            SpeakerFact::Lost { user, silence } => rules.speaker_lost(now, &user, silence),
             SpeakerFact::Failed { user, why } => rules.speaker_failed(now, &user, why),
         })
     }
@@ -127,6 +124,7 @@ fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
         match output {
             TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
             TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
+            TalkOutput::Receive(user, tiers) => sfu.limit(user, tiers.into()),
             other => rest.push(other),
         }
     }

@@ -2,12 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::report::MediaMetrics;
+use crate::report::{MediaMetrics, SpeakerMetrics};
 use crate::sfu::SfuStats;
 
 /// Counts the media of all rooms, for `/metrics`. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct MediaMeter(Arc<Mutex<MediaMetrics>>);
+pub(super) struct MediaMeter(Arc<Mutex<Totals>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    /// All media, that of speakers included.
+    media: MediaMetrics,
+    speakers: SpeakerMetrics,
+}
 
 /// Counts the media of one source, until it is dropped.
 #[derive(Debug)]
@@ -44,18 +51,23 @@ impl Count {
 impl MediaMeter {
     /// The counts now.
     pub(super) fn metrics(&self) -> MediaMetrics {
-        self.change(|metrics| *metrics)
+        self.change(|totals| totals.media)
+    }
+
+    /// The counts of the speakers now.
+    pub(super) fn speakers(&self) -> SpeakerMetrics {
+        self.change(|totals| totals.speakers)
     }
 
     /// Counts one more room.
     pub(super) fn room(&self) -> SourceMeter {
-        self.change(|metrics| metrics.rooms += 1);
+        self.change(|totals| totals.media.rooms += 1);
         self.source(Kind::Room)
     }
 
     /// Counts one more speaker.
     pub(super) fn speaker(&self) -> SourceMeter {
-        self.change(|metrics| metrics.speakers += 1);
+        self.change(|totals| totals.speakers.speakers += 1);
         self.source(Kind::Speaker)
     }
 
@@ -65,7 +77,7 @@ impl MediaMeter {
         SourceMeter { all: self.clone(), kind, students: 0, packets, bytes, ingest_packets, ingest_lost }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut MediaMetrics) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Totals) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -79,24 +91,30 @@ impl SourceMeter {
         let (packets, bytes) = (self.packets.step(stats.packets), self.bytes.step(stats.bytes));
         let ingest_packets = self.ingest_packets.step(encodings.iter().map(|encoding| encoding.packets).sum());
         let ingest_lost = self.ingest_lost.step(encodings.iter().map(|encoding| encoding.lost).sum());
-        self.all.change(|metrics| {
-            metrics.students = metrics.students + students - before;
-            metrics.packets += packets;
-            metrics.bytes += bytes;
-            metrics.ingest_packets += ingest_packets;
-            metrics.ingest_lost += ingest_lost;
+        self.all.change(|Totals { media, speakers }| {
+            media.students = media.students + students - before;
+            media.packets += packets;
+            media.bytes += bytes;
+            media.ingest_packets += ingest_packets;
+            media.ingest_lost += ingest_lost;
+            if self.kind == Kind::Speaker {
+                speakers.packets += packets;
+                speakers.bytes += bytes;
+                speakers.ingest_packets += ingest_packets;
+                speakers.ingest_lost += ingest_lost;
+            }
         });
     }
 }
 
 impl Drop for SourceMeter {
     fn drop(&mut self) {
-        self.all.change(|metrics| {
+        self.all.change(|Totals { media, speakers }| {
             match self.kind {
-                Kind::Room => metrics.rooms -= 1,
-                Kind::Speaker => metrics.speakers -= 1,
+                Kind::Room => media.rooms -= 1,
+                Kind::Speaker => speakers.speakers -= 1,
             }
-            metrics.students -= self.students;
+            media.students -= self.students;
         });
     }
 }
@@ -117,11 +135,14 @@ mod tests {
         assert_eq!((rooms, students, packets, bytes), (2, 7, 160, 160_000));
         let mut speaker = meter.speaker();
         speaker.update(&sent(6, 40));
-        let MediaMetrics { rooms, students, packets, speakers, .. } = meter.metrics();
-        assert_eq!((rooms, students, packets, speakers), (2, 7, 200, 1), "no student is counted twice");
+        let MediaMetrics { rooms, students, packets, .. } = meter.metrics();
+        assert_eq!((rooms, students, packets), (2, 7, 200), "no student is counted twice");
+        let SpeakerMetrics { speakers, packets, .. } = meter.speakers();
+        assert_eq!((speakers, packets), (1, 40));
         drop((one, speaker));
-        let MediaMetrics { rooms, students, packets, speakers, .. } = meter.metrics();
-        assert_eq!((rooms, students, packets, speakers), (1, 5, 200, 0));
+        let MediaMetrics { rooms, students, packets, .. } = meter.metrics();
+        assert_eq!((rooms, students, packets), (1, 5, 200));
+        assert_eq!((meter.speakers().speakers, meter.speakers().packets), (0, 40));
         assert_eq!((Count(7).step(9), Count(7).step(3)), (2, 3), "a new publisher starts at 0");
     }
 }

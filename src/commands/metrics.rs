@@ -27,6 +27,8 @@ struct Store {
     ending: AtomicBool,
     server: Option<Server>,
     media: Option<MediaMeter>,
+    /// The speakers of the lecture.
+    stage: Mutex<Option<MediaMeter>>,
     /// The lecture's metrics of the last second. So a request costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
@@ -39,6 +41,7 @@ impl MetricsStore {
             ending: AtomicBool::new(false),
             server,
             media,
+            stage: Mutex::new(None),
             lecture: Mutex::new(None),
         }))
     }
@@ -46,6 +49,11 @@ impl MetricsStore {
     /// The process is about to end: `/healthz` answers 503 from now on.
     pub(super) fn set_ending(&self) {
         self.0.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// The meter of the speakers of the lecture.
+    pub(super) fn set_stage(&self, meter: MediaMeter) {
+        *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
     }
 
     /// Replaces the metrics of the lecture.
@@ -61,10 +69,12 @@ impl MetricsStore {
 
     fn text(&self) -> String {
         let lecture = self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stage = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Metrics {
             process: process::metrics(self.0.begun),
             server: self.0.server.as_ref().map(server_metrics),
             media: self.0.media.as_ref().map(MediaMeter::metrics),
+            speakers: self.0.media.as_ref().or(stage.as_ref()).map(MediaMeter::speakers),
             lecture,
         }
         .text()

@@ -3,19 +3,26 @@
 mod access;
 mod announcement;
 mod bench;
+mod call;
 mod chat_commands;
+mod client_network;
+mod conference;
 mod demo;
 mod devices;
 mod hosted_source;
 mod lecture_talk;
 mod manual;
 mod media_meter;
+mod meet;
 mod metrics;
 mod negotiation;
+mod own_capture;
 mod room_link;
 mod room_orders;
 mod rooms;
 mod serve;
+mod server_connection;
+mod sink;
 mod source_monitor;
 mod speaker_views;
 mod stage;
@@ -25,6 +32,7 @@ mod stop;
 mod teach;
 mod token;
 mod trust;
+mod uplink_connection;
 mod waiting_offers;
 mod watch;
 mod whip;
@@ -58,6 +66,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let room = match &cli.command {
         Command::Teach(teach) => Some(teach.room.clone()),
         Command::Watch(watch) => Some(watch.room.clone()),
+        Command::Call(call) => Some(call.member.room.clone()),
+        Command::Meet(meet) => Some(meet.member.room.clone()),
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
@@ -99,6 +109,14 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Watch(watch) => {
             let stop = stop(watch.length);
             return Some(watch::run(watch, reporter, stop).await.map(|watched| watched.reason));
+        }
+        Command::Call(call) => {
+            let stop = stop(call.length);
+            return Some(call::run(*call, reporter, stop).await);
+        }
+        Command::Meet(meet) => {
+            let stop = stop(meet.length);
+            return Some(meet::run(*meet, reporter, stop).await);
         }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
         Command::Token(token) => token::run(token, reporter),

@@ -23,6 +23,16 @@ pub(super) fn candidate_init(candidate: IceCandidate) -> RTCIceCandidateInit {
     }
 }
 
+/// Converts a candidate of the peer connection into that of the wire.
+pub(super) fn wire_candidate(candidate: RTCIceCandidateInit) -> IceCandidate {
+    IceCandidate {
+        candidate: candidate.candidate,
+        sdp_mid: candidate.sdp_mid,
+        sdp_m_line_index: candidate.sdp_mline_index,
+        username_fragment: candidate.username_fragment,
+    }
+}
+
 /// The message that tells `user` why the SFU refused its offer; `source` is the speaker whose media the offer is about.
 pub(super) fn rejection(user: UserId, source: Option<UserId>, why: &OfferRefusal) -> ClientMessage {
     ClientMessage::Reject {

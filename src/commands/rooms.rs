@@ -8,7 +8,7 @@ use super::trust::ClientTrust;
 use crate::cli::Rooms;
 use crate::exit::Failure;
 use crate::http::client::{self, RoomsError};
-use crate::protocol::{DEFAULT_PORT, MediaHost};
+use crate::protocol::{DEFAULT_PORT, MediaHost, RoomKind};
 use crate::report::{Reporter, cut};
 use crate::room::{RoomState, RoomSummary};
 use crate::signal::{ServerUrl, discover};
@@ -76,14 +76,16 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
     if rooms.is_empty() {
         return format!("there are no rooms at {server}");
     }
-    let mut lines = vec![line(["room", "state", "name", "teacher", "media", "students", "since"].map(str::to_owned))];
+    let heads = ["room", "kind", "state", "name", "teacher", "media", "in", "since"];
+    let mut lines = vec![line(heads.map(str::to_owned))];
     for room in rooms {
         let (state, since) = match room.state {
             RoomState::Live => ("live", room.live_s),
             RoomState::Waiting => ("waiting", None),
             RoomState::Ended => ("ended", room.ended_s),
         };
-        let teacher = room.publisher.as_ref().map_or("-".to_owned(), |user| match user.nickname.as_str() {
+        let host = room.publisher.as_ref().or(room.owner.as_ref());
+        let host = host.map_or("-".to_owned(), |user| match user.nickname.as_str() {
             "" => user.user_id.to_string(),
             name if name == user.user_id.as_str() => name.to_owned(),
             name => format!("{name} ({})", user.user_id),
@@ -96,16 +98,21 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
             Some(MediaHost::Publisher) => "teacher",
             None => "-",
         };
-        let (id, watching) = (room.room_id.to_string(), room.watching.to_string());
-        lines.push(line([id, state.into(), name, teacher, media.into(), watching, since]));
+        let count = match room.kind {
+            RoomKind::Lecture if room.speakers == 0 => room.watching.to_string(),
+            RoomKind::Lecture => format!("{}/{}", room.speakers, room.watching),
+            _ => format!("{}/{}", room.participants, room.watching),
+        };
+        let (id, kind) = (room.room_id.to_string(), room.kind.name().to_owned());
+        lines.push(line([id, kind, state.into(), name, host, media.into(), count, since]));
     }
     lines.join("\n")
 }
 
-/// A row of 80 columns. An unusually long room id makes it wider, because people copy the id.
-fn line([room, state, name, teacher, media, students, since]: [String; 7]) -> String {
-    let (name, teacher) = (cell(&name, 18), cell(&teacher, 16));
-    format!("{room:<8} {state:<8} {name} {teacher} {media:<7} {students:>8}  {since}")
+/// A row of 84 columns. An unusually long room id makes it wider, because people copy the id.
+fn line([room, kind, state, name, host, media, count, since]: [String; 8]) -> String {
+    let (name, host) = (cell(&name, 16), cell(&host, 16));
+    format!("{room:<8} {kind:<7} {state:<7} {name} {host} {media:<7} {count:>6}  {since}")
 }
 
 /// A text padded or cut to `columns`.
@@ -123,9 +130,13 @@ mod tests {
         RoomSummary {
             room_id: id.parse().unwrap(),
             name: name.map(|name| name.parse().unwrap()),
+            kind: RoomKind::Lecture,
+            owner: None,
+            participants: 0,
             publisher: None,
             media: None,
             watching: 30,
+            speakers: 2,
             state,
             open_s: 3_700,
             live_s: None,
@@ -145,8 +156,8 @@ mod tests {
         ];
         let table = table(&rooms, "ws://a");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[1], "10013    ended    Linear algebra     -                -             30  0:01:05");
-        assert!(lines[2].contains(" waiting  线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
+        assert_eq!(lines[1], "10013    lecture ended   Linear algebra   -                -         2/30  0:01:05");
+        assert!(lines[2].contains(" waiting 线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }
 

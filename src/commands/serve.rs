@@ -3,6 +3,7 @@
 
 mod host;
 mod media;
+mod meeting;
 mod whep;
 mod whip;
 
@@ -24,7 +25,7 @@ use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
-use crate::room::Reservation;
+use crate::room::{Meetings, Reservation};
 use crate::signal::{Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
 use crate::{http, process, protocol, signal};
@@ -61,6 +62,7 @@ pub(super) async fn run(
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
+        meetings: serve.meetings,
         reservation: None,
         whip: None,
         media,
@@ -129,6 +131,8 @@ pub(super) struct ServerSettings {
     pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,
+    /// Who may open meeting and call rooms.
+    pub(super) meetings: Meetings,
     /// A room for a teacher in this process.
     pub(super) reservation: Option<Reservation>,
     /// Takes the media of WHIP clients for that teacher.
@@ -154,9 +158,10 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, reservation, whip, media } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, meetings, reservation, whip, media } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
+        limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
         let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers });
         let media = media.map(|media| media.start(server.media_hosts()));
@@ -181,8 +186,7 @@ impl RunningServer {
                 media.as_ref().map(RunningMedia::whip).unwrap_or_default(),
             )),
         });
-        let app =
-            app.merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
+        let app = app.merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
         let app = app.merge(metrics.router());

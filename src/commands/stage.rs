@@ -7,7 +7,7 @@
 
 mod speaker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +23,7 @@ use crate::network::NetworkTag;
 use crate::protocol::channel::MAX_SPEAKERS;
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, VideoTrack};
 use crate::room::talk::StageChange;
+use crate::sfu::AudioFloor;
 
 pub(super) use self::speaker::{SpeakerFact, StageOutput};
 
@@ -48,6 +49,8 @@ pub(super) struct StageSettings {
 pub(super) struct StageMedia {
     settings: StageSettings,
     users: BTreeMap<UserId, SpeakerMedia>,
+    /// The students whom the class sees.
+    live: BTreeSet<UserId>,
     outputs: VecDeque<StageOutput>,
 }
 
@@ -71,12 +74,18 @@ impl StageSettings {
         let source = SourceSettings { max_receivers, ..source };
         Self { source, meter, capacity: Arc::new(Semaphore::new(most)) }
     }
+
+    /// The same for a meeting with this audio floor. Its participants share the capacity of all meetings.
+    pub(super) fn with_floor(&self, floor: AudioFloor) -> Self {
+        let source = SourceSettings { floor: Some(floor), ..self.source.clone() };
+        Self { source, ..self.clone() }
+    }
 }
 
 impl StageMedia {
     /// An empty stage.
     pub(super) fn new(settings: StageSettings) -> Self {
-        Self { settings, users: BTreeMap::new(), outputs: VecDeque::new() }
+        Self { settings, users: BTreeMap::new(), live: BTreeSet::new(), outputs: VecDeque::new() }
     }
 
     /// Carries out a change of the rules.
@@ -84,9 +93,33 @@ impl StageMedia {
         match change {
             StageChange::Invited { user, .. } => self.invited(user),
             StageChange::Accepted { user, .. } => self.accepted(user),
-            StageChange::Speaks { .. } => {}
-            StageChange::Ended { user, .. } => self.ended(&user),
+            StageChange::Speaks { user, .. } => {
+                self.live.insert(user);
+                self.tell_count();
+            }
+            StageChange::Lost { .. } => {}
+            StageChange::Ended { user, .. } => {
+                self.ended(&user);
+                if self.live.remove(&user) {
+                    self.tell_count();
+                }
+            }
         }
+    }
+
+    /// A participant of a meeting may send: starts its SFU.
+    pub(super) fn enter(&mut self, user: UserId) {
+        self.accepted(user);
+    }
+
+    /// A participant of a meeting has left it.
+    pub(super) fn exit(&mut self, user: &UserId) {
+        self.ended(user);
+    }
+
+    /// Tells the server how many students speak. To be called for a server that may have restarted.
+    pub(super) fn tell_count(&mut self) {
+        self.outputs.push_back(StageOutput::Send(ClientMessage::Speakers { count: self.live.len() }));
     }
 
     /// A student is invited. Its offer may overtake its answer to the invitation, and then the offer waits.
@@ -144,13 +177,22 @@ impl StageMedia {
 
     /// A user has left the room: it receives from no speaker any more. The rules end its own place on the stage.
     pub(super) fn left(&mut self, user: &UserId) {
-        for (speaker, media) in &mut self.users {
-            if speaker != user
-                && let Some(source) = media.live()
-            {
-                source.remove(user.clone());
-            }
-        }
+        self.each_source_of_others(user, |source| source.remove(user.clone()));
+    }
+
+    /// Signalling has lost a user, who may still receive from speakers. A speaker keeps its own connection.
+    pub(super) fn signalling_lost(&mut self, user: &UserId) {
+        self.each_source_of_others(user, |source| source.signalling_lost(user.clone()));
+    }
+
+    /// Signalling has a user back.
+    pub(super) fn signalling_back(&mut self, user: &UserId) {
+        self.each_source_of_others(user, |source| source.signalling_back(user.clone()));
+    }
+
+    fn each_source_of_others(&mut self, user: &UserId, mut each: impl FnMut(&mut HostedSource)) {
+        let of_others = self.users.iter_mut().filter(|(speaker, _)| *speaker != user);
+        of_others.filter_map(|(_, media)| media.live()).for_each(&mut each);
     }
 
     /// The next output: a message for signalling, a fact for the rules, or a warning. Cancel-safe. To be awaited all

@@ -110,7 +110,7 @@ mod tests {
     /// Anna, 1001, is on the stage, and 1002 is invited.
     fn stage() -> Stage {
         let (user_id, nickname) = ("1001".parse().unwrap(), "Anna".into());
-        let speaker = Speaker { user_id, nickname, id: 1, tracks: vec![TrackName::Audio], silent: vec![] };
+        let speaker = Speaker { user_id, nickname, id: 1, tracks: vec![TrackName::Audio], silent: vec![], lost: false };
         Stage { speakers: vec![speaker], spotlight: None, most: 2, invited: vec!["1002".parse().unwrap()] }
     }
 

@@ -30,7 +30,7 @@ use self::source::{Source, WhipMedia};
 use self::teacher_views::TeacherViews;
 use super::hosted_source::SourceSettings;
 use super::media_meter::MediaMeter;
-use super::metrics::MetricsPort;
+use super::metrics::{MetricsPort, MetricsStore};
 use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
@@ -127,7 +127,7 @@ pub(super) async fn run_with(
     }
     let media = MediaEvents { sfu: sfu_events, port: port_notices, source: source_events };
     let inputs = Inputs::new(&teach, reporter, stop, media, signals);
-    let stage = stage_media(&teach, port);
+    let stage = stage_media(&teach, port, &metrics);
     let views = TeacherViews::new(&teach, server.media_ip, reporter);
     let parts = LectureParts { sfu, stage, views, client, source, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
@@ -199,10 +199,14 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
 }
 
 /// The media of the speakers, at the port of the lecture.
-fn stage_media(teach: &Teach, port: MediaPort) -> StageMedia {
+fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageMedia {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach) };
-    StageMedia::new(StageSettings::new(source, MediaMeter::default(), teach.stage.most))
+    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None };
+    let meter = MediaMeter::default();
+    if teach.stage.most > 0 {
+        metrics.set_stage(meter.clone());
+    }
+    StageMedia::new(StageSettings::new(source, meter, teach.stage.most))
 }
 
 /// The most students that the lecture admits.

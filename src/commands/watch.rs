@@ -5,7 +5,6 @@ mod diagnosis;
 mod lesson;
 mod monitor;
 mod playback;
-mod server;
 mod speak;
 mod stage;
 mod stats;
@@ -19,17 +18,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use self::connection::{PublisherConnection, ice_servers};
+use self::connection::PublisherConnection;
 use self::diagnosis::{Diagnosis, TierReport};
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
-use self::server::ServerConnection;
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
 use self::talk::StudentTalk;
 use super::chat_commands::StudentInput;
+use super::client_network::ice_servers;
 use super::or_never;
+use super::server_connection::{Joining, ServerConnection};
+use super::sink::choose_sink;
 use super::stdin::StdinLines;
 use crate::cli::Watch;
 use crate::endpoints::RenderInput;
@@ -37,7 +38,7 @@ use crate::exit::Failure;
 use crate::expect::{self, Run};
 use crate::media::{self, Render, RenderEvent, TrackFormat};
 use crate::protocol::channel::Stopped;
-use crate::protocol::{ErrorCode, LeaveReason, ServerMessage, User};
+use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
@@ -63,8 +64,12 @@ pub(super) async fn run(
     let mut session = Session {
         watch: &watch,
         reporter,
-        sink: playback::choose_sink(&watch.sink, reporter)?,
-        signalling: ServerConnection::start(&watch, begun, reporter)?,
+        sink: choose_sink(&watch.sink, reporter)?,
+        signalling: ServerConnection::start(
+            Joining { member: watch.member(), kind: None, client: ClientKind::Watch },
+            begun,
+            reporter,
+        )?,
         server: None,
         connection: None,
         screen: Arc::default(),
@@ -202,9 +207,10 @@ impl Session<'_> {
 
     async fn on_signal(&mut self, event: SignalEvent) -> Result<Option<EndReason>, Failure> {
         match event {
-            SignalEvent::Joined { room_name, users, ice_servers: named, .. } => {
+            SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
+                self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
-                self.ice_servers = ice_servers(self.watch, named);
+                self.ice_servers = ice_servers(&self.watch.member(), named);
                 self.on_joined(&users);
             }
             SignalEvent::Waiting { room_name } => {
@@ -265,6 +271,8 @@ impl Session<'_> {
                 self.lesson.failed(Instant::now());
             }
             ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            // Somebody has opened a meeting in the room in which this student waited for a teacher.
+            ServerMessage::Room(room) => self.check_kind(room.kind)?,
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::Lobby { .. }
@@ -274,13 +282,24 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
-            | ServerMessage::Room(_)
             | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
+    }
+
+    /// Nobody teaches in a meeting or a call room.
+    fn check_kind(&self, kind: RoomKind) -> Result<(), Failure> {
+        let room = &self.watch.room;
+        let (what, verb) = match kind {
+            RoomKind::Lecture => return Ok(()),
+            RoomKind::Meeting => ("a meeting", "meet"),
+            RoomKind::Call => ("for calls", "call"),
+        };
+        let advice = format!("use `classroom {verb} --room {room}`, or watch another room");
+        Err(Failure::refused(anyhow::anyhow!("room {room} is {what}, where nobody teaches: {advice}")))
     }
 
     /// The teacher has to admit this student. Media that runs goes on.

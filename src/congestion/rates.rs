@@ -35,6 +35,11 @@ impl RateMeter {
         self.nominal = nominal.to_vec();
     }
 
+    /// The encodings that are offered.
+    pub(crate) fn encodings(&self) -> Vec<Encoding> {
+        self.nominal.iter().map(|(encoding, _)| *encoding).collect()
+    }
+
     /// This process was suspended: the current windows do not count.
     pub(crate) fn on_suspension(&mut self) {
         Encoding::all().for_each(|encoding| {

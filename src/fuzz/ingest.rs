@@ -58,7 +58,7 @@ pub(super) fn ingest(bytes: &[u8]) -> bool {
             ingest.on_rtcp(now, packet);
         } else {
             received += packet.len();
-            ingest.on_rtp(now, packet);
+            ingest.on_rtp(now, packet.into());
         }
         if first & 2 != 0 {
             ingest.encodings().into_iter().for_each(|encoding| ingest.request_key_frame(now, encoding));

@@ -83,7 +83,7 @@ pub(super) fn channel_message(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let of_student = match StudentMessage::parse(&text) {
         Ok(message) => {
-            if let StudentMessage::Msg { text } = &message {
+            if let StudentMessage::Msg { text, .. } = &message {
                 assert!(text.as_str().chars().count() <= MAX_TEXT_CHARS && text.as_str().chars().all(is_printable));
             }
             assert_eq!(StudentMessage::parse(&message.to_json()), Ok(message));

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::asset_files::{CONFERENCE_FILES, FILES, HTML, JAVASCRIPT, PART_FILES, TEACHER_FILES};
+
 /// Stands in an HTML file for the folder of these files.
 const FOLDER: &str = "{{assets}}";
 
@@ -23,100 +25,6 @@ const HEAD: (&str, &str) = ("{{head}}", include_str!("page/head.html"));
 
 /// Stands in the service worker for the list of these files.
 const LIST: &str = "{{files}}";
-
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-const HTML: &str = "text/html; charset=utf-8";
-
-macro_rules! files {
-    ($($name:literal: $content_type:expr,)*) => {
-        [$(($name, $content_type, include_str!(concat!("page/", $name)))),*]
-    };
-}
-
-/// The files of each visit, except the HTML: name, type, content.
-const FILES: &[(&str, &str, &str)] = &files! {
-    "card.js": JAVASCRIPT,
-    "chat.js": JAVASCRIPT,
-    "chinese.js": JAVASCRIPT,
-    "controls.css": CSS,
-    "controls.js": JAVASCRIPT,
-    "corner.js": JAVASCRIPT,
-    "danmaku.js": JAVASCRIPT,
-    "dom.js": JAVASCRIPT,
-    "english.js": JAVASCRIPT,
-    "favicon.svg": SVG,
-    "i18n.js": JAVASCRIPT,
-    "identity.js": JAVASCRIPT,
-    "layout.js": JAVASCRIPT,
-    "lesson.js": JAVASCRIPT,
-    "main.js": JAVASCRIPT,
-    "media.js": JAVASCRIPT,
-    "negotiation.js": JAVASCRIPT,
-    "panel.js": JAVASCRIPT,
-    "part.js": JAVASCRIPT,
-    "peer.js": JAVASCRIPT,
-    "people.js": JAVASCRIPT,
-    "room.js": JAVASCRIPT,
-    "rooms.js": JAVASCRIPT,
-    "signalling.js": JAVASCRIPT,
-    "stats.js": JAVASCRIPT,
-    "style.css": CSS,
-    "views.js": JAVASCRIPT,
-};
-
-/// The files of parts that a student's page loads when they are needed: for those who moderate, for a lecture with
-/// speakers, and for a student who speaks. Without the server they are of no use, so the service worker does not cache
-/// them.
-const PART_FILES: &[(&str, &str, &str)] = &files! {
-    "broadcast.js": JAVASCRIPT,
-    "device.css": CSS,
-    "device.html": HTML,
-    "device.js": JAVASCRIPT,
-    "device_chinese.js": JAVASCRIPT,
-    "device_english.js": JAVASCRIPT,
-    "devices.css": CSS,
-    "devices.html": HTML,
-    "devices.js": JAVASCRIPT,
-    "devices_chinese.js": JAVASCRIPT,
-    "devices_english.js": JAVASCRIPT,
-    "invitation.js": JAVASCRIPT,
-    "order.js": JAVASCRIPT,
-    "orders.css": CSS,
-    "orders_chinese.js": JAVASCRIPT,
-    "orders_english.js": JAVASCRIPT,
-    "publisher.js": JAVASCRIPT,
-    "sound.js": JAVASCRIPT,
-    "sources.js": JAVASCRIPT,
-    "speaker.css": CSS,
-    "speaker.html": HTML,
-    "speaker.js": JAVASCRIPT,
-    "stage.css": CSS,
-    "stage.js": JAVASCRIPT,
-    "stage_chinese.js": JAVASCRIPT,
-    "stage_english.js": JAVASCRIPT,
-    "stage_orders.js": JAVASCRIPT,
-    "student_stage.js": JAVASCRIPT,
-    "studio.js": JAVASCRIPT,
-    "tiles.js": JAVASCRIPT,
-    "uplink.js": JAVASCRIPT,
-};
-
-/// The files for those who teach from a browser. The service worker does not cache them.
-const TEACHER_FILES: &[(&str, &str, &str)] = &files! {
-    "desk.js": JAVASCRIPT,
-    "device_invitation.js": JAVASCRIPT,
-    "invite.js": JAVASCRIPT,
-    "notices.js": JAVASCRIPT,
-    "setup.js": JAVASCRIPT,
-    "teach.css": CSS,
-    "teach.html": HTML,
-    "teach.js": JAVASCRIPT,
-    "teach_chinese.js": JAVASCRIPT,
-    "teach_english.js": JAVASCRIPT,
-    "teach_stage.js": JAVASCRIPT,
-};
 
 /// The page: the list of rooms at `/`, a room at `/room/{id}`.
 pub(super) static PAGE: LazyLock<File> = LazyLock::new(|| File::html(include_str!("page/index.html")));
@@ -143,7 +51,7 @@ struct Assets {
 impl Assets {
     fn new() -> Self {
         let mut hasher = DefaultHasher::new();
-        let all = || [FILES, PART_FILES, TEACHER_FILES].into_iter().flatten();
+        let all = || [FILES, PART_FILES, TEACHER_FILES, CONFERENCE_FILES].into_iter().flatten();
         all().for_each(|file| file.hash(&mut hasher));
         // No line of SVG and HTML looks like a comment.
         let files = all().map(|(name, kind, text)| (*name, File::new(kind, stripped(text)))).collect();
@@ -245,6 +153,7 @@ fn takes_gzip(request: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::asset_files::{Named, SVG};
 
     const INDEX: &str = include_str!("page/index.html");
 
@@ -253,22 +162,20 @@ mod tests {
         text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
     }
 
-    fn all_files() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-        [FILES, PART_FILES, TEACHER_FILES].into_iter().flatten()
+    fn all_files() -> impl Iterator<Item = &'static Named> {
+        [FILES, PART_FILES, TEACHER_FILES, CONFERENCE_FILES].into_iter().flatten()
     }
 
     fn file(name: &str) -> &'static str {
         all_files().find(|(known, ..)| *known == name).unwrap_or_else(|| panic!("{name} is not served")).2
     }
 
-    fn modules_of(
-        files: &'static [(&'static str, &'static str, &'static str)],
-    ) -> impl Iterator<Item = (&'static str, &'static str)> {
+    fn modules_of(files: &'static [Named]) -> impl Iterator<Item = (&'static str, &'static str)> {
         files.iter().filter(|(name, ..)| name.ends_with(".js")).map(|(name, _, text)| (*name, *text))
     }
 
     fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
-        modules_of(FILES).chain(modules_of(PART_FILES)).chain(modules_of(TEACHER_FILES))
+        [FILES, PART_FILES, TEACHER_FILES, CONFERENCE_FILES].into_iter().flat_map(modules_of)
     }
 
     #[test]
@@ -279,13 +186,15 @@ mod tests {
     }
 
     /// Few files lead to the others: `teach.js` for those who teach, `device.js` for a document camera, `order.js` for
-    /// those who moderate, and `student_stage.js` where somebody speaks.
+    /// those who moderate, `student_stage.js` where somebody speaks, `conference_room.js` for meetings and calls, and
+    /// `new_room.js` for the list of rooms.
     #[test]
     fn a_visit_loads_no_file_of_a_part_that_is_not_needed() {
         let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
-        let students = [("order.js", "room.js"), ("student_stage.js", "room.js")];
-        let doors = [&students[..], &[("teach.js", "main.js"), ("device.js", "main.js")]].concat();
-        for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES) {
+        let students = ["order.js", "student_stage.js", "conference_room.js"].map(|part| (part, "room.js"));
+        let others = [("teach.js", "main.js"), ("device.js", "main.js"), ("new_room.js", "rooms.js")];
+        let doors = [&students[..], &others].concat();
+        for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES).chain(CONFERENCE_FILES) {
             let loaded_by = visit.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));
             let loaded_by: Vec<&str> = loaded_by.map(|(by, _)| *by).collect();
             let door = doors.iter().filter(|(door, _)| door == name).map(|(_, by)| *by);
@@ -297,7 +206,7 @@ mod tests {
         for (door, by) in doors {
             assert!(file(by).contains(&format!("import('./{door}')")), "{door}");
         }
-        for (name, text) in modules_of(PART_FILES) {
+        for (name, text) in modules_of(PART_FILES).chain(modules_of(CONFERENCE_FILES)) {
             assert!(!between(text, "'./", "'").contains(&"teach.js"), "{name}");
         }
     }
@@ -361,7 +270,7 @@ mod tests {
         for (name, ..) in FILES {
             assert!(text.contains(&format!("\"/assets/{}/{name}\"", ASSETS.hash)), "{name}");
         }
-        let others = PART_FILES.iter().chain(TEACHER_FILES);
+        let others = PART_FILES.iter().chain(TEACHER_FILES).chain(CONFERENCE_FILES);
         assert!(others.map(|(name, ..)| name).all(|name| !text.contains(&format!("/{name}\""))), "{text}");
         assert!(!text.contains("{{"), "{text}");
     }
@@ -383,14 +292,14 @@ mod tests {
     #[test]
     fn every_sentence_exists_in_both_languages() {
         // The words of each visit, and those that a part of the page adds.
-        let parts = ["", "device_", "devices_", "orders_", "stage_", "teach_"];
-        let [english, device, devices, orders, stage, teach] = parts.map(|part| {
+        let parts = ["", "device_", "devices_", "orders_", "stage_", "teach_", "conference_", "new_room_"];
+        let [english, device, devices, orders, stage, teach, conference, new_room] = parts.map(|part| {
             let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
             assert_eq!(english, chinese, "{part}");
             english
         });
         assert!(english.len() > 100 && teach.len() > 50 && devices.len() > 50 && stage.len() > 20);
-        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach].concat();
+        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach, &conference, &new_room].concat();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?} have two sentences");
@@ -403,8 +312,9 @@ mod tests {
         for key in used_by(INDEX, FILES) {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
-        let parts = ["devices.html", "speaker.html", "device.html"].map(file).concat();
-        for key in used_by(&parts, PART_FILES) {
+        let parts = ["devices.html", "speaker.html", "device.html", "new_room.html"].map(file).concat();
+        let here = used_by(file("conference.html"), CONFERENCE_FILES);
+        for key in used_by(&parts, PART_FILES).into_iter().chain(here) {
             assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
         }
         for key in used_by(file("teach.html"), TEACHER_FILES) {

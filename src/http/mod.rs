@@ -16,6 +16,7 @@
 //! route of the WebSocket. [`bind`] makes a listening socket, [`serve()`] serves a [`Port`] on it, by HTTP or by HTTP
 //! and HTTPS, within [`ConnectionLimits`], and [`guard()`] checks each request before the routes.
 
+mod asset_files;
 mod assets;
 mod ca;
 pub mod client;
@@ -152,15 +153,20 @@ async fn not_found(headers: HeaderMap) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::RoomKind;
 
     #[test]
     fn lectures_stay_on_the_list_when_strangers_open_thousands_of_rooms() {
         let room = |n: u32, state| RoomSummary {
             room_id: n.to_string().parse().unwrap(),
             name: None,
+            kind: RoomKind::Lecture,
+            owner: None,
+            participants: 0,
             publisher: None,
             media: None,
             watching: 0,
+            speakers: 0,
             state,
             open_s: 0,
             live_s: None,

@@ -1,7 +1,8 @@
-//! `POST /api/rooms`: creates a named room for a teacher who comes later.
+//! `POST /api/rooms`: creates a named room for somebody who comes later.
 //!
-//! The answer to `{"name":"Linear algebra"}` is 201 with `{"roomId":"48213","name":"Linear algebra"}`. A refusal has a
-//! `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
+//! The answer to `{"name":"Linear algebra","kind":"lecture"}` is 201 with
+//! `{"roomId":"48213","name":"Linear algebra","kind":"lecture"}`. Without `kind` the room is for a lecture. A refusal
+//! has a `code` of [`ErrorCode`] and a `message`. The teaching key of the server stands in `Authorization: Bearer KEY`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::ROOMS_PATH;
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, Rate, RateLimit};
-use crate::protocol::{Credentials, ErrorCode};
+use crate::protocol::{Credentials, ErrorCode, RoomKind};
 use crate::room::RoomRefusal;
 
 /// The largest body, in bytes; a name has 320 at most.
@@ -26,8 +27,8 @@ const MAX_BODY_BYTES: usize = 4_096;
 /// Rooms that can be created: the burst is a staff room full of teachers.
 const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 10, all_burst: 100 };
 
-/// Creates a room with this name for a client.
-type Create = Arc<dyn Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
+/// Creates a room with this name and of this kind for a client.
+type Create = Arc<dyn Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
 
 #[derive(Clone)]
 struct Creation {
@@ -38,6 +39,8 @@ struct Creation {
 #[derive(Deserialize)]
 struct Wanted {
     name: String,
+    #[serde(default)]
+    kind: RoomKind,
 }
 
 #[derive(Serialize)]
@@ -45,6 +48,7 @@ struct Wanted {
 struct Created {
     room_id: RoomId,
     name: RoomName,
+    kind: RoomKind,
 }
 
 #[derive(Serialize)]
@@ -61,15 +65,22 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The route that creates rooms by calling `create`.
-pub fn creation(
-    create: impl Fn(RoomName, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
-) -> Router {
+pub fn creation<C>(create: C) -> Router
+where
+    C: Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
+{
     let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
     Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }
 
 impl Creation {
-    fn create(&self, name: RoomName, key: Option<String>, client: ClientAddress) -> Result<RoomId, RoomRefusal> {
+    fn create(
+        &self,
+        name: RoomName,
+        kind: RoomKind,
+        key: Option<String>,
+        client: ClientAddress,
+    ) -> Result<RoomId, RoomRefusal> {
         let taken = {
             let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
             limit.take(Instant::now(), client.network)
@@ -79,21 +90,21 @@ impl Creation {
             message: "too many rooms were created from your network, try again in a moment".into(),
             retry_after: Some(wait),
         })?;
-        (self.create)(name, &Credentials { key, ..Credentials::default() }, client)
+        (self.create)(name, kind, &Credentials { key, ..Credentials::default() }, client)
     }
 }
 
 async fn answer(State(creation): State<Creation>, request: Request) -> Response {
     let client = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
     let key = bearer(request.headers());
-    let name = match name(request).await {
-        Ok(name) => name,
+    let (name, kind) = match wanted(request).await {
+        Ok(wanted) => wanted,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    match creation.create(name.clone(), key, client) {
+    match creation.create(name.clone(), kind, key, client) {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
-            let mut response = json(StatusCode::CREATED, &Created { room_id, name });
+            let mut response = json(StatusCode::CREATED, &Created { room_id, name, kind });
             insert(&mut response, header::LOCATION, &location);
             response
         }
@@ -101,6 +112,7 @@ async fn answer(State(creation): State<Creation>, request: Request) -> Response 
             let status = match code {
                 ErrorCode::FloodedMessages | ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
                 ErrorCode::TeachingKeyRequired => StatusCode::UNAUTHORIZED,
+                ErrorCode::WrongKind => StatusCode::FORBIDDEN,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut response = json(status, &Refused { code, message });
@@ -117,8 +129,8 @@ async fn answer(State(creation): State<Creation>, request: Request) -> Response 
     }
 }
 
-/// The requested name, or the refusal.
-async fn name(request: Request) -> Result<RoomName, (StatusCode, ErrorCode, String)> {
+/// The requested name and kind, or the refusal.
+async fn wanted(request: Request) -> Result<(RoomName, RoomKind), (StatusCode, ErrorCode, String)> {
     let (parts, body) = request.into_parts();
     let text = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     // A form on another site can't send this type without a CORS preflight.
@@ -138,9 +150,8 @@ async fn name(request: Request) -> Result<RoomName, (StatusCode, ErrorCode, Stri
         let message = format!("malformed body: {error}; send {{\"name\":\"Linear algebra\"}}");
         (StatusCode::BAD_REQUEST, ErrorCode::MalformedMessage, message)
     })?;
-    wanted
-        .name
-        .parse()
+    let name = wanted.name.parse();
+    name.map(|name| (name, wanted.kind))
         .map_err(|error: crate::id::NoName| (StatusCode::BAD_REQUEST, ErrorCode::BadRequest, error.to_string()))
 }
 

@@ -31,7 +31,6 @@ const MAX_JUMP: u64 = 8_192;
 /// Records arrivals.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    began: Instant,
     /// The arrival times in microseconds, from the packet number `first` on.
     times: VecDeque<Option<u64>>,
     first: u64,
@@ -51,7 +50,6 @@ impl Arrivals {
     /// Nothing has arrived.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            began: now,
             times: VecDeque::new(),
             first: 0,
             next: 0,
@@ -64,8 +62,9 @@ impl Arrivals {
         }
     }
 
-    /// A packet arrived.
-    pub(super) fn arrived(&mut self, now: Instant, number: u16, bytes: usize) {
+    /// A packet arrived; `at` is the time on any one clock, which feedback reports.
+    #[inline]
+    pub(super) fn arrived(&mut self, now: Instant, at: Duration, number: u16, bytes: usize) {
         let end = self.first + self.times.len() as u64;
         let index = if self.times.is_empty() {
             // One rollover, so that packets before the first one have an index, too.
@@ -78,15 +77,15 @@ impl Arrivals {
             self.times.clear();
             (self.first, self.next) = (index, index);
         }
-        let Some(at) = index.checked_sub(self.first) else { return };
-        while self.times.len() as u64 <= at {
+        let Some(place) = index.checked_sub(self.first) else { return };
+        while self.times.len() as u64 <= place {
             self.times.push_back(None);
         }
-        let place = &mut self.times[at as usize];
-        if place.is_some() {
+        let time = &mut self.times[place as usize];
+        if time.is_some() {
             return;
         }
-        *place = Some(now.saturating_duration_since(self.began).as_micros() as u64);
+        *time = Some(at.as_micros() as u64);
         self.next = self.next.min(index);
         self.forget(MAX_PACKETS);
         self.packets += 1;
@@ -124,8 +123,8 @@ impl Arrivals {
 
     fn end_interval(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.sent).max(Duration::from_millis(1));
-        let rate = u128::from(self.bytes) * 8_000 / passed.as_millis();
-        self.interval = if rate > HIGH_RATE.into() { SHORT_INTERVAL } else { INTERVAL };
+        let rate = self.bytes * 8_000 / passed.as_millis() as u64;
+        self.interval = if rate > HIGH_RATE { SHORT_INTERVAL } else { INTERVAL };
         (self.sent, self.due, self.packets, self.bytes) = (now, None, 0, 0);
         let unreported = (self.first + self.times.len() as u64).saturating_sub(self.next);
         self.forget(unreported + REPORTED);
@@ -172,7 +171,7 @@ mod tests {
                 if !feedback(&mut arrivals, now).is_empty() {
                     sent.push(n * 5);
                 }
-                arrivals.arrived(now, n as u16, bytes);
+                arrivals.arrived(now, now - begin, n as u16, bytes);
             }
             let longest = sent.windows(2).skip(2).map(|pair| pair[1] - pair[0]).max();
             assert_eq!(longest, Some(interval), "{sent:?}");
@@ -183,7 +182,7 @@ mod tests {
     fn many_packets_get_feedback_at_once() {
         let begin = Instant::now();
         let mut arrivals = Arrivals::new(begin);
-        (0..64).for_each(|n| arrivals.arrived(begin, n, 1_200));
+        (0..64).for_each(|n| arrivals.arrived(begin, Duration::ZERO, n, 1_200));
         assert_eq!(feedback(&mut arrivals, begin), [(0, vec![true; 64])]);
         assert_eq!(arrivals.deadline(), None, "nothing is left to report");
     }
@@ -193,13 +192,13 @@ mod tests {
         let begin = Instant::now();
         let mut arrivals = Arrivals::new(begin);
         for number in [65_534, 65_535, 2] {
-            arrivals.arrived(begin + MS, number, 500);
+            arrivals.arrived(begin + MS, MS, number, 500);
         }
         assert!(feedback(&mut arrivals, begin + 99 * MS).is_empty());
         assert_eq!(feedback(&mut arrivals, begin + 100 * MS), [(65_534, vec![true, true, false, false, true])]);
         // A late packet is reported again with those behind it, a duplicate is not.
-        arrivals.arrived(begin + 110 * MS, 1, 500);
-        arrivals.arrived(begin + 110 * MS, 2, 500);
+        arrivals.arrived(begin + 110 * MS, 110 * MS, 1, 500);
+        arrivals.arrived(begin + 110 * MS, 110 * MS, 2, 500);
         assert_eq!(feedback(&mut arrivals, begin + 200 * MS), [(1, vec![true, true])]);
         assert!(feedback(&mut arrivals, begin + 500 * MS).is_empty());
     }
@@ -208,13 +207,13 @@ mod tests {
     fn a_jump_is_a_new_start_and_memory_is_bounded() {
         let begin = Instant::now();
         let mut arrivals = Arrivals::new(begin);
-        arrivals.arrived(begin, 5, 100);
-        arrivals.arrived(begin, 30_000, 100);
+        arrivals.arrived(begin, Duration::ZERO, 5, 100);
+        arrivals.arrived(begin, Duration::ZERO, 30_000, 100);
         assert_eq!(feedback(&mut arrivals, begin + 100 * MS), [(30_000, vec![true])]);
         let mut number = 30_000u16;
         for n in 0..10_000 {
             number = number.wrapping_add(4_000);
-            arrivals.arrived(begin + n * MS, number, 100);
+            arrivals.arrived(begin + n * MS, n * MS, number, 100);
             assert!(arrivals.times.len() as u64 <= MAX_PACKETS);
         }
     }

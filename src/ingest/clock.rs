@@ -116,12 +116,21 @@ pub(super) struct Captured {
     pub(super) jumped: bool,
 }
 
+/// The newest timestamp.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    timestamp: u32,
+    /// Its media time in ticks and in nanoseconds, and when it arrived.
+    ticks: i64,
+    media: i64,
+    at: i64,
+}
+
 /// The clock of one stream.
 #[derive(Debug)]
 pub(super) struct StreamClock {
     rate: i64,
-    /// The newest timestamp, its media time in ticks, and when it arrived.
-    newest: Option<(u32, i64, i64)>,
+    newest: Option<Newest>,
     /// Our time minus the media time, at the minimum delay.
     offset: Option<Least>,
     /// The publisher's wall clock at media time 0.
@@ -137,19 +146,18 @@ impl StreamClock {
 
     /// A frame with this timestamp arrived.
     pub(super) fn frame(&mut self, wall_clock: &mut WallClock, timestamp: u32, at: i64) -> Captured {
-        let media = self.nanos(self.ticks(timestamp));
-        let has_jumped = self.newest.zip(self.offset).is_some_and(|((_, newest, _), offset)| {
+        let (mut ticks, mut media) = self.media(timestamp);
+        let has_jumped = self.newest.zip(self.offset).is_some_and(|(newest, offset)| {
             let behind = at - media - offset.value();
-            !(-MAX_AHEAD..=MAX_BEHIND).contains(&behind) || media < self.nanos(newest) - MAX_BACK
+            !(-MAX_AHEAD..=MAX_BEHIND).contains(&behind) || media < newest.media - MAX_BACK
         });
         if has_jumped {
             *self = Self { last: self.last, ..Self::new(self.rate as u32) };
+            (ticks, media) = self.media(timestamp);
         }
-        let ticks = self.ticks(timestamp);
-        if self.newest.is_none_or(|(_, newest, _)| ticks >= newest) {
-            self.newest = Some((timestamp, ticks, at));
+        if self.newest.is_none_or(|newest| ticks >= newest.ticks) {
+            self.newest = Some(Newest { timestamp, ticks, media, at });
         }
-        let media = self.nanos(ticks);
         let offset = self.offset.get_or_insert(Least::new(at, at - media));
         offset.add(at, at - media);
         let by_arrival = media + offset.value();
@@ -166,27 +174,28 @@ impl StreamClock {
 
     /// A sender report arrived: an RTP time and the same moment on the publisher's wall clock.
     pub(super) fn report(&mut self, wall_clock: &mut WallClock, rtp_time: u32, wall: i64, at: i64) {
-        let Some((_, newest, arrived)) = self.newest else { return };
-        let media = self.nanos(self.ticks(rtp_time));
-        let expected = self.nanos(newest) + (at - arrived);
+        let Some(newest) = self.newest else { return };
+        let (_, media) = self.media(rtp_time);
+        let expected = newest.media + (at - newest.at);
         if (media - expected).abs() > MAX_REPORT_ERROR {
             return;
         }
         // The delay of the newest frame by this report.
         let nanos = wall - media;
-        let delay = arrived - (self.nanos(newest) + nanos);
+        let delay = newest.at - (newest.media + nanos);
         if let Some(epoch) = wall_clock.accept(at, delay) {
             self.wall = Some(WallTime { epoch, nanos });
         }
     }
 
-    /// Ticks since the first timestamp. Timestamps wrap, so a difference of 2^31 or more is a step back.
-    fn ticks(&self, timestamp: u32) -> i64 {
-        self.newest.map_or(0, |(newest, ticks, _)| ticks + i64::from(timestamp.wrapping_sub(newest).cast_signed()))
-    }
-
-    fn nanos(&self, ticks: i64) -> i64 {
-        (i128::from(ticks) * 1_000_000_000 / i128::from(self.rate)) as i64
+    /// The media time of a timestamp, in ticks and in nanoseconds. Timestamps wrap, so a difference of 2^31 or more is a
+    /// step back.
+    fn media(&self, timestamp: u32) -> (i64, i64) {
+        let since = |newest: Newest| newest.ticks + i64::from(timestamp.wrapping_sub(newest.timestamp).cast_signed());
+        let ticks = self.newest.map_or(0, since);
+        // The product of all ticks would not fit into 64 bits after a day.
+        let (seconds, rest) = (ticks / self.rate, ticks % self.rate);
+        (ticks, seconds * 1_000_000_000 + rest * 1_000_000_000 / self.rate)
     }
 }
 

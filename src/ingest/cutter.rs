@@ -2,30 +2,8 @@
 
 use std::time::Instant;
 
-use crate::rtp::{
-    Codec, Encoding, Frame, FrameAssembler, HEADER_BYTES, MAX_FRAME_PACKETS, has_parameter_sets, starts_key_frame,
-};
-
-/// A media packet in order.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MediaPacket<'a> {
-    pub(super) codec: Codec,
-    pub(super) payload_type: u8,
-    pub(super) marker: bool,
-    pub(super) timestamp: u32,
-    pub(super) payload: &'a [u8],
-}
-
-impl MediaPacket<'_> {
-    /// Whether decoding can start at this packet, even if the packets before it are lost: a key frame certainly begins
-    /// with it.
-    pub(super) fn begins_key_frame(&self) -> bool {
-        match self.codec {
-            Codec::H264 => has_parameter_sets(self.payload),
-            Codec::Vp8 | Codec::Opus => starts_key_frame(self.codec, self.payload),
-        }
-    }
-}
+use super::media_packet::MediaPacket;
+use crate::rtp::{Encoding, Frame, FrameAssembler, HEADER_BYTES, MAX_FRAME_PACKETS, starts_key_frame};
 
 /// The fields that all packets of a frame share.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +14,9 @@ pub(super) struct FrameHeader {
     pub(super) captured: Instant,
 }
 
-/// The result of a packet.
-#[derive(Debug, Default)]
+/// The effect of a packet, beside its frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Cut {
-    /// Frames that are whole now: the one that the packet completes, and before it one without a marker bit.
-    pub(super) frames: [Option<Frame>; 2],
     /// Whether the key frame that the cutter waited for has begun.
     pub(super) began_key_frame: bool,
     /// Whether a frame was dropped: it is incomplete or too long, or depends on a dropped frame.
@@ -97,41 +73,43 @@ impl FrameCutter {
         had
     }
 
-    /// The next packet. `header` gives the shared fields of a frame, and is called once for each frame.
+    /// Takes the next packet. `header` gives the shared fields of a frame, and is called once for each frame. `frames`
+    /// gets the frames that are whole now: the one that the packet completes, and before it one without a marker bit.
     pub(super) fn push(
         &mut self,
         now: Instant,
         sequence_number: u16,
-        packet: &MediaPacket<'_>,
+        packet: MediaPacket<'_>,
         header: impl FnOnce() -> FrameHeader,
+        mut frames: impl FnMut(Frame),
     ) -> Cut {
         let mut cut = Cut::default();
-        if packet.codec != self.encoding.codec {
+        if packet.header.codec != self.encoding.codec {
             cut.dropped = self.on_gap(now);
-            self.encoding.codec = packet.codec;
+            self.encoding.codec = packet.header.codec;
             self.assembler = FrameAssembler::new(self.encoding);
             // The frames of another payload type begin with this packet.
             self.at_end = true;
         }
         let fields = match self.current {
-            Some((timestamp, fields)) if timestamp == packet.timestamp && !self.at_end => fields,
+            Some((timestamp, fields)) if timestamp == packet.header.timestamp && !self.at_end => fields,
             before => {
                 if self.assembler.len() > 0 {
-                    cut.frames[0] = self.assembler.end();
+                    self.assembler.end().into_iter().for_each(&mut frames);
                 }
                 // The first packet of all, or after a gap, need not be the first of its frame.
                 self.is_complete = before.is_some() || self.at_end;
                 let fields = header();
-                self.current = Some((packet.timestamp, fields));
+                self.current = Some((packet.header.timestamp, fields));
                 fields
             }
         };
-        self.at_end = packet.marker;
+        self.at_end = packet.header.marker;
         if self.awaits_key.is_some() {
-            let begins =
-                packet.begins_key_frame() || self.is_complete && starts_key_frame(packet.codec, packet.payload);
+            let begins = packet.begins_key_frame()
+                || self.is_complete && starts_key_frame(packet.header.codec, packet.payload());
             if !begins {
-                cut.dropped |= packet.marker;
+                cut.dropped |= packet.header.marker;
                 return cut;
             }
             self.awaits_key = None;
@@ -142,52 +120,19 @@ impl FrameCutter {
             cut.dropped = true;
             return cut;
         }
-        cut.frames[1] = self.append(sequence_number, packet, fields);
+        let packet = packet.into_canonical(sequence_number, fields.timestamp, fields.ssrc);
+        if let Some(frame) = self.assembler.push_owned(packet, HEADER_BYTES, fields.captured) {
+            frames(frame);
+        }
         cut
     }
-
-    /// Appends a packet with its canonical header: no CSRCs, no extension, no padding.
-    fn append(&mut self, sequence_number: u16, packet: &MediaPacket<'_>, fields: FrameHeader) -> Option<Frame> {
-        let mut header = [0; HEADER_BYTES + 1];
-        header[0] = 0x80;
-        header[1] = packet.payload_type | u8::from(packet.marker) << 7;
-        header[2..4].copy_from_slice(&sequence_number.to_be_bytes());
-        header[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
-        header[8..12].copy_from_slice(&fields.ssrc.to_be_bytes());
-        let (length, payload) = match (packet.codec, vp8_payload(packet.payload)) {
-            (Codec::Vp8, Some((descriptor, payload))) => {
-                header[HEADER_BYTES] = descriptor;
-                (HEADER_BYTES + 1, payload)
-            }
-            _ => (HEADER_BYTES, packet.payload),
-        };
-        self.assembler.push_parts([&header[..length], payload], HEADER_BYTES, fields.captured)
-    }
-}
-
-/// A VP8 payload as the mandatory octet of its descriptor and the rest (RFC 7741, 4.2). The octet keeps N, S and PID.
-/// Picture ids and temporal layers go: they belong to the source's stream, and each student gets all frames of a tier.
-fn vp8_payload(payload: &[u8]) -> Option<(u8, &[u8])> {
-    const EXTENDED: u8 = 0x80;
-    const KEPT: u8 = 0x20 | 0x10 | 0x07;
-    let (&first, mut rest) = payload.split_first()?;
-    if first & EXTENDED != 0 {
-        let extension = *rest.split_off_first()?;
-        if extension & 0x80 != 0 {
-            // The picture id has seven bits or fifteen.
-            let octets = if rest.first()? & 0x80 != 0 { 2 } else { 1 };
-            rest = rest.get(octets..)?;
-        }
-        let octets = usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
-        rest = rest.get(octets..)?;
-    }
-    Some((first & KEPT, rest))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::media_packet::tests::{datagram, media_packet};
     use super::*;
-    use crate::rtp::Track;
+    use crate::rtp::{Codec, Track};
 
     struct Source {
         cutter: FrameCutter,
@@ -202,16 +147,19 @@ mod tests {
             Self { cutter: FrameCutter::new(Encoding::full(track, codec), now), now, next: 65_534 }
         }
 
-        fn push(&mut self, codec: Codec, timestamp: u32, marker: bool, payload: &[u8]) -> Cut {
-            let packet = MediaPacket { codec, payload_type: 96, marker, timestamp, payload };
+        fn push(&mut self, codec: Codec, timestamp: u32, marker: bool, payload: &[u8]) -> (Cut, Vec<Frame>) {
+            let mut datagram = datagram(timestamp, marker, payload);
+            let packet = media_packet(codec, &mut datagram);
+            let mut frames = Vec::new();
             let fields = FrameHeader { ssrc: 7, timestamp: timestamp.wrapping_add(1000), captured: self.now };
             self.next = self.next.wrapping_add(1);
-            self.cutter.push(self.now, self.next, &packet, || fields)
+            let cut = self.cutter.push(self.now, self.next, packet, || fields, |frame| frames.push(frame));
+            (cut, frames)
         }
     }
 
-    fn whole(cut: &Cut) -> Vec<(u32, usize, bool)> {
-        cut.frames.iter().flatten().map(|frame| (frame.timestamp, frame.len(), frame.key)).collect()
+    fn whole((_, frames): &(Cut, Vec<Frame>)) -> Vec<(u32, usize, bool)> {
+        frames.iter().map(|frame| (frame.timestamp, frame.len(), frame.key)).collect()
     }
 
     const VP8_KEY: &[u8] = &[0x90, 0xf0, 0x85, 0x01, 0x33, 0x20, 0x00, 1];
@@ -221,9 +169,9 @@ mod tests {
     #[test]
     fn headers_are_canonical_and_vp8_descriptors_are_reduced() {
         let mut source = Source::new(Codec::Vp8);
-        assert!(source.push(Codec::Vp8, 90, false, VP8_KEY).began_key_frame);
-        let cut = source.push(Codec::Vp8, 90, true, VP8_REST);
-        let frame = cut.frames[1].as_ref().unwrap();
+        assert!(source.push(Codec::Vp8, 90, false, VP8_KEY).0.began_key_frame);
+        let (_, frames) = source.push(Codec::Vp8, 90, true, VP8_REST);
+        let frame = &frames[0];
         let packets: Vec<Vec<u8>> = frame.packets().map(<[u8]>::to_vec).collect();
         let first = [0x80, 96, 255, 255, 0, 0, 4, 66, 0, 0, 0, 7, 0x10, 0x00, 1];
         let second = [0x80, 96 | 0x80, 0, 0, 0, 0, 4, 66, 0, 0, 0, 7, 0x00, 9];
@@ -232,33 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_mandatory_octet_of_a_vp8_descriptor_is_kept() {
-        for (payload, kept) in [
-            (&[0x10, 1, 2][..], Some((0x10, &[1, 2][..]))),
-            (&[0xb3, 0x80, 0x05, 1], Some((0x33, &[1]))),
-            (&[0x90, 0x80, 0x85, 6, 1], Some((0x10, &[1]))),
-            (&[0x90, 0x40, 7, 1], Some((0x10, &[1]))),
-            (&[0x90, 0x20, 7, 1], Some((0x10, &[1]))),
-            (&[0x90, 0x30, 7, 1], Some((0x10, &[1]))),
-            (&[0xd8, 0x00, 1], Some((0x10, &[1]))),
-            (&[0x90, 0xf0, 0x85, 6, 7], None),
-            (&[0x90], None),
-            (&[], None),
-        ] {
-            assert_eq!(vp8_payload(payload), kept, "{payload:02x?}");
-        }
-    }
-
-    #[test]
     fn nothing_is_given_after_a_gap_up_to_the_next_key_frame() {
         let mut source = Source::new(Codec::Vp8);
-        assert!(source.push(Codec::Vp8, 1, true, VP8_DELTA).dropped, "it starts with a key frame");
+        assert!(source.push(Codec::Vp8, 1, true, VP8_DELTA).0.dropped, "it starts with a key frame");
         assert_eq!(whole(&source.push(Codec::Vp8, 2, true, VP8_KEY)), [(1002, 1, true)]);
         assert_eq!(whole(&source.push(Codec::Vp8, 3, true, VP8_DELTA)), [(1003, 1, false)]);
         source.push(Codec::Vp8, 4, false, VP8_DELTA);
         assert!(source.cutter.on_gap(source.now));
-        assert!(source.push(Codec::Vp8, 4, true, VP8_REST).dropped);
-        assert!(source.push(Codec::Vp8, 5, true, VP8_DELTA).dropped);
+        assert!(source.push(Codec::Vp8, 4, true, VP8_REST).0.dropped);
+        assert!(source.push(Codec::Vp8, 5, true, VP8_DELTA).0.dropped);
         assert!(source.cutter.awaits_key().is_some());
         assert_eq!(whole(&source.push(Codec::Vp8, 6, true, VP8_KEY)), [(1006, 1, true)]);
     }
@@ -282,15 +212,15 @@ mod tests {
         source.push(Codec::Vp8, 1, false, VP8_KEY);
         let cut = source.push(Codec::Vp8, 2, true, VP8_DELTA);
         assert_eq!(whole(&cut), [(1001, 1, true), (1002, 1, false)]);
-        assert_eq!(cut.frames[0].as_ref().unwrap().packets().next().unwrap()[1], 96 | 0x80);
+        assert_eq!(cut.1[0].packets().next().unwrap()[1], 96 | 0x80);
     }
 
     #[test]
     fn a_frame_of_too_many_packets_is_dropped() {
         let mut source = Source::new(Codec::Vp8);
         source.push(Codec::Vp8, 1, false, VP8_KEY);
-        let cuts: Vec<Cut> = (0..1024).map(|_| source.push(Codec::Vp8, 1, false, VP8_REST)).collect();
-        assert!(cuts[1023].dropped && !cuts[1022].dropped && source.cutter.awaits_key().is_some());
+        let cuts: Vec<_> = (0..1024).map(|_| source.push(Codec::Vp8, 1, false, VP8_REST)).collect();
+        assert!(cuts[1023].0.dropped && !cuts[1022].0.dropped && source.cutter.awaits_key().is_some());
         assert!(whole(&source.push(Codec::Vp8, 1, true, VP8_REST)).is_empty());
         assert_eq!(whole(&source.push(Codec::Vp8, 2, true, VP8_KEY)).len(), 1);
     }
@@ -301,7 +231,7 @@ mod tests {
         source.push(Codec::Vp8, 1, true, VP8_KEY);
         source.push(Codec::Vp8, 2, false, VP8_DELTA);
         let cut = source.push(Codec::H264, 3, true, &[0x41, 1]);
-        assert!(cut.dropped && whole(&cut).is_empty() && source.cutter.encoding().codec == Codec::H264);
+        assert!(cut.0.dropped && whole(&cut).is_empty() && source.cutter.encoding().codec == Codec::H264);
         assert_eq!(whole(&source.push(Codec::H264, 4, true, &[0x65, 1])), [(1004, 1, true)]);
     }
 

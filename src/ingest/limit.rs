@@ -1,38 +1,47 @@
 //! The rate limit of a publisher, and counters of its rate.
 
-use std::time::Instant;
+use std::time::Duration;
 
 /// A publisher may save up this part of a second of its limit: a key frame comes in one burst.
-const BURST_SECONDS: f64 = 0.5;
+const BURST: Duration = Duration::from_millis(500);
 
-/// The part of a burst that is left to audio, which is small and must not suffer from video.
-const AUDIO_SHARE: f64 = 0.1;
+/// One of this many parts of a burst is left to audio, which is small and must not suffer from video.
+const AUDIO_PARTS: u64 = 10;
+
+const SECOND: u64 = 1_000_000_000;
 
 /// Limits the bytes of one publisher.
 #[derive(Debug)]
 pub(super) struct ByteLimit {
-    bytes_per_second: f64,
-    left: f64,
-    counted: Instant,
+    bytes_per_second: u64,
+    /// In billionths of a byte, as are the constants of a burst.
+    left: u64,
+    burst: u64,
+    /// The time up to which the limit has grown.
+    counted: Duration,
 }
 
 impl ByteLimit {
     /// A full limit.
-    pub(super) fn new(now: Instant, bits_per_second: u32) -> Self {
-        let bytes_per_second = f64::from(bits_per_second) / 8.0;
-        Self { bytes_per_second, left: bytes_per_second * BURST_SECONDS, counted: now }
+    pub(super) fn new(bits_per_second: u32) -> Self {
+        let bytes_per_second = u64::from(bits_per_second) / 8;
+        let burst = bytes_per_second * BURST.as_nanos() as u64;
+        Self { bytes_per_second, left: burst, burst, counted: Duration::ZERO }
     }
 
-    /// Takes the bytes of a packet. Returns false if there are not enough.
-    pub(super) fn take(&mut self, now: Instant, bytes: usize, is_audio: bool) -> bool {
-        let passed = now.saturating_duration_since(self.counted);
-        let burst = self.bytes_per_second * BURST_SECONDS;
-        self.left = (self.left + passed.as_secs_f64() * self.bytes_per_second).min(burst);
-        self.counted = self.counted.max(now);
-        let reserve = if is_audio { 0.0 } else { burst * AUDIO_SHARE };
-        let passes = self.left >= bytes as f64 + reserve;
+    /// Takes the bytes of a packet at a time since the start. Returns false if there are not enough.
+    #[inline]
+    pub(super) fn take(&mut self, at: Duration, bytes: usize, is_audio: bool) -> bool {
+        if at > self.counted {
+            let passed = (at - self.counted).min(BURST).as_nanos() as u64;
+            self.left = (self.left + passed * self.bytes_per_second).min(self.burst);
+            self.counted = at;
+        }
+        let reserve = if is_audio { 0 } else { self.burst / AUDIO_PARTS };
+        let bytes = bytes as u64 * SECOND;
+        let passes = self.left >= bytes + reserve;
         if passes {
-            self.left -= bytes as f64;
+            self.left -= bytes;
         }
         passes
     }
@@ -64,20 +73,17 @@ impl PerSecond {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_burst_passes_and_then_the_rate_applies() {
-        let begin = Instant::now();
-        let mut limit = ByteLimit::new(begin, 8_000_000);
-        let taken = (0..1000).filter(|_| limit.take(begin, 1000, false)).count();
+        let mut limit = ByteLimit::new(8_000_000);
+        let taken = (0..1000).filter(|_| limit.take(Duration::ZERO, 1000, false)).count();
         assert_eq!(taken, 450, "half a second, less the share of audio");
-        assert!((0..50).all(|_| limit.take(begin, 1000, true)) && !limit.take(begin, 1000, true));
+        assert!((0..50).all(|_| limit.take(Duration::ZERO, 1000, true)) && !limit.take(Duration::ZERO, 1000, true));
         let mut passed = 0;
         for ms in 1..=10_000 {
-            passed += (0..3).filter(|_| limit.take(begin + Duration::from_millis(ms), 1000, false)).count();
+            passed += (0..3).filter(|_| limit.take(Duration::from_millis(ms), 1000, false)).count();
         }
         assert!((9_900..=10_000).contains(&passed), "{passed} kB in ten seconds");
     }

@@ -5,15 +5,19 @@
 //!
 //! 1. `packet` parses a packet, `sources` finds its encoding, and `limit` drops video above the limit.
 //! 2. `stream` is the receiving side of one encoding: `order` restores the order and finds the packets to NACK,
-//!    `cutter` makes frames, and `key_frame_demand` finds the time of the next PLI.
+//!    `cutter` makes frames, and `key_frame_demand` finds the time of the next PLI. A frame holds the datagrams of its
+//!    packets, in which `media_packet` rewrites the headers.
 //! 3. `clock` finds the capture time of a frame, and `timeline` gives all encodings of a track one RTP clock.
-//! 4. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
+//! 4. `floor` chooses the loudest of the publishers of a meeting.
+//! 5. `arrivals` writes transport-wide feedback, `reception` the blocks of receiver reports.
 
 mod arrivals;
 mod clock;
 mod cutter;
+mod floor;
 mod key_frame_demand;
 mod limit;
+mod media_packet;
 mod order;
 mod packet;
 mod reception;
@@ -28,11 +32,13 @@ mod timeline;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+
 use arrivals::Arrivals;
 use clock::WallClock;
-use cutter::MediaPacket;
 use limit::{ByteLimit, PerSecond};
-use packet::RtpPacket;
+use media_packet::MediaPacket;
+use packet::{RtpHeader, RtpPacket};
 use round_trip::RoundTrip;
 use sources::{Source, Sources};
 use stream::{Content, Context, Stream};
@@ -41,6 +47,8 @@ use timeline::Timeline;
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
+pub use floor::AudioFloor;
+use floor::Voice;
 pub(crate) use stats::{EncodingStats, IngestStats};
 
 /// The SSRC of our RTCP. A publisher's connection has no other stream of ours.
@@ -116,9 +124,12 @@ pub(crate) struct Ingest {
     arrivals: Option<Arrivals>,
     limit: ByteLimit,
     frames: VecDeque<Frame>,
+    /// The publisher's place on the audio floor of a meeting.
+    voice: Option<Voice>,
     began: Instant,
-    /// The time of the last call.
+    /// The time of the last call, and the time from the start to there.
     now: Instant,
+    at: Duration,
     report_due: Instant,
     bits: PerSecond,
     unknown_ssrc: u64,
@@ -151,10 +162,12 @@ impl Ingest {
             wall_clock: WallClock::default(),
             round_trip: RoundTrip::default(),
             arrivals: ids.twcc.map(|_| Arrivals::new(now)),
-            limit: ByteLimit::new(now, limit.bits_per_second),
+            limit: ByteLimit::new(limit.bits_per_second),
             frames: VecDeque::new(),
+            voice: None,
             began: now,
             now,
+            at: Duration::ZERO,
             report_due: now + REPORT_INTERVAL,
             bits: PerSecond::default(),
             unknown_ssrc: 0,
@@ -169,28 +182,30 @@ impl Ingest {
         ingest
     }
 
-    /// A decrypted RTP packet arrived. Take the frames afterwards.
-    pub(crate) fn on_rtp(&mut self, now: Instant, bytes: &[u8]) {
-        self.now = now;
-        let Some(packet) = RtpPacket::parse(bytes) else {
+    /// A decrypted RTP packet arrived. Take the frames afterwards: they hold the packet, whose header is rewritten in
+    /// place.
+    pub(crate) fn on_rtp(&mut self, now: Instant, mut bytes: BytesMut) {
+        self.set_now(now);
+        let Some(packet) = RtpPacket::parse(&bytes) else {
             self.malformed += 1;
             return;
         };
         self.bits.add(8 * bytes.len());
-        let source = self.sources.find(packet.ssrc).or_else(|| self.learn(now, &packet));
+        let header = packet.header;
+        let source = self.sources.find(header.ssrc).or_else(|| self.learn(now, &packet));
         let (slot, by_rtx) = match source {
             Some(Source::Media(slot)) => (Some(slot), false),
             Some(Source::Rtx(slot)) => (Some(slot), true),
             Some(Source::Unused) | None => (None, false),
         };
         let is_audio = slot.is_some_and(|slot| !self.streams[slot].encoding().track.is_video());
-        let passes = slot.is_none() || self.limit.take(now, bytes.len(), is_audio);
+        let passes = slot.is_none() || self.limit.take(self.at, bytes.len(), is_audio);
         let mut level = None;
         for (id, value) in packet.extensions {
             if Some(id) == self.ids.twcc {
                 // A packet over the limit is reported as lost, so that the publisher sends less.
                 if let (Some(arrivals), [high, low], true) = (&mut self.arrivals, value, passes) {
-                    arrivals.arrived(now, u16::from_be_bytes([*high, *low]), bytes.len());
+                    arrivals.arrived(now, self.at, u16::from_be_bytes([*high, *low]), bytes.len());
                 }
             } else if Some(id) == self.ids.audio_level {
                 level = value.first().map(|value| value & 0x7f);
@@ -202,20 +217,22 @@ impl Ingest {
         };
         let stream = &mut self.streams[slot];
         stream.count(now, bytes.len());
-        if let Some(level) = level.filter(|_| is_audio) {
-            stream.on_audio_level(level);
+        if is_audio {
+            level.into_iter().for_each(|level| stream.on_audio_level(level));
+            self.voice.iter_mut().for_each(|voice| voice.speaks(now, level));
         }
         if !passes {
             self.over_limit += 1;
             stream.count_over_limit();
         }
-        if by_rtx { self.on_rtx(slot, &packet, passes) } else { self.on_media(slot, &packet, passes) }
+        let bytes = &mut bytes;
+        if by_rtx { self.on_rtx(slot, &header, bytes, passes) } else { self.on_media(slot, &header, bytes, passes) }
     }
 
-    fn on_media(&mut self, slot: usize, packet: &RtpPacket<'_>, passes: bool) {
-        let content = match self.sources.codec(slot, packet.payload_type) {
-            _ if packet.payload.is_empty() => Content::Padding,
-            Some(codec) if passes => Content::Media(media(packet, packet.payload_type, codec, packet.payload)),
+    fn on_media(&mut self, slot: usize, header: &RtpHeader, bytes: &mut BytesMut, passes: bool) {
+        let content = match self.sources.codec(slot, header.payload_type) {
+            _ if header.payload_at >= header.end => Content::Padding,
+            Some(codec) if passes => Content::Media(MediaPacket::new(header, codec, bytes, 0)),
             Some(_) => Content::Refused,
             None => {
                 self.streams[slot].count_wrong_payload_type();
@@ -223,23 +240,27 @@ impl Ingest {
             }
         };
         let (mut cx, stream) = self.context(slot);
-        stream.on_media(&mut cx, packet.sequence_number, packet.timestamp, content);
+        stream.on_media(&mut cx, header.sequence_number, header.timestamp, content);
     }
 
     /// A retransmission starts with its original sequence number (RFC 4588, 4). Without payload it is a probe.
-    fn on_rtx(&mut self, slot: usize, packet: &RtpPacket<'_>, passes: bool) {
-        let repeated = self.sources.repeated(slot, packet.payload_type);
+    fn on_rtx(&mut self, slot: usize, header: &RtpHeader, bytes: &mut BytesMut, passes: bool) {
+        let repeated = self.sources.repeated(slot, header.payload_type);
         let Some((payload_type, codec)) = repeated.and_then(|apt| Some((apt, self.sources.codec(slot, apt)?))) else {
             self.streams[slot].count_wrong_payload_type();
             return;
         };
-        let Some((number, payload)) = packet.payload.split_first_chunk().filter(|_| passes) else { return };
-        let content = match payload {
-            [] => Content::Padding,
-            payload => Content::Media(media(packet, payload_type, codec, payload)),
+        let payload = bytes.get(header.payload_at..header.end).filter(|_| passes);
+        let Some((number, payload)) = payload.and_then(<[u8]>::split_first_chunk) else { return };
+        let number = u16::from_be_bytes(*number);
+        let content = if payload.is_empty() {
+            Content::Padding
+        } else {
+            let header = RtpHeader { payload_type, ..*header };
+            Content::Media(MediaPacket::new(&header, codec, bytes, size_of_val(&number)))
         };
         let (mut cx, stream) = self.context(slot);
-        stream.on_retransmission(&mut cx, u16::from_be_bytes(*number), content);
+        stream.on_retransmission(&mut cx, number, content);
     }
 
     fn learn(&mut self, now: Instant, packet: &RtpPacket<'_>) -> Option<Source> {
@@ -248,17 +269,25 @@ impl Ingest {
             |slot: usize| streams[slot].heard().is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
         let source = self.sources.learn(packet, is_silent)?;
         if let Source::Media(slot) = source {
-            self.streams[slot].restart(now, packet.ssrc);
+            self.streams[slot].restart(now, packet.header.ssrc);
             let place = self.sources.slots()[slot];
             self.timelines[place.section].restart(place.tier);
         }
         Some(source)
     }
 
+    fn set_now(&mut self, now: Instant) {
+        // Packets that are read together have one time.
+        if now != self.now {
+            (self.now, self.at) = (now, now.saturating_duration_since(self.began));
+        }
+    }
+
     fn context(&mut self, slot: usize) -> (Context<'_>, &mut Stream) {
         let cx = Context {
             now: self.now,
             began: self.began,
+            at: self.at,
             wall_clock: &mut self.wall_clock,
             timeline: &mut self.timelines[self.sources.slots()[slot].section],
             round_trip: &mut self.round_trip,
@@ -269,7 +298,7 @@ impl Ingest {
 
     /// A decrypted RTCP compound arrived: sender reports and BYE count.
     pub(crate) fn on_rtcp(&mut self, now: Instant, compound: &[u8]) {
-        self.now = now;
+        self.set_now(now);
         for packet in read_sender(compound) {
             match packet {
                 SenderPacket::Report(report) => self.on_sender_report(now, report),
@@ -282,7 +311,7 @@ impl Ingest {
         let Some(Source::Media(slot)) = self.sources.find(report.ssrc) else { return };
         let fraction = ((report.ntp_time & 0xffff_ffff) * 1_000_000_000) >> 32;
         let wall = (report.ntp_time >> 32) as i64 * 1_000_000_000 + fraction.cast_signed();
-        let at = now.saturating_duration_since(self.began).as_nanos() as i64;
+        let at = self.at.as_nanos() as i64;
         let (clock, reception) = self.streams[slot].clocks();
         clock.report(&mut self.wall_clock, report.rtp_time, wall, at);
         reception.on_sender_report(now, report);
@@ -291,20 +320,33 @@ impl Ingest {
     /// Asks the publisher for a key frame by PLI, at most twice a second for each encoding, until the key frame comes.
     /// An encoding that is not negotiated is ignored.
     pub(crate) fn request_key_frame(&mut self, now: Instant, encoding: Encoding) {
-        self.now = now;
+        self.set_now(now);
         self.streams.iter_mut().filter(|stream| stream.encoding() == encoding).for_each(Stream::want_key_frame);
     }
 
     /// The next complete frame. The frames of an encoding come in order. After a lost frame there are none up to the
     /// next key frame, so each frame can be decoded after the previous one, and the SFU sees no gap.
+    ///
+    /// Of a publisher on an audio floor, audio comes only while it has the floor.
     pub(crate) fn next_frame(&mut self) -> Option<Frame> {
-        self.frames.pop_front()
+        let is_heard = self.voice.as_ref().is_none_or(Voice::has_floor);
+        loop {
+            let frame = self.frames.pop_front()?;
+            if is_heard || frame.track.is_video() {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// From now on the publisher's audio is passed on only while it has the floor.
+    pub(crate) fn join_floor(&mut self, floor: &AudioFloor) {
+        self.voice = Some(floor.join());
     }
 
     /// The next RTCP compound that is due, not encrypted. Call this until it returns None, after each batch of packets
     /// ([`on_rtp`](Self::on_rtp)) and after [`on_timeout`](Self::on_timeout).
     pub(crate) fn next_rtcp(&mut self, now: Instant) -> Option<Vec<u8>> {
-        self.now = now;
+        self.set_now(now);
         if self.deadline().is_some_and(|due| due > now) {
             return None;
         }
@@ -349,18 +391,17 @@ impl Ingest {
     /// arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let arrivals = self.arrivals.as_ref().and_then(Arrivals::deadline);
-        let streams = (0..self.streams.len()).filter(|slot| self.sources.media_ssrc(*slot).is_some());
-        let streams = streams.filter_map(|slot| {
-            let stream = &self.streams[slot];
+        let streams = self.streams.iter().enumerate().filter_map(|(slot, stream)| {
             let nack = stream.nack_deadline(&self.round_trip);
-            nack.into_iter().chain(stream.pli_deadline(self.now)).min()
+            let due = nack.into_iter().chain(stream.pli_deadline(self.now)).min()?;
+            self.sources.media_ssrc(slot).map(|_| due)
         });
         streams.chain(arrivals).chain([self.report_due]).min()
     }
 
     /// Time has passed: gives up lost packets. Take the frames afterwards.
     pub(crate) fn on_timeout(&mut self, now: Instant) {
-        self.now = now;
+        self.set_now(now);
         for slot in 0..self.streams.len() {
             let (mut cx, stream) = self.context(slot);
             stream.on_timeout(&mut cx);
@@ -371,6 +412,11 @@ impl Ingest {
     /// one before the first packet.
     pub(crate) fn encodings(&self) -> Vec<Encoding> {
         self.streams.iter().map(Stream::encoding).collect()
+    }
+
+    /// The arrival of the last packet of an encoding: media, padding or a retransmission.
+    pub(crate) fn last_packet(&self, encoding: Encoding) -> Option<Instant> {
+        self.streams.iter().find(|stream| stream.encoding() == encoding)?.heard()
     }
 
     /// The statistics so far. Rates are those of the last whole second.
@@ -384,8 +430,4 @@ impl Ingest {
             round_trip: self.round_trip.smoothed(),
         }
     }
-}
-
-fn media<'a>(packet: &RtpPacket<'_>, payload_type: u8, codec: Codec, payload: &'a [u8]) -> MediaPacket<'a> {
-    MediaPacket { codec, payload_type, marker: packet.marker, timestamp: packet.timestamp, payload }
 }

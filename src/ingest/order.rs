@@ -17,13 +17,18 @@ const MAX_BEHIND: i16 = -1_500;
 /// The number of given up packets that are remembered, to recognise late answers to NACKs.
 const REMEMBERED: usize = 32;
 
+/// The second and the third NACK for a packet are repeated after this: its frame is late already, and another round
+/// trip would be a freeze. Browsers send a packet again once in a round trip, so that the repetition makes no copies.
+const REPEAT: Duration = Duration::from_millis(10);
+
 /// The times after which a missing packet is NACKed and given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NackPolicy {
     /// From the gap to the first NACK.
     pub(super) first: Duration,
-    /// From the first NACK to the second one. Each further one waits half as long again as the one before it, so that
-    /// a queue that grows is not filled with copies.
+    /// From the first NACK to the second one, and from there to the third one, both of which are repeated after
+    /// [`REPEAT`]. Each further one waits half as long again as the one before it, so that a queue that grows is not
+    /// filled with copies.
     pub(super) again: Duration,
     /// The most NACKs for one packet.
     pub(super) most: u8,
@@ -44,7 +49,10 @@ struct Missing {
 impl Missing {
     /// The time of the next NACK for the packet, if there may be another one.
     fn due(&self, policy: NackPolicy) -> Option<Instant> {
-        let wait = (1..self.nacks).fold(policy.again, |wait, _| wait * 3 / 2);
+        let wait = match self.nacks {
+            2 | 4 => REPEAT,
+            nacks => (4..nacks).fold(policy.again, |wait, _| wait * 3 / 2),
+        };
         let due = self.asked.map_or(self.since + policy.first, |(_, last)| last + wait);
         (self.nacks < policy.most).then_some(due)
     }
@@ -118,6 +126,18 @@ impl<T> Order<T> {
     /// The counts so far.
     pub(super) fn counts(&self) -> LossCounts {
         self.counts
+    }
+
+    /// A packet arrives on the SSRC of the media. Returns its index if it is the next one and nothing is missing, as of
+    /// almost every packet. Pass every other packet to [`arrive`](Self::arrive).
+    pub(super) fn advance(&mut self, sequence_number: u16) -> Option<u64> {
+        let index = self.next.filter(|next| *next == self.highest + 1 && *next as u16 == sequence_number)?;
+        if self.has_gap {
+            return None;
+        }
+        self.restart = None;
+        (self.next, self.highest) = (Some(index + 1), index);
+        Some(index)
     }
 
     /// A packet arrives on the SSRC of the media.
@@ -224,14 +244,13 @@ impl<T> Order<T> {
         true
     }
 
-    /// Skips to the first packet that waits and fits, if there is one; all before it is given up. Packets that had come
-    /// are passed to `dropped`.
-    pub(super) fn skip_to(&mut self, fits: impl Fn(&T) -> bool, dropped: impl FnMut(T)) {
-        let found = self.waiting.iter().position(|packet| packet.as_ref().is_some_and(&fits));
+    /// Skips to the first packet that waits and fits, if there is one; all before it is given up.
+    pub(super) fn skip_to(&mut self, fits: impl Fn(&mut T) -> bool) {
+        let found = self.waiting.iter_mut().position(|packet| packet.as_mut().is_some_and(&fits));
         let (Some(at @ 1..), Some(next)) = (found, self.next) else { return };
         let next = next + at as u64;
         self.next = Some(next);
-        self.waiting.drain(..at).flatten().for_each(dropped);
+        self.waiting.drain(..at);
         while let Some(missing) = self.missing.pop_front_if(|missing| missing.index < next) {
             self.count_given_up(missing);
         }
@@ -272,6 +291,11 @@ impl<T> Order<T> {
             missing.index as u16
         };
         due.take(most).map(ask).collect()
+    }
+
+    /// Whether packets are missing, without which there is no [`deadline`](Self::deadline).
+    pub(super) fn is_missing(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// The time of the next NACK, or at which the next packet is given up.

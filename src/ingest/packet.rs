@@ -1,27 +1,38 @@
 //! Parses a received RTP packet with its header extensions.
 
+use crate::rtp::HEADER_BYTES;
+
 /// The first 12 bits of the profile of two-byte header extensions (RFC 8285, 4.3).
 const TWO_BYTE_PROFILE: u16 = 0x100;
 
 /// The profile of one-byte header extensions (RFC 8285, 4.2).
 const ONE_BYTE_PROFILE: u16 = 0xbede;
 
-/// A received RTP packet without its padding.
+/// The fields of an RTP header, and the place of the payload, without padding.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RtpPacket<'a> {
+pub(super) struct RtpHeader {
     pub(super) marker: bool,
     pub(super) payload_type: u8,
     pub(super) sequence_number: u16,
     pub(super) timestamp: u32,
     pub(super) ssrc: u32,
+    /// The offset of the payload in the packet, and that of its end.
+    pub(super) payload_at: usize,
+    pub(super) end: usize,
+}
+
+/// A received RTP packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RtpPacket<'a> {
+    pub(super) header: RtpHeader,
     pub(super) extensions: Extensions<'a>,
-    pub(super) payload: &'a [u8],
 }
 
 impl<'a> RtpPacket<'a> {
     /// Parses a packet (RFC 3550, 5.1). `None` if the CSRCs, the header extension or the padding exceed the packet.
+    #[inline]
     pub(super) fn parse(packet: &'a [u8]) -> Option<Self> {
-        let (header, mut rest) = packet.split_first_chunk::<12>()?;
+        let (header, mut rest) = packet.split_first_chunk::<HEADER_BYTES>()?;
         if header[0] >> 6 != 2 {
             return None;
         }
@@ -36,20 +47,24 @@ impl<'a> RtpPacket<'a> {
                 extensions = Extensions { has_two_byte_headers: profile != ONE_BYTE_PROFILE, elements };
             }
         }
+        let mut padding = 0;
         if header[0] & 0x20 != 0 {
-            let padding = usize::from(*rest.last()?);
-            rest = rest.get(..rest.len().checked_sub(padding)?).filter(|_| padding > 0)?;
+            padding = usize::from(*rest.last()?);
+            if padding == 0 || padding > rest.len() {
+                return None;
+            }
         }
         let [_, second, n0, n1, t0, t1, t2, t3, s0, s1, s2, s3] = *header;
-        Some(Self {
+        let header = RtpHeader {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7f,
             sequence_number: u16::from_be_bytes([n0, n1]),
             timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
             ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
-            extensions,
-            payload: rest,
-        })
+            payload_at: packet.len() - rest.len(),
+            end: packet.len() - padding,
+        };
+        Some(Self { header, extensions })
     }
 }
 
@@ -63,6 +78,7 @@ pub(super) struct Extensions<'a> {
 impl<'a> Iterator for Extensions<'a> {
     type Item = (u8, &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         /// An element with this id ends the elements of one-byte headers (RFC 8285, 4.2).
         const STOP: u8 = 15;
@@ -103,9 +119,10 @@ mod tests {
     #[test]
     fn csrcs_extension_and_padding_are_removed() {
         let bytes = packet(0xb1, &[9, 9, 9, 9, 0xbe, 0xde, 0, 1, 0x31, 7, 8, 0, b'm', b'e', 0, 2]);
-        let parsed = RtpPacket::parse(&bytes).unwrap();
-        assert_eq!((parsed.marker, parsed.payload_type, parsed.sequence_number), (true, 96, 0x102));
-        assert_eq!((parsed.timestamp, parsed.ssrc, parsed.payload), (0x0304_0506, 0x0708_090a, &b"me"[..]));
+        let header = RtpPacket::parse(&bytes).unwrap().header;
+        assert_eq!((header.marker, header.payload_type, header.sequence_number), (true, 96, 0x102));
+        assert_eq!((header.timestamp, header.ssrc), (0x0304_0506, 0x0708_090a));
+        assert_eq!(&bytes[header.payload_at..header.end], b"me");
         assert_eq!(elements(&bytes), [(3, vec![7, 8])]);
     }
 
@@ -140,6 +157,7 @@ mod tests {
         ] {
             assert!(RtpPacket::parse(&bad).is_none(), "{bad:02x?}");
         }
-        assert!(RtpPacket::parse(&packet(0xa0, &[0, 2])).unwrap().payload.is_empty(), "only padding");
+        let header = RtpPacket::parse(&packet(0xa0, &[0, 2])).unwrap().header;
+        assert_eq!((header.payload_at, header.end), (12, 12), "only padding");
     }
 }

@@ -70,6 +70,7 @@ impl Sources {
     }
 
     /// The codec of a payload type in the section of an encoding.
+    #[inline]
     pub(super) fn codec(&self, slot: usize, payload_type: u8) -> Option<Codec> {
         let codecs = &self.section(slot).codecs;
         codecs.iter().find(|(known, _)| *known == payload_type).map(|(_, codec)| *codec)
@@ -81,6 +82,7 @@ impl Sources {
     }
 
     /// The source of a known SSRC.
+    #[inline]
     pub(super) fn find(&mut self, ssrc: u32) -> Option<Source> {
         if self.known.get(self.last).is_none_or(|(known, _)| *known != ssrc) {
             self.last = self.known.iter().position(|(known, _)| *known == ssrc)?;
@@ -97,7 +99,7 @@ impl Sources {
     /// has it. RTX without header extensions is found by the `a=ssrc-group:FID` of the offer. A new SSRC of media
     /// replaces the old SSRC only if `is_silent` is true for the encoding.
     pub(super) fn learn(&mut self, packet: &RtpPacket<'_>, is_silent: impl Fn(usize) -> bool) -> Option<Source> {
-        let source = self.paired(packet.ssrc).or_else(|| self.identify(packet))?;
+        let source = self.paired(packet.header.ssrc).or_else(|| self.identify(packet))?;
         let taken = self.known.iter().position(|(_, known)| *known == source && *known != Source::Unused);
         match (taken, source) {
             (Some(_), Source::Media(slot)) if !is_silent(slot) => return None,
@@ -107,7 +109,7 @@ impl Sources {
             (None, _) if self.known.len() >= MAX_SSRCS => return None,
             (None, _) => {}
         }
-        self.known.push((packet.ssrc, source));
+        self.known.push((packet.header.ssrc, source));
         self.last = self.known.len() - 1;
         Some(source)
     }
@@ -141,7 +143,7 @@ impl Sources {
         let section = match (mid, stream) {
             (Some(mid), _) => self.sections.iter().position(|section| section.mid.as_bytes() == mid)?,
             (None, Some(rid)) => self.only(|section| section.rids.iter().any(|known| known.as_bytes() == rid))?,
-            (None, None) => self.only(|section| section.has(packet.payload_type))?,
+            (None, None) => self.only(|section| section.has(packet.header.payload_type))?,
         };
         let rids = &self.sections[section].rids;
         let tier = match (&rids[..], stream) {
@@ -154,7 +156,7 @@ impl Sources {
             },
         };
         let slot = self.slots.iter().position(|slot| (slot.section, slot.tier) == (section, tier))?;
-        let is_rtx = repaired.is_some() || self.repeated(slot, packet.payload_type).is_some();
+        let is_rtx = repaired.is_some() || self.repeated(slot, packet.header.payload_type).is_some();
         Some(if is_rtx { Source::Rtx(slot) } else { Source::Media(slot) })
     }
 

@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+
 use super::clock::{StreamClock, WallClock};
-use super::cutter::{FrameCutter, FrameHeader, MediaPacket};
+use super::cutter::{FrameCutter, FrameHeader};
 use super::key_frame_demand::KeyFrameDemand;
 use super::limit::PerSecond;
+use super::media_packet::{MediaHeader, MediaPacket};
 use super::order::{NackPolicy, Order, Place, Recovered};
 use super::reception::Reception;
 use super::round_trip::RoundTrip;
 use super::stats::EncodingStats;
 use super::timeline::Timeline;
-use crate::rtp::{Codec, Encoding, Frame};
+use crate::rtp::{Encoding, Frame};
 
 /// The least and the most time from a gap to the first NACK, which follows the measured reordering.
 const REORDERING: Duration = Duration::from_millis(3);
@@ -36,13 +39,12 @@ const LEAST_ROUND_TRIP: Duration = Duration::from_millis(5);
 /// The most sequence numbers in a NACK: at worst four bytes each.
 const MAX_NACKS: usize = 250;
 
-/// Buffers kept for packets that have to wait.
-const SPARE_BUFFERS: usize = 64;
-
 /// The state that the streams of a publisher share.
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
+    /// The start of the ingest, and the time from there to `now`.
     pub(super) began: Instant,
+    pub(super) at: Duration,
     pub(super) wall_clock: &'a mut WallClock,
     pub(super) timeline: &'a mut Timeline,
     pub(super) round_trip: &'a mut RoundTrip,
@@ -50,7 +52,7 @@ pub(super) struct Context<'a> {
 }
 
 /// The content of a packet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Content<'a> {
     Media(MediaPacket<'a>),
     /// Only padding, by which a sender probes the path.
@@ -64,29 +66,35 @@ pub(super) enum Content<'a> {
 struct Waiting {
     arrived: Instant,
     kind: Kind,
-    payload: Vec<u8>,
+    packet: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    Media { codec: Codec, payload_type: u8, marker: bool, timestamp: u32 },
+    Media(MediaHeader),
     Padding,
     Refused,
 }
 
 impl Waiting {
-    fn content(&self) -> Content<'_> {
-        match self.kind {
-            Kind::Media { codec, payload_type, marker, timestamp } => {
-                Content::Media(MediaPacket { codec, payload_type, marker, timestamp, payload: &self.payload })
+    fn new(arrived: Instant, content: Content<'_>) -> Self {
+        let (kind, packet) = match content {
+            Content::Media(packet) => {
+                let (header, packet) = packet.into_parts();
+                (Kind::Media(header), packet)
             }
+            Content::Padding => (Kind::Padding, BytesMut::new()),
+            Content::Refused => (Kind::Refused, BytesMut::new()),
+        };
+        Self { arrived, kind, packet }
+    }
+
+    fn content(&mut self) -> Content<'_> {
+        match self.kind {
+            Kind::Media(header) => Content::Media(MediaPacket::from_parts(header, &mut self.packet)),
             Kind::Padding => Content::Padding,
             Kind::Refused => Content::Refused,
         }
-    }
-
-    fn begins_key_frame(&self) -> bool {
-        matches!(self.content(), Content::Media(packet) if packet.begins_key_frame())
     }
 }
 
@@ -110,7 +118,6 @@ pub(super) struct Stream {
     answers: bool,
     answers_by_rtx: bool,
     heard: Option<Instant>,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Stream {
@@ -132,7 +139,6 @@ impl Stream {
             answers: false,
             answers_by_rtx: false,
             heard: None,
-            spare: Vec::new(),
         }
     }
 
@@ -182,11 +188,15 @@ impl Stream {
     }
 
     /// A packet on the SSRC of the media.
+    #[inline]
     pub(super) fn on_media(&mut self, cx: &mut Context<'_>, number: u16, timestamp: u32, content: Content<'_>) {
+        if let Some(index) = self.order.advance(number) {
+            self.reception.arrived(index, timestamp, cx.at.as_nanos() as u64);
+            return self.deliver(cx, index, content, cx.now, false);
+        }
         let (place, recovered) = self.order.arrive(cx.now, number);
         if let Place::Next { index } | Place::AfterGap { index } | Place::Waits { index } = place {
-            let nanos = cx.now.saturating_duration_since(cx.began).as_nanos() as u64;
-            self.reception.arrived(index, timestamp, nanos);
+            self.reception.arrived(index, timestamp, cx.at.as_nanos() as u64);
         }
         let is_late = recovered.is_some_and(|recovered| recovered.late <= MAX_REORDERING);
         if let Some(recovered) = recovered.filter(|_| is_late) {
@@ -217,8 +227,7 @@ impl Stream {
             Place::Next { index } => self.deliver(cx, index, content, cx.now, false),
             Place::AfterGap { index } => self.deliver(cx, index, content, cx.now, true),
             Place::Waits { index } => {
-                let waiting = self.waiting(cx.now, content);
-                self.order.wait(index, waiting);
+                self.order.wait(index, Waiting::new(cx.now, content));
             }
             Place::Late { answered } => {
                 if let Some(time) = answered.filter(|time| *time >= LEAST_ROUND_TRIP) {
@@ -240,29 +249,29 @@ impl Stream {
 
     fn deliver_waiting(&mut self, cx: &mut Context<'_>) {
         loop {
-            while let Some((index, waiting, gap)) = self.order.take() {
-                self.deliver(cx, index, waiting.content(), waiting.arrived, gap);
-                self.keep(waiting.payload);
+            while let Some((index, mut waiting, gap)) = self.order.take() {
+                let arrived = waiting.arrived;
+                self.deliver(cx, index, waiting.content(), arrived, gap);
             }
             if self.cutter.awaits_key().is_none() {
                 return;
             }
             // Packets before the key frame are of no use any more.
-            let mut unused = Vec::new();
-            self.order.skip_to(Waiting::begins_key_frame, |waiting| unused.push(waiting.payload));
+            self.order
+                .skip_to(|waiting| matches!(waiting.content(), Content::Media(packet) if packet.begins_key_frame()));
             if !self.order.has_turn() {
                 return;
             }
-            unused.into_iter().for_each(|payload| self.keep(payload));
         }
     }
 
+    #[inline]
     fn deliver(&mut self, cx: &mut Context<'_>, index: u64, content: Content<'_>, arrived: Instant, gap: bool) {
         if gap {
             self.stats.dropped_frames += u64::from(self.cutter.on_gap(cx.now));
         }
         match content {
-            Content::Media(packet) => self.cut(cx, index, &packet, arrived),
+            Content::Media(packet) => self.cut(cx, index, packet, arrived),
             Content::Padding => {}
             Content::Refused => self.stats.dropped_frames += u64::from(self.cutter.on_gap(cx.now)),
         }
@@ -271,51 +280,32 @@ impl Stream {
         }
     }
 
-    fn cut(&mut self, cx: &mut Context<'_>, index: u64, packet: &MediaPacket<'_>, arrived: Instant) {
+    #[inline]
+    fn cut(&mut self, cx: &mut Context<'_>, index: u64, packet: MediaPacket<'_>, arrived: Instant) {
         let (clock, tier, ssrc) = (&mut self.clock, self.stats.encoding.tier, self.ssrc);
+        let source_timestamp = packet.header.timestamp;
+        self.stats.encoding.codec = packet.header.codec;
         let header = || {
             let at = arrived.saturating_duration_since(cx.began).as_nanos() as i64;
-            let captured = clock.frame(cx.wall_clock, packet.timestamp, at);
-            let timestamp = cx.timeline.place(tier, packet.timestamp, captured);
+            let captured = clock.frame(cx.wall_clock, source_timestamp, at);
+            let timestamp = cx.timeline.place(tier, source_timestamp, captured);
             let captured = cx.began + Duration::from_nanos(captured.at.max(0).unsigned_abs());
             FrameHeader { ssrc, timestamp, captured }
         };
-        let cut = self.cutter.push(cx.now, index as u16, packet, header);
-        self.stats.encoding.codec = packet.codec;
+        let (stats, fps, demand) = (&mut self.stats, &mut self.fps, &mut self.demand);
+        let cut = self.cutter.push(cx.now, index as u16, packet, header, |frame| {
+            stats.frames += 1;
+            stats.last_frame = Some(cx.now);
+            fps.add(1);
+            if frame.key {
+                stats.key_frames += 1;
+                demand.fulfilled();
+            }
+            cx.frames.push_back(frame);
+        });
         self.stats.dropped_frames += u64::from(cut.dropped);
         if cut.began_key_frame {
             self.demand.fulfilled();
-        }
-        for frame in cut.frames.into_iter().flatten() {
-            self.stats.frames += 1;
-            self.stats.last_frame = Some(cx.now);
-            self.fps.add(1);
-            if frame.key {
-                self.stats.key_frames += 1;
-                self.demand.fulfilled();
-            }
-            cx.frames.push_back(frame);
-        }
-    }
-
-    /// A copy of a packet that has to wait, in a buffer that was used before.
-    fn waiting(&mut self, arrived: Instant, content: Content<'_>) -> Waiting {
-        let (kind, payload) = match content {
-            Content::Media(MediaPacket { codec, payload_type, marker, timestamp, payload }) => {
-                (Kind::Media { codec, payload_type, marker, timestamp }, payload)
-            }
-            Content::Padding => (Kind::Padding, &[][..]),
-            Content::Refused => (Kind::Refused, &[][..]),
-        };
-        let mut buffer = self.spare.pop().unwrap_or_default();
-        buffer.extend_from_slice(payload);
-        Waiting { arrived, kind, payload: buffer }
-    }
-
-    fn keep(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS {
-            buffer.clear();
-            self.spare.push(buffer);
         }
     }
 
@@ -358,7 +348,7 @@ impl Stream {
 
     /// The time at which packets are to be NACKed or given up.
     pub(super) fn nack_deadline(&self, round_trip: &RoundTrip) -> Option<Instant> {
-        self.order.deadline(self.policy(round_trip))
+        if self.order.is_missing() { self.order.deadline(self.policy(round_trip)) } else { None }
     }
 
     /// The time of the next PLI.

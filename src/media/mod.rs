@@ -37,7 +37,7 @@ pub use options::{
 pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
 pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
-    Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
+    GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
 pub use source::devices::Source;
 

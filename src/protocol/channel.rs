@@ -28,6 +28,7 @@
 //!                   "speakers":[{"userId":"1001","nickname":"S-01","id":1,"tracks":["audio","camera"]}]}
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
+//! SFU -> moderator {"type":"stageEnded","userId":"1001","nickname":"S-01","reason":"steppedDown"}
 //! ```
 //!
 //! A student comes to the stage in two phases. It accepts the invitation and publishes by an offer whose target is its
@@ -57,13 +58,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ingest::{IngestReport, IngestTrack, IngestTrouble, NeededEncoding, WatchedEncoding};
 pub use self::moderation::Moderation;
-pub use self::stage::{MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stage::{Decline, MAX_SPEAKERS, OffStage, Speaker, Stage};
+pub use self::stopped::{Stopped, Unsent};
+pub use self::text::{ChatText, MAX_TEXT_CHARS};
 use super::{ErrorCode, publishes_text, to_json};
-use crate::id::{Nickname, UserId, printable};
+use crate::id::{Nickname, UserId};
 
 mod ingest;
 mod moderation;
 mod stage;
+mod stopped;
+mod text;
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -73,9 +78,6 @@ pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// The largest message that an SFU sends, in bytes: browsers and this crate take 64 kB.
 pub const MAX_PUBLISHER_MESSAGE_BYTES: usize = 48 * 1024;
-
-/// The most characters of a chat message: a paragraph.
-pub const MAX_TEXT_CHARS: usize = 1_000;
 
 /// The most messages of the history that a newcomer gets.
 pub const MAX_HISTORY: usize = 50;
@@ -91,6 +93,9 @@ pub enum StudentMessage {
     Msg {
         /// The text.
         text: ChatText,
+        /// The only receiver, in a meeting; none for everybody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<UserId>,
     },
     /// The student raises or lowers the hand.
     Hand {
@@ -118,9 +123,15 @@ pub enum StudentMessage {
     StageAnswer {
         /// Whether the student comes to the stage.
         accepted: bool,
+        /// Why it does not, if it can't.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Decline>,
     },
     /// The student leaves the stage.
     StepDown,
+    /// The receiver wants at most this tier of each video from now on; an absent video in full. Valid for the
+    /// connection that carries the message.
+    Receive(SentTiers),
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
@@ -195,6 +206,15 @@ pub enum PublisherMessage {
         /// Why.
         reason: OffStage,
     },
+    /// To the teacher and those who moderate: a student is not on the stage any more, or does not come.
+    StageEnded {
+        /// The student.
+        user_id: UserId,
+        /// The name that others see.
+        nickname: Nickname,
+        /// Why.
+        reason: OffStage,
+    },
     /// To a publisher whose media lives on the server: the encodings that somebody needs. Replaces the previous
     /// message.
     Encodings {
@@ -240,6 +260,14 @@ pub struct Allowed {
     pub slow_ms: u32,
 }
 
+impl Allowed {
+    /// The permissions with these changes; none leaves a permission as it is.
+    pub fn with(self, comments: Option<bool>, reactions: Option<bool>) -> Self {
+        let (comments, reactions) = (comments.unwrap_or(self.comments), reactions.unwrap_or(self.reactions));
+        Self { comments, reactions, ..self }
+    }
+}
+
 impl Default for Allowed {
     fn default() -> Self {
         Self { comments: true, reactions: true, chat: true, mute_all: false, slow_ms: 0 }
@@ -263,38 +291,6 @@ fn is_zero(value: &u32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero_u64(value: &u64) -> bool {
     *value == 0
-}
-
-/// The videos whose source delivers no frames any more, such as an unplugged camera. A source may come back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
-    /// The screen has stopped.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has stopped.
-    #[serde(default)]
-    pub camera: bool,
-    /// The stopped videos that have not begun: nobody misses them, and people are not told.
-    #[serde(default, skip_serializing_if = "Unsent::is_none")]
-    pub unsent: Unsent,
-}
-
-/// The videos that the publisher offered and has not begun to send.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsent {
-    /// The screen has not begun.
-    #[serde(default)]
-    pub screen: bool,
-    /// The camera has not begun.
-    #[serde(default)]
-    pub camera: bool,
-}
-
-impl Unsent {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The tier of each video that a student gets. A video that the lecture does not have is absent.
@@ -358,6 +354,9 @@ pub struct ChatMessage {
     pub text: ChatText,
     /// The time, in milliseconds since 1970.
     pub at: u64,
+    /// The only receiver of a private message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<UserId>,
 }
 
 /// A raised hand.
@@ -409,55 +408,6 @@ impl Reaction {
     /// The reaction with this code on the wire.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reaction| reaction.name() == name)
-    }
-}
-
-/// The text of a chat message: one line, printable, at most [`MAX_TEXT_CHARS`] characters.
-///
-/// A text is cleaned and never refused, like a nickname: line breaks and tabs become spaces; other control characters
-/// and bidirectional overrides, which could rewrite the line in which they are printed, are dropped, and so are
-/// invisible characters that join no emoji; a long text is cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct ChatText(Box<str>);
-
-impl ChatText {
-    /// The cleaned text, possibly empty.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the cleaned text is empty.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<&str> for ChatText {
-    fn from(text: &str) -> Self {
-        let spaced =
-            text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c });
-        // A cut text must not end with a joiner.
-        let cleaned: String = printable(printable(spaced).take(MAX_TEXT_CHARS)).collect();
-        Self(cleaned.trim().into())
-    }
-}
-
-impl From<String> for ChatText {
-    fn from(text: String) -> Self {
-        Self::from(text.as_str())
-    }
-}
-
-impl From<ChatText> for String {
-    fn from(text: ChatText) -> String {
-        text.0.into()
-    }
-}
-
-impl std::fmt::Display for ChatText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
     }
 }
 

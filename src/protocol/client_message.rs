@@ -91,6 +91,11 @@ pub enum ClientMessage {
         /// The student.
         target_uid: UserId,
     },
+    /// The holder of the media tells the server, for the list of rooms, how many students speak.
+    Speakers {
+        /// The number, at most [`MAX_SPEAKERS`](super::channel::MAX_SPEAKERS).
+        count: usize,
+    },
     /// A member that moderates gives an order.
     Order(RoomOrder),
     /// The owner of a meeting calls all members that take no part.
@@ -126,6 +131,15 @@ pub enum ClientMessage {
     },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
+    /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.
+    Published {
+        /// The participant.
+        target_uid: UserId,
+        /// The participant's entry, as in its offer.
+        entry: u32,
+        /// Whether the media host has the media.
+        on: bool,
+    },
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.

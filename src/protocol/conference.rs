@@ -5,10 +5,17 @@
 //! A room has a [`RoomKind`] from its first member on. In a room of the kind `call`, any two members may call each
 //! other. In a room of the kind `meeting`, members enter the meeting and leave it. Those who are in a call or in the
 //! meeting are the *participants* of a *conference* (RFC 4353); the other members of the room are merely present. After
-//! `joined`, and after each change, the server sends `room` with a [`RoomInfo`].
+//! `joined`, and after each change, the server sends `room` with a [`RoomInfo`]. Each `joined` is followed by `room`,
+//! by `participants`, which may be empty, by `call` if one rings at the receiver, and in a meeting by the chat.
 //!
-//! The first member owns the room. When the owner has left, the member that has been there longest becomes the owner.
-//! The owner moderates the room: besides the orders of a lecture it may `rename` the room, `handOver` it, and `end` it.
+//! A client opens a meeting or call room by joining with `kind`, if it may: the server decides who. Others get
+//! [`ErrorCode::RoomNotOpen`] and try again after `retryAfterMs`. A room in which students wait for a teacher becomes a
+//! meeting or a call room then, and its members are told by `room`. A publisher is refused with
+//! [`ErrorCode::WrongKind`].
+//!
+//! The first member that may open the room owns it. When the owner has left, the member that has been there longest
+//! becomes the owner. The owner moderates the room, as its [`User`](super::User) says: besides the orders of a lecture
+//! it may `rename` the room, `handOver` it, and `end` what goes on in it.
 //!
 //! # A call
 //!
@@ -20,23 +27,34 @@
 //! server -> both   {"type":"participants","participants":[{"userId":"1001","entry":7,...},...],"media":"publisher"}
 //! ```
 //!
-//! The caller waits for [`RING`]. The server answers at once for a member that is busy, and for one that is not in the
-//! room. `hangup` cancels a call that rings, and ends a call that runs, for both; its target is the other one. `decline`
-//! has a [`DeclineReason`]. If two members call each other at the same time, the second `call` accepts the first.
+//! The caller waits for [`RING_S`]. The server answers at once for a member that is busy, and for one that is not in
+//! the room. `hangup` cancels a call that rings, and ends a call that runs, for both; its target is the other one.
+//! `decline` has a [`DeclineReason`]. If two members call each other at the same time, the second `call` accepts the
+//! first. When nobody answers, the callee gets `hangup`, and the caller `decline`. A call ends with an empty list for
+//! both.
 //!
 //! # A meeting
 //!
 //! `participate` enters the meeting, and tells later what the participant sends. `hangup` with one's own user id leaves
 //! the meeting, but not the room. `callAll` of the owner rings all members that take no part; `accept` enters the
-//! meeting then. All members hear of the participants, those of a call only the two.
+//! meeting then. All members hear of the participants, those of a call only the two. A meeting that takes no more
+//! participants answers with [`ErrorCode::MeetingFull`]; its sender stays in the room.
+//!
+//! # Lost connections and reloads
+//!
+//! A participant whose connection is lost keeps its place and its `entry` for [`CONFERENCE_GRACE`]. A participant that
+//! comes back in another process, with another `epoch`, has lost its entry: the others get a list without it. Its place
+//! is kept for the same time, in a call too: by `participate` it enters again, with a new entry. A server that has
+//! restarted knows of no conference, and everybody enters again, or calls again; it does not use the numbers of the old
+//! entries.
 //!
 //! # Media between two participants
 //!
 //! `participants` lists everybody in the order in which they entered. Each entry has a number, `entry`, which is higher
 //! than those before and changes when a participant enters again, as after a reload. There is one peer connection for
 //! each pair of entries. The participant with the higher number makes the first offer; from then on both may offer, by
-//! the rules of perfect negotiation (W3C webrtc-pc, 10.7): the participant with the smaller user id, as text, is polite.
-//! The first offer has three sections and the data channel: audio, screen, camera, each `sendrecv`, so that a
+//! the rules of perfect negotiation (W3C webrtc-pc, 10.7): the participant with the smaller user id, as text, is
+//! polite. The first offer has three sections and the data channel: audio, screen, camera, each `sendrecv`, so that a
 //! participant starts and stops sending without a negotiation.
 //!
 //! Offers, answers and candidates for such a connection carry `entry`: that of the target, from the sender; that of the
@@ -47,6 +65,8 @@
 //! server -> 1001   {"type":"offer","userId":"1002","entry":8,"sdp":"v=0..."}
 //! ```
 //!
+//! Offers, answers and candidates of a sender that takes no part are answered with [`ErrorCode::NotAllowed`].
+//!
 //! # Media on the server
 //!
 //! With `"media":"server"`, each participant publishes to the server by an offer with its own user id as target and
@@ -55,16 +75,24 @@
 //! keeps its own connection until both receive each other's media from the server: whoever receives the other's media
 //! sends `moved` over the data channel of the pair, and who has sent and got `moved` closes it.
 //!
-//! A meeting moves to the server with its seventh participant, or when a participant reports `overloaded`. It returns to
-//! its participants only if the server's media fails, for as many as [`MAX_MESH`].
+//! The media host gets the lists of participants, and offers and candidates with the `entry` of their sender and with
+//! the target as `source`. Its answers name the `source` too. It tells by `published` whose media it has.
+//!
+//! A meeting moves to the server with its seventh participant, or when a participant reports `overloaded`, if the
+//! server carries media and has a place. It returns to its participants only if the server's media fails, for as many
+//! as [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
 //!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
-//! each as the `message` of a `channel`. In a call, they travel over the data channel of the two.
+//! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the
+//! rights of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept.
+//! In a call, messages travel over the data channel of the two.
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use super::{CONFERENCE_GRACE, ErrorCode};
 use super::{MediaHost, TrackName};
 use crate::id::{Nickname, RoomName, UserId};
 

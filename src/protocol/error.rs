@@ -50,6 +50,12 @@ codes! {
     UserIdTaken = "userIdTaken",
     /// The room has another publisher.
     PublisherExists = "publisherExists",
+    /// The room is of another kind than the client needs, or the server has no rooms of this kind.
+    WrongKind = "wrongKind",
+    /// The meeting or call room does not exist yet, and this client may not open it; comes with `retryAfterMs`.
+    RoomNotOpen = "roomNotOpen",
+    /// The meeting takes no more participants.
+    MeetingFull = "meetingFull",
     /// The room or the publisher takes no more students.
     RoomFull = "roomFull",
     /// The server takes no more rooms or connections.
@@ -111,6 +117,8 @@ impl ErrorCode {
             | Self::NotAllowed
             | Self::UserIdTaken
             | Self::PublisherExists
+            | Self::WrongKind
+            | Self::MeetingFull
             | Self::RoomFull
             | Self::CodeRequired
             | Self::WrongCode
@@ -133,6 +141,7 @@ impl ErrorCode {
             | Self::SlowMode
             | Self::UnknownTarget
             | Self::TargetBusy
+            | Self::RoomNotOpen
             | Self::ServerFull
             | Self::TooManyAttempts
             | Self::SlowConsumer
@@ -147,6 +156,7 @@ impl ErrorCode {
             Self::UnknownTarget
             | Self::TargetBusy
             | Self::NotAllowed
+            | Self::MeetingFull
             | Self::OfferNotRecvonly
             | Self::TooManySections
             | Self::NoCommonCodec
@@ -164,6 +174,8 @@ impl ErrorCode {
             | Self::FloodedMessages
             | Self::UserIdTaken
             | Self::PublisherExists
+            | Self::WrongKind
+            | Self::RoomNotOpen
             | Self::RoomFull
             | Self::ServerFull
             | Self::CodeRequired

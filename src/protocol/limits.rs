@@ -20,8 +20,9 @@ pub const MAX_SERVER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Messages per second that a student may send on average. A negotiation takes one offer and about ten candidates.
 pub const STUDENT_RATE: u32 = 50;
 
-/// Messages that a student may send in one burst.
-pub const STUDENT_BURST: u32 = 200;
+/// Messages that a student may send in one burst. A participant that gets the media of 24 others from the server sends
+/// an offer and about ten candidates for each.
+pub const STUDENT_BURST: u32 = 400;
 
 /// Messages per second that a publisher may send on average: answers and candidates to a class that starts together.
 pub const PUBLISHER_RATE: u32 = 5_000;
@@ -67,6 +68,28 @@ pub const OFFERS: Rate = Rate { per_second: 50, burst: 600, all_per_second: 200,
 /// then to another one every five seconds. Apart from [`OFFERS`], so that a stage that changes often keeps nobody from
 /// the lecture.
 pub const STAGE_OFFERS: Rate = Rate { per_second: 100, burst: 1_200, all_per_second: 400, all_burst: 4_000 };
+
+/// Offers of participants of calls and meetings, to each other and to the server: the 25 participants of a meeting,
+/// behind one NAT, connect to each other in one burst, and some of them twice. Apart from [`OFFERS`], so that meetings
+/// keep nobody from a lecture.
+pub const CONFERENCE_OFFERS: Rate = Rate { per_second: 100, burst: 1_200, all_per_second: 400, all_burst: 4_000 };
+
+/// How often per second a member may call, or enter a conference, on average. Both make a sound, or connections, at
+/// others.
+pub const CALL_RATE: u32 = 1;
+
+/// Calls and entries of one member in one burst.
+pub const CALL_BURST: u32 = 8;
+
+/// How long the server waits for the next change of a participant who changes too often, before it tells the others.
+pub const RESTLESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the place of a participant is kept whose connection is lost, or whose page is loaded again: a phone that
+/// changes from Wi-Fi to the mobile network takes longer than [`RESUME_GRACE`].
+pub const CONFERENCE_GRACE: Duration = Duration::from_secs(10);
+
+/// When a client may try again to enter a room that nobody has opened yet.
+pub const NOT_OPEN_RETRY: Duration = Duration::from_secs(5);
 
 /// The most candidates that are relayed for one offer of a student; more are ignored. Browsers send about ten.
 pub const MAX_CANDIDATES_PER_OFFER: u32 = 32;

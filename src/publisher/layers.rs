@@ -41,6 +41,12 @@ impl LayerCosts {
         self.update();
     }
 
+    /// Of what is needed, only these tracks are.
+    pub(super) fn need_only(&mut self, tracks: &[Track]) {
+        self.needed.retain(|(track, _)| tracks.contains(track));
+        self.update();
+    }
+
     /// A frame of an encoding was sent.
     pub(super) fn count(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         self.meter.count(now, encoding, bytes);

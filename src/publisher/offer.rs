@@ -3,7 +3,7 @@
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind, TYPE_RTCP_FB_TRANSPORT_CC,
 };
 use rtc::shared::error::Error;
@@ -43,6 +43,20 @@ pub(super) fn tracks(encodings: &[(Encoding, u32)], layering: Layering) -> Vec<O
     Track::ALL.into_iter().filter_map(of_track).collect()
 }
 
+/// A track for each of [`Track::ALL`], in any codec that both ends know. Those with an encoding have a stream.
+pub(super) fn tracks_of_pair(encodings: &[(Encoding, u32)]) -> Vec<OfferedTrack> {
+    let of_track = |track: Track| {
+        let codec = encodings.iter().find(|(encoding, _)| encoding.track == track).map(|(encoding, _)| encoding.codec);
+        let OfferedTrack { media, streams } = offered_track(track, codec.unwrap_or(Codec::Vp8), &[None]);
+        let codings = media.codings().iter().cloned();
+        let codings = codings.map(|coding| RTCRtpEncodingParameters { codec: RTCRtpCodec::default(), ..coding });
+        let (name, kind) = (track.name().to_owned(), media.kind());
+        let media = MediaStreamTrack::new(engine::STREAM_ID.to_owned(), name.clone(), name, kind, codings.collect());
+        OfferedTrack { media, streams: if codec.is_some() { streams } else { Vec::new() } }
+    };
+    Track::ALL.into_iter().map(of_track).collect()
+}
+
 fn offered_track(track: Track, codec: Codec, tiers: &[Option<Tier>]) -> OfferedTrack {
     let kind = if track.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio };
     let streams: Vec<Stream> =
@@ -69,7 +83,7 @@ fn offered_track(track: Track, codec: Codec, tiers: &[Option<Tier>]) -> OfferedT
 ///
 /// # Errors
 /// If the library rejects a codec, which would be a bug here.
-pub(super) fn media_engine(video: &[Codec]) -> Result<MediaEngine, Error> {
+pub(crate) fn media_engine(video: &[Codec]) -> Result<MediaEngine, Error> {
     let mut engine = engine::adaptive_media_engine(video)?;
     let mut rtp_codec = engine::rtp_codec(Codec::Opus);
     let feedback = RTCPFeedback { typ: TYPE_RTCP_FB_TRANSPORT_CC.into(), parameter: String::new() };

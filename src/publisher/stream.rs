@@ -24,6 +24,20 @@ const PADDING_ID: u8 = 14;
 /// The profile of one-byte header extensions (RFC 8285, 4.2).
 const ONE_BYTE_PROFILE: u16 = 0xbede;
 
+/// The payload type of a codec, and that of its retransmissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PayloadTypes {
+    pub(crate) media: u8,
+    pub(crate) rtx: u8,
+}
+
+impl PayloadTypes {
+    /// Those of our own offers.
+    pub(super) fn offered(codec: Codec) -> Self {
+        Self { media: engine::payload_type(codec), rtx: engine::rtx_payload_type(codec) }
+    }
+}
+
 /// A stream of the offer.
 pub(super) struct Stream {
     pub(super) track: Track,
@@ -33,6 +47,8 @@ pub(super) struct Stream {
     pub(super) tier: Option<Tier>,
     pub(super) mid: String,
     pub(super) ssrc: u32,
+    /// None if the receiver does not take the codec.
+    pub(super) payload_types: Option<PayloadTypes>,
     pub(super) switch: TierSwitch,
     /// Whether all packets are dropped up to the next key frame.
     pub(super) awaits_key_frame: bool,
@@ -51,6 +67,7 @@ impl Stream {
             tier,
             mid: String::new(),
             ssrc,
+            payload_types: Some(PayloadTypes::offered(codec)),
             switch: TierSwitch::default(),
             awaits_key_frame: track.is_video(),
             next: first(),
@@ -111,7 +128,7 @@ impl Stream {
     fn rtx_header(&mut self, ids: ExtensionIds, transport: u16) -> Header {
         let mut header = Header {
             version: 2,
-            payload_type: engine::rtx_payload_type(self.codec),
+            payload_type: self.payload_types.unwrap_or(PayloadTypes::offered(self.codec)).rtx,
             sequence_number: self.next_rtx,
             ssrc: self.rtx_ssrc(),
             ..Default::default()

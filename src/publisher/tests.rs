@@ -10,6 +10,7 @@ use self::camera::{AUDIO, Camera, FULL, LOW, encodings};
 use super::*;
 use crate::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::id::UserId;
+use crate::rtp::payload_offset;
 use crate::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
 use crate::viewer::{Incoming, Viewer, ViewerConfig};
 

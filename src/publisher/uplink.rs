@@ -14,11 +14,11 @@ use rtc::shared::marshal::MarshalSize;
 use super::extensions::ExtensionIds;
 use super::layers::LayerCosts;
 use super::offer;
-use super::stream::Stream;
+use super::stream::{PayloadTypes, Stream};
 use crate::congestion::{Adaptation, ClassRetransmissions, CommonTrouble, Layers, Pacer, PathCapacity, Probe};
 use crate::protocol::OfferedTracks;
 use crate::rtcp::{self, Feedback};
-use crate::rtp::{Encoding, Frame, MAX_LATENESS, Tier, Track, starts_key_frame};
+use crate::rtp::{Codec, Encoding, Frame, MAX_LATENESS, Tier, Track, starts_key_frame};
 
 /// The interval of decisions.
 const ADAPT_EVERY: Duration = Duration::from_millis(100);
@@ -166,6 +166,21 @@ impl Uplink {
         self.ids = ids;
     }
 
+    /// The payload types of each codec that the receiver takes. A stream whose codec it does not take is not sent.
+    pub(super) fn set_payload_types(
+        &mut self,
+        now: Instant,
+        payload_types: impl Fn(Track, Codec) -> Option<PayloadTypes>,
+    ) {
+        for stream in &mut self.streams {
+            stream.payload_types = payload_types(stream.track, stream.codec);
+        }
+        let sent: Vec<Track> =
+            self.streams.iter().filter(|stream| stream.payload_types.is_some()).map(|stream| stream.track).collect();
+        self.costs.need_only(&sent);
+        self.choose(now, false);
+    }
+
     /// Media may flow: audio at once, and video after a probe if audio and feedback allow one.
     pub(super) fn connected(&mut self, now: Instant) {
         let has_audio = self.streams.iter().any(|stream| !stream.track.is_video());
@@ -181,14 +196,15 @@ impl Uplink {
         self.choose(now, false);
     }
 
-    /// The index of the stream that sends a frame, if one does.
-    pub(super) fn takes(&mut self, now: Instant, frame: &Frame) -> Option<usize> {
+    /// The index of the stream that sends a frame, and its payload type, if one does.
+    pub(super) fn takes(&mut self, now: Instant, frame: &Frame) -> Option<(usize, u8)> {
         let encoding = frame.encoding();
         let of_frame = |stream: &Stream| {
             stream.encoding(frame.tier) == encoding && stream.tier.is_none_or(|tier| tier == frame.tier)
         };
         let n = self.streams.iter().position(of_frame).filter(|_| self.is_connected)?;
         let stream = &mut self.streams[n];
+        let payload_type = stream.payload_types?.media;
         let was_awaited = stream.switch.awaited().is_some();
         if stream.track.is_video() && !stream.switch.takes(frame.tier, frame.key) {
             return None;
@@ -199,7 +215,7 @@ impl Uplink {
             self.requests[n].is_wanted = false;
             self.choose(now, false);
         }
-        Some(n)
+        Some((n, payload_type))
     }
 
     /// Frames were lost on the way to the streams: each video goes on with a key frame.

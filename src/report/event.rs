@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::conference::{CallState, ParticipantState};
 use super::format::{one_decimal, one_decimal_or_null};
+use super::order::Order;
 use super::stage::StageState;
 use super::summary::Summary;
 use crate::id::UserId;
@@ -192,6 +194,28 @@ pub enum Event {
     WatchStats(WatchStats),
     /// The statistics of one track of a speaker on the stage, once a second (student's side).
     SpeakerStats(SpeakerStats),
+    /// A call rings, runs or ends.
+    Call {
+        /// The other one.
+        user: UserId,
+        /// The user's nickname; empty if it is not known yet.
+        nickname: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: CallState,
+    },
+    /// A participant of a call or a meeting comes, goes, or changes.
+    Participant {
+        /// The participant.
+        user: UserId,
+        /// The user's nickname; may be empty.
+        nickname: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: ParticipantState,
+    },
+    /// The statistics of one track of a participant, once a second.
+    ParticipantStats(SpeakerStats),
     /// Something disturbs the lecture (student's side). Reported again when the text changes.
     Trouble {
         /// The kind of trouble.
@@ -375,62 +399,6 @@ pub enum StudentState {
     Left,
 }
 
-/// An order of the teacher, or of a member who moderates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// One student may neither write nor react.
-    Mute,
-    /// Nobody may write or react.
-    MuteAll,
-    /// One student may write again.
-    Unmute,
-    /// Everybody may write again.
-    UnmuteAll,
-    /// The chat messages are removed.
-    Clear,
-    /// Slow mode begins, changes or ends; an `allowed` follows.
-    Slow,
-    /// One hand is lowered.
-    Lower,
-    /// All hands are lowered.
-    LowerAll,
-    /// One student is invited to the stage.
-    Stage,
-    /// One speaker leaves the stage.
-    OffStage,
-    /// All speakers leave the stage.
-    ClearStage,
-    /// One speaker is shown large.
-    Spotlight,
-    /// The teacher is shown large.
-    SpotlightOff,
-    /// One student is put out for this lecture.
-    Kick,
-    /// One user is put out, and kept out with its network.
-    Ban,
-    /// A kick or a ban is lifted.
-    Unban,
-    /// Nobody else may join.
-    Lock,
-    /// Students may join again.
-    Unlock,
-    /// Newcomers wait for admission.
-    LobbyOn,
-    /// Newcomers do not wait.
-    LobbyOff,
-    /// One client that waits is admitted.
-    Admit,
-    /// All clients that wait are admitted.
-    AdmitAll,
-    /// One client that waits is refused.
-    Deny,
-    /// The room has this join code.
-    Code,
-    /// The room has no join code.
-    CodeOff,
-}
-
 /// The way of a student to the stage and off it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -480,6 +448,8 @@ pub enum EndReason {
     WindowClosed,
     /// The teacher ended the class.
     LectureOver,
+    /// The call is over.
+    CallOver,
     /// An error, which `exit` and `message` describe.
     Failed,
 }

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub server: Option<ServerMetrics>,
     /// The media of rooms; `None` if this process carries none.
     pub media: Option<MediaMetrics>,
+    /// The speakers on the stages of this process; `None` if it has no stage.
+    pub speakers: Option<SpeakerMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -68,13 +70,26 @@ pub struct ServerMetrics {
     pub student_queue: usize,
 }
 
-/// The media of all rooms that a server carries. Counts are totals since its start.
+/// The media of all speakers at a process. Counts are totals since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpeakerMetrics {
+    /// Speakers now, and those who have accepted and are about to come.
+    pub speakers: usize,
+    /// RTP packets sent to those who receive a speaker.
+    pub packets: u64,
+    /// Bytes sent, without UDP and IP headers.
+    pub bytes: u64,
+    /// RTP packets received from speakers.
+    pub ingest_packets: u64,
+    /// Packets of speakers that did not come at first.
+    pub ingest_lost: u64,
+}
+
+/// The media of all rooms that a server carries, that of their speakers included. Counts are totals since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MediaMetrics {
     /// Rooms whose media the server carries now.
     pub rooms: usize,
-    /// Speakers on the stages of these rooms.
-    pub speakers: usize,
     /// Students that receive media from the server.
     pub students: usize,
     /// RTP packets sent.
@@ -246,6 +261,9 @@ impl Collector for Metrics {
         if let Some(media) = &self.media {
             media.write(&mut to)?;
         }
+        if let Some(speakers) = &self.speakers {
+            speakers.write(&mut to)?;
+        }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;
         }
@@ -264,16 +282,29 @@ impl ProcessMetrics {
     }
 }
 
+impl SpeakerMetrics {
+    fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
+        to.gauge("classroom_media_speakers", "Students on the stage", one(number(self.speakers)))?;
+        for (name, help, value) in [
+            ("classroom_speaker_sent_packets", "RTP packets of speakers that were sent", self.packets),
+            ("classroom_speaker_sent_bytes", "Bytes of speakers that were sent", self.bytes),
+            ("classroom_speaker_ingest_packets", "RTP packets that arrived from speakers", self.ingest_packets),
+            (
+                "classroom_speaker_ingest_lost_packets",
+                "Packets of speakers that did not come at first",
+                self.ingest_lost,
+            ),
+        ] {
+            to.counter(name, help, one(value))?;
+        }
+        Ok(())
+    }
+}
+
 impl MediaMetrics {
     fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
         let (rooms, students) = (number(self.rooms), number(self.students));
         to.gauge("classroom_media_rooms", "Rooms whose media the server carries", one(rooms))?;
-        let speakers = one(number(self.speakers));
-        to.gauge(
-            "classroom_media_speakers",
-            "Students on the stages of rooms whose media the server carries",
-            speakers,
-        )?;
         to.gauge("classroom_media_students", "Students that receive media from the server", one(students))?;
         for (name, help, value) in [
             ("classroom_media_sent_packets", "RTP packets that the server sent", self.packets),

@@ -4,9 +4,11 @@
 //! reader of a stream goes away, as in `classroom watch --json | head -1`, the lecture continues without output.
 
 mod attendance;
+mod conference;
 mod event;
 mod format;
 mod metrics;
+mod order;
 mod sentence;
 mod stage;
 mod status;
@@ -25,15 +27,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::attendance::csv;
+pub use self::conference::{CallEnd, CallState, ParticipantState};
 pub use self::event::{
-    EndReason, Event, Order, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
+    EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
     WatchStats, Watched,
 };
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
+    EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics, SpeakerMetrics,
 };
+pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};

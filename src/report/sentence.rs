@@ -2,8 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::event::{EndReason, Event, Order, SourceState, SpeakingState, StudentState};
+use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
 use super::format;
+use super::order::Order;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
 use crate::rtp::Track;
@@ -95,7 +96,9 @@ impl Event {
                 Some(format!("the {track} has stopped and delivers no pictures"))
             }
             Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
-            Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) => None,
+            Event::Call { user, nickname, state } => Some(state.sentence(&named(user, nickname).to_string())),
+            Event::Participant { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
+            Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) | Event::ParticipantStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
@@ -121,9 +124,10 @@ fn speaking(state: SpeakingState, tracks: &[Track], reason: Option<OffStage>) ->
             Some(OffStage::NoAnswer) => "the invitation to the stage was not answered in time".to_owned(),
             Some(OffStage::NoMedia) => "you are not on the stage any more: your media did not arrive".to_owned(),
             Some(OffStage::NoCapacity) => "you can't come to the stage: the server has no capacity for it".to_owned(),
-            Some(OffStage::Ended | OffStage::Declined | OffStage::Unknown) | None => {
-                "the teacher has taken you off the stage".to_owned()
-            }
+            Some(
+                OffStage::Ended | OffStage::Declined | OffStage::NoDevice | OffStage::NotAllowed | OffStage::Unknown,
+            )
+            | None => "the teacher has taken you off the stage".to_owned(),
         },
     })
 }
@@ -168,6 +172,7 @@ impl EndReason {
             EndReason::Interrupted => "interrupted",
             EndReason::WindowClosed => "the window was closed",
             EndReason::LectureOver => "the lecture is over",
+            EndReason::CallOver => "the call is over",
             EndReason::Failed => "failed",
         }
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::protocol::TrackName;
 use crate::protocol::channel::OffStage;
+use crate::room::talk::ANSWER_WITHIN;
 
 /// The state of a student who comes to the stage or leaves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +19,8 @@ pub enum StageState {
         /// The tracks that the student sends.
         tracks: Vec<TrackName>,
     },
+    /// Nothing arrives from the student, who may come back within 10 s.
+    Lost,
     /// The student is not on the stage any more, or does not come.
     Ended {
         /// The reason.
@@ -35,6 +38,10 @@ pub enum StageEnd {
     SteppedDown,
     /// The student declined.
     Declined,
+    /// The student has neither camera nor microphone that work.
+    NoDevice,
+    /// The student's program was not started to speak.
+    NotAllowed,
     /// The student did not answer in time.
     NoAnswer,
     /// The student's media did not arrive in time, or was lost and did not come back.
@@ -51,6 +58,8 @@ impl From<OffStage> for StageEnd {
             OffStage::Ended => Self::Ended,
             OffStage::SteppedDown => Self::SteppedDown,
             OffStage::Declined => Self::Declined,
+            OffStage::NoDevice => Self::NoDevice,
+            OffStage::NotAllowed => Self::NotAllowed,
             OffStage::NoAnswer => Self::NoAnswer,
             OffStage::NoMedia => Self::NoMedia,
             OffStage::NoCapacity => Self::NoCapacity,
@@ -66,9 +75,18 @@ impl StageState {
             Self::Invited | Self::Ended { reason: StageEnd::Ended } => return None,
             Self::Accepted => format!("{whom} comes to the stage"),
             Self::Live { tracks } => format!("{whom} is on the stage, with {}", words(tracks)),
+            Self::Lost => format!("the connection of {whom} is lost; the stage waits some seconds for it"),
             Self::Ended { reason } => match reason {
                 StageEnd::Declined => format!("{whom} does not want to come to the stage"),
-                StageEnd::NoAnswer => format!("{whom} did not answer the invitation to the stage"),
+                StageEnd::NoDevice => format!("{whom} has neither camera nor microphone that work"),
+                StageEnd::NotAllowed => {
+                    format!(
+                        "{whom} can't come to the stage: watch runs there without --may-speak, or without a terminal"
+                    )
+                }
+                StageEnd::NoAnswer => {
+                    format!("{whom} did not answer the invitation to the stage within {} s", ANSWER_WITHIN.as_secs())
+                }
                 StageEnd::NoMedia => format!("{whom} is off the stage: no picture and no sound arrives from there"),
                 StageEnd::NoCapacity => format!("{whom} is off the stage: this computer can't carry another speaker"),
                 StageEnd::SteppedDown | StageEnd::Ended | StageEnd::Unknown => format!("{whom} has left the stage"),
@@ -78,7 +96,7 @@ impl StageState {
 }
 
 /// Tracks in words: `sound and camera`.
-fn words(tracks: &[TrackName]) -> String {
+pub(super) fn words(tracks: &[TrackName]) -> String {
     let word = |track: &TrackName| match track {
         TrackName::Audio => "sound",
         TrackName::Screen => "screen",

@@ -94,7 +94,7 @@ impl Rooms {
     /// Of the rooms that students of the biggest network have opened, the one with the fewest of them, and of those the
     /// oldest. A teacher needs no such room to be fair.
     fn unclaimed_of_biggest(&self, opener: &Opener) -> Option<RoomId> {
-        let unclaimed = self.rooms.iter().filter(|(_, room)| room.is_unclaimed());
+        let unclaimed = self.rooms.iter().filter(|(_, room)| room.is_unclaimed() && !room.is_meeting_now());
         let rooms = of_biggest(unclaimed, opener.network, !opener.teaches)?;
         rooms.into_iter().min_by_key(|(_, room)| room.weight()).map(|(id, _)| id.clone())
     }

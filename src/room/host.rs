@@ -7,13 +7,14 @@
 
 use std::time::Instant;
 
+use super::conference::Conferences;
 use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
 use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::id::RoomId;
 use crate::network::Network;
-use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, RoomKind, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, ServerMessage};
 
 impl Newcomer {
     /// Whether the client wants the server to carry its media.
@@ -47,7 +48,7 @@ impl Room {
         let starts = newcomer.wants_host();
         match &mut self.host {
             _ if !newcomer.publishes => HostChange::None,
-            Some(host) if starts && host.publisher == newcomer.user => {
+            Some(host) if starts && host.publisher.as_ref() == Some(&newcomer.user) => {
                 host.until = None;
                 HostChange::None
             }
@@ -55,29 +56,33 @@ impl Room {
         }
     }
 
-    /// The epoch of a publisher that others see.
-    pub(super) fn shown_epoch(&self, newcomer: &Newcomer) -> u32 {
-        let host = self.host.as_ref().filter(|host| newcomer.wants_host() && host.publisher == newcomer.user);
-        host.map_or(newcomer.epoch, |host| host.epoch)
+    /// The epoch of a publisher that others see. If the server carries the media, the epoch is another one at another
+    /// server: a restarted server has no media, and students offer again at once.
+    pub(super) fn shown_epoch(&self, newcomer: &Newcomer, limits: &RoomLimits) -> u32 {
+        if !newcomer.wants_host() {
+            return newcomer.epoch;
+        }
+        let host = self.host.as_ref().filter(|host| host.publisher.as_ref() == Some(&newcomer.user));
+        host.map_or(newcomer.epoch.wrapping_add(limits.host_epochs), |host| host.epoch)
     }
 
-    /// Carries out a change, once the publisher is a member.
+    /// Carries out a change, once the publisher is a member, whom others see with this epoch.
     pub(super) fn host_changed(
         &mut self,
         now: Instant,
         change: HostChange,
-        newcomer: &Newcomer,
+        (newcomer, epoch): (&Newcomer, u32),
         out: &mut Vec<Output>,
     ) {
         let HostChange::Replaced { ended, starts } = change else { return };
         close(ended, out);
         if starts {
-            self.start_host(now, newcomer, newcomer.epoch, out);
+            self.start_host(now, newcomer, epoch, out);
         }
     }
 
     fn start_host(&mut self, now: Instant, of: &Newcomer, epoch: u32, out: &mut Vec<Output>) {
-        let (publisher, network, without_media_from) = (of.user.clone(), of.network, Some(now));
+        let (publisher, network, without_media_from) = (Some(of.user.clone()), of.network, Some(now));
         out.push(Output::StartHost { room: of.room.clone(), publisher: publisher.clone() });
         self.host = Some(Host { publisher, epoch, conn: None, until: None, network, without_media_from });
     }
@@ -98,6 +103,9 @@ impl Room {
 
     /// The place of this room goes to another one: its publisher has to come again.
     pub(super) fn lose_media_place(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
+        if self.conferences.is_some() {
+            return self.meeting_host_failed(now, out);
+        }
         let message = "the server carries the media of as many rooms as it can, and your place went to another \
                        teacher, as your picture and sound did not arrive";
         let refusal = RoomRefusal::new(ErrorCode::ServerFull, message).after(limits.media_within);
@@ -114,13 +122,16 @@ impl Room {
     pub(super) fn host_started(&mut self, room_id: &RoomId, conn: ConnId, out: &mut Vec<Output>) -> bool {
         let Some(host) = self.host.as_mut().filter(|host| host.conn.is_none()) else { return false };
         host.conn = Some(conn);
+        // Nobody sees the host of a meeting, and the id of a room has the form of a user id.
+        let Some(user_id) = host.publisher.clone().or_else(|| room_id.as_str().parse().ok()) else { return false };
+        let kind = self.kind();
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
-                kind: RoomKind::Lecture,
+                kind,
                 room_id: room_id.clone(),
                 room_name: self.name.clone(),
-                user_id: host.publisher.clone(),
+                user_id,
                 users: self.members.values().map(|member| member.user.clone()).collect(),
                 count: self.members.len(),
                 publisher: self.publisher.clone(),
@@ -128,6 +139,9 @@ impl Room {
                 ice_servers: Vec::new(),
             },
         });
+        if let Some(meeting) = self.conferences.as_ref().and_then(Conferences::meeting) {
+            out.push(Output::Send { to: conn, message: ServerMessage::Participants(meeting.list()) });
+        }
         true
     }
 
@@ -146,11 +160,12 @@ impl Room {
     /// The host has ended by itself. Its students and the publisher offer again, and then there is a new one.
     pub(super) fn host_failed(&mut self, now: Instant, conn: ConnId, out: &mut Vec<Output>) {
         let Some(host) = self.host.take_if(|host| host.conn == Some(conn)) else { return };
+        let Some(publisher) = host.publisher else { return self.meeting_host_failed(now, out) };
         let has_media = |member: &Member| member.user.publishes || member.media == Media::Connected;
         let to: Vec<ConnId> =
             self.members.values().filter(|member| has_media(member)).filter_map(Member::conn).collect();
         if !to.is_empty() {
-            out.push(Output::Broadcast { to, message: ServerMessage::Hangup { user_id: host.publisher } });
+            out.push(Output::Broadcast { to, message: ServerMessage::Hangup { user_id: publisher } });
         }
         self.forget_media(now);
     }
@@ -187,7 +202,10 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         let Some(host) = &mut self.host else { return };
-        let publisher = host.publisher.clone();
+        let Some(publisher) = host.publisher.clone() else { return self.meeting_host_message(now, message, out) };
+        if let ClientMessage::Speakers { count } = message {
+            return self.set_speakers(count);
+        }
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
             ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::member::{Applicant, Connection, Member};
+use super::conference::Conferences;
+use super::member::{Applicant, Connection, Member, Opening};
 use super::members::Room;
 use super::owner::Owner;
 use super::pending::Mailbox;
 use super::places::{Place, place_for};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::access::Attempts;
-use crate::id::{UserId, count_of_students, named};
+use crate::id::{RoomId, UserId, count_of_students, named};
 use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomKind, RoomOrder, ServerMessage};
 
 impl Room {
@@ -62,6 +63,9 @@ impl Room {
         // Checked first, because an invalid code refuses the publisher.
         let settled = self.take_settings(&applicant.newcomer)?;
         self.make_place(now, &applicant.newcomer, limits, out)?;
+        if let Some(opening) = applicant.opens {
+            self.open_conference(now, opening, &applicant.newcomer)?;
+        }
         self.free_id(now, &applicant.newcomer, limits, out);
         if settled {
             self.govern(now, limits, out);
@@ -107,6 +111,9 @@ impl Room {
             return Ok(());
         }
         let room = &newcomer.room;
+        if let Some(kind) = self.conferences.as_ref().map(|conferences| conferences.kind) {
+            return Err(wrong_kind(room, kind));
+        }
         let owns = self.owner.as_ref().is_none_or(|owner| owner.is(newcomer));
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
         if let Some(member) = publisher.filter(|member| !owns || member.user.user_id != newcomer.user) {
@@ -191,6 +198,17 @@ impl Room {
         }
     }
 
+    /// The client opens a meeting or a call room, with its settings.
+    fn open_conference(&mut self, now: Instant, opening: Opening, newcomer: &Newcomer) -> Result<(), RoomRefusal> {
+        if let Some(settings) = &newcomer.settings {
+            self.gate.set(settings).map_err(|error| RoomRefusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        }
+        let Opening { kind, last_entry } = opening;
+        self.name = newcomer.room_name.clone().or(self.name.take());
+        self.become_conference(now, Conferences::new(kind, last_entry, newcomer.may_teach));
+        Ok(())
+    }
+
     /// Makes a place for a student in a full room, if one can be made.
     pub(super) fn make_place(
         &mut self,
@@ -257,7 +275,8 @@ impl Room {
         let is_admitted = self.is_governed || self.gate.admitted(&newcomer.session);
         let host = self.change_host(&newcomer);
         let mut member = Member::new(now, applicant, is_admitted);
-        member.user.epoch = self.shown_epoch(&newcomer);
+        member.user.epoch = self.shown_epoch(&newcomer, limits);
+        self.conference_arrived(now, &mut member, limits);
         let id = newcomer.user.clone();
         let mut waiting = Mailbox::default();
         let mut news = true;
@@ -269,7 +288,7 @@ impl Room {
                 Connection::Lost { mailbox, .. } if is_same_process => waiting = mailbox,
                 Connection::Lost { .. } => {}
             }
-            member.returns = old.returns;
+            (member.returns, member.pace) = (old.returns, old.pace);
             if is_same_process {
                 news = old.user != member.user;
                 let candidates = old.candidates;
@@ -304,7 +323,7 @@ impl Room {
         out.push(Output::Send {
             to: conn,
             message: ServerMessage::Joined {
-                kind: RoomKind::Lecture,
+                kind: self.kind(),
                 room_id: newcomer.room.clone(),
                 room_name: self.name.clone(),
                 user_id: id,
@@ -320,7 +339,8 @@ impl Room {
         if news {
             self.tell_joined(now, &user, limits, out);
         }
-        self.host_changed(now, host, &newcomer, out);
+        self.host_changed(now, host, (&newcomer, user.epoch), out);
+        self.tell_conference(now, &newcomer.user, limits, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);
         }
@@ -331,7 +351,7 @@ impl Room {
     }
 
     /// Tells a co-teacher that the room is locked or has a lobby, in the form of the orders that made it so.
-    fn tell_gate(&self, conn: ConnId, id: &UserId, out: &mut Vec<Output>) {
+    pub(super) fn tell_gate(&self, conn: ConnId, id: &UserId, out: &mut Vec<Output>) {
         let user_id = self.publisher.as_ref().unwrap_or(id);
         let orders = [
             self.gate.is_locked.then_some(RoomOrder::Lock { locked: true }),
@@ -346,11 +366,19 @@ impl Room {
         let Some(member) = self.members.remove(id) else { return };
         self.tell_left(now, &member.user, LeaveReason::Removed, limits, out);
         let Some(conn) = member.conn() else { return };
-        let Member { newcomer, tag, .. } = member;
+        let (Member { newcomer, tag, .. }, opens) = (member, None);
         let (room_id, room_name) = (newcomer.room.clone(), self.name.clone());
         out.push(Output::Send { to: conn, message: ServerMessage::Waiting { room_id, room_name } });
-        self.lobby.put(now, Applicant { conn, newcomer, tag }, limits.lobby_interval);
+        self.lobby.put(now, Applicant { conn, newcomer, tag, opens }, limits.lobby_interval);
     }
+}
+
+/// The refusal of a publisher, as the room is a meeting or a call room.
+pub(super) fn wrong_kind(room: &RoomId, kind: RoomKind) -> RoomRefusal {
+    let (what, verb) = if kind == RoomKind::Call { ("for calls", "call") } else { ("a meeting", "meet") };
+    let message =
+        format!("room {room} is {what}, where nobody teaches: use `classroom {verb}`, or choose another room");
+    RoomRefusal::new(ErrorCode::WrongKind, message)
 }
 
 /// Closes the older connection of a client. The same process has given that attempt up, and the attempt arrived late

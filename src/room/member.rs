@@ -6,9 +6,14 @@ use super::pending::Mailbox;
 use super::{ConnId, Newcomer};
 use crate::id::UserId;
 use crate::network::{Network, NetworkTag};
-use crate::protocol::channel::MAX_SPEAKERS;
-use crate::protocol::{MAX_CANDIDATES_PER_OFFER, RETURN_BURST, RETURN_RATE, User};
+use crate::protocol::{
+    CALL_BURST, CALL_RATE, MAX_CANDIDATES_PER_OFFER, MAX_PARTICIPANTS, RETURN_BURST, RETURN_RATE, RoomKind, User,
+};
 use crate::token_bucket::TokenBucket;
+
+/// Changes of what a participant sends, per second and in a burst: as fast as a person clicks.
+const CHANGE_RATE: u32 = 2;
+const CHANGE_BURST: u32 = 10;
 
 /// A client that asks to join, with its connection.
 #[derive(Debug)]
@@ -16,6 +21,16 @@ pub(super) struct Applicant {
     pub(super) conn: ConnId,
     pub(super) newcomer: Newcomer,
     pub(super) tag: NetworkTag,
+    /// The kind of the room that the client opens by joining.
+    pub(super) opens: Option<Opening>,
+}
+
+/// A meeting or call room that opens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) kind: RoomKind,
+    /// The entries get numbers after this one, which no earlier server has used.
+    pub(super) last_entry: u32,
 }
 
 /// A member of a room.
@@ -34,6 +49,16 @@ pub(super) struct Member {
     pub(super) candidates: CandidateBudget,
     /// Limits how often the client joins again.
     pub(super) returns: TokenBucket,
+    pub(super) pace: Pace,
+}
+
+/// Limits what a member of a meeting or call room makes others do.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Calls, and entries into a conference.
+    pub(super) calls: TokenBucket,
+    /// Changes of what a participant sends. More of them are told later, several at once.
+    pub(super) changes: TokenBucket,
 }
 
 /// How messages reach a member.
@@ -51,25 +76,28 @@ pub(super) enum Media {
 }
 
 /// The candidates that are still relayed, for each of the latest targets that a member offered to, the latest one last.
+/// A target is a user, or the entry of a participant.
 #[derive(Debug, Default)]
-pub(super) struct CandidateBudget(Vec<(UserId, u32)>);
+pub(super) struct CandidateBudget(Vec<((UserId, Option<u32>), u32)>);
 
 impl CandidateBudget {
-    /// The publisher, each speaker, and the member itself.
-    const MAX_TARGETS: usize = 2 + MAX_SPEAKERS;
+    /// The participants of a meeting, each directly and over the server. A lecture has fewer targets: the publisher,
+    /// the speakers, and the member itself.
+    const MAX_TARGETS: usize = 2 * MAX_PARTICIPANTS;
 
-    /// The member offers to `target`.
-    pub(super) fn offered(&mut self, target: &UserId) {
-        self.0.retain(|(known, _)| known != target);
+    /// The member offers to `target`, or answers.
+    pub(super) fn offered(&mut self, target: &UserId, entry: Option<u32>) {
+        self.0.retain(|((user, known), _)| user != target || *known != entry);
         if self.0.len() == Self::MAX_TARGETS {
             self.0.remove(0);
         }
-        self.0.push((target.clone(), MAX_CANDIDATES_PER_OFFER));
+        self.0.push(((target.clone(), entry), MAX_CANDIDATES_PER_OFFER));
     }
 
     /// Counts a candidate; false if it is not relayed.
-    pub(super) fn take(&mut self, target: &UserId) -> bool {
-        let left = self.0.iter_mut().find(|(known, _)| known == target).map(|(_, left)| left);
+    pub(super) fn take(&mut self, target: &UserId, entry: Option<u32>) -> bool {
+        let known = self.0.iter_mut().find(|((user, known), _)| user == target && *known == entry);
+        let left = known.map(|(_, left)| left);
         left.is_some_and(|left| left.checked_sub(1).map(|rest| *left = rest).is_some())
     }
 }
@@ -77,10 +105,10 @@ impl CandidateBudget {
 /// The media host of a room.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// The publisher for whom the host speaks.
-    pub(super) publisher: UserId,
-    /// The epoch that others see of the publisher: that of the publisher's process for which the host was started. So
-    /// students keep their media when the publisher returns with another process.
+    /// The publisher for whom the host speaks; none for the host of a meeting.
+    pub(super) publisher: Option<UserId>,
+    /// The epoch that others see of the publisher: it stays while the host does, so students keep their media when the
+    /// publisher returns with another process. It is another one at a server that was restarted.
     pub(super) epoch: u32,
     /// The connection; none until the server has started the host.
     pub(super) conn: Option<ConnId>,
@@ -96,7 +124,7 @@ pub(super) struct Host {
 impl Member {
     /// A member that joins now.
     pub(super) fn new(now: Instant, applicant: Applicant, is_admitted: bool) -> Self {
-        let Applicant { conn, newcomer, tag } = applicant;
+        let Applicant { conn, newcomer, tag, .. } = applicant;
         Self {
             user: newcomer.user_entry(),
             newcomer,
@@ -107,6 +135,10 @@ impl Member {
             is_admitted,
             candidates: CandidateBudget::default(),
             returns: TokenBucket::new(RETURN_RATE, RETURN_BURST),
+            pace: Pace {
+                calls: TokenBucket::new(CALL_RATE, CALL_BURST),
+                changes: TokenBucket::new(CHANGE_RATE, CHANGE_BURST),
+            },
         }
     }
 

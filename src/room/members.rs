@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::conference::Conferences;
 use super::gate::Gate;
 use super::lobby::Lobby;
 use super::member::{Connection, Host, Media, Member};
@@ -12,7 +13,8 @@ use super::retention::{Eviction, Retention};
 use super::{ConnId, Output, Reservation, RoomLimits, RoomRefusal, RoomState, RoomSummary};
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::Network;
-use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, ServerMessage, User};
+use crate::protocol::channel::MAX_SPEAKERS;
+use crate::protocol::{ErrorCode, LeaveReason, MAX_LISTED_USERS, RoomKind, ServerMessage, User};
 
 /// A room.
 #[derive(Debug)]
@@ -26,8 +28,12 @@ pub(super) struct Room {
     pub(super) publisher: Option<UserId>,
     /// The media host, if the server carries the media.
     pub(super) host: Option<Host>,
+    /// The state of a meeting or call room.
+    pub(super) conferences: Option<Conferences>,
     /// How the last publisher left, until the next one joins.
     pub(super) publisher_went: Option<LeaveReason>,
+    /// The number of students on the stage, as the holder of the media says.
+    speakers: usize,
     pub(super) owner: Option<Owner>,
     pub(super) gate: Gate,
     pub(super) lobby: Lobby,
@@ -51,6 +57,20 @@ impl Room {
         Self::new(now, creator, Retention::created(now, limits))
     }
 
+    /// A meeting or call room that was created for later. That of a client that may not teach stays for minutes.
+    pub(super) fn created_conference(
+        now: Instant,
+        creator: Network,
+        conferences: Conferences,
+        limits: &RoomLimits,
+    ) -> Self {
+        let is_taught = conferences.is_taught;
+        let retention = if is_taught { Retention::created(now, limits) } else { Retention::awaited(now, limits) };
+        let mut room = Self::new(now, creator, retention);
+        room.become_conference(now, conferences);
+        room
+    }
+
     /// A room that stays until the server ends.
     pub(super) fn reserved(now: Instant, opener: Network, reservation: &Reservation) -> Self {
         let Reservation { user, session, .. } = reservation.clone();
@@ -66,7 +86,9 @@ impl Room {
             members: BTreeMap::new(),
             publisher: None,
             host: None,
+            conferences: None,
             publisher_went: None,
+            speakers: 0,
             owner: None,
             gate: Gate::default(),
             lobby: Lobby::default(),
@@ -84,7 +106,15 @@ impl Room {
 
     /// Whether students opened the room, and no teacher has come yet.
     pub(super) fn is_unclaimed(&self) -> bool {
+        if let Some(conferences) = &self.conferences {
+            return !conferences.is_taught && !self.retention.is_created();
+        }
         self.owner.is_none() && self.publisher_went.is_none() && !self.retention.is_created()
+    }
+
+    /// Whether people meet or call each other in the room at present.
+    pub(super) fn is_meeting_now(&self) -> bool {
+        self.conferences.as_ref().is_some_and(|conferences| conferences.participants() > 1)
     }
 
     /// Whether the room is empty and has waited long enough.
@@ -111,7 +141,8 @@ impl Room {
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
         let host = self.host.as_ref().and_then(|host| host.until);
-        let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host];
+        let conferences = self.conferences.as_ref().and_then(Conferences::due);
+        let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host, conferences];
         due.into_iter().flatten().min()
     }
 
@@ -119,26 +150,38 @@ impl Room {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
         let live = publisher.filter(|member| member.conn().is_some());
         let ended = self.retention.ended_at();
-        let state = match (live, ended) {
+        let conferences = self.conferences.as_ref();
+        let live_since = conferences.map_or_else(|| live.map(|member| member.since), Conferences::since);
+        let state = match (live_since, ended) {
             (Some(_), _) => RoomState::Live,
             (None, Some(_)) => RoomState::Ended,
             (None, None) => RoomState::Waiting,
         };
+        let owner = conferences.and_then(|conferences| self.members.get(conferences.owner.as_ref()?));
         let seconds = |since| now.saturating_duration_since(since).as_secs();
         RoomSummary {
             room_id: id.clone(),
             name: self.name.clone(),
+            kind: conferences.map_or(RoomKind::Lecture, |conferences| conferences.kind),
+            owner: owner.map(|member| member.user.clone()),
+            participants: conferences.map_or(0, Conferences::participants),
             publisher: publisher.map(|member| member.user.clone()),
             media: publisher.map(|member| member.newcomer.media),
             watching: self.members.len() - usize::from(publisher.is_some()),
+            speakers: if publisher.is_some() { self.speakers } else { 0 },
             state,
             open_s: seconds(self.opened),
-            live_s: live.map(|member| seconds(member.since)),
+            live_s: live_since.map(seconds),
             ended_s: ended.map(seconds),
             has_code: self.gate.code.is_some(),
             has_lobby: self.gate.has_lobby,
             is_locked: self.gate.is_locked,
         }
+    }
+
+    /// The holder of the media says how many students speak.
+    pub(super) fn set_speakers(&mut self, count: usize) {
+        self.speakers = count.min(MAX_SPEAKERS);
     }
 
     /// A client says goodbye. `over`: a publisher ends the lecture, too.
@@ -179,7 +222,9 @@ impl Room {
     /// Starts the room's retention once nobody is left.
     pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() && self.lobby.is_empty() {
-            self.retention.emptied(now, self.owner.is_some(), limits);
+            // Members of a meeting that were lost may come back, and perhaps only one of them may open it again.
+            let was_lost = self.conferences.as_ref().is_some_and(|conferences| conferences.was_lost);
+            self.retention.emptied(now, self.owner.is_some() || was_lost, limits);
             self.has_partial_lists = false;
         }
     }
@@ -192,7 +237,8 @@ impl Room {
         } else if let Some(member) = self.members.get_mut(id)
             && member.conn() == Some(conn)
         {
-            let until = now + limits.resume_grace;
+            let takes_part = self.conferences.as_ref().is_some_and(|conferences| conferences.place(id).is_some());
+            let until = now + if takes_part { limits.conference_grace } else { limits.resume_grace };
             member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
             self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
         }
@@ -212,6 +258,7 @@ impl Room {
             self.end_host(out);
             self.forget_media(now);
         }
+        self.tick_conferences(now, out);
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();
@@ -227,6 +274,7 @@ impl Room {
             let message = self.lobby.list();
             self.send_to_moderators(message, out);
         }
+        self.tell_news(now, limits, out);
     }
 
     /// Closes a member's connection with an error. The member is not in the room any more.
@@ -269,6 +317,9 @@ impl Room {
         let message = ServerMessage::Leave { users: vec![user.user_id.clone()], reason };
         if user.publishes {
             self.publisher = None;
+            if reason != LeaveReason::Lost {
+                self.speakers = 0;
+            }
             self.publisher_went = Some(reason);
             self.presence.forget(&user.user_id);
             self.broadcast(message, None, out);
@@ -284,6 +335,10 @@ impl Room {
         } else {
             self.presence.left(now, &user.user_id, reason, self.presence_interval(limits));
             self.send_to_publisher(message, out);
+        }
+        match reason {
+            LeaveReason::Replaced => self.conference_replaced(now, &user.user_id, limits, out),
+            _ => self.conference_left(now, &user.user_id, reason == LeaveReason::Lost, limits, out),
         }
     }
 

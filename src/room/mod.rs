@@ -26,22 +26,32 @@
 //! - A room may also be created, with a name and without members: it waits for its teacher for hours.
 //! - The lecture is over when the teacher says goodbye, until a teacher returns. The room stays for some minutes, so
 //!   that latecomers learn of it, and so that nobody else takes it.
+//! - A meeting or call room has an owner instead of a publisher: its first member that may open such rooms, and later
+//!   the member that is there for longest. Whoever takes part in the meeting or in a call has an entry (`conference`);
+//!   the media goes from each to each, or, in a meeting of more than six, over a media host (`meeting_host`).
 //! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
 //!   has most go first.
 
+mod calls;
+mod conference;
 mod eviction;
 mod gate;
 mod host;
 mod joining;
 mod lobby;
+mod meeting;
+mod meeting_chat;
+mod meeting_host;
 mod member;
 mod members;
 mod order;
 mod owner;
+mod pairs;
 mod pending;
 mod places;
 mod relay;
 mod retention;
+mod rings;
 mod rooms;
 pub mod talk;
 #[cfg(test)]
@@ -55,10 +65,11 @@ use crate::access::Identity;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::network::{Network, Rate};
 use crate::protocol::{
-    self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomSettings, ServerMessage, SessionSecret, User,
+    self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomKind, RoomSettings, ServerMessage, SessionSecret, User,
 };
 
-pub use rooms::Rooms;
+pub(crate) use rooms::NO_MEETINGS;
+pub use rooms::{Creation, Rooms};
 
 /// A connection to the server. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +102,12 @@ pub struct Newcomer {
     pub moderates: bool,
     /// The join code that the client gave.
     pub code: Option<String>,
-    /// The settings that a publisher gives to the room; without them, the room keeps its settings.
+    /// The kind of a room that does not exist yet; none for a lecture.
+    pub kind: Option<RoomKind>,
+    /// Whether the client may teach on this server, though it does not publish.
+    pub may_teach: bool,
+    /// The settings that a publisher gives to the room, or the client that opens a meeting; without them, the room
+    /// keeps its settings.
     pub settings: Option<RoomSettings>,
     /// The client's proved identity; `None` for a guest.
     pub identity: Option<Identity>,
@@ -167,8 +183,8 @@ pub enum Output {
     StartHost {
         /// The room.
         room: RoomId,
-        /// The publisher for whom the host speaks.
-        publisher: UserId,
+        /// The publisher for whom the host speaks; none for the host of a meeting.
+        publisher: Option<UserId>,
     },
     /// Send the same message to many connections.
     Broadcast {
@@ -193,10 +209,16 @@ pub struct RoomLimits {
     pub max_room_users: usize,
     /// The most rooms.
     pub max_rooms: usize,
-    /// The most rooms whose media the server carries; 0 if it carries none.
+    /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none.
     pub max_media_rooms: usize,
+    /// Who may open meeting and call rooms.
+    pub meetings: Meetings,
+    /// What this server adds to the epoch of a publisher whose media it carries.
+    pub host_epochs: u32,
     /// How long the user id of a lost connection stays reserved.
     pub resume_grace: Duration,
+    /// How long a participant of a call or meeting keeps its place without a connection.
+    pub conference_grace: Duration,
     /// The longest wait of a media host for a publisher whose connection was lost.
     pub media_stays: Duration,
     /// How long presence is collected for a batch.
@@ -218,6 +240,8 @@ pub struct RoomLimits {
     pub offers: Rate,
     /// Offers about speakers on the stage.
     pub stage_offers: Rate,
+    /// Offers of participants of calls and meetings.
+    pub conference_offers: Rate,
     /// Rooms that are created, or that teachers open by joining.
     pub openings: Rate,
 }
@@ -228,7 +252,10 @@ impl Default for RoomLimits {
             max_room_users: protocol::MAX_ROOM_USERS,
             max_rooms: protocol::MAX_ROOMS,
             max_media_rooms: 0,
+            meetings: Meetings::Teachers,
+            host_epochs: 0,
             resume_grace: protocol::RESUME_GRACE,
+            conference_grace: protocol::CONFERENCE_GRACE,
             media_stays: protocol::MEDIA_STAYS,
             presence_interval: protocol::PRESENCE_INTERVAL,
             created_stays: protocol::CREATED_ROOM_STAYS,
@@ -239,20 +266,33 @@ impl Default for RoomLimits {
             joins: protocol::JOINS,
             offers: protocol::OFFERS,
             stage_offers: protocol::STAGE_OFFERS,
+            conference_offers: protocol::CONFERENCE_OFFERS,
             openings: protocol::OPENINGS,
         }
     }
+}
+
+/// Who may open meeting and call rooms on a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Meetings {
+    /// Everybody who may join.
+    Anyone,
+    /// Those who may teach.
+    #[default]
+    Teachers,
+    /// Nobody.
+    Off,
 }
 
 /// The state of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RoomState {
-    /// There is no publisher, or its connection is lost at the moment.
+    /// There is no publisher, or its connection is lost at the moment; or nobody takes part in the meeting or a call.
     Waiting,
-    /// There is a publisher.
+    /// There is a publisher, or a participant.
     Live,
-    /// The publisher said goodbye, and there is no other.
+    /// The publisher said goodbye, and there is no other; or the owner ended the meeting.
     Ended,
 }
 
@@ -265,18 +305,30 @@ pub struct RoomSummary {
     /// The room's name.
     #[serde(default)]
     pub name: Option<RoomName>,
+    /// The kind.
+    #[serde(default)]
+    pub kind: RoomKind,
+    /// The owner of a meeting or call room.
+    #[serde(default)]
+    pub owner: Option<User>,
+    /// The number of those who take part in the meeting or in calls.
+    #[serde(default)]
+    pub participants: usize,
     /// The publisher.
     pub publisher: Option<User>,
     /// The host of the publisher's media; absent without a publisher.
     #[serde(default)]
     pub media: Option<MediaHost>,
-    /// The number of students.
+    /// The number of students; of members of a meeting or call room.
     pub watching: usize,
+    /// The number of students among them who are on the stage.
+    #[serde(default)]
+    pub speakers: usize,
     /// The state.
     pub state: RoomState,
     /// Seconds since the first member joined, or since the room was created.
     pub open_s: u64,
-    /// Seconds since the publisher joined.
+    /// Seconds since the publisher joined, or since the meeting or the longest call began.
     pub live_s: Option<u64>,
     /// Seconds since the publisher said goodbye; only in the state [`RoomState::Ended`].
     #[serde(default)]

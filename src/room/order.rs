@@ -1,6 +1,6 @@
 //! The orders of members that moderate: removal, admission, and the rules for newcomers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gate::Outcast;
 use super::members::{Room, refuse};
@@ -51,6 +51,7 @@ impl Room {
             }
             RoomOrder::Lock { locked } => {
                 self.gate.is_locked = *locked;
+                self.conferences.iter_mut().for_each(|known| known.info.changed(now, Duration::ZERO));
                 Ok(())
             }
             RoomOrder::Lobby { lobby } => {
@@ -70,7 +71,7 @@ impl Room {
                 self.expel(now, target_uid, false, limits, out)
             }
             RoomOrder::Rename { .. } | RoomOrder::HandOver { .. } | RoomOrder::End => {
-                Err(RoomRefusal::new(ErrorCode::NotAllowed, "this order is for meetings and calls"))
+                self.owner_order(now, id, order, limits, out)
             }
         }
     }

@@ -19,13 +19,21 @@ impl Room {
         limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
-        let Some(sender) = self.members.get_mut(id).filter(|member| member.conn() == Some(conn)) else {
+        if self.members.get(id).is_none_or(|member| member.conn() != Some(conn)) {
             match message {
                 ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
                 _ => refuse(conn, ErrorCode::NotAllowed, "wait until the teacher admits you", out),
             }
             return;
+        }
+        let message = match &self.conferences {
+            Some(_) => match self.conference_message(now, (id, conn), message, out) {
+                Some(message) => message,
+                None => return,
+            },
+            None => message,
         };
+        let Some(sender) = self.members.get_mut(id) else { return };
         let is_publisher = self.publisher.as_ref() == Some(id);
         let is_holder = is_publisher && !sender.newcomer.wants_host();
         let source = |target: &UserId| (self.publisher.as_ref() != Some(target)).then(|| target.clone());
@@ -35,7 +43,7 @@ impl Room {
                 refuse(conn, ErrorCode::NotAllowed, "the publisher answers, students offer", out);
             }
             ClientMessage::Offer { target_uid, sdp, video, tracks, .. } => {
-                sender.candidates.offered(&target_uid);
+                sender.candidates.offered(&target_uid, None);
                 let (tracks, network) = (tracks.filter(|_| target_uid == *id), Some(sender.tag));
                 let source = source(&target_uid);
                 if is_publisher && source.is_none() {
@@ -45,7 +53,7 @@ impl Room {
                 self.relay_to_holder(conn, &target_uid, offer, out);
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if !is_holder => {
-                if !sender.candidates.take(&target_uid) {
+                if !sender.candidates.take(&target_uid, None) {
                     return;
                 }
                 let source = source(&target_uid);
@@ -67,6 +75,10 @@ impl Room {
                 _ => refuse(conn, ErrorCode::NotAllowed, "only the publisher answers, rejects or hangs up", out),
             },
             ClientMessage::Connected { target_uid } => self.set_media(id, &target_uid, Media::Connected),
+            ClientMessage::Speakers { count } if is_holder => self.set_speakers(count),
+            ClientMessage::Speakers { .. } => {
+                refuse(conn, ErrorCode::NotAllowed, "only the holder of the media tells who speaks", out);
+            }
             ClientMessage::RoomUserList => {
                 let receiver = sender.user.clone();
                 let message = ServerMessage::RoomUserList { users: self.listed(&receiver), count: self.members.len() };
@@ -80,6 +92,7 @@ impl Room {
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
             | ClientMessage::Overloaded
+            | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. } => {
                 refuse(conn, ErrorCode::NotAllowed, "this room is a lecture, which has no calls", out);
             }

@@ -43,6 +43,11 @@ impl Retention {
         retention
     }
 
+    /// For a room that somebody created who may not teach.
+    pub(super) fn awaited(now: Instant, limits: &RoomLimits) -> Self {
+        Self { unused: Some(Unused { since: now, until: now + limits.ended_stays }), ..Self::default() }
+    }
+
     /// A member joined; a teacher starts a new lecture.
     pub(super) fn entered(&mut self, publishes: bool) {
         self.unused = None;

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::member::Applicant;
+use super::conference::Conferences;
+use super::joining::wrong_kind;
+use super::member::{Applicant, Opening};
 use super::members::Room;
 use super::places::{Place, media_place_for};
-use super::{ConnId, Input, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
+use super::{ConnId, Input, Meetings, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
-use crate::protocol::{ClientMessage, ErrorCode, SessionSecret};
+use crate::protocol::{ClientMessage, ErrorCode, NOT_OPEN_RETRY, RoomKind, SessionSecret};
 
 /// The time to the next request of a publisher for a media host, after a refusal.
 const MEDIA_FULL_RETRY: Duration = Duration::from_secs(5);
@@ -29,6 +31,10 @@ pub struct Rooms {
     offers: RateLimit,
     /// Offers about speakers on the stage.
     stage_offers: RateLimit,
+    /// Offers of participants of calls and meetings.
+    conference_offers: RateLimit,
+    /// The time for chat messages, in milliseconds since 1970.
+    time: u64,
     openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
@@ -36,6 +42,25 @@ pub struct Rooms {
     tags: RandomState,
     /// Not later than the earliest deadline of any room.
     next_tick: Option<Instant>,
+}
+
+/// Why a server opens no meeting.
+pub(crate) const NO_MEETINGS: &str =
+    "this server has no meetings and no calls: start it as `classroom serve --meetings teachers`, or join its lectures";
+
+/// A room to create.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// The unused id.
+    pub room_id: RoomId,
+    /// The name.
+    pub name: RoomName,
+    /// The kind.
+    pub kind: RoomKind,
+    /// The creator's network.
+    pub network: Network,
+    /// Whether the creator may teach.
+    pub may_teach: bool,
 }
 
 /// The client that needs a room.
@@ -55,6 +80,8 @@ impl Rooms {
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
             stage_offers: RateLimit::new(limits.stage_offers),
+            conference_offers: RateLimit::new(limits.conference_offers),
+            time: 0,
             openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
             tags: RandomState::new(),
@@ -76,7 +103,7 @@ impl Rooms {
                     && let Some(room) = self.rooms.get_mut(&room_id)
                 {
                     room.lost(now, &user, conn, &self.limits);
-                    self.wake_for(&room_id);
+                    self.settle(now, &room_id, &mut out);
                 }
             }
             Input::Tick => self.tick(now, &mut out),
@@ -88,6 +115,17 @@ impl Rooms {
             }
         }
         out
+    }
+
+    /// Sets the time for the stamps of chat messages, in milliseconds since 1970.
+    pub fn set_time(&mut self, unix_ms: u64) {
+        self.time = unix_ms;
+    }
+
+    /// Whether the member takes part in a call or a meeting.
+    pub fn takes_part(&self, conn: ConnId) -> bool {
+        let room = self.conns.get(&conn).and_then(|(room, user)| Some((self.rooms.get(room)?, user)));
+        room.is_some_and(|(room, user)| room.conferences.as_ref().is_some_and(|known| known.get(user).is_some()))
     }
 
     /// When [`Input::Tick`] is due; none while no room waits for anything.
@@ -130,19 +168,14 @@ impl Rooms {
         self.rooms.contains_key(room_id)
     }
 
-    /// Creates a room with an unused id, for a teacher who comes later. The outputs close the connections of students
+    /// Creates a room with an unused id, for somebody who comes later. The outputs close the connections of students
     /// whose room had to give way.
     ///
     /// # Errors
     /// If the creator's network creates too many rooms, if the room exists, or if the server is full.
-    pub fn create(
-        &mut self,
-        now: Instant,
-        room_id: RoomId,
-        name: RoomName,
-        creator: Network,
-    ) -> Result<Vec<Output>, RoomRefusal> {
-        self.openings.take(now, creator).map_err(|wait| {
+    pub fn create(&mut self, now: Instant, creation: Creation) -> Result<Vec<Output>, RoomRefusal> {
+        let Creation { room_id, name, kind, network, may_teach } = creation;
+        self.openings.take(now, network).map_err(|wait| {
             let message = "too many rooms were created just now, try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;
@@ -151,8 +184,14 @@ impl Rooms {
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         }
         let mut out = Vec::new();
-        self.make_room_for(&room_id, &Opener { network: creator, teaches: true }, &mut out)?;
-        let mut room = Room::created(now, creator, &self.limits);
+        self.make_room_for(&room_id, &Opener { network, teaches: may_teach }, &mut out)?;
+        let mut room = match kind {
+            RoomKind::Lecture => Room::created(now, network, &self.limits),
+            kind => {
+                let conferences = Conferences::new(kind, self.last_entry(&room_id), may_teach);
+                Room::created_conference(now, network, conferences, &self.limits)
+            }
+        };
         room.name = Some(name);
         self.rooms.insert(room_id.clone(), room);
         self.wake_for(&room_id);
@@ -173,14 +212,13 @@ impl Rooms {
 
     fn join(&mut self, now: Instant, conn: ConnId, newcomer: Newcomer, out: &mut Vec<Output>) {
         let (room_id, user) = (newcomer.room.clone(), newcomer.user.clone());
-        let result = self.try_join(now, conn, newcomer, out);
-        self.wake_for(&room_id);
-        match result {
+        match self.try_join(now, conn, newcomer, out) {
             Ok(()) => {
-                self.conns.insert(conn, (room_id, user));
+                self.conns.insert(conn, (room_id.clone(), user));
             }
             Err(refusal) => refusal.close(conn, out),
         }
+        self.settle(now, &room_id, out);
     }
 
     fn try_join(
@@ -191,7 +229,8 @@ impl Rooms {
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let (room_id, network) = (newcomer.room.clone(), newcomer.network);
-        let teaches = newcomer.passes_gate();
+        let opens = self.opening(&newcomer)?;
+        let teaches = newcomer.passes_gate() || opens.is_some() && newcomer.may_teach;
         let back = self.rooms.get_mut(&room_id).and_then(|room| room.comes_back(now, &newcomer));
         let passes = match back {
             // An abandoned room of a teacher stays for minutes.
@@ -208,14 +247,47 @@ impl Rooms {
         self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
         let tag = self.tag(network);
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));
-        room.join(now, Applicant { conn, newcomer, tag }, &mut self.attempts, &self.limits, out)?;
+        room.join(now, Applicant { conn, newcomer, tag, opens }, &mut self.attempts, &self.limits, out)?;
         if let Some(displaced) = displaced
             && let Some(room) = self.rooms.get_mut(&displaced)
         {
             room.lose_media_place(now, &self.limits, out);
-            self.wake_for(&displaced);
+            self.settle(now, &displaced, out);
         }
         Ok(())
+    }
+
+    /// The meeting or call room that the newcomer opens: one that does not exist, or one in which students wait for a
+    /// teacher.
+    fn opening(&self, newcomer: &Newcomer) -> Result<Option<Opening>, RoomRefusal> {
+        let Some(kind) = newcomer.kind.filter(|kind| *kind != RoomKind::Lecture) else { return Ok(None) };
+        let room_id = &newcomer.room;
+        let room = self.rooms.get(room_id);
+        if room.is_some_and(|room| room.conferences.is_some() || !room.is_unclaimed()) {
+            return Ok(None);
+        }
+        if newcomer.publishes {
+            return Err(wrong_kind(room_id, kind));
+        }
+        if self.limits.meetings.may_open(newcomer) {
+            return Ok(Some(Opening { kind, last_entry: self.last_entry(room_id) }));
+        }
+        match (room, self.limits.meetings) {
+            // Students wait there, and this one waits with them.
+            (Some(_), _) => Ok(None),
+            (None, Meetings::Off) => Err(RoomRefusal::new(ErrorCode::WrongKind, NO_MEETINGS)),
+            (None, _) => {
+                let what = if kind == RoomKind::Call { "call room" } else { "meeting" };
+                let message = format!("{what} {room_id} is not open yet: wait until a teacher opens it");
+                Err(RoomRefusal::new(ErrorCode::RoomNotOpen, message).after(NOT_OPEN_RETRY))
+            }
+        }
+    }
+
+    /// The number before the first entry of a new room. A server that has restarted starts elsewhere, so that nobody
+    /// takes a new entry for an old one.
+    fn last_entry(&self, room_id: &RoomId) -> u32 {
+        self.tags.hash_one(room_id) as u32 >> 1
     }
 
     /// Checks that the server can carry the media of one more room, if it does not carry that of this one. Returns the
@@ -257,6 +329,7 @@ impl Rooms {
             && let Some(room) = self.rooms.get_mut(&room_id)
         {
             room.host_failed(now, conn, out);
+            self.settle(now, &room_id, out);
         }
     }
 
@@ -269,10 +342,15 @@ impl Rooms {
         if let Some(room_id) = self.hosts.get(&conn) {
             return match (message, self.rooms.get_mut(room_id)) {
                 (ClientMessage::Leave { .. }, _) => self.host_failed(now, conn, out),
-                (message, Some(room)) => room.host_message(now, message, &self.limits, out),
+                (message, Some(room)) => {
+                    room.host_message(now, message, &self.limits, out);
+                    let room_id = room_id.clone();
+                    self.settle(now, &room_id, out);
+                }
                 _ => {}
             };
         }
+        self.move_meeting(now, conn, &message, out);
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {
@@ -281,12 +359,17 @@ impl Rooms {
             if let ClientMessage::Offer { target_uid, .. } = &message
                 && let Some(member) = room.members.get(user)
                 && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
-                && let offers = if is_for_lecture { &mut self.offers } else { &mut self.stage_offers }
+                && let offers = match (&room.conferences, is_for_lecture) {
+                    (Some(_), _) => &mut self.conference_offers,
+                    (None, true) => &mut self.offers,
+                    (None, false) => &mut self.stage_offers,
+                }
                 && let Err(wait) = offers.take(now, member.newcomer.network)
             {
                 let message = "too many offers come from your network, try again in a moment";
                 return RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait).answer(conn, out);
             }
+            room.conferences.iter_mut().for_each(|conferences| conferences.time = self.time);
             room.message(now, (user, conn), message, &self.limits, out);
         }
         let room_id = room_id.clone();
@@ -295,7 +378,25 @@ impl Rooms {
                 room.end_host(out);
             }
         } else {
-            self.wake_for(&room_id);
+            self.settle(now, &room_id, out);
+        }
+    }
+
+    /// Moves a meeting to the server if this message makes that necessary and the server has a place for it.
+    fn move_meeting(&mut self, now: Instant, conn: ConnId, message: &ClientMessage, out: &mut Vec<Output>) {
+        let Some((room_id, user)) = self.conns.get(&conn) else { return };
+        let Some(room) = self.rooms.get(room_id) else { return };
+        let Some(why) = room.move_before(user, message, &self.limits) else { return };
+        let room_id = room_id.clone();
+        let Ok(displaced) = self.media_place(now, &room_id, room.opener()) else { return };
+        if let Some(room) = self.rooms.get_mut(&room_id) {
+            room.move_to_server(now, &room_id, why, out);
+        }
+        if let Some(displaced) = displaced
+            && let Some(room) = self.rooms.get_mut(&displaced)
+        {
+            room.lose_media_place(now, &self.limits, out);
+            self.settle(now, &displaced, out);
         }
     }
 
@@ -312,6 +413,14 @@ impl Rooms {
             !is_over
         });
         self.next_tick = self.rooms.values().filter_map(Room::next_tick).min();
+    }
+
+    /// Tells the members of a room what has changed, and wakes up for its next deadline.
+    fn settle(&mut self, now: Instant, room_id: &RoomId, out: &mut Vec<Output>) {
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.tell_news(now, &self.limits, out);
+        }
+        self.wake_for(room_id);
     }
 
     fn wake_for(&mut self, room_id: &RoomId) {

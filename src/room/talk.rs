@@ -30,7 +30,7 @@ use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
     Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, OffStage, PublisherMessage,
-    RaisedHand, Reaction, Stopped, StudentMessage,
+    RaisedHand, Reaction, SentTiers, Stopped, StudentMessage,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
@@ -96,6 +96,8 @@ pub enum TalkOutput {
         /// The name of the student whom the order concerns, if it concerns one.
         nickname: Option<Nickname>,
     },
+    /// A student wants at most this of each video: for the SFU.
+    Receive(UserId, SentTiers),
     /// Somebody came to the stage or left it: for the holder of the room's media.
     Stage(StageChange),
 }
@@ -103,7 +105,8 @@ pub enum TalkOutput {
 /// The chat, raised hands, reactions and stage of one lecture, kept by its publisher.
 #[derive(Debug)]
 pub struct Talk {
-    teacher: (UserId, Nickname),
+    /// None in a meeting, where those who moderate have the teacher's rights.
+    teacher: Option<(UserId, Nickname)>,
     /// Limits the messages that come over the teacher's own data channel.
     teacher_pace: TokenBucket,
     participants: Participants,
@@ -122,8 +125,17 @@ pub struct Talk {
 impl Talk {
     /// A conversation without students.
     pub fn new(teacher: UserId, nickname: Nickname) -> Self {
+        Self::with(Some((teacher, nickname)))
+    }
+
+    /// The conversation of a meeting, which has no teacher.
+    pub fn of_meeting() -> Self {
+        Self::with(None)
+    }
+
+    fn with(teacher: Option<(UserId, Nickname)>) -> Self {
         Self {
-            teacher: (teacher, nickname),
+            teacher,
             teacher_pace: TokenBucket::new(TEACHER_PER_SECOND, TEACHER_BURST),
             participants: Participants::default(),
             history: VecDeque::new(),
@@ -140,7 +152,7 @@ impl Talk {
 
     /// The teacher has another nickname.
     pub fn rename_teacher(&mut self, nickname: Nickname) {
-        self.teacher.1 = nickname;
+        self.teacher.iter_mut().for_each(|teacher| teacher.1 = nickname.clone());
     }
 
     /// Signalling announces a member, with its name and its rights.
@@ -216,23 +228,38 @@ impl Talk {
         if self.participants.sender(user).pace.take(now).is_err() {
             return self.complain(now, user, too_fast("too fast: wait a moment, then send it again"));
         }
-        let message = match StudentMessage::parse(text) {
-            Ok(message) => message,
-            Err(refusal) => return self.complain(now, user, refusal),
-        };
+        match StudentMessage::parse(text) {
+            Ok(message) => self.obey(now, at, user, message),
+            Err(refusal) => self.complain(now, user, refusal),
+        }
+    }
+
+    /// A member of a meeting sent a message; `at` is the time in milliseconds since 1970.
+    pub fn heard_message(&mut self, now: Instant, at: u64, user: &UserId, message: StudentMessage) -> Vec<TalkOutput> {
+        if self.participants.sender(user).pace.take(now).is_err() {
+            return self.complain(now, user, too_fast("too fast: wait a moment, then send it again"));
+        }
+        self.obey(now, at, user, message)
+    }
+
+    fn obey(&mut self, now: Instant, at: u64, user: &UserId, message: StudentMessage) -> Vec<TalkOutput> {
+        let moderates = self.participants.get(user).is_some_and(|participant| participant.moderates);
         let done = match message {
-            StudentMessage::Msg { text } if text.is_empty() => Ok(Vec::new()),
-            StudentMessage::Msg { text } => return self.student_says(now, at, user, text),
+            StudentMessage::Msg { text, .. } if text.is_empty() => Ok(Vec::new()),
+            StudentMessage::Msg { text, to } => return self.student_says(now, at, user, (text, to)),
             StudentMessage::Hand { raised: true } => self.raise(now, at, user),
             StudentMessage::Hand { raised: false } => Ok(self.lower(now, user)),
             StudentMessage::Reaction { reaction } => self.react(now, user, reaction),
-            StudentMessage::Moderate(order) => match self.participants.get(user) {
-                Some(participant) if participant.moderates => self.moderate(now, at, user, order),
-                _ => Err(not_allowed("only the teacher and members who moderate may do this")),
-            },
+            StudentMessage::Moderate(order) if moderates => self.moderate(now, at, user, order),
+            StudentMessage::Allow { comments, reactions } if moderates && self.teacher.is_none() => {
+                Ok(self.allow(self.rights.class.with(comments, reactions)))
+            }
+            StudentMessage::Moderate(_) => Err(not_allowed("only those who moderate may do this")),
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
-            StudentMessage::StageAnswer { accepted } => self.answer_invitation(now, at, user, accepted),
+            StudentMessage::StageAnswer { accepted: true, .. } => self.accept_invitation(now, at, user),
+            StudentMessage::StageAnswer { accepted: false, why } => self.decline_invitation(now, user, why.into()),
             StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
+            StudentMessage::Receive(tiers) => Ok(vec![TalkOutput::Receive(user.clone(), tiers)]),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))
@@ -241,11 +268,8 @@ impl Talk {
     /// The teacher sends a chat message; `at` is the time in milliseconds since 1970.
     pub fn teacher_says(&mut self, at: u64, text: &str) -> Vec<TalkOutput> {
         let text = ChatText::from(text);
-        if text.is_empty() {
-            return Vec::new();
-        }
-        let (user_id, nickname) = self.teacher.clone();
-        self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at })
+        let Some((user_id, nickname)) = self.teacher.clone().filter(|_| !text.is_empty()) else { return Vec::new() };
+        self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at, to: None })
     }
 
     /// Lowers a student's hand. Returns nothing if it is down.
@@ -302,7 +326,16 @@ impl Talk {
         outputs
     }
 
-    fn student_says(&mut self, now: Instant, at: u64, user: &UserId, text: ChatText) -> Vec<TalkOutput> {
+    fn student_says(
+        &mut self,
+        now: Instant,
+        at: u64,
+        user: &UserId,
+        (text, to): (ChatText, Option<UserId>),
+    ) -> Vec<TalkOutput> {
+        if let Some(refusal) = to.as_ref().and_then(|to| self.refuses_private(user, to)) {
+            return self.complain(now, user, refusal);
+        }
         if !self.allowed_to(user).chat {
             return self.complain(now, user, muted());
         }
@@ -318,7 +351,19 @@ impl Talk {
         }
         participant.said = Some(now);
         let (user_id, nickname) = (user.clone(), participant.nickname.clone());
-        self.say(ChatMessage { id: 0, user_id, nickname, publishes: false, text, at })
+        self.say(ChatMessage { id: 0, user_id, nickname, publishes: false, text, at, to })
+    }
+
+    /// Why a member may not write to this one alone.
+    fn refuses_private(&self, from: &UserId, to: &UserId) -> Option<Refusal> {
+        if self.teacher.is_some() {
+            return Some(not_allowed("a lecture has no private messages"));
+        }
+        if from == to {
+            return Some(not_allowed("nobody writes to themselves"));
+        }
+        let is_here = self.participants.get(to).is_some();
+        (!is_here).then(|| (ErrorCode::UnknownTarget, format!("{} is not in the room", self.named(to))))
     }
 
     fn raise(&mut self, now: Instant, at: u64, user: &UserId) -> Result<Vec<TalkOutput>, Refusal> {
@@ -364,6 +409,11 @@ impl Talk {
         // Ids follow the clock, so they also increase across a restart of the teacher.
         self.last_id = message.at.max(self.last_id + 1);
         message.id = self.last_id;
+        if let Some(receiver) = message.to.clone() {
+            // Nobody else learns of it, and it is not kept.
+            let sender = message.user_id.clone();
+            return [sender, receiver].iter().map(|user| to(user, PublisherMessage::Msg(message.clone()))).collect();
+        }
         if self.history.len() == MAX_HISTORY {
             self.history.pop_front();
         }

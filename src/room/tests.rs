@@ -1,6 +1,7 @@
 //! The rules of a lecture, with time as an argument.
 
 mod admission;
+mod calls;
 mod crowds;
 mod gate;
 mod host;
@@ -8,10 +9,14 @@ mod keeping;
 mod lecture;
 mod lobby;
 mod media_places;
+mod meeting_chat;
+mod meeting_host;
+mod meetings;
 mod order;
 mod ownership;
 mod places;
 mod stage;
+mod unsteady;
 
 use std::time::{Duration, Instant};
 
@@ -164,6 +169,8 @@ fn newcomer(user: &str) -> Newcomer {
         session: secret('a'),
         client: None,
         network: network(),
+        kind: None,
+        may_teach: false,
         moderates: false,
         code: None,
         settings: None,

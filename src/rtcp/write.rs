@@ -121,7 +121,8 @@ pub(crate) fn push_transport_feedback(
     let Some(first) = arrivals.clone().find_map(|arrival| arrival) else { return 0 };
     let reference = units(first) / REFERENCE;
     let mut last = reference * REFERENCE;
-    let (mut symbols, mut deltas) = (Vec::new(), Vec::new());
+    let likely = arrivals.size_hint().0.min(MAX_TRANSPORT_FEEDBACK_BYTES);
+    let (mut symbols, mut deltas) = (Vec::with_capacity(likely), Vec::with_capacity(likely));
     for arrival in arrivals {
         // At worst, each chunk has seven symbols. The last two bytes are padding.
         let bytes = 20 + 2 * (symbols.len() + 1).div_ceil(7) + deltas.len() + 2 + 2;

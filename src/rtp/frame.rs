@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 
 use super::{Encoding, Tier};
@@ -124,7 +124,7 @@ pub const HEADER_BYTES: usize = 12;
 /// The maximum number of packets of a frame: 1,024 of 1,200 bytes are 1.2 MB, twenty times a usual key frame.
 pub(crate) const MAX_FRAME_PACKETS: usize = 1024;
 
-/// The RTP packets of one video frame, or one audio packet, in order and in one buffer.
+/// The RTP packets of one video frame, or one audio packet, in order.
 ///
 /// A clone shares the packets and allocates nothing.
 #[derive(Debug, Clone)]
@@ -141,8 +141,10 @@ pub struct Frame {
     pub timestamp: u32,
     /// When the content was captured, on this machine's clock.
     pub captured: Instant,
-    data: Bytes,
-    ends: Arc<[u32]>,
+    /// When the last packet of a publisher's frame arrived, or earlier; `None` for the frame of a capture.
+    pub arrived: Option<Instant>,
+    packets: Arc<[BytesMut]>,
+    bytes: usize,
 }
 
 impl Frame {
@@ -153,12 +155,7 @@ impl Frame {
 
     /// The packets, header first, as created by the payloader.
     pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let packet = &self.data[start..end as usize];
-            start = end as usize;
-            packet
-        })
+        self.packets.iter().map(|packet| &packet[..])
     }
 
     /// The H.264 level (`level_idc`) of a key frame; `None` for other frames.
@@ -169,17 +166,17 @@ impl Frame {
 
     /// The number of packets.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.packets.len()
     }
 
     /// Whether the frame has no packets. An assembler never creates such a frame.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.packets.is_empty()
     }
 
     /// The size of all packets including their RTP headers, in bytes.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.bytes
     }
 }
 
@@ -189,10 +186,13 @@ impl Frame {
 #[derive(Debug)]
 pub struct FrameAssembler {
     encoding: Encoding,
-    data: BytesMut,
-    /// The bytes of the last frame, for which room is made before the next one.
+    /// The packets of the unfinished frame, and their bytes.
+    packets: Vec<BytesMut>,
+    bytes: usize,
+    /// Room for packets that are copied.
+    room: BytesMut,
+    /// The bytes of the last frame, for which room is made at once.
     usual: usize,
-    ends: Vec<u32>,
     timestamp: u32,
     key: bool,
     captured: Option<Instant>,
@@ -204,62 +204,70 @@ const LEAST_ROOM: usize = 4_096;
 impl FrameAssembler {
     /// An assembler for the packets of one encoding, which must all come from one payloader.
     pub fn new(encoding: Encoding) -> Self {
-        Self { encoding, data: BytesMut::new(), usual: 0, ends: Vec::new(), timestamp: 0, key: false, captured: None }
+        Self {
+            encoding,
+            packets: Vec::new(),
+            bytes: 0,
+            room: BytesMut::new(),
+            usual: 0,
+            timestamp: 0,
+            key: false,
+            captured: None,
+        }
     }
 
-    /// Takes the next packet and returns the frame that it completes.
+    /// Copies the next packet, and returns the frame that it completes.
     ///
     /// `captured` is the capture time; that of a frame's first packet counts. Malformed packets and unfinished frames
     /// are dropped.
     pub fn push(&mut self, packet: &[u8], captured: Instant) -> Option<Frame> {
         let offset = payload_offset(packet)?;
-        self.push_parts([packet, &[]], offset, captured)
+        if self.room.capacity() < packet.len() {
+            self.room.reserve(self.usual.saturating_sub(self.bytes).max(LEAST_ROOM).max(packet.len()));
+        }
+        self.room.extend_from_slice(packet);
+        let packet = self.room.split();
+        self.push_owned(packet, offset, captured)
     }
 
-    /// Takes the next packet in two parts, which are joined; its payload starts at `offset`. Otherwise the same as
-    /// [`push`](Self::push).
-    pub(crate) fn push_parts(&mut self, packet: [&[u8]; 2], offset: usize, captured: Instant) -> Option<Frame> {
-        let &[_, second, _, _, t0, t1, t2, t3, ..] = packet[0] else { return None };
+    /// Takes the next packet, whose payload starts at `offset`. Otherwise the same as [`push`](Self::push), without a
+    /// copy.
+    #[inline]
+    pub(crate) fn push_owned(&mut self, packet: BytesMut, offset: usize, captured: Instant) -> Option<Frame> {
+        let &[_, second, _, _, t0, t1, t2, t3, ..] = &packet[..] else { return None };
         let timestamp = u32::from_be_bytes([t0, t1, t2, t3]);
-        if timestamp != self.timestamp || self.ends.len() >= MAX_FRAME_PACKETS {
+        if timestamp != self.timestamp || self.packets.len() >= MAX_FRAME_PACKETS {
             self.clear();
         }
         self.timestamp = timestamp;
         self.captured.get_or_insert(captured);
-        let start = self.data.len();
-        if start == 0 && self.data.capacity() < self.usual.max(packet[0].len() + packet[1].len()) {
-            self.data.reserve(self.usual.max(LEAST_ROOM));
-        }
-        self.data.extend_from_slice(packet[0]);
-        self.data.extend_from_slice(packet[1]);
-        let payload = self.data.get(start + offset..).unwrap_or_default();
-        self.key |= super::payload::starts_key_frame(self.encoding.codec, payload);
-        self.ends.push(self.data.len() as u32);
+        self.key |= super::payload::starts_key_frame(self.encoding.codec, packet.get(offset..).unwrap_or_default());
+        self.bytes += packet.len();
+        self.packets.push(packet);
         if self.encoding.track.is_video() && second & 0x80 == 0 { None } else { self.take() }
     }
 
     /// The number of packets of the unfinished frame.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.packets.len()
     }
 
     /// Ends the unfinished frame, whose last packet should have had the marker bit, and returns it.
     pub(crate) fn end(&mut self) -> Option<Frame> {
-        let last = self.ends.len().checked_sub(2).map_or(0, |before| self.ends[before] as usize);
-        *self.data.get_mut(last + 1)? |= 0x80;
+        *self.packets.last_mut()?.get_mut(1)? |= 0x80;
         self.take()
     }
 
     /// Drops the unfinished frame.
     pub(crate) fn clear(&mut self) {
-        self.data.clear();
-        self.ends.clear();
+        self.packets.clear();
+        self.bytes = 0;
         self.key = false;
         self.captured = None;
     }
 
     fn take(&mut self) -> Option<Frame> {
-        self.usual = self.data.len();
+        self.usual = self.bytes;
         let frame = Frame {
             track: self.encoding.track,
             codec: self.encoding.codec,
@@ -267,8 +275,9 @@ impl FrameAssembler {
             key: self.key,
             timestamp: self.timestamp,
             captured: self.captured?,
-            data: self.data.split().freeze(),
-            ends: self.ends.as_slice().into(),
+            arrived: None,
+            packets: self.packets.drain(..).collect(),
+            bytes: self.bytes,
         };
         self.clear();
         Some(frame)
@@ -319,7 +328,7 @@ mod tests {
         let mut assembler = FrameAssembler::new(Encoding::full(Track::Audio, Codec::Opus));
         let frame = assembler.push(&packet(false, 960, &[1, 2, 3]), Instant::now()).unwrap();
         let clone = frame.clone();
-        assert!(Arc::ptr_eq(&frame.ends, &clone.ends));
+        assert!(Arc::ptr_eq(&frame.packets, &clone.packets));
         assert_eq!(frame.packets().next().unwrap().as_ptr(), clone.packets().next().unwrap().as_ptr());
     }
 

@@ -11,8 +11,15 @@ use super::Frame;
 /// The maximum number of frames kept: 17 s of video at 30 fps, 10 s of audio. A NACK arrives much sooner.
 const MAX_FRAMES: usize = 512;
 
-/// The maximum number of bytes kept: 17 s at 4 Mbit/s.
+/// The maximum number of bytes kept: 15 s at 4 Mbit/s.
 const MAX_BYTES: usize = 8 << 20;
+
+/// The memory of a packet beside its bytes: what its datagram had before and behind it, and its allocation.
+const PACKET_OVERHEAD: usize = 128;
+
+/// The maximum age of a kept frame: a start takes frames of [`REPLAY_AGE`](super::REPLAY_AGE), and a NACK comes sooner
+/// than twice that. So the media of a publisher at its limit of 20 Mbit/s has 13 MB.
+const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// Recent frames of one encoding, numbered from 0 without gaps.
 #[derive(Debug, Default)]
@@ -30,13 +37,18 @@ impl FrameRing {
         if frame.key {
             self.last_key = Some(index);
         }
-        self.bytes += frame.bytes();
+        self.bytes += memory(&frame);
+        let captured = frame.captured;
         self.frames.push_back(frame);
-        while self.frames.len() > MAX_FRAMES || (self.bytes > MAX_BYTES && self.frames.len() > 1) {
-            if let Some(oldest) = self.frames.pop_front() {
-                self.bytes -= oldest.bytes();
-                self.first += 1;
-            }
+        while self.frames.len() > 1
+            && let Some(oldest) = self.frames.front()
+            && (self.frames.len() > MAX_FRAMES
+                || self.bytes > MAX_BYTES
+                || captured.saturating_duration_since(oldest.captured) > MAX_AGE)
+        {
+            self.bytes -= memory(oldest);
+            self.frames.pop_front();
+            self.first += 1;
         }
         index
     }
@@ -74,6 +86,10 @@ impl FrameRing {
     }
 }
 
+fn memory(frame: &Frame) -> usize {
+    frame.bytes() + frame.len() * PACKET_OVERHEAD
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::{Codec, Encoding, FrameAssembler, Track};
@@ -105,6 +121,30 @@ pub(super) mod tests {
         assert!(ring.get(9).is_none());
         assert_eq!(ring.get(10).unwrap().timestamp, 10);
         assert_eq!(ring.fresh_key(now, Duration::MAX, usize::MAX), None, "the key frame is forgotten");
+    }
+
+    #[test]
+    fn frames_of_many_small_packets_fill_the_ring_sooner() {
+        let mut ring = FrameRing::default();
+        let now = Instant::now();
+        let full = MAX_BYTES / memory(&frame(0, true, 1_000, now));
+        for n in 0..=full as u32 {
+            ring.push(frame(n, n == 0, 1_000, now));
+        }
+        assert!(full < 100 && ring.get(0).is_none() && ring.get(1).is_some());
+    }
+
+    #[test]
+    fn frames_that_nobody_needs_are_evicted() {
+        let mut ring = FrameRing::default();
+        let begun = Instant::now();
+        for second in 0..=7 {
+            ring.push(frame(second, second == 0, 1, begun + Duration::from_secs(second.into())));
+        }
+        assert!(ring.get(1).is_none() && ring.get(2).is_some(), "a NACK may come for five seconds");
+        ring.push(frame(8, false, 1, begun + Duration::from_secs(60)));
+        assert_eq!((ring.newest().unwrap().timestamp, ring.next()), (8, 9));
+        assert!(ring.get(7).is_none());
     }
 
     #[test]

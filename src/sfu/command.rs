@@ -8,8 +8,10 @@ use tokio::sync::oneshot;
 use super::RTCIceCandidateInit;
 use super::control_queue::{Entry, Kind};
 use super::event::SfuStats;
+use super::limits::VideoLimits;
 use super::session::{IceRestart, SessionId, SessionOffer};
 use crate::id::UserId;
+use crate::ingest::AudioFloor;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, Track};
@@ -40,6 +42,11 @@ pub(super) enum Command {
         user: UserId,
         candidate: RTCIceCandidateInit,
     },
+    /// Signalling has lost a student, or has it back.
+    Signalling {
+        user: UserId,
+        is_lost: bool,
+    },
     Remove {
         user: UserId,
     },
@@ -50,6 +57,11 @@ pub(super) enum Command {
     TellAll {
         text: Arc<str>,
     },
+    Limit {
+        user: UserId,
+        limits: VideoLimits,
+    },
+    Floor(AudioFloor),
     Encodings(Vec<Encoding>),
     Stats(oneshot::Sender<SfuStats>),
     Close(oneshot::Sender<()>),
@@ -70,10 +82,10 @@ impl Entry for Command {
     fn kind(&self) -> Kind {
         match self {
             Command::Offer { .. } | Command::Candidate { .. } | Command::SessionCandidate { .. } => Kind::Request,
-            Command::Tell { .. } | Command::TellAll { .. } => Kind::Message,
+            Command::Tell { .. } | Command::TellAll { .. } | Command::Limit { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
-            Command::RestartIce(_) => Kind::Control,
+            Command::RestartIce(_) | Command::Floor(_) | Command::Signalling { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -88,9 +100,13 @@ impl Entry for Command {
                 | Command::Publish { user: of, .. }
                 | Command::Candidate { user: of, .. }
                 | Command::Tell { user: of, .. }
+                | Command::Limit { user: of, .. }
+                | Command::Signalling { user: of, .. }
                 | Command::Remove { user: of },
-            ) => user == of,
+            )
+            | (Command::Signalling { user, .. }, Command::Signalling { user: of, .. }) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
+            (Command::Limit { user, .. }, Command::Limit { user: of, .. }) => user == of,
             (Command::Remove { user }, Command::OpenSession(offer)) => *user == offer.user,
             (Command::OpenSession(offer), Command::OpenSession(older)) => offer.session.video == older.session.video,
             (

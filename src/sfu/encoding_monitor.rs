@@ -10,11 +10,13 @@ use crate::rtp::{Encoding, PerEncoding, Tier, Track};
 /// A needed encoding has stopped after this time without a frame.
 pub(super) const STOPPED_AFTER: Duration = Duration::from_secs(2);
 
-/// A needed encoding has also stopped if this many frames of the other tier have come since its last frame, over at
-/// least this time. A source that rests rests in both tiers, and an encoder of screens that drops frames for a moment
-/// goes on before.
+/// A needed encoding has also stopped if this many frames of the other tier have come since its last frame, and if no
+/// packet of it has come for some of its usual intervals, within these bounds. A source that rests rests in both tiers,
+/// an encoder of screens that drops frames for a moment goes on before, and a frame with a lost packet is followed by
+/// the packets of others.
 const OVERTAKEN_BY: u32 = 5;
-const OVERTAKEN_AFTER: Duration = Duration::from_secs(1);
+const OVERTAKEN_INTERVALS: u32 = 12;
+const OVERTAKEN_AFTER: [Duration; 2] = [Duration::from_millis(400), Duration::from_secs(1)];
 
 /// An encoding that has stopped is offered again after this time, then after twice as long, up to the longest.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -34,6 +36,8 @@ const LEAST_AUDIO: u32 = 40_000;
 struct Monitored {
     /// The arrival of the last frame.
     last: Option<Instant>,
+    /// The smoothed interval between frames.
+    interval: Option<Duration>,
     /// The frames of the track's other tier since then, and the arrival of the first of them.
     overtaken: u32,
     overtaken_since: Option<Instant>,
@@ -63,6 +67,7 @@ impl EncodingMonitor {
     /// A frame of this size has arrived.
     pub(super) fn on_frame(&mut self, now: Instant, encoding: Encoding, bytes: usize) {
         let monitored = &mut self.encodings[encoding];
+        monitored.measure_interval(now);
         monitored.last = Some(now);
         (monitored.overtaken, monitored.overtaken_since) = (0, None);
         monitored.withheld = None;
@@ -81,19 +86,21 @@ impl EncodingMonitor {
         last.is_none_or(|at| now.saturating_duration_since(at) >= STOPPED_AFTER)
     }
 
-    /// The encodings among `promised` that students may get, with their bit rates in bits per second.
+    /// The encodings among `promised` that students may get, with their bit rates in bits per second. `heard` is the
+    /// arrival of the last packet of an encoding.
     pub(super) fn available(
         &mut self,
         now: Instant,
         promised: &[Encoding],
         is_needed: impl Fn(Encoding) -> bool,
+        heard: impl Fn(Encoding) -> Option<Instant>,
     ) -> Vec<(Encoding, u32)> {
         for encoding in promised.iter().copied().filter(|encoding| encoding.track.is_video()) {
             let others = promised.iter().filter(|other| other.track == encoding.track && **other != encoding);
             let other_goes_on = others.into_iter().any(|other| !self.is_silent(now, *other));
             let is_silent = self.is_silent(now, encoding);
             let monitored = &mut self.encodings[encoding];
-            let has_stopped = is_silent && other_goes_on || monitored.is_overtaken(now);
+            let has_stopped = is_silent && other_goes_on || monitored.is_overtaken(now, heard(encoding));
             monitored.needed = is_needed(encoding).then(|| monitored.needed.unwrap_or(now));
             let is_awaited = monitored.needed.is_some_and(|at| now.saturating_duration_since(at) >= STOPPED_AFTER);
             if is_awaited && has_stopped && monitored.withheld.is_none_or(|(until, _)| until <= now) {
@@ -108,9 +115,18 @@ impl EncodingMonitor {
 }
 
 impl Monitored {
-    fn is_overtaken(&self, now: Instant) -> bool {
-        let passed = self.overtaken_since.map(|since| now.saturating_duration_since(since));
-        self.overtaken >= OVERTAKEN_BY && passed.is_some_and(|passed| passed >= OVERTAKEN_AFTER)
+    fn measure_interval(&mut self, now: Instant) {
+        let Some(last) = self.last else { return };
+        let [_, longest] = OVERTAKEN_AFTER;
+        let interval = now.saturating_duration_since(last).min(longest);
+        self.interval = Some(self.interval.map_or(interval, |smoothed| (smoothed * 7 + interval) / 8));
+    }
+
+    fn is_overtaken(&self, now: Instant, heard: Option<Instant>) -> bool {
+        let [shortest, longest] = OVERTAKEN_AFTER;
+        let after = self.interval.map_or(longest, |interval| interval * OVERTAKEN_INTERVALS).clamp(shortest, longest);
+        let has_passed = |since: Instant| now.saturating_duration_since(since) >= after;
+        self.overtaken >= OVERTAKEN_BY && self.overtaken_since.is_some_and(has_passed) && heard.is_none_or(has_passed)
     }
 
     fn turn(&mut self, now: Instant) {
@@ -156,7 +172,7 @@ mod tests {
         let ([audio, full, low], start) = (promised(), Instant::now());
         let mut monitor = EncodingMonitor::default();
         let available = |monitor: &mut EncodingMonitor, now, needs: bool| {
-            names(&monitor.available(now, &promised(), |encoding| encoding == full && needs))
+            names(&monitor.available(now, &promised(), |encoding| encoding == full && needs, |_| None))
         };
         let mut now = start;
         let sends = |monitor: &mut EncodingMonitor, now: &mut Instant, encodings: &[Encoding], seconds: u32| {
@@ -189,7 +205,7 @@ mod tests {
         let mut monitor = EncodingMonitor::default();
         let mut available = |now: Instant, frames: &[Encoding]| {
             frames.iter().for_each(|encoding| monitor.on_frame(now, *encoding, 1_000));
-            names(&monitor.available(now, &promised(), |encoding| encoding == full))
+            names(&monitor.available(now, &promised(), |encoding| encoding == full, |_| None))
         };
         for n in 0..30 {
             assert_eq!(available(start + n * 100 * MS, &[full, low]), promised());
@@ -207,18 +223,50 @@ mod tests {
     }
 
     #[test]
+    fn a_fast_encoding_that_stops_is_withheld_sooner_and_a_frame_that_waits_is_none() {
+        let ([audio, full, low], start) = (promised(), Instant::now());
+        let mut monitor = EncodingMonitor::default();
+        let available = |monitor: &mut EncodingMonitor, now, heard| {
+            names(&monitor.available(now, &promised(), |encoding| encoding == full, |_| Some(heard)))
+        };
+        let mut now = start;
+        for n in 0..90 {
+            now = start + n * 33 * MS;
+            [full, low].into_iter().for_each(|encoding| monitor.on_frame(now, encoding, 1_000));
+            assert_eq!(available(&mut monitor, now, now), promised());
+        }
+        let stopped = now;
+        while now + 33 * MS < stopped + OVERTAKEN_AFTER[0] {
+            now += 33 * MS;
+            monitor.on_frame(now, low, 1_000);
+            assert_eq!(available(&mut monitor, now, stopped), promised());
+        }
+        now += 66 * MS;
+        assert_eq!(available(&mut monitor, now, now - 66 * MS), promised(), "its frames wait for a lost packet");
+        assert_eq!(available(&mut monitor, now, stopped), [audio, low]);
+    }
+
+    #[test]
     fn an_encoding_that_nobody_needs_and_a_track_that_stops_stay_available() {
         let ([audio, _, low], now) = (promised(), Instant::now());
         let mut monitor = EncodingMonitor::default();
-        monitor.available(now, &promised(), |_| false);
+        monitor.available(now, &promised(), |_| false, |_| None);
         monitor.on_frame(now + 9 * STOPPED_AFTER, low, 1_000);
         let later = now + 9 * STOPPED_AFTER;
-        assert_eq!(names(&monitor.available(later, &promised(), |_| false)), promised(), "the publisher need not send");
+        assert_eq!(
+            names(&monitor.available(later, &promised(), |_| false, |_| None)),
+            promised(),
+            "the publisher need not send"
+        );
         let muted = later + 9 * STOPPED_AFTER;
-        monitor.available(muted, &promised(), |_| true);
+        monitor.available(muted, &promised(), |_| true, |_| None);
         monitor.on_frame(muted, audio, 100);
         let later = muted + STOPPED_AFTER;
-        assert_eq!(names(&monitor.available(later, &promised(), |_| true)), promised(), "the whole track stopped");
+        assert_eq!(
+            names(&monitor.available(later, &promised(), |_| true, |_| None)),
+            promised(),
+            "the whole track stopped"
+        );
     }
 
     #[test]
@@ -226,7 +274,12 @@ mod tests {
         let ([_, full, low], start) = (promised(), Instant::now());
         let mut monitor = EncodingMonitor::default();
         let rate = |monitor: &mut EncodingMonitor, now, encoding| {
-            monitor.available(now, &promised(), |_| false).into_iter().find(|(e, _)| *e == encoding).unwrap().1
+            monitor
+                .available(now, &promised(), |_| false, |_| None)
+                .into_iter()
+                .find(|(e, _)| *e == encoding)
+                .unwrap()
+                .1
         };
         assert_eq!((rate(&mut monitor, start, full), rate(&mut monitor, start, low)), (LEAST_FULL, LEAST_LOW));
         // 4 Mbit/s for 4 s, then next to nothing.

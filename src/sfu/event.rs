@@ -1,6 +1,7 @@
 //! The events of an SFU, and its counters.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::peer::Departure;
 use super::session::SessionId;
@@ -145,11 +146,13 @@ pub struct SfuStats {
     pub key_requests: HashMap<Encoding, u64>,
     /// Bytes of the frames that arrived, by encoding.
     pub frame_bytes: HashMap<Encoding, u64>,
-    /// The delay from the capture of a frame to the socket, for each packet to a student. The first frames that a
-    /// newcomer gets are older.
+    /// The delay from the capture of a frame, or from the arrival of a publisher's whole frame, to the socket, for each
+    /// packet to a student. The first frames that a newcomer gets are older.
     pub send_delay: Delays,
     /// The same delay for audio alone, which is sent before video.
     pub sound_delay: Delays,
+    /// The part of that delay from the arrival of a publisher's whole frame until it can be sent.
+    pub ingest_delay: Delays,
     /// The number of students that get each encoding; encodings that nobody gets are omitted.
     pub watched: Vec<(Encoding, usize)>,
     /// Students whose packets are encrypted by the library, at five times the cost, because their session key is not
@@ -178,6 +181,8 @@ pub(crate) struct PublisherStats {
     pub(crate) silent: Vec<Encoding>,
     /// The sessions without a frame for two seconds.
     pub(crate) silent_sessions: Vec<SessionId>,
+    /// The time since anything came from the publisher: media, RTCP, or the answer to an ICE check, every 2 s.
+    pub(crate) silence: Duration,
 }
 
 /// The fill level of a bounded queue.

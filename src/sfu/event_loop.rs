@@ -58,6 +58,9 @@ pub(super) trait Work {
 
     /// Waits until there is work to do. Cancel-safe.
     async fn wait(&mut self);
+
+    /// A wait has ended: there was no work up to now.
+    fn waited(&mut self) {}
 }
 
 /// Runs rounds until the work ends.
@@ -74,6 +77,7 @@ pub(super) async fn run(work: &mut impl Work) {
                 () = work.wait() => {}
                 _ = tick.tick() => {}
             }
+            work.waited();
         }
     }
 }

@@ -20,6 +20,7 @@ mod event_loop;
 mod event_queue;
 pub(crate) mod fuzz;
 mod input;
+mod limits;
 mod peer;
 mod peer_table;
 mod pending_offers;
@@ -51,10 +52,12 @@ use std::time::Duration;
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
+pub use crate::ingest::AudioFloor;
 pub use config::{SfuConfig, SfuError, UdpBinding};
 pub(crate) use event::PublisherStats;
 pub use event::{OfferRefusal, Queue, SessionEvent, SfuEvent, SfuStats};
 pub use input::FrameInput;
+pub use limits::{VideoLimit, VideoLimits};
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
 pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
@@ -177,6 +180,17 @@ impl Sfu {
         self.send(Command::Candidate { user, candidate });
     }
 
+    /// Signalling has lost a student, which may never come back. Its media flows on. But if ICE is `disconnected`
+    /// meanwhile, the connection ends at once, and not only when ICE consent expires.
+    pub fn signalling_lost(&self, user: UserId) {
+        self.send(Command::Signalling { user, is_lost: true });
+    }
+
+    /// Signalling has a student back.
+    pub fn signalling_back(&self, user: UserId) {
+        self.send(Command::Signalling { user, is_lost: false });
+    }
+
     /// Ends a student's connection, because the student left.
     pub fn remove(&self, user: UserId) {
         self.send(Command::Remove { user });
@@ -185,6 +199,16 @@ impl Sfu {
     /// Sends a message to one student over its data channel; does nothing if the student has no open channel.
     pub fn tell(&self, user: UserId, text: &str) {
         self.send(Command::Tell { user, text: text.into() });
+    }
+
+    /// Gives a student at most this of each video, until it connects again.
+    pub fn limit(&self, user: UserId, limits: VideoLimits) {
+        self.send(Command::Limit { user, limits });
+    }
+
+    /// Passes the audio of publishers whose offers follow on only while they have the floor.
+    pub fn join_floor(&self, floor: AudioFloor) {
+        self.send(Command::Floor(floor));
     }
 
     /// Sends a message to every student over its data channel. A student that does not read loses the oldest messages.

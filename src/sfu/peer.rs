@@ -5,7 +5,6 @@
 //! reaction, then [`Peer::send_all`]. A new frame needs only [`Peer::send`], which is the hot path.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 
 use super::channel::{Channel, Opened};
+use super::limits::VideoLimits;
 use super::pending_offers::MAX_CANDIDATES;
 use super::places::PeerPlace;
 use super::senders::{RetransmissionRequest, Senders};
@@ -30,15 +30,16 @@ use crate::rtcp;
 use crate::rtp::{Encoding, Tier, Track};
 
 mod answer;
+mod departure;
 mod feedback;
 mod publisher;
 
 #[cfg(test)]
 pub(super) use self::answer::media_track;
 use self::answer::offered;
+pub use self::departure::Departure;
 pub(super) use self::feedback::{ClassNow, FeedbackOutcome};
 use self::publisher::Publisher;
-pub(super) use self::publisher::RestartedIce;
 
 /// A peer that is not connected after this time is removed. ICE gives up much sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -63,44 +64,6 @@ const MAX_WAITING_BYTES: usize = 2_048;
 
 /// The local address to which a datagram was sent, and its source.
 pub(super) type Path = (SocketAddr, SocketAddr);
-
-/// The reason why a student's connection has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Departure {
-    /// The student closed the connection or left the room.
-    Left,
-    /// ICE consent expired (RFC 7675), or the thread of the peer's worker has ended.
-    Lost,
-    /// The student sent an offer but the connection was not established in time, or too many others were being
-    /// established.
-    NeverConnected,
-    /// The student exceeded a limit that no browser exceeds.
-    Misbehaved,
-    /// The new publisher has no encoding in the codec of the student, who must offer again.
-    OtherCodec,
-    /// A bug in this program: the peer's code panicked.
-    Failed,
-}
-
-impl Departure {
-    /// The phrase for logs and JSON events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Departure::Left => "left",
-            Departure::Lost => "lost",
-            Departure::NeverConnected => "never connected",
-            Departure::Misbehaved => "misbehaved",
-            Departure::OtherCodec => "the publisher has another codec",
-            Departure::Failed => "failed",
-        }
-    }
-}
-
-impl fmt::Display for Departure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// How a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,10 +152,14 @@ pub(super) struct Peer {
     pub(super) is_in_message_queue: bool,
     /// Whether ICE is `disconnected`: nothing has arrived from the peer recently.
     is_disturbed: bool,
+    /// Whether signalling has lost the student.
+    has_lost_signalling: bool,
     pub(super) stats: PeerStats,
     /// Decides which tiers the peer gets, the rate at which they are sent, and which retransmissions and key frames it
     /// may request.
     adaptation: Adaptation,
+    /// The most that the peer wants of each video.
+    limits: VideoLimits,
     /// The received media of a publisher; `None` for a student.
     publisher: Option<Box<Publisher>>,
     #[cfg(test)]
@@ -228,8 +195,10 @@ impl Peer {
             video_queue: VideoQueue::None,
             is_in_message_queue: false,
             is_disturbed: false,
+            has_lost_signalling: false,
             stats: PeerStats::default(),
             adaptation,
+            limits: VideoLimits::default(),
             publisher: None,
             #[cfg(test)]
             panics: false,
@@ -244,6 +213,12 @@ impl Peer {
     /// Whether the connection is established but ICE is `disconnected`.
     pub(super) fn is_disturbed(&self) -> bool {
         self.is_disturbed
+    }
+
+    /// Signalling has lost the student, or has it back. A student that is lost to both signalling and ICE is taken as
+    /// gone: it has to join again anyway, and then offers. Meanwhile its peer would only cost memory.
+    pub(super) fn set_signalling(&mut self, is_lost: bool) {
+        self.has_lost_signalling = is_lost;
     }
 
     /// Whether the core encrypts RTP, at five times the cost, because the session key is not known.
@@ -334,6 +309,9 @@ impl Peer {
                 polled.end = Some(End::Departed(Departure::NeverConnected));
             }
             PeerState::Connecting { .. } | PeerState::Starting { .. } | PeerState::Live => {}
+        }
+        if self.has_lost_signalling && self.is_disturbed {
+            polled.end = Some(End::Departed(Departure::Lost));
         }
         self.stats.refused = self.transport.refused();
         if let Some(violation) = self.transport.violation() {

@@ -31,7 +31,7 @@ use super::threads::WorkerThread;
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
-use crate::rtp::{Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
+use crate::rtp::{Delays, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
@@ -88,6 +88,10 @@ struct Router {
     binding: Binding,
     /// Whether the last slice ended before all datagrams were read.
     has_datagrams: bool,
+    /// The last time at which no datagram waited, as far as this thread knows.
+    no_datagrams: Instant,
+    /// The delay from the arrival of a publisher's whole frame until it can be sent.
+    ingest_delays: Delays,
     advertised: Advertised,
     stun: StunServers,
     requests: PerEncoding<KeyFrameRequests>,
@@ -144,7 +148,10 @@ impl Work for Router {
                 }
             }
             batch.into_iter().for_each(|arrived| self.datagram(now, arrived));
-            self.send_ingested();
+            self.send_ingested(self.no_datagrams);
+            if !self.has_datagrams {
+                self.no_datagrams = now;
+            }
         }
         Next::GoOn
     }
@@ -211,6 +218,10 @@ impl Work for Router {
             || !self.reports.is_empty()
     }
 
+    fn waited(&mut self) {
+        self.no_datagrams = Instant::now();
+    }
+
     async fn wait(&mut self) {
         tokio::select! {
             frame = self.frames.recv() => match frame {
@@ -257,6 +268,8 @@ impl Router {
             lost_messages: TokenBucket::new(1, 1),
             advertised,
             has_datagrams: false,
+            no_datagrams: Instant::now(),
+            ingest_delays: Delays::default(),
             stun,
             requests: PerEncoding::default(),
             counts: PerEncoding::default(),
@@ -380,6 +393,9 @@ impl Router {
                     self.give_for(&user, |id| WorkerCommand::Candidate { id, candidate });
                 }
             }
+            Command::Signalling { user, is_lost } => {
+                self.give_for(&user, |id| WorkerCommand::Signalling { id, is_lost });
+            }
             Command::Remove { user } => {
                 self.pending.remove(&user);
                 let known = self.peers.of_user(&user).map(|(id, known)| (id, known.worker));
@@ -391,6 +407,8 @@ impl Router {
                 }
             }
             Command::Tell { user, text } => self.tell(&user, &text),
+            Command::Limit { user, limits } => self.give_for(&user, |id| WorkerCommand::Limit { id, limits }),
+            Command::Floor(floor) => self.context.floor = Some(floor),
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
             Command::Encodings(encodings) => {
                 let before = self.encodings.len();
@@ -403,8 +421,12 @@ impl Router {
             }
             Command::Stats(reply) => {
                 let numbers = Collector::numbers(&self.counts, &self.requests, self.peers.stun_dropped);
-                let (datagrams_dropped, ingest) = (self.binding.dropped(), self.publisher_stats());
-                let numbers = SfuStats { datagrams_dropped, ingest, ..numbers };
+                let numbers = SfuStats {
+                    datagrams_dropped: self.binding.dropped(),
+                    ingest: self.publisher_stats(),
+                    ingest_delay: self.ingest_delays.clone(),
+                    ..numbers
+                };
                 let collector = Collector::new(numbers, 1 + self.workers.len(), reply);
                 self.give_to_all(|| {
                     let collector = Arc::clone(&collector);

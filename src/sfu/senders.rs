@@ -227,7 +227,7 @@ impl Senders {
             }
             sent = sent.and(cx.udp.flush());
             if let Some(frame) = ring.get(due) {
-                let (delay, packets) = (frame.captured.elapsed(), frame.len() as u64);
+                let (delay, packets) = (frame.arrived.unwrap_or(frame.captured).elapsed(), frame.len() as u64);
                 cx.udp.delays.record(delay, packets);
                 if !is_video {
                     cx.udp.sound_delays.record(delay, packets);

@@ -122,9 +122,9 @@ impl Entry for WorkerCommand {
     fn kind(&self) -> Kind {
         match self {
             Self::Candidate { .. } => Kind::Request,
-            Self::Tell { .. } | Self::TellAll { .. } => Kind::Message,
+            Self::Tell { .. } | Self::TellAll { .. } | Self::Limit { .. } => Kind::Message,
             // The number of peers is bounded, and so is the number of these commands.
-            Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } => Kind::Control,
+            Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } | Self::Signalling { .. } => Kind::Control,
             Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) | Self::KeyFrame { .. } => Kind::Control,
             Self::Close | Self::Frame { .. } | Self::Gap(_) | Self::Datagram { .. } => Kind::Control,
             #[cfg(test)]
@@ -135,9 +135,16 @@ impl Entry for WorkerCommand {
     fn replaces(&self, older: &Self) -> bool {
         match (self, older) {
             // A peer that the thread has not seen yet need not be added.
-            (Self::Remove { id }, Self::Add(of, _) | Self::Candidate { id: of, .. } | Self::Tell { id: of, .. }) => {
-                id == of
-            }
+            (
+                Self::Remove { id },
+                Self::Add(of, _)
+                | Self::Candidate { id: of, .. }
+                | Self::Tell { id: of, .. }
+                | Self::Limit { id: of, .. }
+                | Self::Signalling { id: of, .. },
+            )
+            | (Self::Signalling { id, .. }, Self::Signalling { id: of, .. }) => id == of,
+            (Self::Limit { id, .. }, Self::Limit { id: of, .. }) => id == of,
             (Self::Encodings(_), Self::Encodings(_)) | (Self::MoveTo(_), Self::MoveTo(_)) => true,
             (Self::Close, older) => older.kind() != Kind::Control,
             _ => false,

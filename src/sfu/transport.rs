@@ -30,8 +30,8 @@ use crate::srtp::{Opener, RtpOpener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
 
 /// The outcome of decrypting a publisher's datagram.
 pub(super) enum Opened<'a> {
-    /// An RTP packet.
-    Rtp(&'a [u8]),
+    /// The datagram is an RTP packet now.
+    Rtp,
     /// A compound RTCP packet.
     Rtcp(&'a [u8]),
     /// The datagram is SRTP, and forged or replayed.
@@ -322,7 +322,10 @@ impl Transport {
             opener.open(datagram).map(Opened::Rtcp)
         } else {
             let Some(opener) = &mut self.rtp_opener else { return Opened::NotYet };
-            opener.open(datagram).map(Opened::Rtp)
+            opener.open(datagram).map(<[u8]>::len).map(|length| {
+                datagram.truncate(length);
+                Opened::Rtp
+            })
         };
         if opened.is_some() {
             self.opened_from = Some(from);

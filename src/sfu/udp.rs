@@ -64,7 +64,7 @@ pub(super) struct UdpSender {
     batch: Batch,
     /// The counts of packets, bytes, system calls and refused packets.
     pub(super) sent: SentCounts,
-    /// The delay from the capture of a frame to the socket, for each of its packets.
+    /// The delay from the capture or the arrival of a frame to the socket, for each of its packets.
     pub(super) delays: Delays,
     /// The same delay for audio alone.
     pub(super) sound_delays: Delays,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::encoders::EncoderRequests;
 use super::event_queue::EventQueue;
+use super::limits::VideoLimits;
 use super::peer::{Departure, End, Path, Peer, Received};
 use super::senders::RetransmissionRequest;
 use super::stats::{PeerTotals, WorkerStats};
@@ -29,6 +30,7 @@ mod counters;
 mod departures;
 mod newcomers;
 mod publishers;
+pub(super) use self::publishers::RestartedIce;
 mod schedule;
 
 /// The teacher is told of a suspension of this process that lasted at least this long.
@@ -54,12 +56,16 @@ pub(super) enum WorkerCommand {
     KeyFrame { id: PeerId, encoding: Encoding },
     /// Add a remote candidate to a peer.
     Candidate { id: PeerId, candidate: RTCIceCandidateInit },
+    /// Signalling has lost a peer's student, or has it back.
+    Signalling { id: PeerId, is_lost: bool },
     /// Close a peer's connection. The router has already removed the peer.
     Remove { id: PeerId },
     /// Close a peer's connection unless it is established, because too many are not.
     Evict { id: PeerId },
     /// Send a message to one student.
     Tell { id: PeerId, text: Arc<str> },
+    /// Give a peer at most this of each video.
+    Limit { id: PeerId, limits: VideoLimits },
     /// Send a message to all students.
     TellAll { text: Arc<str> },
     /// The socket was reopened: send through this sender.
@@ -142,6 +148,8 @@ pub(super) struct Worker {
     newest: VecDeque<usize>,
     /// Peers that are behind, in the order of their turns.
     behind: VecDeque<usize>,
+    /// Publishers whose media has arrived. There are at most two.
+    heard: Vec<usize>,
     /// Frames of publishers, which the router takes.
     ingested: Vec<(PeerId, Frame)>,
     /// Peers with messages to send.
@@ -189,6 +197,7 @@ impl Worker {
             ids: Vec::new(),
             newest: VecDeque::new(),
             behind: VecDeque::new(),
+            heard: Vec::new(),
             ingested: Vec::new(),
             with_messages: VecDeque::new(),
             newcomers: VecDeque::new(),
@@ -213,6 +222,7 @@ impl Worker {
             WorkerCommand::Candidate { id, candidate } => {
                 self.change(now, id, |peer| peer.add_candidate(candidate));
             }
+            WorkerCommand::Signalling { id, is_lost } => self.change(now, id, |peer| peer.set_signalling(is_lost)),
             WorkerCommand::Encodings(nominal) => {
                 self.traffic.offer(&nominal);
                 let encodings: Vec<Encoding> = nominal.iter().map(|(encoding, _)| *encoding).collect();
@@ -235,6 +245,11 @@ impl Worker {
                 if let Some(index) = self.by_id.get(&id) {
                     self.tell(*index, text);
                 }
+            }
+            WorkerCommand::Limit { id, limits } => {
+                let encodings = self.traffic.encodings();
+                let peer = self.by_id.get(&id).and_then(|index| self.peers[*index].as_mut());
+                peer.into_iter().for_each(|peer| peer.limit(limits, &encodings));
             }
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
@@ -335,7 +350,7 @@ impl Worker {
                 self.poll(now, index);
                 self.ingest(now, index);
             }
-            Received::Media => self.ingest(now, index),
+            Received::Media => self.media_arrived(index),
             Received::Nothing => {}
         }
     }

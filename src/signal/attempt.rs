@@ -16,7 +16,7 @@ use super::ServerUrl;
 use super::dial::dial;
 use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::protocol::{
-    self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, MediaHost, ServerMessage, User,
+    self, ClientKind, Credentials, ErrorCode, IceServer, JoinRequest, MediaHost, RoomKind, ServerMessage, User,
 };
 use crate::tls::{Stream, TlsError, Trust};
 
@@ -32,6 +32,10 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// The room.
     pub room: RoomId,
+    /// The kind of the room, if it does not exist yet.
+    pub kind: Option<RoomKind>,
+    /// The kind of client, for the list of members.
+    pub client: Option<ClientKind>,
     /// The room's name, from a publisher; without one, the room keeps its name.
     pub room_name: Option<RoomName>,
     /// The user id that the client asks for.
@@ -56,6 +60,8 @@ pub enum SignalEvent {
     Joined {
         /// The room's name, if it has one.
         room_name: Option<RoomName>,
+        /// The kind of the room.
+        kind: RoomKind,
         /// Everybody in the room.
         users: Vec<User>,
         /// The publisher, if there is one.
@@ -194,7 +200,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
     let unreachable = |cause: String| failed(SignalError::Unreachable { server: config.server.clone(), cause });
     let not_a_server = |cause: String| failed(SignalError::NotAServer { server: config.server.clone(), cause });
     let request = JoinRequest {
-        kind: None,
+        kind: config.kind,
         room: config.room.clone(),
         room_name: config.room_name.clone(),
         user: config.user.clone(),
@@ -203,7 +209,7 @@ async fn join(config: &ClientConfig, stream: Stream) -> Result<(Socket, SignalEv
         // A program carries its own media.
         media: MediaHost::Publisher,
         epoch: config.epoch,
-        client: (!config.publishes).then_some(ClientKind::Watch),
+        client: config.client,
         auth: true,
     };
     let url = config.server.with_query(&request.to_query());
@@ -263,8 +269,8 @@ impl SignalEvent {
     /// The event of a message that does not close the connection.
     pub(super) fn of(message: ServerMessage) -> Self {
         match message {
-            ServerMessage::Joined { room_name, users, publisher, ice_servers, .. } => {
-                Self::Joined { room_name, users, publisher, ice_servers }
+            ServerMessage::Joined { room_name, kind, users, publisher, ice_servers, .. } => {
+                Self::Joined { room_name, kind, users, publisher, ice_servers }
             }
             ServerMessage::Waiting { room_name, .. } => Self::Waiting { room_name },
             message => Self::Message(message),

@@ -1,5 +1,6 @@
 //! What all connections of a server share: the rooms behind one lock, and an outbox for each connection.
 
+mod ice_servers;
 mod local;
 
 use std::collections::HashMap;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use self::ice_servers::IceServers;
 pub use self::local::{LocalHost, LocalMember};
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
-use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights, TurnCredentials};
+use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
 use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
@@ -110,8 +112,8 @@ impl Core {
         let ServerConfig { limits, access, ice_servers } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
-            rooms: Rooms::new(limits.room.clone()),
-            ice_servers: IceServers { servers: ice_servers, access: access.clone() },
+            rooms: Rooms::new(room::RoomLimits { host_epochs: rand::random(), ..limits.room.clone() }),
+            ice_servers: IceServers::new(ice_servers, access.clone()),
             outboxes: HashMap::new(),
             media_hosts: None,
             starting: Vec::new(),
@@ -274,8 +276,26 @@ impl State {
         {
             outbox.connected();
         }
+        if let Input::Message { message: ClientMessage::Channel { .. }, .. } = &input {
+            self.rooms.set_time(unix_ms());
+        }
         let outputs = self.rooms.handle(Instant::now(), input);
         self.carry_out(outputs);
+    }
+
+    /// Of those who get a list of participants, the participants count as connected.
+    fn mark_participants(&self, message: &ServerMessage, to: &[ConnId]) {
+        if !matches!(message, ServerMessage::Participants(_)) {
+            return;
+        }
+        for conn in to {
+            let Some(outbox) = self.outboxes.get(conn).filter(|outbox| outbox.is_of_student()) else { continue };
+            if self.rooms.takes_part(*conn) {
+                outbox.connected();
+            } else {
+                outbox.joined();
+            }
+        }
     }
 
     /// Carries out what the rooms decided.
@@ -292,6 +312,7 @@ impl State {
                         }
                         self.outboxes.get(&to).into_iter().for_each(Outbox::joined);
                     }
+                    self.mark_participants(&message, &[to]);
                     let text = Utf8Bytes::from(message.to_json());
                     if matches!(message, ServerMessage::RoomUserList { .. })
                         && let Some(room) = self.room_of_student(to).cloned()
@@ -310,6 +331,7 @@ impl State {
                     if let Some(room) = to.first().and_then(|conn| self.rooms.room_of(*conn)) {
                         self.lists.remove(room);
                     }
+                    self.mark_participants(&message, &to);
                     let text = Utf8Bytes::from(message.to_json());
                     slow.extend(to.into_iter().filter(|to| !self.push(*to, text.clone())));
                 }
@@ -356,7 +378,7 @@ impl State {
     }
 
     /// Makes the connection of a media host, which starts once the lock is released.
-    fn attach_host(&mut self, room: RoomId, publisher: UserId) {
+    fn attach_host(&mut self, room: RoomId, publisher: Option<UserId>) {
         let client_state = SharedClientState::default();
         let (outbox, outgoing) = outbox(true, client_state.clone(), &self.student_bytes);
         self.next_conn += 1;
@@ -383,10 +405,16 @@ impl State {
 #[derive(Debug)]
 struct StartingHost {
     room: RoomId,
-    publisher: UserId,
+    publisher: Option<UserId>,
     conn: ConnId,
     outgoing: Outgoing,
     client_state: SharedClientState,
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// The client as the rooms see it.
@@ -396,7 +424,7 @@ fn newcomer(
     authorization: Authorization,
     address: ClientAddress,
 ) -> Newcomer {
-    let JoinRequest { room, room_name, publishes, media, epoch, client, .. } = request;
+    let JoinRequest { room, room_name, kind, publishes, media, epoch, client, .. } = request;
     let Credentials { session, code, room: settings, .. } = credentials;
     Newcomer {
         room,
@@ -411,33 +439,11 @@ fn newcomer(
         network: address.network,
         moderates: authorization.rights.moderates,
         code,
-        settings: settings.filter(|_| publishes),
+        kind,
+        may_teach: authorization.rights.publishes,
+        settings: settings.filter(|_| publishes || kind.is_some()),
         identity: authorization.owner,
         reserved: authorization.reserved,
-    }
-}
-
-/// The ICE servers that the server recommends.
-#[derive(Debug)]
-struct IceServers {
-    servers: Vec<IceServer>,
-    access: Arc<Access>,
-}
-
-impl IceServers {
-    /// The servers for one member, with credentials of its own.
-    fn of(&self, user: &UserId) -> Vec<IceServer> {
-        let now = SystemTime::now();
-        let with_credentials = |server: &IceServer| {
-            let is_turn = server.urls.iter().any(|url| url.starts_with("turn"));
-            if !is_turn || server.username.is_some() {
-                return Some(server.clone());
-            }
-            let TurnCredentials { username, credential } = self.access.turn_credentials(now, user)?;
-            let (username, credential) = (Some(username), Some(credential));
-            Some(IceServer { urls: server.urls.clone(), username, credential })
-        };
-        self.servers.iter().filter_map(with_credentials).collect()
     }
 }
 

@@ -7,13 +7,16 @@
 //! Anybody in the network can announce anything. So a caller that knows the identity of a room's server passes it to
 //! [`discover`], which then prefers that server to the first one that answers.
 
+mod daemon;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo, TryRecvError};
+use mdns_sd::{ResolvedService, ServiceEvent, ServiceInfo, TryRecvError};
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::time::{Instant, sleep};
 
+use self::daemon::{Daemon, Receives};
 use super::ServerUrl;
 use crate::id::{Nickname, RoomId};
 use crate::tls::Identity;
@@ -27,7 +30,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// The most records of others that the library may keep for an announcement. It sets no limit of its own, and looks
-/// through all of them after each datagram.
+/// through all of them after each datagram. It gets none where the kernel filters ([`daemon`]).
 const MAX_CACHED: i64 = 8_192;
 
 /// The most events of one search: two for each announced server.
@@ -75,7 +78,7 @@ pub struct Announced {
 
 /// An announcement of a server, withdrawn when dropped.
 pub struct Announcement {
-    daemon: ServiceDaemon,
+    daemon: Daemon,
     /// Two machines may announce the same room, and one machine may announce two, so the name of a service is unique.
     unique: String,
     name: String,
@@ -86,8 +89,11 @@ pub fn announce(announced: &Announced) -> Result<Announcement, DiscoveryError> {
     let unique = Alphanumeric.sample_string(&mut rand::rng(), 8).to_lowercase();
     let service = service(announced, &unique)?;
     let name = service.get_fullname().to_owned();
-    let announcement = Announcement { daemon: ServiceDaemon::new()?, unique, name };
-    announcement.daemon.register(service)?;
+    let announcement = Announcement { daemon: Daemon::start()?, unique, name };
+    // Nobody else has such a name, so the records of others do not matter.
+    announcement.daemon.set_receives(Receives::Queries);
+    announcement.daemon.yield_to_others();
+    announcement.daemon.library.register(service)?;
     Ok(announcement)
 }
 
@@ -119,20 +125,35 @@ impl Announcement {
     /// # Errors
     /// If the thread of the announcement has ended.
     pub fn update(&self, announced: &Announced) -> Result<(), DiscoveryError> {
-        Ok(self.daemon.register(service(announced, &self.unique)?)?)
+        Ok(self.daemon.library.register(service(announced, &self.unique)?)?)
     }
 
     /// Whether a flood of records has filled the library's cache; then it is time for a new announcement.
     pub async fn is_flooded(&self) -> bool {
-        let Ok(counted) = self.daemon.get_metrics() else { return false };
-        let metrics = next(|| counted.try_recv(), Instant::now() + COUNT_TIMEOUT).await.unwrap_or_default();
-        let cached = metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count);
-        cached.sum::<i64>() > MAX_CACHED
+        self.records().await.is_some_and(|records| records > MAX_CACHED)
+    }
+
+    /// The number of records of others that the library keeps; none if it does not answer.
+    pub async fn records(&self) -> Option<i64> {
+        let counted = self.daemon.library.get_metrics().ok()?;
+        let count = || next(|| counted.try_recv(), Instant::now() + COUNT_TIMEOUT);
+        let metrics = match count().await {
+            Some(metrics) => metrics,
+            None => {
+                // A flood keeps the library from its commands, among them an update.
+                self.daemon.set_receives(Receives::Nothing);
+                let metrics = count().await;
+                self.daemon.set_receives(Receives::Queries);
+                metrics?
+            }
+        };
+        Some(metrics.iter().filter(|(name, _)| name.starts_with("cached-")).map(|(_, count)| count).sum())
     }
 
     /// Withdraws the announcement; waits half a second at the most.
     pub async fn stop(self) {
-        if let Ok(done) = self.daemon.unregister(&self.name) {
+        self.daemon.set_receives(Receives::Nothing);
+        if let Ok(done) = self.daemon.library.unregister(&self.name) {
             _ = next(|| done.try_recv(), Instant::now() + STOP_TIMEOUT).await;
         }
     }
@@ -140,9 +161,8 @@ impl Announcement {
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // Both are queued in this order. After `stop` the first one does nothing.
-        _ = self.daemon.unregister(&self.name);
-        _ = self.daemon.shutdown();
+        // The daemon ends after this command. After `stop` the command does nothing.
+        _ = self.daemon.library.unregister(&self.name);
     }
 }
 
@@ -155,8 +175,8 @@ pub async fn discover(
     time: Duration,
 ) -> Result<Vec<Found>, DiscoveryError> {
     let deadline = Instant::now() + time;
-    let searching = Searching(ServiceDaemon::new()?);
-    let events = searching.0.browse(SERVICE_TYPE)?;
+    let searching = Daemon::start()?;
+    let events = searching.library.browse(SERVICE_TYPE)?;
     let own = own_networks();
     let mut found: Vec<Found> = Vec::new();
     let mut seen = 0;
@@ -197,15 +217,6 @@ async fn next<T>(mut receive: impl FnMut() -> Result<T, TryRecvError>, deadline:
         }
     }
     None
-}
-
-/// A search. Dropping it ends its thread.
-struct Searching(ServiceDaemon);
-
-impl Drop for Searching {
-    fn drop(&mut self) {
-        _ = self.0.shutdown();
-    }
 }
 
 /// Reads a stranger's announcement; nothing if it is incomplete.

@@ -15,8 +15,8 @@ use super::outbox::Outbox;
 use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
-use crate::protocol::{Credentials, ErrorCode, JoinRequest, ServerMessage};
-use crate::room::{Reservation, RoomRefusal, RoomSummary};
+use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
+use crate::room::{self, Creation, Meetings, Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -121,17 +121,29 @@ impl Server {
         self.core.change(state, |state| state.rooms.reserve(Instant::now(), own, reservation));
     }
 
-    /// Creates a room with an unused id, for a teacher who comes later. The client must have the right to teach.
+    /// Creates a room with an unused id, for somebody who comes later. The client must have the right to teach, or to
+    /// open meetings.
     pub fn create_room(
         &self,
         name: RoomName,
+        kind: RoomKind,
         credentials: &Credentials,
         address: ClientAddress,
     ) -> Result<RoomId, RoomRefusal> {
-        self.core.may_create(credentials, address).map_err(|denied| {
-            let Denied { code, message, retry_after, .. } = denied;
-            RoomRefusal { code, message, retry_after }
-        })?;
+        let denied = self.core.may_create(credentials, address).err();
+        let may_teach = denied.is_none();
+        let meetings = self.core.limits.room.meetings;
+        if kind != RoomKind::Lecture && meetings == Meetings::Off {
+            let message = room::NO_MEETINGS.into();
+            return Err(RoomRefusal { code: ErrorCode::WrongKind, message, retry_after: None });
+        }
+        let is_open = kind != RoomKind::Lecture && meetings == Meetings::Anyone;
+        // A wrong key is told to everybody who has typed one.
+        if let Some(Denied { code, message, retry_after, .. }) =
+            denied.filter(|_| !is_open || credentials.key.is_some())
+        {
+            return Err(RoomRefusal { code, message, retry_after });
+        }
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
@@ -147,7 +159,8 @@ impl Server {
             }
         };
         self.core.change(state, |state| {
-            let outputs = state.rooms.create(Instant::now(), room.clone(), name, address.network)?;
+            let creation = Creation { room_id: room.clone(), name, kind, network: address.network, may_teach };
+            let outputs = state.rooms.create(Instant::now(), creation)?;
             state.carry_out(outputs);
             Ok(room)
         })

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use rtc::sdp::SessionDescription;
+use rtc::sdp::{MediaDescription, SessionDescription};
 use webrtc::error::Error;
 
 use crate::rtp::{Codec, Track};
@@ -12,7 +12,7 @@ use crate::rtp::{Codec, Track};
 pub(crate) struct Answered {
     pub(crate) track: Track,
     pub(crate) codec: Codec,
-    pub(super) payload_type: u8,
+    pub(crate) payload_type: u8,
     pub(crate) ssrc: Option<u32>,
     /// The SSRC of its retransmissions.
     pub(crate) rtx_ssrc: Option<u32>,
@@ -46,14 +46,19 @@ pub(crate) fn answered_tracks(sdp: &str) -> Result<Vec<Answered>, Error> {
         let codecs = section.codecs();
         let chosen = formats.filter_map(|pt| Some((Codec::from_encoding_name(&codecs.get(&pt)?.name)?, pt))).next();
         if let Some((codec, payload_type)) = chosen {
-            let ssrcs = section.attributes.iter().filter(|attribute| attribute.key == "ssrc");
-            let ssrc = ssrcs.filter_map(|a| a.value.as_deref()?.split(' ').next()?.parse().ok()).next();
-            let groups = section.attributes.iter().filter(|attribute| attribute.key == "ssrc-group");
-            let rtx_ssrc = groups.filter_map(|group| rtx_of(group.value.as_deref()?, ssrc?)).next();
+            let (ssrc, rtx_ssrc) = ssrcs(section);
             tracks.push(Answered { track, codec, payload_type, ssrc, rtx_ssrc });
         }
     }
     Ok(tracks)
+}
+
+/// The SSRC of a section, and that of its retransmissions.
+pub(crate) fn ssrcs(section: &MediaDescription) -> (Option<u32>, Option<u32>) {
+    let ssrcs = section.attributes.iter().filter(|attribute| attribute.key == "ssrc");
+    let ssrc = ssrcs.filter_map(|a| a.value.as_deref()?.split(' ').next()?.parse().ok()).next();
+    let groups = section.attributes.iter().filter(|attribute| attribute.key == "ssrc-group");
+    (ssrc, groups.filter_map(|group| rtx_of(group.value.as_deref()?, ssrc?)).next())
 }
 
 /// The second SSRC of `FID first second`, which carries the retransmissions of the first (RFC 5576, 4.2; RFC 4588).

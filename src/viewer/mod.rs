@@ -5,16 +5,14 @@
 
 pub(crate) mod answer;
 mod receive;
+mod receiving;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
-use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::interceptor::Registry;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -26,8 +24,8 @@ use webrtc::peer_connection::{
     RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
-pub(crate) use self::answer::{Answered, answered_tracks};
-use self::receive::{RtxStreams, delivering, restoring};
+pub(crate) use self::answer::{Answered, answered_tracks, ssrcs};
+pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
@@ -35,14 +33,6 @@ pub use crate::sdp::ice::IceServer;
 
 /// The most events that may wait: a few states and a candidate for each address of this machine.
 const EVENT_QUEUE: usize = 256;
-
-/// The interval between NACKs for one packet, and the most NACKs for it: a jitter buffer of 80 ms leaves time for three
-/// on a LAN.
-const NACK_INTERVAL: Duration = Duration::from_millis(20);
-const NACK_TRIES: u16 = 8;
-
-/// The interval of transport-wide feedback.
-pub(super) const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The most bytes that may be in flight to the publisher over the data channel.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -99,23 +89,11 @@ pub struct ViewerStats {
     pub plis: u64,
 }
 
-/// The library's receiving end of each track, known after its first packet has arrived.
-#[derive(Default)]
-struct Remotes {
-    known: Vec<(Track, Arc<dyn TrackRemote>)>,
-    /// Tracks for which a key frame was requested before they were known.
-    wanted: Vec<Track>,
-}
-
 /// A connection to the publisher. It must be [closed](Self::close): the library keeps a dropped one alive.
 pub struct Viewer {
     connection: Arc<dyn PeerConnection>,
     channel: Arc<dyn DataChannel>,
-    tracks: Arc<Mutex<Remotes>>,
-    by_ssrc: Arc<RwLock<HashMap<u32, Answered>>>,
-    rtx: Arc<RwLock<RtxStreams>>,
-    nacked: Arc<AtomicU64>,
-    plis: AtomicU64,
+    receiving: ReceivingHalf,
 }
 
 impl Viewer {
@@ -128,24 +106,10 @@ impl Viewer {
         sink: PacketSink,
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
-        let nacked = Arc::new(AtomicU64::new(0));
-        let by_ssrc: Arc<RwLock<HashMap<u32, Answered>>> = Arc::default();
-        let rtx: Arc<RwLock<RtxStreams>> = Arc::default();
-        let delivering = delivering(Arc::clone(&by_ssrc), sink, events.clone());
-        let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACK_TRIES);
-        let registry = Registry::new()
-            // Closest to the wire: all outgoing packets pass here.
-            .with(Slot::from(500), engine::Tap::counting(&nacked))
-            // Farthest from the wire: retransmissions have been restored, and packets pass in the order of arrival.
-            .with(Slot::from(14_000), engine::Tap::watching(delivering))
-            // Before the NACK generator, which must see the original sequence numbers.
-            .with(Slot::from(6_500), engine::Tap::changing(restoring(Arc::clone(&rtx))))
-            .with(Slot::NackGenerator, nacks.build())
-            .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(FEEDBACK_INTERVAL).build())
-            .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
+        let receiving = ReceivingHalf::new(events.clone());
+        let registry = receiving.register(Registry::new(), sink);
         let servers = config.ice_servers.into_iter().map(RTCIceServer::from);
-        let tracks = Arc::default();
-        let handler = Handler { events: events.clone(), tracks: Arc::clone(&tracks) };
+        let handler = Handler { events: events.clone(), receiving: receiving.clone() };
         let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
             .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
@@ -168,7 +132,7 @@ impl Viewer {
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
         let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
-        Ok((Self { connection, channel, tracks, by_ssrc, rtx, nacked, plis: AtomicU64::new(0) }, sdp, event_queue))
+        Ok((Self { connection, channel, receiving }, sdp, event_queue))
     }
 
     /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.
@@ -177,12 +141,7 @@ impl Viewer {
     /// If `sdp` is not an answer to our offer.
     pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
         let answered = answered_tracks(&sdp)?;
-        if let Ok(mut by_ssrc) = self.by_ssrc.write() {
-            *by_ssrc = answered.iter().filter_map(|a| Some((a.ssrc?, *a))).collect();
-        }
-        if let Ok(mut rtx) = self.rtx.write() {
-            *rtx = answered.iter().filter_map(|a| Some((a.rtx_ssrc?, (a.ssrc?, a.payload_type)))).collect();
-        }
+        self.receiving.learn(&answered);
         self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
     }
@@ -194,17 +153,7 @@ impl Viewer {
 
     /// Requests a key frame of a track from the publisher.
     pub async fn request_key_frame(&self, track: Track) {
-        self.plis.fetch_add(1, Ordering::Relaxed);
-        let remote = self.tracks.lock().ok().and_then(|mut tracks| {
-            let remote = tracks.known.iter().rev().find(|(known, _)| *known == track).map(|(_, remote)| remote.clone());
-            if remote.is_none() && !tracks.wanted.contains(&track) {
-                tracks.wanted.push(track);
-            }
-            remote
-        });
-        if let Some(remote) = remote {
-            send_pli(&*remote).await;
-        }
+        self.receiving.request_key_frame(track).await;
     }
 
     /// Sends a text message over the data channel; returns false if the channel is not open, or full.
@@ -214,7 +163,7 @@ impl Viewer {
 
     /// The current counters.
     pub fn stats(&self) -> ViewerStats {
-        ViewerStats { nacks: self.nacked.load(Ordering::Relaxed), plis: self.plis.load(Ordering::Relaxed) }
+        self.receiving.stats()
     }
 
     /// Closes the connection, and waits at most a second for that.
@@ -224,7 +173,7 @@ impl Viewer {
 }
 
 /// Converts messages of the data channel to events, until the channel closes. A message that finds no room is dropped.
-async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<ViewerEvent>) {
+pub(crate) async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<ViewerEvent>) {
     while let Some(event) = channel.poll().await {
         let event = match event {
             DataChannelEvent::OnOpen => ViewerEvent::ChannelOpen,
@@ -246,7 +195,7 @@ pub fn has_ipv6() -> bool {
 
 struct Handler {
     events: mpsc::Sender<ViewerEvent>,
-    tracks: Arc<Mutex<Remotes>>,
+    receiving: ReceivingHalf,
 }
 
 #[async_trait]
@@ -268,29 +217,6 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
-        let named = Track::from_name(&remote.track_id().await);
-        let by_kind = if remote.kind().await == RtpCodecKind::Audio { Track::Audio } else { Track::Screen };
-        let track = named.unwrap_or(by_kind);
-        let wanted = self.tracks.lock().is_ok_and(|mut tracks| {
-            tracks.known.push((track, Arc::clone(&remote)));
-            let wanted = tracks.wanted.contains(&track);
-            tracks.wanted.retain(|other| *other != track);
-            wanted
-        });
-        // The interceptor has delivered the packets; here they are discarded so that they do not pile up. Callbacks run
-        // on the driver's task, which must not wait for a track.
-        tokio::spawn(async move {
-            if wanted {
-                send_pli(&*remote).await;
-            }
-            while remote.poll().await.is_some() {}
-        });
-    }
-}
-
-/// Sends a picture loss indication (RFC 4585, 6.3.1).
-async fn send_pli(remote: &dyn TrackRemote) {
-    if let Some(media_ssrc) = remote.ssrcs().await.first().copied() {
-        let _ = remote.write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })]).await;
+        self.receiving.on_track(remote).await;
     }
 }

@@ -15,17 +15,25 @@ use super::{Incoming, PacketSink, ViewerEvent};
 use crate::rtp::{Codec, Track, starts_key_frame};
 use crate::sdp::engine::{self, Change};
 
-/// The SSRC and the payload type of the original packets, by RTX SSRC.
-pub(super) type RtxStreams = HashMap<u32, (u32, u8)>;
+/// The streams of retransmissions.
+#[derive(Debug, Default)]
+pub(super) struct RtxStreams {
+    /// The SSRC and the payload type of the original packets, by RTX SSRC.
+    pub(super) originals: HashMap<u32, (u32, u8)>,
+    /// The payload types of the original packets, by that of the retransmissions, where a stream may change its codec.
+    pub(super) payload_types: HashMap<u8, u8>,
+}
 
 /// Restores the original packets from retransmissions (RFC 4588), before anything counts packets. The answer contains
 /// the SSRCs.
 pub(super) fn restoring(streams: Arc<RwLock<RtxStreams>>) -> Change {
     Box::new(move |packet| {
         if let Packet::Rtp(rtp) = packet
-            && let Some(original) = streams.read().ok().and_then(|streams| streams.get(&rtp.header.ssrc).copied())
+            && let Ok(streams) = streams.read()
+            && let Some((ssrc, usual)) = streams.originals.get(&rtp.header.ssrc)
         {
-            restore(rtp, original);
+            let payload_type = streams.payload_types.get(&rtp.header.payload_type).unwrap_or(usual);
+            restore(rtp, (*ssrc, *payload_type));
         }
     })
 }
@@ -94,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_retransmission_becomes_the_original_packet() {
-        let streams = Arc::new(RwLock::new(RtxStreams::from([(8, (7, 102))])));
+        let (originals, payload_types) = (HashMap::from([(8, (7, 102))]), HashMap::from([(97, 96)]));
+        let streams = Arc::new(RwLock::new(RtxStreams { originals, payload_types }));
         let restores = restoring(streams);
         let packet = |ssrc: u32, payload: &'static [u8]| rtc::rtp::Packet {
             header: rtc::rtp::Header { ssrc, sequence_number: 1, payload_type: 103, ..Default::default() },
@@ -110,6 +119,9 @@ mod tests {
         let header = &original.header;
         assert_eq!((header.ssrc, header.sequence_number, header.payload_type), (7, 0x1234, 102));
         assert_eq!(&original.payload[..], b"picture");
+        let mut other_codec = packet(8, b"\x12\x34picture");
+        other_codec.header.payload_type = 97;
+        assert_eq!(restored(other_codec).header.payload_type, 96);
         for (ssrc, payload) in [(8, &b""[..]), (8, b"x"), (9, b"\x12\x34picture")] {
             let other = restored(packet(ssrc, payload));
             assert_eq!(

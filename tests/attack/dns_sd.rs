@@ -9,7 +9,7 @@ use super::Tally;
 use super::udp::Flood;
 
 /// The group and the port of multicast DNS.
-const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5_353);
+pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5_353);
 
 /// The service that classrooms announce.
 const SERVICE: &str = "_classroom._tcp.local";

@@ -13,6 +13,7 @@ pub mod media;
 pub mod member;
 pub mod offer;
 pub mod proxy;
+pub mod publishing;
 pub mod signalling;
 pub mod talk;
 pub mod tally;

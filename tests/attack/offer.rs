@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 
-/// An offer of audio, one H.264 video and a data channel, and its ICE credentials.
+/// An offer of audio, one video in H.264 or VP8 and a data channel, and its ICE credentials.
 #[derive(Debug, Clone)]
 pub struct Offer {
     /// The session description.
@@ -32,8 +32,8 @@ impl Offer {
             "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=rtpmap:111 opus/48000/2\r\n{candidate_lines}a=end-of-candidates\r\n\
-             m=video 9 UDP/TLS/RTP/SAVPF 102\r\n{transport}a=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n\
-             a=rtpmap:102 H264/90000\r\na=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 102 96\r\n{transport}a=mid:1\r\na=recvonly\r\na=rtcp-mux\r\n\
+             a=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\na=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\n\
              m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n{transport}a=mid:2\r\na=sctp-port:5000\r\n"
         );
         Self { sdp, ufrag, pwd }

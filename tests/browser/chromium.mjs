@@ -10,8 +10,15 @@ import { witness } from './witness.mjs';
  */
 const devices = ['--use-fake-device-for-media-stream=display-media-type=monitor', '--use-fake-ui-for-media-stream'];
 
+/** Two such cameras and microphones, and the real screen of the display that shows the browser's windows. */
+const devicesOfDisplay = [
+  '--use-fake-device-for-media-stream=device-count=2',
+  '--auto-accept-camera-and-microphone-capture',
+  '--auto-select-desktop-capture-source=Entire screen',
+];
+
 /** Contacts no other host: neither the browser's makers nor a name server. 10.13.0.0/24 is `Lan`'s network. */
-const flags = `--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+const flags = `--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
   --disable-component-update --disable-sync
   --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
 const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 10.13.0.*';
@@ -21,11 +28,16 @@ const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim(
 /** How long a click may take to find its button, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
-/** `home` is a home directory, in which Chromium looks for certificates (`.pki/nssdb`). */
+/**
+ * `home` is a home directory, in which Chromium looks for certificates (`.pki/nssdb`). With `$SHARED_DISPLAY` the
+ * windows are on that display, and a page that shares its screen shares the display.
+ */
 export async function launch(program, home) {
   const sessions = new WeakMap();
-  const env = home ? { ...process.env, HOME: home } : process.env;
-  const browser = await chromium.launch({ executablePath: program, args: [...flags, ...devices, nobodyElse], env });
+  const { SHARED_DISPLAY: display } = process.env;
+  const env = { ...process.env, ...(home && { HOME: home }), ...(display && { DISPLAY: display }) };
+  const args = [...flags, ...(display ? devicesOfDisplay : devices), nobodyElse];
+  const browser = await chromium.launch({ executablePath: program, headless: !display, args, env });
   return {
     async context(options) {
       const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;

@@ -75,10 +75,11 @@ test('each speaker has one connection, and nobody has one to itself', async () =
   assert.deepEqual(sent[0], { type: 'offer', targetUid: '1002', sdp: 'v=0' });
   assert.deepEqual(stage.speakers.map(({ isMe }) => isMe), [true, false, false]);
   // The same speakers with other tracks need no other connection.
-  stage.told(list(speaker(1003), { ...speaker(1002), silent: ['audio'] }));
+  stage.told(list(speaker(1003), { ...speaker(1002), silent: ['audio'], lost: true }));
   await settle();
   assert.equal(sent.length, 2);
   assert.deepEqual(stage.speaker('1002').silent, ['audio']);
+  assert.deepEqual(stage.speakers.map(({ isLost }) => isLost), [false, true]);
   // A user who comes to the stage again is another speaker.
   const [first] = open;
   stage.told(list(speaker(1002, 77), speaker(1003)));

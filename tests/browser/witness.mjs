@@ -56,6 +56,42 @@ function install() {
       follow(video, pictures);
     });
 
+  /** The number in the code of a frame (`src/bench/codes`); null without one. */
+  const [COLUMNS, ROWS, CELLS_ACROSS, CELL] = [16, 3, 80, 8];
+  const crc = (bytes) => bytes.reduce((sum, byte) => {
+    let crc = sum ^ byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = ((crc << 1) ^ (crc & 0x80 ? 0x07 : 0)) & 0xff;
+    return crc;
+  }, 0xff);
+  let corner = null;
+  const codeIn = (video) => {
+    corner ??= Object.assign(document.createElement('canvas'), { width: COLUMNS * CELL, height: ROWS * CELL });
+    const context = corner.getContext('2d', { willReadFrequently: true });
+    const [width, height] = [COLUMNS, ROWS].map((cells) => (cells * video.videoWidth) / CELLS_ACROSS);
+    context.drawImage(video, 0, 0, width, height, 0, 0, corner.width, corner.height);
+    const { data } = context.getImageData(0, 0, corner.width, corner.height);
+    const bytes = new Uint8Array((COLUMNS * ROWS) / 8);
+    for (let n = 0; n < COLUMNS * ROWS; n += 1) {
+      const [left, top] = [n % COLUMNS, Math.floor(n / COLUMNS)].map((cells) => cells * CELL + CELL / 4);
+      let sum = 0;
+      for (let pixel = 0; pixel < (CELL / 2) ** 2; pixel += 1) {
+        const [x, y] = [left + (pixel % (CELL / 2)), top + Math.floor(pixel / (CELL / 2))];
+        sum += data[4 * (y * corner.width + x) + 1];
+      }
+      bytes[n >> 3] |= Number(sum > 128 * (CELL / 2) ** 2) << (7 - (n & 7));
+    }
+    return crc([...bytes.slice(0, 5)]) === bytes[5] ? (bytes[0] << 8) | bytes[1] : null;
+  };
+
+  /** The frames of the videos that are read: when they were shown, and the numbers of their codes. */
+  const reads = new Map();
+  const read = (video, frames) =>
+    video.requestVideoFrameCallback(() => {
+      if (frames.length === MOST_PICTURES) frames.shift();
+      frames.push([Date.now(), video.videoWidth ? codeIn(video) : null]);
+      read(video, frames);
+    });
+
   globalThis.witness = {
     connections,
     /** The addresses of the page's WebSockets. */
@@ -122,6 +158,16 @@ function install() {
         follow(video, followed.get(video));
       }
       return { at: performance.now(), pictures: followed.get(video) };
+    },
+
+    /** The frames that a video has shown since the first call, `[ms since 1970, number of the code]`, oldest first. */
+    codes(selector) {
+      const video = document.querySelector(selector);
+      if (!reads.has(video)) {
+        reads.set(video, []);
+        read(video, reads.get(video));
+      }
+      return reads.get(video);
     },
 
     /** The energy of the audio so far, its duration in seconds, and how much of it was concealed. */

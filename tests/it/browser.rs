@@ -38,6 +38,12 @@ mod people;
 // The stage: an invitation, speakers in tiles, and what goes wrong there.
 mod stage;
 
+// Meetings and calls, on the page and as connections alone.
+mod calls;
+mod conference;
+mod meetings;
+mod mesh;
+
 // A bad network in front of one page.
 mod network;
 
@@ -56,6 +62,9 @@ mod hostile;
 // A teacher in a browser.
 mod teach;
 mod teach_stage;
+
+// A teacher in a browser, and students of every kind at once: what each of them sees, and how long it stands still.
+mod all_at_once;
 
 // Accessible names, keyboard, languages, bytes.
 mod manners;

@@ -101,7 +101,7 @@ async fn the_conversation_goes_over_the_server_and_the_teachers_words_are_the_te
             |message| matches!(message, PublisherMessage::Encodings { needed } if needed.len() == 1),
         )
         .await;
-    publisher.say(&StudentMessage::Msg { text: "good morning".into() }).await;
+    publisher.say(&StudentMessage::Msg { text: "good morning".into(), to: None }).await;
     let said = student.wait_for("the teacher's words", |event| event["event"] == "chat");
     assert_eq!((&said["nickname"], &said["teacher"]), (&json!("Ms Li"), &json!(true)));
     student.types("good morning, Ms Li");

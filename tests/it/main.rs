@@ -84,6 +84,9 @@ mod attendance;
 // Metrics for a monitoring system.
 mod metrics;
 
+// Calls and meetings, with raw WebSockets.
+mod conference;
+
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 
@@ -92,6 +95,9 @@ mod strangers;
 
 // Rooms whose media the server carries.
 mod hosted;
+
+// Meetings whose media the server carries.
+mod meeting;
 
 // The stage of such rooms: speakers, and those that would harm it.
 mod stage;
@@ -111,6 +117,9 @@ mod rooms;
 
 // A thousand joins and leaves.
 mod churn;
+
+// A meeting of six at random, in virtual time.
+mod mesh;
 
 // `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;
@@ -141,3 +150,4 @@ mod tiers;
 
 // The page in real browsers.
 mod browser;
+mod calls;

@@ -276,6 +276,34 @@ async fn a_full_room_refuses_and_serves_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_student_that_signalling_and_ice_have_lost_does_not_stay_for_as_long_as_consent() {
+    let class = Class::start(10);
+    let good = PathConfig::default();
+    let [vanishes, sleeps] =
+        [1, 2].map(|seed| Emulator::start(class.sfu.udp(), good.clone(), good.clone(), seed).unwrap());
+    let (vanished, _) = class.join_by(1, Some(&vanishes)).await.unwrap();
+    let (asleep, _) = class.join_by(2, Some(&sleeps)).await.unwrap();
+    let (watching, received) = class.join(3).await.unwrap();
+    // Two students are cut off at the same time. Signalling has lost one of them, and one that still watches.
+    for path in [&vanishes, &sleeps] {
+        let dead = PathConfig { loss: 1.0, ..PathConfig::default() };
+        path.set(dead.clone(), dead);
+    }
+    class.sfu.signalling_lost(user(1));
+    class.sfu.signalling_lost(user(3));
+    until("a departure", || !class.events.gone.lock().unwrap().is_empty()).await;
+    assert_eq!(*class.events.gone.lock().unwrap(), [user(1)], "the other one may come back");
+    until("the end of consent", || class.events.gone.lock().unwrap().len() == 2).await;
+    assert_eq!(class.events.gone.lock().unwrap()[1], user(2));
+    let before = received.packets.load(Ordering::Relaxed);
+    until("more packets", || received.packets.load(Ordering::Relaxed) > before + 20).await;
+    for viewer in [vanished, asleep, watching] {
+        viewer.close().await;
+    }
+    class.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_and_harms_nobody() {
     let class = Class::start(10);
     let (viewer, received) = class.join(1).await.unwrap();

@@ -177,7 +177,7 @@ fn names_are_text_and_stay_short() {
     let table: Vec<String> = rooms.events().iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect();
     assert_eq!(table.len(), 5, "{table:?}");
     assert!(table.iter().all(|line| !line.contains(|c: char| c.is_control())), "{table:?}");
-    assert!(table.iter().any(|line| line.contains("waiting  线性代数 ")), "{table:?}");
+    assert!(table.iter().any(|line| line.contains("waiting 线性代数 ")), "{table:?}");
     // As HTML, the name is not an element.
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     assert!(!raw(address, request.as_bytes()).body.contains("<script>alert"));
@@ -207,7 +207,7 @@ async fn a_full_or_ending_server_creates_no_room() {
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
     let app = http::router(move || rooms.rooms())
-        .merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
+        .merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use axum::routing::any;
 use classroom::http;
 use classroom::id::UserId;
-use classroom::protocol::{ClientMessage, Credentials, ErrorCode, JoinRequest, LeaveReason, ServerMessage};
+use classroom::protocol::{
+    ClientMessage, Credentials, ErrorCode, JoinRequest, LeaveReason, STUDENT_BURST, ServerMessage,
+};
 use classroom::room::{self, RoomState};
 use classroom::signal::{Client, ClientConfig, Goodbye, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
 use classroom::tls::Trust;
@@ -113,6 +115,8 @@ impl School {
 
     fn config(&self, user: &str, session: char) -> ClientConfig {
         ClientConfig {
+            kind: None,
+            client: None,
             server: ServerUrl::from(self.address),
             trust: Trust::default(),
             room: "1".parse().unwrap(),
@@ -322,7 +326,7 @@ async fn a_protocol_violation_gets_its_code_and_affects_nobody_else() {
 async fn a_flood_is_stopped() {
     let school = School::open().await;
     let mut flooder = school.student("1001").await;
-    for _ in 0..400 {
+    for _ in 0..2 * STUDENT_BURST {
         // The server stops reading at some point.
         _ = flooder.socket.send(Message::text(ClientMessage::RoomUserList.to_json())).await;
     }

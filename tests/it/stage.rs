@@ -1,11 +1,16 @@
 //! The stage of rooms whose media the server carries: students that speak to the class, and those that would harm it.
 
+use std::time::Duration;
+
 use classroom::protocol::channel::{IngestTrouble, Moderation, OffStage, PublisherMessage, StudentMessage};
 use classroom::protocol::{ClientMessage, ErrorCode, RoomOrder, TrackName};
 use classroom::rtp::Track;
 use serde_json::Value;
 
-use crate::support::{Classroom, Member, Pace, Process, id, until};
+use crate::support::{Classroom, Member, Pace, Process, id, now, until};
+
+/// How often a class is repeated whose machine was suspended.
+const ATTEMPTS: usize = 3;
 
 const CAMERA: [TrackName; 2] = [TrackName::Audio, TrackName::Camera];
 
@@ -47,8 +52,9 @@ async fn all_receive<'a>(members: impl IntoIterator<Item = &'a Member>, speaker:
 }
 
 /// No frame of the lecture was lost, and each connection brought the frames of its own user alone. A machine that stood
-/// still for a second loses frames for everybody, whoever is on the stage.
-async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item = &'a Member>) {
+/// still for a second loses frames for everybody, whoever is on the stage: returns whether this one has run all the
+/// time.
+async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item = &'a Member>) -> bool {
     let stood_still = |event: &Value| event["message"].as_str().is_some_and(|text| text.contains("was suspended"));
     let has_run = !server.events().iter().any(stood_still);
     for student in students {
@@ -63,13 +69,54 @@ async fn nothing_was_lost<'a>(server: &Process, students: impl IntoIterator<Item
             assert!(frames.senders.iter().all(|sender| id(*sender) == *user), "{user}: {:?}", frames.senders);
         }
     }
+    has_run
 }
 
+/// Prints how old the frames were that arrived at the members since a time, and how long was between two of them. What
+/// exceeds the time between their sending is the server's doing, or that of a busy machine.
+fn prints_times<'a>(members: impl Iterator<Item = &'a Member> + Clone, since: Duration) {
+    let three = |mut all: Vec<Duration>| {
+        all.sort_unstable();
+        let at = |share: usize| all[(all.len() * share / 1_000).min(all.len() - 1)].as_secs_f64() * 1_000.0;
+        format!("{:.1}, {:.1}, {:.1}", at(500), at(990), at(1_000))
+    };
+    for (name, is_video) in [("sound", false), ("pictures", true)] {
+        let (mut ages, mut gaps, mut more) = (Vec::new(), Vec::new(), Vec::new());
+        for member in members.clone() {
+            for (_, frames) in member.seen().frames.iter().filter(|((_, track), _)| track.is_video() == is_video) {
+                let arrivals = frames.arrivals.iter().filter(|arrival| arrival.at >= since);
+                ages.extend(arrivals.map(|arrival| arrival.at.saturating_sub(arrival.sent)));
+                gaps.extend(frames.gaps(since).map(|(gap, _)| gap));
+                more.extend(frames.gaps(since).map(|(gap, sent)| gap.saturating_sub(sent)));
+            }
+        }
+        println!(
+            "{name}: {} frames, in ms p50, p99 and most: age {}; between two {}, of which not the sender's {}",
+            ages.len(),
+            three(ages),
+            three(gaps),
+            three(more),
+        );
+    }
+}
+
+/// A machine that stood still has lost frames, which says nothing about hand-overs. Then the class is repeated.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
-    let class = Classroom::undisturbed();
-    let server = class.server();
-    let (teacher, students) = class_of(&class, 1001..=1004).await;
+    for _ in 0..ATTEMPTS {
+        let class = Classroom::undisturbed();
+        let server = class.server();
+        let students = ten_hand_overs(&class).await;
+        if nothing_was_lost(&server, &students).await {
+            return;
+        }
+    }
+    panic!("this machine was suspended in each attempt");
+}
+
+/// Two of four students are on the stage, and ten times another one takes the place of one of them. Returns them.
+async fn ten_hand_overs(class: &Classroom) -> Vec<Member> {
+    let (teacher, students) = class_of(class, 1001..=1004).await;
     for speaker in [1001, 1002] {
         bring(&teacher, &students, speaker, &CAMERA).await;
     }
@@ -88,8 +135,10 @@ async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
     let is_refused = |m: &PublisherMessage| matches!(m, PublisherMessage::Error { .. });
     until("a refusal", || teacher.seen().heard.iter().any(is_refused)).await;
     let (mut leaves, mut stays) = (1001, 1002);
+    let (began, mut waited) = (now(), Vec::new());
     for hand_over in 0..10 {
         let comes = 1001 + (hand_over + 2) % 4;
+        let ordered = now();
         order(&teacher, Moderation::OffStage { user_id: id(leaves) });
         for member in all() {
             until("the end of a speaker", || member.seen().speakers() == [stays.to_string()]).await;
@@ -98,14 +147,18 @@ async fn speakers_are_seen_and_heard_by_all_and_hand_over_to_others() {
         for speaker in [stays, comes] {
             all_receive(all(), speaker, &[Track::Audio, Track::Camera]).await;
         }
+        waited.push(now() - ordered);
         (leaves, stays) = (stays, comes);
     }
+    waited.sort_unstable();
+    println!("from the order to the new speaker at everybody: p50 {:?}, most {:?}", waited[5], waited[9]);
+    prints_times(all(), began);
     order(&teacher, Moderation::ClearStage);
     for member in all() {
         until("an empty stage", || member.seen().speakers().is_empty()).await;
     }
     until("a word to a speaker", || students.iter().any(|s| s.seen().off_stage() == Some(OffStage::Ended))).await;
-    nothing_was_lost(&server, &students).await;
+    students
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +218,7 @@ async fn a_speaker_that_vanishes_and_one_that_never_sends_leave_the_stage() {
     bring(&teacher, &students, 1001, &CAMERA).await;
     order(&teacher, Moderation::Stage { user_id: id(1002) });
     until("an invitation", || students[1].seen().invitations() == 1).await;
-    students[1].say(StudentMessage::StageAnswer { accepted: true });
+    students[1].say(StudentMessage::StageAnswer { accepted: true, why: None });
     students.remove(0).vanish().await;
     until("an empty stage", || students[1].seen().speakers().is_empty()).await;
     until("the end of the other's time", || students[0].seen().off_stage() == Some(OffStage::NoMedia)).await;
@@ -256,4 +309,24 @@ async fn a_terminal_that_may_speak_is_seen_and_heard_until_it_is_taken_off_the_s
     silent.wait_for("a notice", |event| {
         event["event"] == "notice" && event["message"].as_str().is_some_and(|text| text.contains("--may-speak"))
     });
+}
+
+/// A process that is killed says no goodbye, so its silence alone tells the class.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_class_reads_that_a_speakers_connection_is_lost_before_its_place_is_free() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let (teacher, students) = class_of(&class, [1002]).await;
+    let mut terminal = class.student(1001, &["--may-speak=yes", "--speak-test"]);
+    terminal.wait_for("the lecture", |event| event["event"] == "first-frame");
+    order(&teacher, Moderation::Stage { user_id: id(1001) });
+    until("a speaker", || students[0].seen().speakers() == ["1001"]).await;
+    assert!(!students[0].seen().stage.speakers[0].lost);
+    terminal.kill();
+    let is_lost = || students[0].seen().stage.speakers.first().is_some_and(|speaker| speaker.lost);
+    until("a lost speaker", is_lost).await;
+    until("an empty stage", || students[0].seen().speakers().is_empty()).await;
+    let ended = PublisherMessage::StageEnded { user_id: id(1001), nickname: "1001".into(), reason: OffStage::NoMedia };
+    until("the reason", || teacher.seen().heard.contains(&ended)).await;
+    assert!(!students[0].seen().heard.contains(&ended), "only those who moderate are told");
 }

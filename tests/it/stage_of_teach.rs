@@ -14,6 +14,9 @@ use tokio::time::timeout;
 
 use crate::support::{Classroom, DEADLINE, Desk, Display, Member, Process, Publisher, has_tools, id, until};
 
+/// How far a picture with the speaker large is from one with the lecture large, at least, of 255.
+const LARGE: f64 = 25.0;
+
 const CAMERA: [TrackName; 2] = [TrackName::Audio, TrackName::Camera];
 
 /// A teacher with a small test picture and a tone, who types; with a server of its own unless `flags` name one.
@@ -89,7 +92,7 @@ async fn a_teacher_brings_a_raised_hand_to_the_stage_and_takes_it_off() {
         "the list",
         is_told("on the stage: S-1001 (1001); invited: S-1002 (1002); 2 can be there at the same time"),
     );
-    students[1].say(StudentMessage::StageAnswer { accepted: false });
+    students[1].say(StudentMessage::StageAnswer { accepted: false, why: None });
     let ended = teacher.wait_for("a refusal", is_stage("1002", "ended"));
     assert_eq!(ended["reason"], "declined");
 
@@ -180,7 +183,7 @@ impl Painter {
         };
         let invited = async { while !is_invitation(&self.events.recv().await.expect("an open connection")) {} };
         timeout(DEADLINE, invited).await.expect("an invitation");
-        assert!(self.viewer.say(&StudentMessage::StageAnswer { accepted: true }.to_json()).await);
+        assert!(self.viewer.say(&StudentMessage::StageAnswer { accepted: true, why: None }.to_json()).await);
         Publisher::connect(&mut self.desk).await
     }
 }
@@ -222,4 +225,42 @@ async fn a_window_shows_the_teacher_who_speaks() {
     teacher.ends_with(0);
     publisher.close().await;
     painter.viewer.close().await;
+}
+
+/// The teacher's picture is bright bars, and the speaker's is a ball on black.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_students_window_shows_a_speaker_beside_the_lecture_and_large_where_it_is_pinned() {
+    if !has_tools("a speaker beside the lecture", &["Xvfb", "xdotool", "import"]) {
+        return;
+    }
+    let (class, display) = (Classroom::new(), Display::new());
+    let mut teacher = teacher(&class, &[]);
+    let _speaker = class.student(1001, &["--nickname", "Anna", "--may-speak=yes", "--speak-test"]);
+    let mut watch = class.watch(1002, &["--sink", "window", "--fullscreen", "--chat"]);
+    watch.env("DISPLAY", display.name()).stdin(Stdio::piped());
+    let mut watch = Process::start("watch", watch);
+    for user in ["1001", "1002"] {
+        let watches = |event: &Event| event["user"] == user && event["state"] == "watching";
+        teacher.wait_for("a student", watches);
+    }
+    let pid = watch.pid();
+    let look = || display.windows_of(pid).first().map(|window| display.look_at(window));
+    let mut lecture = None;
+    wait_to_see("the lecture", || {
+        lecture = look().filter(|picture| picture.colours() > 8);
+        lecture.is_some()
+    })
+    .await;
+    let lecture = lecture.unwrap();
+    let distance = || look().map_or(0.0, |picture| picture.distance(&lecture));
+    teacher.types("/stage 1001");
+    watch.wait_for("a speaker", is_stage("1001", "live"));
+    watch.types("/pin anna");
+    wait_to_see("the speaker large", || distance() > LARGE).await;
+    watch.types("/pin off");
+    wait_to_see("the lecture large", || distance() < LARGE).await;
+    watch.types("/pin 1003");
+    watch.wait_for("advice", is_told("1003 is not on the stage"));
+    teacher.types("/stage off 1001");
+    watch.wait_for("the end", is_stage("1001", "ended"));
 }

@@ -31,7 +31,7 @@ fn has_frames<'a>(track: &'a str) -> impl Fn(&Event) -> bool + 'a {
 }
 
 /// The number of frames of each track of a Matroska file, by the number of the track.
-fn frames(file: &Path) -> BTreeMap<String, usize> {
+pub(crate) fn frames(file: &Path) -> BTreeMap<String, usize> {
     gst::init().unwrap();
     let graph = format!("filesrc location=\"{}\" ! matroskademux name=file", file.display());
     let pipeline = gst::parse::launch(&graph).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -58,7 +58,7 @@ fn frames(file: &Path) -> BTreeMap<String, usize> {
 }
 
 /// Whether the file has a track of this name.
-fn has_track(file: &Path, name: &str) -> bool {
+pub(crate) fn has_track(file: &Path, name: &str) -> bool {
     // The id of the element (RFC 9559, 5.1.4.1.18), its length in four bytes (RFC 8794, 4), and the name.
     let length = (1 << 28 | name.len() as u32).to_be_bytes();
     let element = [&[0x53, 0x6E], &length[..], name.as_bytes()].concat();
@@ -181,6 +181,7 @@ impl Pretender {
             id: place,
             tracks: vec![TrackName::Camera],
             silent: Vec::new(),
+            lost: false,
         };
         let stage = Stage { speakers: vec![speaker(1002), speaker(1003)], most: 2, ..Stage::default() };
         self.sfu.tell_all(&PublisherMessage::Stage(stage).to_json());

@@ -65,7 +65,7 @@ impl Port {
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(sockets.upgrade(request))))
             .merge(http::whep::router(Lecture))
-            .merge(http::creation(move |name, credentials, from| creating.create_room(name, credentials, from)));
+            .merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
         let (end, ended) = oneshot::channel::<()>();
         let app = http::guard(app, site);
         tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {

@@ -114,6 +114,8 @@ impl School {
 
 async fn join(server: ServerUrl, trust: Trust) -> Result<(Client, mpsc::Receiver<SignalEvent>), SignalError> {
     Client::connect(ClientConfig {
+        kind: None,
+        client: None,
         server,
         trust,
         room: "1".parse().unwrap(),

@@ -255,6 +255,8 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let class = Classroom::new();
     let server = class.server();
     let teacher = Client::connect(ClientConfig {
+        kind: None,
+        client: None,
         server: class.url().parse::<ServerUrl>().unwrap(),
         trust: Trust::default(),
         room: ROOM.parse().unwrap(),

@@ -1,7 +1,8 @@
 """A WHEP player that is not ours: aiortc. Plays, looks at what it gets, says goodbye.
 
 player.py URL SECONDS prints one JSON object a line on stdout: {"event": "answered"}, {"event": "playing"} at the first
-frame, {"event": "played"} with what was seen and heard, {"event": "deleted"}.
+frame, {"event": "played"} with what was seen and heard, {"event": "deleted"}. With a third argument, "codes", it also
+prints an {"event": "frame"} for each frame, with the number of its code (src/bench/codes) or null.
 """
 
 import asyncio
@@ -33,10 +34,26 @@ def ask(method, url, body=None, headers=None):
         return refusal.code, refusal.headers, refusal.read().decode()
 
 
+def code_in(frame):
+    """The number in the code of a frame, or None."""
+    luma, stride, bits = bytes(frame.planes[0]), frame.planes[0].line_size, 0
+    for n in range(48):
+        x, y = ((2 * cells + 1) * frame.width // 160 for cells in (n % 16, n // 16))
+        around = [luma[(y + dy) * stride + x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        bits = bits << 1 | (sum(around) > 126 * len(around))
+    content, crc = bits >> 8, 0xFF
+    for byte in content.to_bytes(5, "big"):
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
+    return content >> 24 if crc == bits & 0xFF else None
+
+
 class Seen:
     """What a player saw and heard."""
 
-    def __init__(self):
+    def __init__(self, reads_codes):
+        self.reads_codes = reads_codes
         self.frames, self.pictures, self.last = 0, set(), None
         self.first_at = self.last_at = None
         self.samples, self.energy = 0, 0.0
@@ -49,6 +66,9 @@ class Seen:
                 self.first_at = now
                 say("playing", width=frame.width, height=frame.height)
             self.frames, self.last_at, self.last = self.frames + 1, now, frame
+            if self.reads_codes:
+                say("frame", at=round(time.time() * 1000), code=code_in(frame))
+                continue
             small = frame.reformat(width=64, height=36, format="gray")
             self.pictures.add(hash(bytes(small.planes[0])))
 
@@ -73,8 +93,8 @@ async def until_the_end(listening):
         pass
 
 
-async def main(url, seconds):
-    peer, seen, tasks = RTCPeerConnection(), Seen(), []
+async def main(url, seconds, reads_codes):
+    peer, seen, tasks = RTCPeerConnection(), Seen(reads_codes), []
     peer.addTransceiver("audio", direction="recvonly")
     peer.addTransceiver("video", direction="recvonly")
 
@@ -113,4 +133,4 @@ async def main(url, seconds):
     await peer.close()
 
 
-asyncio.run(main(sys.argv[1], float(sys.argv[2])))
+asyncio.run(main(sys.argv[1], float(sys.argv[2]), "codes" in sys.argv[3:]))

@@ -44,6 +44,17 @@ pub fn now_ms() -> u64 {
     now.as_millis() as u64
 }
 
+/// Draws a frame's code into its luma plane: the number, of which 15 bits count, and a time in milliseconds.
+pub fn draw_code(luma: &mut [u8], stride: usize, width: usize, number: u16, captured_ms: u64) {
+    draw(luma, stride, width, Code::new(number & !LOW_TIER, captured_ms));
+}
+
+/// The number and the time in the code of a luma plane, whose time was less than 4.6 hours before `now_ms`; `None` if
+/// no code can be read.
+pub fn read_code(luma: &[u8], stride: usize, width: usize, now_ms: u64) -> Option<(u16, u64)> {
+    read(luma, stride, width).map(|code| (code.number, code.captured(now_ms)))
+}
+
 /// The content of a frame's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Code {

@@ -50,6 +50,8 @@ pub(super) struct Findings {
     pub(super) sealed_by_core: usize,
     pub(super) delays: Delays,
     pub(super) audio_delays: Delays,
+    /// The part of the delays until a publisher's frame can be sent; empty without a publisher.
+    pub(super) ingest_delays: Delays,
     /// The lecture's packets for each student.
     pub(super) offered: u64,
     /// The students' counts of those packets.
@@ -164,6 +166,8 @@ impl Findings {
             "delay_p99_ms": self.delay_ms(0.99),
             "sound_delay_p99_ms": self.audio_delay_ms(0.99),
             "sound_delay_max_ms": self.audio_delay_ms(1.0),
+            "ingest_delay_p50_ms": in_ms(&self.ingest_delays, 0.5),
+            "ingest_delay_p99_ms": in_ms(&self.ingest_delays, 0.99),
             "dropped": self.dropped,
             "refused": self.refused,
             "sealed_by_core": self.sealed_by_core,
@@ -197,6 +201,11 @@ impl Findings {
             ),
             SendOnly::Impossible(_) => ("-".to_owned(), "-".to_owned()),
         };
+        let ingest = if self.ingest_delays.count() == 0 {
+            "-".to_owned()
+        } else {
+            format!("{:.2} ms, {:.2} ms", in_ms(&self.ingest_delays, 0.5), in_ms(&self.ingest_delays, 0.99))
+        };
         let rows = [
             ("students that joined, and that were there at the end", format!("{}, {}", self.joined, self.at_end)),
             ("joined in", format!("{:.2} s", self.joining.time.as_secs_f64())),
@@ -221,6 +230,7 @@ impl Findings {
                 "sound alone, p99 and maximum",
                 format!("{:.2} ms, {:.2} ms", self.audio_delay_ms(0.99), self.audio_delay_ms(1.0)),
             ),
+            ("arrival of a publisher's frame until it can be sent, p50 and p99", ingest),
             ("send calls per packet", format!("{:.3}", self.calls as f64 / self.sent.packets as f64)),
             ("sender's CPU per packet", format!("{:.2} us", self.us_per_packet())),
             ("students per core", format!("{:.0}", self.students_per_core())),
@@ -280,6 +290,7 @@ mod tests {
             dropped: 1,
             sealed_by_core: 0,
             audio_delays: delays.clone(),
+            ingest_delays: Delays::default(),
             delays,
             offered: 3000,
             seen: Tally { received: 5940, late: 6, handed: 2970, opened: 2970, feedbacks: 200, ..Tally::default() },
@@ -320,6 +331,7 @@ mod tests {
         }
         let (p50, p99) = (object["delay_p50_ms"].as_f64().unwrap(), object["delay_p99_ms"].as_f64().unwrap());
         assert!((1.0..1.2).contains(&p50) && (20.0..23.0).contains(&p99), "{p50} {p99}");
+        assert!(object["ingest_delay_p99_ms"].is_null(), "no publisher");
     }
 
     #[test]

@@ -162,6 +162,7 @@ pub(super) async fn run(bench: &FanOutBench, reporter: &Reporter) -> anyhow::Res
         sealed_by_core: end.stats.sealed_by_core,
         delays: end.stats.send_delay.since(&start.stats.send_delay),
         audio_delays: end.stats.sound_delay.since(&start.stats.sound_delay),
+        ingest_delays: end.stats.ingest_delay.since(&start.stats.ingest_delay),
         offered,
         seen: seen.since(&seen_before),
         first_frames_ms,

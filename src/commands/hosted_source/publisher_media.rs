@@ -253,7 +253,8 @@ mod tests {
 
     fn silent(silent: &[Encoding]) -> PublisherStats {
         let (user, stats) = ("9999".parse().unwrap(), IngestStats::default());
-        PublisherStats { user, stats, silent: silent.to_vec(), silent_sessions: Vec::new() }
+        let (silent_sessions, silence) = (Vec::new(), Duration::ZERO);
+        PublisherStats { user, stats, silent: silent.to_vec(), silent_sessions, silence }
     }
 
     /// A publisher that went live at `now`.

@@ -19,7 +19,7 @@ use crate::protocol::{ClientMessage, LeaveReason, ServerMessage, User};
 use crate::report::Reporter;
 use crate::room::talk::TalkOutput;
 use crate::sfu::{Departure, SfuEvent, SfuStats};
-use crate::signal::{LocalHost, LocalMember};
+use crate::signal::LocalMember;
 use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a publisher.
@@ -30,6 +30,8 @@ const START_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct HostSettings {
     pub(super) source: SourceSettings,
     pub(super) stage: StageSettings,
+    /// The settings of the participants of meetings.
+    pub(super) meetings: StageSettings,
     /// The most speakers on the stage of a room.
     pub(super) most_speakers: usize,
     pub(super) meter: MediaMeter,
@@ -38,9 +40,8 @@ pub(super) struct HostSettings {
 }
 
 /// Runs the host of a room until the room or the server ends it.
-pub(super) async fn run(host: LocalHost, settings: HostSettings) {
-    let LocalHost { room, publisher, member } = host;
-    let HostSettings { source, stage, most_speakers, meter, whip, reporter } = settings;
+pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, settings: HostSettings) {
+    let HostSettings { source, stage, most_speakers, meter, whip, reporter, .. } = settings;
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {
@@ -163,6 +164,8 @@ impl RoomHost {
     fn joined(&mut self, user: &User) {
         if user.user_id != self.publisher {
             self.talk.joined(user);
+            self.stage.signalling_back(&user.user_id);
+            self.source.signalling_back(user.user_id.clone());
         } else if user.publishes {
             // While the publisher is away, a guest may have its user id.
             self.talk.rename_teacher(user.nickname.clone());
@@ -183,7 +186,8 @@ impl RoomHost {
             self.stage.left(&user);
             self.source.remove(user);
         } else {
-            self.source.forget_offer(&user);
+            self.stage.signalling_lost(&user);
+            self.source.signalling_lost(user);
         }
     }
 

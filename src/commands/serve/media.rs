@@ -1,25 +1,30 @@
 //! The media of a server: one UDP port for all rooms, and a host for each room whose publisher wants one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::host::{self, HostSettings};
+use super::meeting;
 use super::whip::WhipRooms;
 use crate::cli::ServeMedia;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
 use crate::commands::stage::StageSettings;
 use crate::exit::Failure;
-use crate::protocol::MAX_ROOM_USERS;
+use crate::protocol::{MAX_PARTICIPANTS, MAX_ROOM_USERS};
 use crate::report::Reporter;
 use crate::sfu::MediaPort;
 use crate::signal::LocalHost;
 
 /// The longest wait for the hosts at the end of the server: each says goodbye to its students within a second.
 const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The most participants of all meetings whose media the server carries. Each takes a thread.
+const MAX_MEETING_SOURCES: usize = 8 * MAX_PARTICIPANTS;
 
 /// The media side of a server that has not started yet.
 pub(in crate::commands) struct MediaServer {
@@ -56,9 +61,14 @@ impl MediaServer {
         })?;
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
         let (advertise, workers) = (media.advertise.clone(), media.workers);
-        let (source, meter) =
-            (SourceSettings { port, advertise, workers, max_receivers: max_students }, MediaMeter::default());
+        let (source, meter) = (
+            SourceSettings { port, advertise, workers, max_receivers: max_students, floor: None },
+            MediaMeter::default(),
+        );
+        let of_participant =
+            SourceSettings { workers: NonZeroUsize::MIN, max_receivers: MAX_PARTICIPANTS, ..source.clone() };
         let settings = HostSettings {
+            meetings: StageSettings::new(of_participant, meter.clone(), MAX_MEETING_SOURCES),
             stage: StageSettings::new(source.clone(), meter.clone(), media.max_rooms.get().saturating_mul(media.stage)),
             most_speakers: media.stage,
             source,
@@ -116,7 +126,11 @@ async fn run(
     loop {
         tokio::select! {
             Some(host) = hosts.recv() => {
-                running.spawn(host::run(host, settings.clone()));
+                let LocalHost { room, publisher, member } = host;
+                match publisher {
+                    Some(publisher) => running.spawn(host::run(room, publisher, member, settings.clone())),
+                    None => running.spawn(meeting::run(room, member, settings.clone())),
+                };
             }
             Some(notice) = notices.recv() => settings.reporter.notice(notice),
             // Ended hosts are forgotten.

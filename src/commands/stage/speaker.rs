@@ -1,6 +1,6 @@
 //! The media of one speaker: its SFU, once that runs, and the facts about it for the rules.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,15 +13,27 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer};
 use crate::commands::media_meter::SourceMeter;
 use crate::id::UserId;
-use crate::protocol::channel::OffStage;
+use crate::protocol::channel::{OffStage, StudentMessage};
 use crate::protocol::{ClientMessage, IceCandidate, MAX_CANDIDATES_PER_OFFER, TrackName};
 use crate::sfu::{Departure, SfuEvent, SfuStats};
+use crate::token_bucket::TokenBucket;
 
 /// The interval between two checks for the first key frame of a speaker.
 const START_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The number of these intervals from one report to the next.
 const REPORT_TICKS: u32 = 20;
+
+/// How often a receiver may change what it wants: a page that is resized or scrolled.
+const RECEIVES_PER_SECOND: u32 = 5;
+const RECEIVE_BURST: u32 = 20;
+
+/// The number of these intervals from one check whether the speaker is still heard to the next.
+const CHECK_TICKS: u32 = 5;
+
+/// The time without anything from a speaker after which its connection counts as lost. A speaker that is heard and sees
+/// nothing to send answers an ICE check every 2 s.
+const LOST_AFTER: Duration = Duration::from_millis(2_200);
 
 /// An output of the stage's media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +58,13 @@ pub(in crate::commands) enum SpeakerFact {
         /// The tracks among them that deliver nothing at present.
         silent: Vec<TrackName>,
     },
-    /// The connection of a speaker that was live is gone. The speaker may offer again.
-    Lost(UserId),
+    /// Nothing arrives from a speaker that was live, or its connection is gone. It may come back, or offer again.
+    Lost {
+        /// The speaker.
+        user: UserId,
+        /// For how long it has not been heard.
+        silence: Duration,
+    },
     /// The speaker can't be heard, and has to leave the stage.
     Failed {
         /// The speaker.
@@ -101,12 +118,16 @@ struct Running {
     events: mpsc::Receiver<SfuEvent>,
     permit: OwnedSemaphorePermit,
     meter: SourceMeter,
+    /// Limits how often each receiver changes what it wants.
+    receivers: BTreeMap<UserId, TokenBucket>,
     /// The statistics that were asked for, and whether they are for a report.
     stats: Option<(oneshot::Receiver<SfuStats>, bool)>,
     ticks: Interval,
     /// The number of ticks since the last report.
     ticked: u32,
-    /// The tracks of the last [`SpeakerFact::Live`], and the silent ones; none while the speaker is not live.
+    /// Whether nothing has arrived for [`LOST_AFTER`].
+    is_unheard: bool,
+    /// The tracks of the last [`SpeakerFact::Live`], and the silent ones; none while the speaker is not live, or lost.
     told: Option<(Vec<TrackName>, Vec<TrackName>)>,
     /// Whether the speaker is live or was.
     was_live: bool,
@@ -212,8 +233,19 @@ impl SpeakerMedia {
         let mut ticks = tokio::time::interval(START_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (stats, ticked, told) = (None, 0, None);
-        let running = Running { source, events, permit, meter, stats, ticks, ticked, told, was_live: false };
-        self.state = State::Running(Box::new(running));
+        self.state = State::Running(Box::new(Running {
+            source,
+            events,
+            permit,
+            meter,
+            receivers: BTreeMap::new(),
+            stats,
+            ticks,
+            ticked,
+            is_unheard: false,
+            told,
+            was_live: false,
+        }));
     }
 
     fn fail(&mut self, why: OffStage, sentence: &str, out: &mut VecDeque<StageOutput>) {
@@ -225,21 +257,32 @@ impl SpeakerMedia {
 }
 
 impl Running {
-    /// Handles an event. Messages over the data channel of such a connection are ignored: only the channel of a
-    /// user's main connection is for the conversation.
+    /// Handles an event. Of the messages over the data channel of such a connection, only those about the videos count:
+    /// the conversation uses the channel of a user's main connection.
     fn on_event(&mut self, speaker: &UserId, event: SfuEvent, out: &mut VecDeque<StageOutput>) {
         let now = Instant::now();
         let Handled { message, event } = self.source.on_event(now, event);
         out.extend(message.map(StageOutput::Send));
         match event {
             Some(SfuEvent::ChannelOpen(user)) if user == *speaker => self.source.tell_needed(),
+            Some(SfuEvent::Heard { user, text }) => {
+                let pace = self.receivers.entry(user.clone());
+                let pace = pace.or_insert_with(|| TokenBucket::new(RECEIVES_PER_SECOND, RECEIVE_BURST));
+                if pace.take(now).is_ok()
+                    && let Ok(StudentMessage::Receive(tiers)) = StudentMessage::parse(&text)
+                {
+                    self.source.sfu().limit(user, tiers.into());
+                }
+            }
             Some(SfuEvent::Gone { user, why }) => {
+                self.receivers.remove(&user);
                 if why == Departure::Failed {
                     let sentence = "a connection failed because of a bug in this program; please report the bug";
                     out.push_back(StageOutput::Warn(sentence.to_owned()));
                 }
-                if user == *speaker && self.told.take().is_some() {
-                    out.push_back(StageOutput::Fact(SpeakerFact::Lost(user)));
+                if user == *speaker {
+                    self.is_unheard = false;
+                    self.lose(&user, Duration::ZERO, out);
                 }
             }
             Some(SfuEvent::Notice(sentence)) => out.push_back(StageOutput::Warn(format!("{speaker}: {sentence}"))),
@@ -265,7 +308,8 @@ impl Running {
         ready!(self.ticks.poll_tick(context));
         self.ticked += 1;
         let is_report = self.ticked >= REPORT_TICKS;
-        if is_report || self.source.awaits_media() {
+        let is_check = self.was_live && self.ticked.is_multiple_of(CHECK_TICKS);
+        if is_report || is_check || self.source.awaits_media() {
             self.stats = Some((self.source.request_stats(), is_report));
         }
         if is_report {
@@ -283,14 +327,26 @@ impl Running {
             self.source.report(now, stats);
             self.meter.update(stats);
         }
+        let silence = stats.ingest.as_ref().map_or(Duration::ZERO, |ingest| ingest.silence);
+        self.is_unheard = silence >= LOST_AFTER;
+        if self.is_unheard {
+            self.lose(speaker, silence, out);
+        }
         if is_report || self.told.is_none() {
             self.tell_live(speaker, now, Some(stats), out);
         }
     }
 
+    /// Tells that the speaker is lost, if it was live.
+    fn lose(&mut self, speaker: &UserId, silence: Duration, out: &mut VecDeque<StageOutput>) {
+        if self.told.take().is_some() {
+            out.push_back(StageOutput::Fact(SpeakerFact::Lost { user: speaker.clone(), silence }));
+        }
+    }
+
     /// Tells that the speaker is live, if that is new or if other tracks are silent.
     fn tell_live(&mut self, speaker: &UserId, now: Instant, stats: Option<&SfuStats>, out: &mut VecDeque<StageOutput>) {
-        if !self.source.is_live() {
+        if !self.source.is_live() || self.is_unheard {
             return;
         }
         self.was_live = true;

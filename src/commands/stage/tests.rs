@@ -2,13 +2,14 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::protocol::channel::OffStage;
-use crate::report::MediaMetrics;
+use crate::report::SpeakerMetrics;
 use crate::sfu::MediaPort;
 
 /// The stage of a process with so many speakers, and its meter.
 fn stage(most: usize) -> (StageMedia, MediaMeter) {
     let (port, _) = MediaPort::bind("127.0.0.1:0".parse().unwrap(), &[]).unwrap();
-    let source = SourceSettings { port, advertise: Vec::new(), workers: NonZeroUsize::MIN, max_receivers: 8 };
+    let source =
+        SourceSettings { port, advertise: Vec::new(), workers: NonZeroUsize::MIN, max_receivers: 8, floor: None };
     let meter = MediaMeter::default();
     (StageMedia::new(StageSettings::new(source, meter.clone(), most)), meter)
 }
@@ -59,10 +60,10 @@ async fn an_offer_that_overtakes_its_acceptance_waits() {
     stage.offer(offer(1001, 1001));
     stage.changed(accepted(1001));
     assert_eq!(rejection(stage.next().await), (id(1001), ErrorCode::BadSdp, Some(id(1001))));
-    let MediaMetrics { speakers, .. } = meter.metrics();
+    let SpeakerMetrics { speakers, .. } = meter.speakers();
     assert_eq!(speakers, 1);
     stage.close().await;
-    assert_eq!(meter.metrics().speakers, 0);
+    assert_eq!(meter.speakers().speakers, 0);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::commands::whip::{WhipDoor, WhipPort};
 use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
-use crate::room::Reservation;
+use crate::room::{Meetings, Reservation};
 use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
 use crate::tls::Trust;
 
@@ -74,6 +74,7 @@ impl LectureServer {
             tls,
             access,
             site: teach.site.clone(),
+            meetings: Meetings::Off,
             reservation: Some(Reservation { room, user, session }),
             whip,
             media: None,
@@ -199,6 +200,8 @@ impl LectureServer {
     /// The configuration with which this process joins.
     pub(super) fn client_config(&self, teach: &Teach) -> ClientConfig {
         ClientConfig {
+            kind: None,
+            client: None,
             server: self.url.clone(),
             trust: self.trusted(),
             room: teach.room.clone(),

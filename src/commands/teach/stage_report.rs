@@ -11,6 +11,7 @@ pub(super) fn event(change: &StageChange) -> Event {
         StageChange::Speaks { user, nickname, tracks, .. } => {
             (user, nickname, StageState::Live { tracks: tracks.clone() })
         }
+        StageChange::Lost { user, nickname } => (user, nickname, StageState::Lost),
         StageChange::Ended { user, nickname, why } => (user, nickname, StageState::Ended { reason: (*why).into() }),
     };
     Event::Stage { user: user.clone(), nickname: nickname.clone().into(), state }

@@ -210,7 +210,7 @@ impl TeacherTalk {
         for output in outputs {
             match output {
                 // These have been sent.
-                TalkOutput::To(..) | TalkOutput::All(_) => {}
+                TalkOutput::To(..) | TalkOutput::All(_) | TalkOutput::Receive(..) => {}
                 TalkOutput::Stage(change) => {
                     reporter.event(&stage_report::event(&change));
                     self.stage_changes.push(change);

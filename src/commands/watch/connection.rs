@@ -1,6 +1,5 @@
 //! The peer connection to the publisher: offer, candidates, events, data channel.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -8,15 +7,13 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::talk::Effect;
-use crate::cli::Watch;
-use crate::commands::serve;
+use crate::commands::client_network;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::protocol::channel::StudentMessage;
-use crate::protocol::{self, ClientMessage, IceCandidate};
+use crate::protocol::{ClientMessage, IceCandidate};
 use crate::rtp::Track;
-use crate::signal::ServerUrl;
-use crate::viewer::{IceServer, Incoming, Viewer, ViewerConfig, ViewerEvent, has_ipv6};
+use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 /// A connection to the publisher, from the offer on.
 pub(super) struct PublisherConnection {
@@ -25,24 +22,6 @@ pub(super) struct PublisherConnection {
     pub(super) publisher: UserId,
     /// Whether the publisher's answer has come.
     pub(super) answered: bool,
-}
-
-/// The typed STUN and TURN servers, or else those that the signalling server names.
-pub(super) fn ice_servers(watch: &Watch, named: Vec<protocol::IceServer>) -> Vec<IceServer> {
-    let typed = serve::ice_servers(&watch.stun, &watch.turn);
-    let servers = if typed.is_empty() { named } else { typed };
-    servers.into_iter().flat_map(supported_urls).collect()
-}
-
-/// One server for each URL that a viewer supports. It supports no TLS.
-fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
-    let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
-    let is_supported = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
-    server.urls.into_iter().filter(is_supported).map(move |url| IceServer {
-        url,
-        username: username.clone(),
-        credential: credential.clone(),
-    })
 }
 
 impl Session<'_> {
@@ -80,21 +59,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on
-    /// this computer, which may have no other address.
     pub(super) fn bind_addresses(&self) -> Vec<String> {
-        let host = self.server.as_ref().map_or("", ServerUrl::host);
-        let address: Option<IpAddr> = host.parse().ok();
-        let mut sockets = match address {
-            Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],
-            None if host == "localhost" => vec!["127.0.0.1:0".to_owned()],
-            _ => Vec::new(),
-        };
-        sockets.push("0.0.0.0:0".to_owned());
-        if has_ipv6() {
-            sockets.push("[::]:0".to_owned());
-        }
-        sockets
+        client_network::bind_addresses(self.server.as_ref())
     }
 
     pub(super) async fn on_viewer(&mut self, event: Option<ViewerEvent>) {

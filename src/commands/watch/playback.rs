@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use tokio::time::Instant;
 
 use super::Session;
-use crate::cli::Sink;
 use crate::commands::blocking;
 use crate::commands::source_monitor::has_stopped;
 use crate::exit::Failure;
@@ -13,35 +12,8 @@ use crate::id::{RoomId, RoomName, UserId, named};
 use crate::media::{self, Render, RenderEvent, RenderOptions, TrackFormat};
 use crate::protocol::User;
 use crate::protocol::channel::Stopped;
-use crate::report::{EndReason, Event, Reporter};
+use crate::report::{EndReason, Event};
 use crate::rtp::{Codec, Track};
-
-/// Chooses the sink by what was asked for and what this computer has.
-pub(super) fn choose_sink(sink: &Sink, reporter: &Reporter) -> Result<media::Sink, Failure> {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_display = is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
-    Ok(match sink {
-        Sink::Window { fullscreen } => media::Sink::Window { fullscreen: *fullscreen },
-        Sink::Auto { fullscreen } if has_display => media::Sink::Window { fullscreen: *fullscreen },
-        Sink::Auto { .. } => {
-            reporter
-                .notice("there is no display ($DISPLAY, $WAYLAND_DISPLAY), so the lecture is decoded without a window");
-            media::Sink::Null
-        }
-        Sink::Null => media::Sink::Null,
-        Sink::File(path) => {
-            check_writable(path)?;
-            media::Sink::File(path.clone())
-        }
-    })
-}
-
-fn check_writable(path: &Path) -> Result<(), Failure> {
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened
-        .map(drop)
-        .map_err(|e| Failure::usage(anyhow::anyhow!("can't write {}: {e}; choose another --sink", path.display())))
-}
 
 /// The file of a further recording, when the lecture comes back with other tracks: `out.mkv`, `out-2.mkv`.
 fn numbered(path: &Path, before: u32) -> PathBuf {

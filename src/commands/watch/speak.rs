@@ -1,6 +1,5 @@
 //! The student on the stage: the invitation and its answer, and the media that the student sends.
 
-mod capture;
 mod connection;
 
 use std::io::IsTerminal;
@@ -9,15 +8,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::capture::SpeakerCapture;
-use self::connection::{SpeakerConnection, SpeakerEvent};
+use self::connection::{FrameSwitch, SpeakerConnection, SpeakerEvent};
 use super::Session;
 use crate::cli::{ChatInput, Speaking, Watch};
 use crate::commands::negotiation::candidate_init;
 use crate::commands::or_never;
+use crate::commands::own_capture::{self, OwnCapture};
+use crate::commands::uplink_connection::UplinkEvent;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
-use crate::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
+use crate::protocol::channel::{Decline, OffStage, PublisherMessage, Stage, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
 use crate::publisher::{Publisher, PublisherEvent};
 use crate::report::{Event, Reporter, SpeakingState};
@@ -35,13 +35,16 @@ pub(super) struct OwnStage<'a> {
     is_live: bool,
 }
 
+/// A capture that has started, and the way of its frames.
+type Started = (OwnCapture, FrameSwitch);
+
 enum State {
     /// Not invited.
     Off,
     /// The person at the terminal is asked.
     Asked { until: Instant },
     /// The capture starts.
-    Starting(JoinHandle<Result<SpeakerCapture, Vec<String>>>),
+    Starting(JoinHandle<Result<Started, Vec<String>>>),
     /// The capture runs, and its media is sent or about to be.
     On(Box<SpeakerConnection>),
 }
@@ -50,7 +53,7 @@ enum State {
 pub(super) enum OwnStageEvent {
     /// The question was not answered in time.
     NoAnswer,
-    Started(Result<Box<SpeakerCapture>, Vec<String>>),
+    Started(Result<Box<Started>, Vec<String>>),
     Speaker(SpeakerEvent),
 }
 
@@ -95,12 +98,13 @@ impl<'a> OwnStage<'a> {
             State::Off => {}
             State::Asked { .. } | State::Starting(_) => return None,
             // The answer was lost with the connection to the teacher.
-            State::On(_) => return Some(StudentMessage::StageAnswer { accepted: true }),
+            State::On(_) => return Some(accepted()),
         }
         self.tell(SpeakingState::Invited, None);
         let Some(speaking) = self.speaking else {
             let how = "to speak on the stage, start watch with --may-speak";
-            return Some(self.decline(format!("the teacher invited you to the stage, which was declined: {how}")));
+            let why = Some(Decline::NotAllowed);
+            return Some(self.decline(why, format!("the teacher invited you to the stage, which was declined: {how}")));
         };
         if !speaking.asks {
             self.start(speaking);
@@ -108,7 +112,8 @@ impl<'a> OwnStage<'a> {
         }
         if !self.is_typing_possible {
             let how = "stdin is not a terminal, so nobody can be asked: --may-speak=yes accepts without asking";
-            return Some(self.decline(format!("the teacher invited you to the stage, which was declined: {how}")));
+            let why = Some(Decline::NotAllowed);
+            return Some(self.decline(why, format!("the teacher invited you to the stage, which was declined: {how}")));
         }
         self.reporter.notice(format!(
             "the teacher invites you to the stage, where the class sees and hears you: {}. Answer y or n ({} s)",
@@ -127,7 +132,7 @@ impl<'a> OwnStage<'a> {
                 self.start(speaking);
                 (true, None)
             }
-            ("n" | "no", _) => (true, Some(self.decline("you have declined".to_owned()))),
+            ("n" | "no", _) => (true, Some(self.decline(None, "you have declined".to_owned()))),
             _ => (false, None),
         }
     }
@@ -167,15 +172,20 @@ impl<'a> OwnStage<'a> {
 
     fn start(&mut self, speaking: &Speaking) {
         let sources = speaking.sources.clone();
-        self.state = State::Starting(tokio::task::spawn_blocking(move || capture::start(&sources)));
+        self.state = State::Starting(tokio::task::spawn_blocking(move || {
+            let switch = FrameSwitch::default();
+            let of_capture = switch.clone();
+            let capture = own_capture::start(&sources, move |frame| of_capture.push(frame))?;
+            Ok((capture, switch))
+        }));
         self.tell(SpeakingState::Starting, None);
     }
 
-    fn decline(&mut self, notice: String) -> StudentMessage {
+    fn decline(&mut self, why: Option<Decline>, notice: String) -> StudentMessage {
         self.state = State::Off;
         self.reporter.notice(notice);
         self.tell(SpeakingState::Declined, None);
-        StudentMessage::StageAnswer { accepted: false }
+        StudentMessage::StageAnswer { accepted: false, why }
     }
 
     fn speaker(&mut self) -> Option<&mut SpeakerConnection> {
@@ -187,11 +197,16 @@ impl<'a> OwnStage<'a> {
 
     fn tell(&self, state: SpeakingState, reason: Option<OffStage>) {
         let (tracks, estimate_kbps) = match &self.state {
-            State::On(speaker) => (speaker.tracks(), speaker.publisher().and_then(Publisher::estimate_kbps)),
+            State::On(speaker) => (speaker.tracks(), speaker.uplink.publisher().and_then(Publisher::estimate_kbps)),
             _ => (Vec::new(), None),
         };
         self.reporter.event(&Event::Speaking { state, tracks, reason, estimate_kbps });
     }
+}
+
+/// The student comes to the stage.
+const fn accepted() -> StudentMessage {
+    StudentMessage::StageAnswer { accepted: true, why: None }
 }
 
 /// The sources in words.
@@ -220,21 +235,24 @@ impl Session<'_> {
     pub(super) async fn on_own_stage(&mut self, event: OwnStageEvent) {
         match event {
             OwnStageEvent::NoAnswer => {
-                let answer = self.own_stage.decline("you have not answered the invitation".to_owned());
+                let answer =
+                    self.own_stage.decline(Some(Decline::NoAnswer), "you have not answered the invitation".to_owned());
                 self.send_to_teacher(answer).await;
             }
             OwnStageEvent::Started(Ok(capture)) => {
-                capture.notices.iter().for_each(|notice| self.reporter.notice(notice));
+                capture.0.notices.iter().for_each(|notice| self.reporter.notice(notice));
                 self.own_stage.state = State::On(Box::new(SpeakerConnection::new(Instant::now(), *capture)));
-                self.send_to_teacher(StudentMessage::StageAnswer { accepted: true }).await;
+                self.send_to_teacher(accepted()).await;
             }
             OwnStageEvent::Started(Err(failures)) => {
                 let notice = format!("you can't speak: {}", failures.join("; "));
-                let answer = self.own_stage.decline(notice);
+                let answer = self.own_stage.decline(Some(Decline::NoDevice), notice);
                 self.send_to_teacher(answer).await;
             }
-            OwnStageEvent::Speaker(SpeakerEvent::Due) => self.offer_own_media().await,
-            OwnStageEvent::Speaker(SpeakerEvent::Publisher(event)) => self.on_own_connection(event).await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Due)) => self.offer_own_media().await,
+            OwnStageEvent::Speaker(SpeakerEvent::Uplink(UplinkEvent::Publisher(event))) => {
+                self.on_own_connection(event).await;
+            }
             OwnStageEvent::Speaker(SpeakerEvent::Capture(event)) => self.on_own_capture(event).await,
         }
     }
@@ -250,13 +268,13 @@ impl Session<'_> {
     /// The host answers the offer of this student's media.
     pub(super) async fn on_own_answer(&mut self, sdp: String) {
         if let Some(speaker) = self.own_stage.speaker() {
-            speaker.answer(Instant::now(), sdp).await;
+            speaker.uplink.answer(Instant::now(), sdp).await;
         }
     }
 
     /// A candidate of the host for this student's media.
     pub(super) async fn on_own_candidate(&mut self, candidate: IceCandidate) {
-        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.publisher()) {
+        if let Some(publisher) = self.own_stage.speaker().and_then(|speaker| speaker.uplink.publisher()) {
             publisher.candidate(candidate_init(candidate)).await;
         }
     }
@@ -265,7 +283,8 @@ impl Session<'_> {
     /// server itself name nobody.
     pub(super) async fn on_own_error(&mut self, code: ErrorCode, message: &str, user: Option<&UserId>) -> bool {
         let is_about_me = user == Some(&self.watch.user);
-        let Some(speaker) = self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.awaits_answer())
+        let Some(speaker) =
+            self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.uplink.awaits_answer())
         else {
             return is_about_me;
         };
@@ -274,7 +293,7 @@ impl Session<'_> {
             self.own_stage.end(Some(OffStage::NoMedia)).await;
         } else {
             self.reporter.detail(format!("the offer to speak was not taken yet: {message}"));
-            speaker.retry(Instant::now());
+            speaker.uplink.retry(Instant::now());
         }
         true
     }
@@ -284,7 +303,7 @@ impl Session<'_> {
         let now = Instant::now();
         let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());
         let Some(speaker) = self.own_stage.speaker() else { return };
-        if speaker.gives_up(now) {
+        if speaker.uplink.gives_up(now) {
             self.reporter.warn("the connection to the stage was lost and did not come back");
             return self.own_stage.end(Some(OffStage::NoMedia)).await;
         }
@@ -293,12 +312,12 @@ impl Session<'_> {
                 let target_uid = self.watch.user.clone();
                 let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) };
                 if !self.signalling.send(offer) {
-                    speaker.retry(now);
+                    speaker.uplink.retry(now);
                 }
             }
             Err(error) => {
                 self.reporter.warn(format!("can't set up a connection to speak: {error}"));
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }
@@ -318,14 +337,14 @@ impl Session<'_> {
                 self.signalling.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Some(PublisherEvent::Connected) => {
-                speaker.connected();
+                speaker.uplink.connected();
                 self.own_stage.tell(SpeakingState::Connected, None);
             }
             Some(PublisherEvent::KeyFrameNeeded(encoding)) => speaker.capture.capture.request_key_frame(encoding),
             Some(PublisherEvent::Encodings(active)) => speaker.set_active(&active),
             Some(PublisherEvent::Heard(text)) => match PublisherMessage::parse(&text) {
                 Ok(PublisherMessage::Encodings { needed }) => {
-                    speaker.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
+                    speaker.uplink.publisher().into_iter().for_each(|publisher| publisher.need(&needed));
                 }
                 Ok(PublisherMessage::Ingest(report)) => {
                     for trouble in report.trouble {
@@ -339,7 +358,7 @@ impl Session<'_> {
             Some(PublisherEvent::ChannelOpen) => {}
             Some(PublisherEvent::Disturbed | PublisherEvent::Gone) | None => {
                 self.reporter.warn("the class does not get your media at present; connecting again");
-                speaker.retry(now);
+                speaker.uplink.retry(now);
             }
         }
     }

@@ -106,6 +106,10 @@ impl<'a> SpeakersOnStage<'a> {
                 self.views.open(&speaker.user_id, &speaker.nickname, speaker.id, self.context.clone());
                 self.tell(speaker, StageState::Live { tracks: speaker.tracks.clone() });
             }
+            let was_lost = before.iter().any(|other| other.user_id == speaker.user_id && other.lost);
+            if speaker.lost && !was_lost {
+                self.tell(speaker, StageState::Lost);
+            }
             self.views.silent(&speaker.user_id, speaker.silent.clone());
         }
         self.spotlight = stage.spotlight;

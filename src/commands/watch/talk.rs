@@ -9,7 +9,7 @@ use crate::media::Window;
 use crate::protocol::channel::{
     Allowed, ChatMessage, Moderation, OffStage, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
 };
-use crate::report::{Event, Reporter};
+use crate::report::{Event, Reporter, StageState};
 
 /// The sentence for a muted student.
 const MUTED: &str = "you are muted: you can read, and raise your hand";
@@ -122,6 +122,13 @@ impl StudentTalk {
             }
             Ok(PublisherMessage::Invited { within_ms }) => return Effect::Invited { within_ms },
             Ok(PublisherMessage::OffStage { reason }) => return Effect::OffStage(reason),
+            Ok(PublisherMessage::StageEnded { user_id, nickname, reason }) => {
+                // What the list of speakers does not say: why a student does not come.
+                if !self.stage.speakers.iter().any(|speaker| speaker.user_id == user_id) {
+                    let state = StageState::Ended { reason: reason.into() };
+                    reporter.event(&Event::Stage { user: user_id, nickname: nickname.into(), state });
+                }
+            }
             // A student gets no message for publishers.
             Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
             Err(error) => reporter.detail(error),
@@ -136,7 +143,7 @@ impl StudentTalk {
                 reporter.notice(MUTED);
                 None
             }
-            StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into() }),
+            StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into(), to: None }),
             StudentInput::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })

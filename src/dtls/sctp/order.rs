@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::packet::Data;
 use super::{MAX_STREAMS, Rejected, Violation};
+use crate::protocol::channel::MAX_PUBLISHER_MESSAGE_BYTES;
 
 /// The farthest that a TSN may be ahead of the core's last SACK. Each TSN costs a step in a FORWARD-TSN, and half of
 /// them cost a gap block in every SACK. A page sends 50 messages a second.
@@ -18,11 +19,11 @@ pub(super) const WINDOW: u32 = 512;
 /// bytes.
 const FAR: u32 = 128 * 1024;
 
-/// The most chunks of one message: a message of 64 KiB has 57 in packets of 1,200 bytes.
+/// The most chunks of one message: a message of 48 KiB has 43 in packets of 1,200 bytes.
 const MAX_FRAGMENTS: u32 = 128;
 
 /// `a=max-message-size` of our answers.
-const MAX_MESSAGE_BYTES: u32 = 64 * 1024;
+const MAX_MESSAGE_BYTES: u32 = MAX_PUBLISHER_MESSAGE_BYTES as u32;
 
 /// The most FORWARD-TSNs and stream resets of one peer: each leaves some state in the core.
 const MAX_FORWARDS: u32 = 512;

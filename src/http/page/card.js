@@ -20,7 +20,7 @@ export class Card {
   /** Shows what `view` returned; `me` fills the form that asks for a name, unless the view `before` asked already. */
   show(seen, me, before) {
     $('room').dataset.screen = seen.screen;
-    $('card').hidden = seen.screen === 'live';
+    $('card').hidden = seen.screen === 'live' || seen.screen === 'conference';
     setIcon($('card-art'), seen.screen === 'error' ? 'i-warn' : seen.screen === 'sound' ? 'i-sound' : 'i-board');
     for (const part of ['title', 'text', 'more']) $(`card-${part}`).textContent = seen[part] ?? '';
     $('card-actions').replaceChildren(...(seen.actions ?? []).map((action) => this.#button(action)));

@@ -14,6 +14,8 @@ const NEAR_PX = 60;
 export const REACTIONS = ['like', 'clap', 'heart', 'laugh', 'wow', 'confused'];
 
 export class Chat {
+  /** The sentence in the empty field. */
+  invites = 'writeSomething';
   #on;
   #me = '';
   #channel = null;
@@ -295,7 +297,7 @@ export class Chat {
   #placeholder() {
     if (!this.#canWrite) return say('muted');
     const isSlow = this.#slowMs > 0 && !this.#isFree;
-    return isSlow ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say('writeSomething');
+    return isSlow ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say(this.invites);
   }
 
   #complain(text) {

@@ -27,6 +27,7 @@ const KEYS = [
   ['d', 'danmaku', 'keyDanmaku'],
   ['i', 'stats', 'keyStats'],
   ['?', 'help', 'keyHelp'],
+  ['← ↑ → ↓', '', 'keyArrows'],
 ];
 
 export class Controls {
@@ -44,6 +45,8 @@ export class Controls {
   #allowed = { comments: true, reactions: true };
   #word = '';
   #isOnStage = false;
+  #keys = KEYS;
+  #others = {};
 
   constructor({ layout, chat, people, danmaku, stats, leave }) {
     this.#layout = layout;
@@ -110,6 +113,13 @@ export class Controls {
   set isOnStage(isOnStage) {
     this.#isOnStage = isOnStage;
     this.refresh();
+  }
+
+  /** Other keys and actions than those of a lecture. */
+  takeOver(keys, actions) {
+    this.#keys = keys;
+    this.#others = actions;
+    this.#menus();
   }
 
   /** Shows the student's own hand and its position. */
@@ -179,6 +189,7 @@ export class Controls {
       closePanel: () => this.#panel.close(),
       help: () => $('help-dialog').showModal(),
       leave: this.#leave,
+      ...this.#others,
     };
     if (!(action in actions)) return;
     if (!MENUS.some(([button]) => button === action)) this.#closeMenus();
@@ -193,7 +204,7 @@ export class Controls {
       return this.#closeMenus(true);
     }
     if (event.target.closest?.('input, textarea, select, dialog') || event.repeat) return;
-    const [, action] = KEYS.find(([key]) => key === event.key.toLowerCase()) ?? [];
+    const [, action] = this.#keys.find(([key]) => key === event.key.toLowerCase()) ?? [];
     if (!action || (action === 'hand' && $('hand').disabled)) return;
     event.preventDefault();
     this.#do(action);
@@ -242,7 +253,7 @@ export class Controls {
       });
       return button;
     }));
-    $('keys').replaceChildren(...[...KEYS, ['← ↑ → ↓', '', 'keyArrows']].flatMap(([key, , text]) => [
+    $('keys').replaceChildren(...this.#keys.flatMap(([key, , text]) => [
       el('dt', '', el('kbd', '', key.length === 1 ? key.toUpperCase() : key)),
       el('dd', '', say(text)),
     ]));

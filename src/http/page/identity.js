@@ -35,6 +35,21 @@ export const teachingLink = (room) => `/room/${encodeURIComponent(room)}?pub=pub
 /** Whether this page is no more than a camera of the lecture: a teacher's phone as document camera. */
 export const isDevice = () => new URLSearchParams(location.search).get('device') === 'camera';
 
+/** The command that a teacher types. */
+export function teachCommand(room) {
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  return `classroom teach --room ${room} --server ${scheme}://${location.host}`;
+}
+
+/**
+ * What opens a meeting or call room if the address says so: `{ query, key }`, the part of the join request and of the
+ * credentials. For a lecture, both are absent.
+ */
+export function kindFromLink() {
+  const kind = new URLSearchParams(location.search).get('kind');
+  return kind === 'meeting' || kind === 'call' ? { query: { kind }, key: { key: teachingKey() } } : {};
+}
+
 /** Whether the address asks to teach. */
 export const wantsToTeach = () => new URLSearchParams(location.search).get('pub') === 'pub';
 

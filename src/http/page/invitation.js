@@ -14,8 +14,8 @@ export class Invitation {
   #isAsked = false;
 
   /**
-   * `speaker` has `sources` and `studio`, and `teacher`, the user who invites, or `null`. `on` has `answered(accepted)`
-   * for an answer of the student, and `closed()` for every other end.
+   * `speaker` has `sources` and `studio`, and `teacher`, the user who invites, or `null`. `on` has
+   * `answered(accepted, why)` for an answer of the student, and `closed()` for every other end.
    */
   constructor(speaker, on) {
     this.#speaker = speaker;
@@ -78,7 +78,9 @@ export class Invitation {
   }
 
   #answer(accepted) {
+    const { sources } = this.#speaker;
+    const hasDevice = !this.#isAsked || Boolean(sources.microphone || sources.camera || sources.screen);
     this.close();
-    this.#on.answered(accepted);
+    this.#on.answered(accepted, !accepted && !hasDevice ? 'noDevice' : undefined);
   }
 }

@@ -67,6 +67,11 @@ export class Order {
     this.stage.told(message);
   }
 
+  /** The message `stageEnded`. Returns the sentence about it, or an empty one. */
+  stageEnded(message) {
+    return this.stage.ended(message);
+  }
+
   /** The publisher has refused something. Returns whether an order was refused that this part has given. */
   refused(error) {
     return this.stage.refused(error);

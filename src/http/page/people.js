@@ -19,6 +19,8 @@ export class People {
   #draw = onFrame(() => this.#show());
   #changed;
   #actionsFor;
+  /** Elements for more about a member: `moreFor(user)` makes them. */
+  moreFor = () => [];
 
   /**
    * `changed` is called when somebody joined or left; `actionsFor(user, position)` makes the actions of a moderator for
@@ -106,6 +108,11 @@ export class People {
     this.#draw();
   }
 
+  /** All people whose names are known. */
+  get all() {
+    return [...this.#users.values()];
+  }
+
   get teacher() {
     return [...this.#users.values()].find((user) => user.isTeacher) ?? null;
   }
@@ -150,7 +157,7 @@ export class People {
     if (user.userId === this.#me) item.append(el('span', 'badge', say('you')));
     if (position) item.append(el('span', 'place', position));
     else if (isUp) item.append(icon('i-hand'));
-    item.append(...this.#actionsFor(user, position));
+    item.append(...this.#actionsFor(user, position), ...(position ? [] : this.moreFor(user)));
     return item;
   }
 }

@@ -1,36 +1,20 @@
 // The teacher's peer connection: audio, screen and camera, which it only sends, each video in two encodings.
 
+import { BITRATES, FRAME_RATES, PRIORITIES, ROLES, change, kindOf, prefer } from './encodings.js';
 import { Connection } from './peer.js';
 
-/**
- * The video codecs of an offer, the preferred one first. Every browser decodes VP8, and every browser encodes it in two
- * encodings at once; H.264 is missing in some builds of Chromium and, without a plug-in, in Firefox.
- */
-const VIDEO_CODECS = ['video/VP8', 'video/H264'];
-
-/** The bitrates of the best encoding and of audio, in bit/s. A low encoding has a quarter (`Tier`). */
-const BITRATES = { audio: 64_000, screen: 2_500_000, camera: 1_200_000 };
-/** Frames per second of the best encoding. */
-const FRAME_RATES = { screen: 30, camera: 30 };
 /** Text stays whole in the low encoding, with few frames per second; a film has half the size and half the frames. */
 const LOW_TEXT_FRAME_RATE = 5;
 const LOW_FILM_SHARE = 2;
 
-/** Sound comes first, then the screen, where a connection does not carry all. */
-const PRIORITIES = { audio: 'high', screen: 'medium', camera: 'low' };
-
 /** The rids of the tiers, best first. */
 export const RIDS = { full: 'f', low: 'l' };
-
-const ROLES = ['audio', 'screen', 'camera'];
 
 export class Publisher extends Connection {
   #content;
   #transceivers = {};
   /** The needed tiers of each video. */
   #needed = { screen: { full: true, low: true }, camera: { full: true, low: true } };
-  /** The last change of each sender's parameters; the next one waits, as browsers refuse parameters that are old. */
-  #changes = {};
 
   /** `tracks` has `{ audio, screen, camera }`, each may be `null`; `content` is that of the screen. */
   constructor(tracks, content, on) {
@@ -80,6 +64,7 @@ export class Publisher extends Connection {
     return { report: [...(await this.pc.getStats()).values()], roles };
   }
 
+  /** The low encoding has a quarter of the bitrate (`Tier`). */
   #encodings(role) {
     const isText = role === 'screen' && this.#content === 'text';
     const low = isText
@@ -125,31 +110,6 @@ export class Publisher extends Connection {
   }
 
   #set(role, edit) {
-    const { sender } = this.#transceivers[role];
-    const change = async () => {
-      if (this.isClosed) return;
-      const parameters = sender.getParameters();
-      edit(parameters);
-      // A browser that does not know a field ignores it; one that refuses the change goes on as before.
-      await sender.setParameters(parameters).catch(() => {});
-    };
-    this.#changes[role] = (this.#changes[role] ?? Promise.resolve()).then(change);
-  }
-}
-
-const kindOf = (role) => (role === 'audio' ? 'audio' : 'video');
-
-/** Offers the codecs of a lecture only, in their order, with RTX. */
-function prefer(transceiver) {
-  const all = RTCRtpSender.getCapabilities?.('video')?.codecs ?? [];
-  const order = VIDEO_CODECS.map((name) => name.toLowerCase());
-  const rank = ({ mimeType }) => order.indexOf(mimeType.toLowerCase());
-  const video = all.filter((codec) => rank(codec) >= 0).sort((a, b) => rank(a) - rank(b));
-  const rtx = all.filter(({ mimeType }) => mimeType.toLowerCase() === 'video/rtx');
-  if (video.length === 0) return;
-  try {
-    transceiver.setCodecPreferences?.([...video, ...rtx]);
-  } catch {
-    // The browser's own order includes both.
+    change(this.#transceivers[role].sender, (parameters) => !this.isClosed && edit(parameters));
   }
 }

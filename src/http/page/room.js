@@ -1,15 +1,16 @@
 // A student's room: joins it, follows the lesson, and shows its state.
 
-import { $, clean, list, nameOf, onFrame } from './dom.js';
-import { onLanguage, say, sayOf, translate } from './i18n.js';
+import { $, clean, list, onFrame } from './dom.js';
+import { onLanguage, translate } from './i18n.js';
 import {
-  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, lastOf, mayTeach, newId, ownId, remember,
-  secretsFromLink, session, teachingLink, whoFromLink,
+  epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, kindFromLink, lastOf, mayTeach, newId, ownId,
+  remember, secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
 import { Card } from './card.js';
 import { Chat } from './chat.js';
 import { Controls } from './controls.js';
 import { Danmaku } from './danmaku.js';
+import { showHeader } from './header.js';
 import { Layout } from './layout.js';
 import { Media } from './media.js';
 import { Part } from './part.js';
@@ -75,18 +76,23 @@ class Room {
   });
   /** What only a lecture with speakers on the stage needs. */
   #stage;
+  /** What only a meeting or a call needs: a promise, so that messages keep their order while the part is loaded. */
+  #conference = null;
+  #kind = kindFromLink();
+  #query = {};
   #draw = onFrame(() => this.#show());
 
   constructor(room, startStage) {
     this.#room = room;
     this.#stage = new Part(async () => (startStage ?? (await import('./student_stage.js')).startStage)(this));
-    this.#credentials = secretsFromLink(room);
+    this.#credentials = { ...secretsFromLink(room), ...this.#kind.key };
     this.#me = whoFromLink();
     this.#last = lastOf(room);
     this.danmaku = new Danmaku(() => this.layout.videoBox());
     this.stats = new Stats();
     this.media = new Media(this);
-    // Before anything slow: the student has clicked the link, and a class is waiting.
+    this.lesson = this.media.lesson;
+    // Before anything slow: a class is waiting.
     if (!hasWebrtc()) this.#refused = { code: 'noWebrtc' };
     else if (this.#me.known) this.#enter();
     else this.#asking = 'who';
@@ -168,17 +174,19 @@ class Room {
     this.#signal = { isOpen: false, error: null, cause: null, since: Date.now() };
     this.#isInLobby = false;
     this.#credentials.session = session(this.#room, userId);
-    this.#signalling = new Signalling({ roomId: this.#room, userId, nickname, epoch }, this.#credentials, {
+    this.#query = { roomId: this.#room, userId, nickname, epoch, ...this.#kind.query };
+    this.#signalling = new Signalling(this.#query, this.#credentials, {
       message: (message) => this.#message(message),
       lost: (error, cause) => this.#lost(error, cause),
       refused: (error) => this.#refuse(error),
     });
     this.#signalling.open();
-    this.media.prepare();
+    if (!this.#kind.query) this.media.prepare();
   }
 
   /** A message of the data channel about the stage. */
   #staged(message) {
+    if (message.type === 'stageEnded') return this.#order.loaded?.stageEnded(message);
     if (!['welcome', 'stage', 'invited', 'offStage'].includes(message.type)) return;
     if (message.type === 'welcome') return this.#stage.loaded?.told(message);
     if (message.type === 'stage') this.#order.tell('staged', message);
@@ -186,7 +194,8 @@ class Room {
     this.#stage.need();
   }
 
-  #leave() {
+  async #leave() {
+    (await this.#conference)?.end();
     this.#signalling?.leave();
     this.media.end();
     location.assign('/');
@@ -195,6 +204,12 @@ class Room {
   // Messages of the server.
 
   #message(message) {
+    if (message.kind === 'meeting' || message.kind === 'call') {
+      // For a server that has restarted.
+      this.#query.kind = message.kind;
+      this.#conference ??= this.#confer();
+    }
+    this.#conference?.then((part) => part.told(message));
     switch (message.type) {
       case 'waiting':
         this.#waiting(message);
@@ -236,6 +251,8 @@ class Room {
     }
     this.#draw();
   }
+
+  #confer = async () => (await import('./conference_room.js')).startConference(this);
 
   /** The teacher has a lobby, and has not admitted this student yet. */
   #waiting(message) {
@@ -290,6 +307,7 @@ class Room {
   }
 
   #error(error) {
+    if (this.#conference) return;
     const after = Number(error.retryAfterMs);
     if (this.#stage.loaded?.failed(error) && (error.userId || this.media.isConnected)) return;
     if (error.userId) {
@@ -303,6 +321,7 @@ class Room {
   }
 
   #lost(error, cause) {
+    this.#conference?.then((part) => part.lost());
     const { isOpen, since } = this.#signal;
     this.#signal = { isOpen: false, error: error ?? this.#signal.error, cause, since: isOpen ? Date.now() : since };
     this.#draw();
@@ -314,6 +333,7 @@ class Room {
     }
     if (error.code === 'wrongCode') this.#keepCode(undefined);
     this.#refused = error;
+    this.#conference?.then((part) => part.refused(error));
     this.#isInLobby = false;
     this.#signal.isOpen = false;
     this.lesson.publisher = null;
@@ -332,10 +352,6 @@ class Room {
 
   get signalling() {
     return this.#signalling;
-  }
-
-  get lesson() {
-    return this.media.lesson;
   }
 
   /** The STUN and TURN servers that the server named. */
@@ -434,6 +450,7 @@ class Room {
       signal: this.#signal,
       lesson: this.lesson,
       wasIn: this.#wasIn,
+      isConference: Boolean(this.#conference),
       isInLobby: this.#isInLobby,
       isOffline: navigator.onLine === false && !this.#signal.isOpen,
       isHeard: isHeard && Date.now() - this.#signal.since > SETTLED_MS,
@@ -453,7 +470,8 @@ class Room {
 
   #show() {
     const seen = this.#view();
-    this.#header(seen);
+    const { people, media: { isFlowing } } = this;
+    showHeader(seen, { id: this.#room, name: this.#name, people, me: this.#me, isFlowing, wasIn: this.#wasIn });
     const now = JSON.stringify(seen);
     if (now === this.#shown) return;
     const before = this.#shown && JSON.parse(this.#shown);
@@ -475,26 +493,4 @@ class Room {
     }
     this.#draw();
   }
-
-  #header({ screen, banner }) {
-    const isBroken = screen === 'live' && banner && !this.media.isFlowing;
-    const states = { live: 'live', sound: 'live', waiting: 'waiting', ended: 'ended' };
-    const state = isBroken ? 'waiting' : (states[screen] ?? '');
-    const name = this.#name || say('room', { id: this.#room });
-    const { teacher } = this.people;
-    const here = this.#wasIn && screen !== 'error';
-    text('room-title', name);
-    document.title = `${name} – classroom`;
-    if (teacher && here) $('room-teacher').replaceChildren(...sayOf('taughtBy', nameOf(teacher)));
-    else text('room-teacher', this.#name ? say('room', { id: this.#room }) : '');
-    text('room-state', isBroken ? say('connectingBadge') : state ? say(state) : '');
-    $('room-state').className = `badge ${state}`;
-    // Where nobody teaches, nobody is watching.
-    text('room-watching', here ? say(teacher ? 'watching' : 'present', { n: this.people.students }) : '');
-    $('me').replaceChildren(...sayOf('meIs', nameOf(this.people.me ?? this.#me)));
-  }
-}
-
-function text(id, value) {
-  if ($(id).textContent !== value) $(id).textContent = value;
 }

@@ -1,8 +1,8 @@
-// The list of rooms, and the forms that enter and create one.
+// The list of rooms, and the form that enters one.
 
 import { $, bdi, clean, el, list, nameOf } from './dom.js';
 import { duration, label, onLanguage, say, sayOf, translate } from './i18n.js';
-import { isId, keepTeachingKey, linkTo, mayTeach, teachingKey, teachingLink } from './identity.js';
+import { isId, mayTeach, teachCommand, teachingLink } from './identity.js';
 
 const REFRESH_MS = 3_000;
 const MOST_ROOMS = 500;
@@ -12,19 +12,20 @@ let rooms = null;
 let shown = '';
 
 /** Shows the list and refreshes it. */
-export function startRooms() {
+export async function startRooms() {
   translate();
   $('home').hidden = false;
   document.title = 'classroom';
   $('enter').addEventListener('submit', enter);
-  $('create').addEventListener('submit', create);
   onLanguage(() => {
-    $('teach-command').textContent = command('10013');
+    $('teach-command').textContent = teachCommand('10013');
     shown = '';
     show();
-    created();
   });
   addEventListener('visibilitychange', () => document.hidden || refresh());
+  // The words about kinds of rooms come with the form.
+  const { startNewRoom } = await import('./new_room.js');
+  await startNewRoom(refresh);
   refresh();
 }
 
@@ -69,23 +70,31 @@ function describe(room) {
   const time = { live: ['sinceLive', liveS], waiting: ['sinceOpen', openS], ended: ['sinceEnded', endedS] }[state];
   const since = typeof time[1] === 'number' ? say(time[0], { time: duration(time[1]) }) : '';
   const watching = Number(room.watching) || 0;
+  const kind = ['meeting', 'call'].includes(room.kind) ? room.kind : 'lecture';
+  const { owner } = room;
+  const host = owner && nameOf({ userId: clean(owner.userId, 64), nickname: clean(owner.nickname, 40) });
+  const inside = Number(room.participants) || 0;
   const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
-  return { id: room.roomId, state, name, teacher, since, watching, asks: asks && say(asks) };
+  const who = { teacher, host, watching, inside };
+  return { id: room.roomId, kind, state, name, ...who, since, asks: asks && say(asks) };
 }
 
-function card({ id, state, name, teacher, since, watching, asks }) {
+function card({ id, kind, state, name, teacher, host, since, watching, inside, asks }) {
   const link = el('a', 'room-card');
   link.href = `/room/${encodeURIComponent(id)}`;
   link.dataset.room = id;
   const title = el('h2', '', bdi(name || say('room', { id })));
   if (name) title.append(el('span', 'soft id', id));
   const who = el('p');
-  if (teacher) who.append(...sayOf('taughtBy', teacher));
+  const isLecture = kind === 'lecture';
+  if (!isLecture) who.append(el('span', 'kind-word', say(kind)), ...(host ? [' · ', ...sayOf('ownedBy', host)] : []));
+  else if (teacher) who.append(...sayOf('taughtBy', teacher));
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
-  const present = say(state === 'live' ? 'watching' : 'present', { n: watching });
+  const taking = inside > 0 ? say(kind === 'call' ? 'calling' : 'inside', { n: inside }) : '';
+  const present = taking || say(state === 'live' && isLecture ? 'watching' : 'present', { n: watching });
   const facts = el('p', 'soft', [present, since, asks].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
-  const mayStart = state !== 'live' && mayTeach(id);
+  const mayStart = isLecture && state !== 'live' && mayTeach(id);
   return el('li', '', link, ...(mayStart ? [teachButton(id)] : []));
 }
 
@@ -104,62 +113,4 @@ function enter(event) {
   $('enter-error').textContent = fine ? '' : say('badRoomId');
   if (fine) location.assign(`/room/${encodeURIComponent(id)}`);
   else $('enter-id').focus();
-}
-
-async function create(event) {
-  event.preventDefault();
-  const name = $('create-name').value.trim();
-  const error = $('create-error');
-  error.textContent = name ? '' : say('nameMissing');
-  if (!name) return $('create-name').focus();
-  const key = $('create-key').value.trim() || teachingKey();
-  try {
-    const response = await fetch('/api/rooms', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...(key ? { authorization: `Bearer ${key}` } : {}) },
-      body: JSON.stringify({ name }),
-      signal: AbortSignal.timeout(5_000),
-    });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok || !isId(answer.roomId)) {
-      const why = { floodedMessages: 'createFlooded', serverFull: 'createFull', badRequest: 'createBadName' };
-      if (answer.code === 'teachingKeyRequired') askForKey(Boolean(key));
-      else error.textContent = say(why[answer.code] ?? 'cannotCreate');
-      return;
-    }
-    if (key) keepTeachingKey(key);
-    newRoom = answer.roomId;
-    $('create-name').value = '';
-    created();
-    $('created').focus();
-    refresh();
-  } catch {
-    error.textContent = `${say('cannotCreate')} ${say('noServer')}`;
-  }
-}
-
-/** Only a teacher may create a room on this server. */
-function askForKey(isWrong) {
-  $('create-key-part').hidden = false;
-  $('create-error').textContent = say(isWrong ? 'teachingKeyWrong' : 'teachingKeyNeeded');
-  $('create-key').focus();
-}
-
-let newRoom = null;
-
-/** Shows the link and the command of the new room. */
-function created() {
-  if (!newRoom) return;
-  $('created').hidden = false;
-  $('created-title').textContent = say('createdTitle', { id: newRoom });
-  $('share-link').textContent = linkTo(newRoom);
-  $('share-link').href = linkTo(newRoom);
-  $('teach-new').href = teachingLink(newRoom);
-  $('created-command').textContent = command(newRoom);
-}
-
-/** The command that a teacher types. */
-function command(room) {
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  return `classroom teach --room ${room} --server ${scheme}://${location.host}`;
 }

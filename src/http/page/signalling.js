@@ -33,7 +33,7 @@ const IS_GECKO = CSS.supports('-moz-appearance', 'none');
 const FINAL = new Set([
   'badRequest', 'malformedMessage', 'messageTooLarge', 'binaryFrame', 'notAllowed', 'userIdTaken', 'publisherExists',
   'roomFull', 'replaced', 'codeRequired', 'wrongCode', 'tokenRequired', 'badToken', 'teachingKeyRequired',
-  'roomLocked', 'removed', 'mediaNotServed',
+  'roomLocked', 'removed', 'mediaNotServed', 'wrongKind',
 ]);
 
 export class Signalling {

@@ -51,7 +51,7 @@ class Speaker {
     this.studio = new Studio(this.sources, this.sound, false);
     this.broadcast = new Broadcast(this.#sender());
     this.invitation = new Invitation(this, {
-      answered: (accepted) => this.#answered(accepted),
+      answered: (accepted, why) => this.#answered(accepted, why),
       closed: () => this.#stop(),
     });
     this.studio.isLive = false;
@@ -158,8 +158,9 @@ class Speaker {
 
   // The way to the stage and back.
 
-  #answered(accepted) {
-    const isSent = this.#room.chat.tell({ type: 'stageAnswer', accepted });
+  /** `why` is what keeps a student from coming; absent if nothing does. */
+  #answered(accepted, why) {
+    const isSent = this.#room.chat.tell({ type: 'stageAnswer', accepted, why });
     // The click is what the browser wants before it plays sound.
     this.#room.layout.applyVolume();
     if (!accepted || !isSent) {

@@ -36,8 +36,9 @@ export class Stage {
   }
 
   /**
-   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isMe, media, isConnected, isSpeaking }`.
-   * `tracks` and `silent` are names of tracks; `media` has the received tracks `{ audio, screen, camera }`.
+   * The speakers in their order: `{ userId, nickname, id, tracks, silent, isLost, isMe, media, isConnected, isSpeaking
+   * }`. `tracks` and `silent` are names of tracks; nothing arrives from one that `isLost`; `media` has the received
+   * tracks `{ audio, screen, camera }`.
    */
   get speakers() {
     return this.#listed.map((speaker) => {
@@ -136,7 +137,7 @@ export class Stage {
 }
 
 /** The connection that receives one speaker. It is made again while the speaker is listed. */
-class Receiver {
+export class Receiver {
   /** The received tracks: `{ audio, screen, camera }`, each may be missing. */
   tracks = {};
   isSpeaking = false;
@@ -163,6 +164,17 @@ class Receiver {
 
   get isConnected() {
     return this.#negotiation.isConnected;
+  }
+
+  /** The data channel to the holder of the media; `null` without a connection. */
+  get channel() {
+    return this.#negotiation.connection?.channel ?? null;
+  }
+
+  /** The number of frames that were decoded. */
+  async decodedFrames() {
+    const report = await (this.#negotiation.connection?.stats() ?? Promise.resolve(new Map())).catch(() => new Map());
+    return [...report.values()].reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0);
   }
 
   /** Whether a connection is being made. */
@@ -240,5 +252,6 @@ function speakerOf(speaker) {
     id: Number(speaker?.id) || 0,
     tracks: names(speaker?.tracks),
     silent: names(speaker?.silent),
+    isLost: speaker?.lost === true,
   };
 }

@@ -7,6 +7,7 @@ export const zh = {
   speakerScreen: '{name} 的屏幕',
   speakerCamera: '{name} 的摄像头',
   micIsOff: '麦克风已关闭',
+  speakerLost: '{name} 的连接已断开',
   largeForAll: '对所有人放大',
   isLarge: '{name} 已放大，按 Esc 还原。',
   pin: '在这里放大 {name}',

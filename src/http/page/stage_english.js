@@ -7,6 +7,7 @@ export const en = {
   speakerScreen: 'The screen of {name}',
   speakerCamera: 'The camera of {name}',
   micIsOff: 'microphone off',
+  speakerLost: 'The connection of {name} is lost',
   largeForAll: 'large for everybody',
   isLarge: '{name} is large. Escape ends that.',
   pin: 'Make {name} large here',

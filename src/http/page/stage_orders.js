@@ -1,7 +1,7 @@
 // The stage in the panel of those who moderate: the invited students, the speakers, and the orders about both.
 
 import { $, addStyle, bdi, clean, el, icon, nameOf } from './dom.js';
-import { addWords, label, onLanguage, say } from './i18n.js';
+import { addWords, hasWords, label, onLanguage, say } from './i18n.js';
 import { stageOf } from './stage.js';
 
 await Promise.all([
@@ -22,8 +22,6 @@ export class StageOrders {
   #names = new Map();
   /** When this page has heard of an invitation, by user id. */
   #since = new Map();
-  /** The users whom this page took off the stage, or whose invitation it withdrew. */
-  #withdrawn = new Set();
   /** The newest order, and when it was sent. */
   #sent = { order: '', at: -Infinity };
   #problem = { text: '', until: 0 };
@@ -82,11 +80,6 @@ export class StageOrders {
     return this.#stage.invited.includes(userId) || this.#stage.speakers.some((one) => one.userId === userId);
   }
 
-  /** Whether this page has withdrawn the user's last invitation. */
-  hasWithdrawn(userId) {
-    return this.#withdrawn.has(userId);
-  }
-
   get isFull() {
     return this.#used >= this.#stage.most;
   }
@@ -96,11 +89,23 @@ export class StageOrders {
     this.#sent = { order, at: performance.now() };
     this.#problem.until = 0;
     if (userId) this.#names.set(userId, nameOf(this.#on.user(userId) ?? { userId }));
-    if (order === 'stage') this.#withdrawn.delete(userId);
-    if (order === 'offStage') this.#withdrawn.add(userId);
-    if (order === 'clearStage') for (const one of this.#stage.invited) this.#withdrawn.add(one);
     this.#on.moderate({ order, ...(userId ? { userId } : {}) });
     this.draw();
+  }
+
+  /**
+   * The message `stageEnded`: somebody does not come, or is off the stage. Shows and returns the sentence about that;
+   * an empty one where an order or the list says enough.
+   */
+  ended({ userId, nickname, reason }) {
+    const isSpeaker = this.#stage.speakers.some((one) => one.userId === userId);
+    if (reason === 'ended' || (isSpeaker && reason === 'steppedDown')) return '';
+    const key = hasWords(`stageEnd${reason}`) ? `stageEnd${reason}` : 'stageEndunknown';
+    const user = { userId: clean(userId, 64), nickname: clean(nickname, 40) };
+    const text = say(key, { name: nameOf(user) });
+    this.#problem = { text, until: performance.now() + PROBLEM_MS };
+    this.draw();
+    return text;
   }
 
   /** The host has refused something. Returns whether that was an order about the stage. */

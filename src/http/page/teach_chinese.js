@@ -31,7 +31,6 @@ export const zh = {
   stageVolume: '讲台上学生的音量',
   headphonesHelp: '戴上耳机，麦克风就不会收到学生的声音。',
   useHeadphones: '现在你能听到学生。戴上耳机，麦克风就不会把他们的声音再传给全班。',
-  didNotCome: '{name} 没有上讲台。',
   end: '结束',
   endTitle: '要结束课堂吗？',
   endText: '教室里有 {n} 名学生。',

@@ -31,7 +31,6 @@ export const en = {
   stageVolume: 'Loudness of students on the stage',
   headphonesHelp: 'With headphones, your microphone does not pick the students up.',
   useHeadphones: 'Now you hear your students. With headphones, your microphone does not send them back to the class.',
-  didNotCome: '{name} did not come to the stage.',
   end: 'End',
   endTitle: 'End the lecture?',
   endText: '{n} students are here.',

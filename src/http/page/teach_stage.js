@@ -6,9 +6,6 @@ import { DeviceInvitation } from './device_invitation.js';
 import { Stage } from './stage.js';
 import { Tiles, prepareTiles } from './tiles.js';
 
-/** The list for all, which has no invitations, comes this much before the list for the teacher. */
-const SETTLED_MS = 500;
-
 export const prepareStage = prepareTiles;
 
 export class TeacherStage {
@@ -23,7 +20,7 @@ export class TeacherStage {
   #draw = onFrame(() => this.#show());
 
   /**
-   * `teacher` has `signalling`, `iceServers`, `userId`, `order`, `people`, `invite`, and `tell(text)` for a message to
+   * `teacher` has `signalling`, `iceServers`, `userId`, `order`, `invite`, and `tell(text)` for a message to
    * the person.
    */
   constructor(teacher) {
@@ -58,6 +55,10 @@ export class TeacherStage {
   told(message) {
     if (message.type === 'welcome') this.#stage.welcomed();
     if (message.type === 'stage') this.#staged(message);
+    if (message.type === 'stageEnded' && !this.#phone.owns(message.userId)) {
+      const text = this.#teacher.order.stageEnded(message);
+      if (text) this.#teacher.tell(text);
+    }
   }
 
   /** An answer, a candidate or a hangup that comes from another user. */
@@ -99,7 +100,6 @@ export class TeacherStage {
 
   #staged(message) {
     const before = new Map(this.#stage.speakers.map((speaker) => [speaker.userId, speaker]));
-    const { invited } = this.#stage;
     this.#stage.told(message);
     this.#teacher.order.staged(message);
     for (const speaker of this.#stage.speakers) {
@@ -108,15 +108,7 @@ export class TeacherStage {
       this.#headphones(speaker);
     }
     for (const speaker of before.values()) announce(say('leftStage', { name: nameOf(speaker) }));
-    for (const userId of invited) setTimeout(() => this.#cameOrNot(userId), SETTLED_MS);
     this.#phone.second();
-  }
-
-  /** Says that somebody who was invited does not come. */
-  #cameOrNot(userId) {
-    const { order, people } = this.#teacher;
-    if (order.stage.has(userId) || order.stage.hasWithdrawn(userId) || this.#phone.owns(userId)) return;
-    this.#teacher.tell(say('didNotCome', { name: nameOf(people.user(userId) ?? { userId }) }));
   }
 
   /** Says once that loudspeakers may be heard again by the microphone. */

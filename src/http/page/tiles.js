@@ -1,7 +1,8 @@
 // The pictures of the speakers, in a row beside that of the lecture. One of them may be large, and the lecture small.
 
-import { addStyle, announce, bdi, el, icon, nameOf, press } from './dom.js';
+import { addStyle, announce, el, nameOf } from './dom.js';
 import { addWords, label, onLanguage, say } from './i18n.js';
+import { Tile, pinButton } from './tile.js';
 
 /** A pin of the lecture, which is small while a speaker is large for everybody. No user has this id. */
 const LECTURE = '';
@@ -105,124 +106,10 @@ export class Tiles {
       const place = speaker.userId === large ? null : first + small.indexOf(speaker);
       const isPinned = this.#pinned === speaker.userId;
       const tile = this.#tiles.get(speaker.userId);
-      tile.show(speaker, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });
+      const trouble = speaker.isLost ? say('speakerLost', { name: nameOf(speaker) }) : '';
+      tile.show({ ...speaker, trouble }, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });
       tile.actions(this.actionsFor(speaker));
     }
     this.#on.changed(this);
   }
-}
-
-/** The picture and the sound of one speaker. */
-class Tile {
-  element = el('div', 'tile');
-  audio = el('audio');
-  #face = el('span', 'tile-face');
-  #screen = video('tile-screen');
-  #camera = video('tile-camera');
-  #name = el('p', 'tile-name');
-  #pin = pinButton();
-  #tools = el('div', 'tile-tools', this.#pin);
-  #speaker = null;
-  #drawn = '';
-
-  /** `pin()` is called when the person wants this speaker large, or no longer so. */
-  constructor(pin) {
-    this.audio.autoplay = true;
-    this.#face.setAttribute('aria-hidden', 'true');
-    this.element.setAttribute('role', 'group');
-    this.element.append(this.#face, this.#screen, this.#camera, this.#name, this.#tools, this.audio);
-    this.#pin.addEventListener('click', pin);
-    this.element.addEventListener('dblclick', (event) => !event.target.closest('button') && !this.#pin.hidden && pin());
-    for (const one of [this.#screen, this.#camera]) {
-      one.addEventListener('resize', () => this.#arrange());
-      // Headsets and the system's media keys pause a video; a speaker goes on.
-      one.addEventListener('pause', () => one.srcObject?.active && one.play().catch(() => {}));
-    }
-  }
-
-  get hasSound() {
-    return Boolean(this.audio.srcObject);
-  }
-
-  /** The video that fills the tile. */
-  get video() {
-    return this.#screen.hidden ? this.#camera : this.#screen;
-  }
-
-  show(speaker, { place, isPinned, isSpotlight }) {
-    this.#speaker = speaker;
-    const { element } = this;
-    element.dataset.user = speaker.userId;
-    element.style.setProperty('--n', place ?? 0);
-    element.classList.toggle('is-large', place === null);
-    element.classList.toggle('is-speaking', speaker.isSpeaking);
-    element.classList.toggle('is-me', speaker.isMe);
-    play(this.audio, speaker.media.audio);
-    play(this.#screen, speaker.media.screen);
-    play(this.#camera, speaker.media.camera);
-    if (speaker.own && speaker.own.parentElement !== element) this.#face.after(speaker.own);
-    this.#pin.hidden = speaker.isMe;
-    press(this.#pin, isPinned);
-    this.#arrange();
-    this.#words(isPinned, isSpotlight);
-  }
-
-  /** Puts the elements of more actions beside the pin. */
-  actions(elements) {
-    this.#tools.replaceChildren(this.#pin, ...elements);
-  }
-
-  remove() {
-    for (const one of [this.audio, this.#screen, this.#camera]) one.srcObject = null;
-    this.element.remove();
-  }
-
-  /** Shows the videos that have frames: the screen fills the tile, and the camera is an inset in it. */
-  #arrange() {
-    const { silent = [], media = {} } = this.#speaker ?? {};
-    const has = (role, one) => Boolean(media[role]) && !silent.includes(role) && one.videoWidth > 0;
-    this.#screen.hidden = !has('screen', this.#screen);
-    this.#camera.hidden = !has('camera', this.#camera);
-    this.#camera.classList.toggle('inset', !this.#screen.hidden && !this.#camera.hidden);
-    this.element.classList.toggle('has-screen', !this.#screen.hidden);
-  }
-
-  #words(isPinned, isSpotlight) {
-    const { isMe, tracks, silent } = this.#speaker;
-    const name = nameOf(this.#speaker);
-    const isMuted = !tracks.includes('audio') || silent.includes('audio');
-    const drawn = JSON.stringify([name, isMe, isMuted, isPinned, isSpotlight, say('onStage')]);
-    if (drawn === this.#drawn) return;
-    this.#drawn = drawn;
-    this.#face.textContent = Array.from(name)[0] ?? '';
-    this.#name.replaceChildren(...(isMuted ? [icon('i-mic-off')] : []), bdi(name));
-    if (isMe) this.#name.append(el('span', '', say('you')));
-    const words = [say('onStage', { name }), isMuted && say('micIsOff'), isSpotlight && say('largeForAll')];
-    label(this.element, words.filter(Boolean).join(', '));
-    label(this.#screen, say('speakerScreen', { name }));
-    label(this.#camera, say('speakerCamera', { name }));
-    label(this.#pin, say(isPinned ? 'unpin' : 'pin', { name }));
-  }
-}
-
-function video(className) {
-  const element = el('video', className);
-  // The tile has the name.
-  element.setAttribute('aria-hidden', 'true');
-  Object.assign(element, { playsInline: true, autoplay: true, muted: true, disableRemotePlayback: true, hidden: true });
-  return element;
-}
-
-function pinButton() {
-  const button = el('button', 'dark round', icon('i-pin'));
-  button.type = 'button';
-  return button;
-}
-
-/** Plays this track in an element, or nothing. */
-function play(element, track = null) {
-  if ((element.srcObject?.getTracks()[0] ?? null) === track) return;
-  element.srcObject = track ? new MediaStream([track]) : null;
-  // The page starts sound by its volume; a video without sound always starts.
-  if (track && element.muted) element.play().catch(() => {});
 }

@@ -6,6 +6,8 @@ import { hasWords, say, timeOfDay } from './i18n.js';
 const SILENT_MS = 3_000;
 /** Mention firewalls when connecting takes this long. */
 const UDP_HINT_MS = 15_000;
+/** Errors after which nobody gets in by trying again. */
+const HOPELESS = ['badRequest', 'removed', 'tokenRequired', 'badToken', 'wrongKind', 'teachingKeyRequired'];
 /** The names of the codecs of an `error` (`VideoCodec` of the protocol). */
 const CODECS = { h264: 'H.264', vp8: 'VP8' };
 
@@ -20,6 +22,7 @@ export function view(known) {
   const error = refused ?? (signal.error?.code === 'userIdTaken' ? signal.error : null);
   if (error) return errorView(error, known);
   if (known.isInLobby) return lobbyView(known);
+  if (known.isConference && wasIn) return { screen: 'conference' };
   const went = wentBy(known);
   if (went === 'ended') return endedView(known);
   if (rejected) return errorView(rejected, known);
@@ -121,7 +124,7 @@ function errorView(error, { userId, refused }) {
     seen.text = say('codeText');
     seen.screen = 'ask';
     seen.actions = ['rooms'];
-  } else if (['badRequest', 'removed', 'tokenRequired', 'badToken'].includes(code)) seen.actions = ['rooms'];
+  } else if (HOPELESS.includes(code)) seen.actions = ['rooms'];
   else if (code === 'noCommonCodec') Object.assign(seen, codecView(error.codec));
   return seen;
 }

@@ -219,7 +219,7 @@ fn status(code: ErrorCode) -> (StatusCode, Option<Duration>) {
         }
         ErrorCode::TooManyAttempts | ErrorCode::FloodedMessages => (StatusCode::TOO_MANY_REQUESTS, Some(PLACE_RETRY)),
         ErrorCode::NoSuchTrack => (StatusCode::NOT_FOUND, None),
-        ErrorCode::UserIdTaken | ErrorCode::PublisherExists => (StatusCode::CONFLICT, None),
+        ErrorCode::UserIdTaken | ErrorCode::PublisherExists | ErrorCode::WrongKind => (StatusCode::CONFLICT, None),
         // 406 would need a counter-offer (draft, 4.2.2). A valid request that can't be fulfilled is 422.
         ErrorCode::OfferNotRecvonly | ErrorCode::TooManySections | ErrorCode::NoCommonCodec | ErrorCode::Unknown => {
             (StatusCode::UNPROCESSABLE_ENTITY, None)

@@ -77,7 +77,7 @@ impl Scenario {
                 if packet[1] & 0x7f >= 72 && packet[1] & 0x7f < 80 {
                     self.ingest.on_rtcp(now, &packet);
                 } else {
-                    self.ingest.on_rtp(now, &packet);
+                    self.ingest.on_rtp(now, packet[..].into());
                 }
                 self.take_frames();
             }

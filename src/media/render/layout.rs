@@ -9,7 +9,7 @@ use gstreamer_app as gst_app;
 
 use super::pipeline::{COMPOSITOR_LATENCY, DECODE_LATENCY};
 use super::playout::set_delay;
-use super::scene::{Picture, Scene, SpeakerNumber};
+use super::scene::{Arrangement, Picture, Scene, SpeakerNumber};
 use super::track_monitor::RenderClock;
 use crate::media::options::Size;
 use crate::rtp::Track;
@@ -138,6 +138,13 @@ pub(super) fn attach(pipeline: &gst::Pipeline, clock: &RenderClock, tracks: &[Tr
 }
 
 impl Layout {
+    /// Chooses how the pictures are arranged.
+    pub(super) fn arrange_as(&self, arrangement: Arrangement) {
+        let mut state = self.state();
+        state.scene.arrange_as(arrangement);
+        state.arrange();
+    }
+
     /// Shows or hides a picture.
     pub(super) fn show(&self, picture: Picture, shown: bool) {
         let mut state = self.state();

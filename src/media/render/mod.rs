@@ -2,6 +2,7 @@
 
 mod freeze_detector;
 mod fullscreen;
+mod grid;
 mod layout;
 pub(crate) mod matroska;
 pub(super) mod pipeline;
@@ -25,11 +26,11 @@ use tokio::sync::mpsc;
 use self::pipeline::DECODE_LATENCY;
 use self::playout::{Playout, TrackInput};
 use self::recording::{Recording, TrackTitle};
-use self::scene::Picture;
+use self::scene::{Arrangement, Picture};
 pub use self::stage::RenderStage;
 use self::stage::SpeakerPictures;
 use self::track_monitor::{RenderClock, TrackMonitor};
-pub use self::types::{RenderEvent, RenderOptions, Sink, SpeakerOptions, TrackFormat, TrackStats};
+pub use self::types::{GridOptions, RenderEvent, RenderOptions, Sink, SpeakerOptions, TrackFormat, TrackStats};
 use self::window::KeyAction;
 pub use self::window::Window;
 use crate::media::error::MediaError;
@@ -72,6 +73,24 @@ impl Render {
         crate::media::init()?;
         let plan = pipeline::plan(&options)?;
         Self::with_plan(options, plan)
+    }
+
+    /// Builds and starts a window, or a recording, for a meeting: all pictures are those of speakers, and have the same
+    /// size.
+    ///
+    /// # Errors
+    ///
+    /// There is no display, or the file can't be created.
+    pub fn start_grid(options: GridOptions) -> Result<(Self, mpsc::Receiver<RenderEvent>), MediaError> {
+        crate::media::init()?;
+        let GridOptions { sink, latency, title } = options;
+        let options = RenderOptions { sink, latency, tracks: Vec::new(), audio: true, title };
+        let plan = pipeline::plan(&options)?;
+        let (render, events) = Self::with_plan(options, plan)?;
+        if let Some(layout) = &render.layout {
+            layout.arrange_as(Arrangement::Grid);
+        }
+        Ok((render, events))
     }
 
     fn with_plan(

@@ -18,6 +18,9 @@ pub(super) const COMPOSITOR_LATENCY: Duration = Duration::from_millis(33);
 /// The latency of audio: one block in the Opus decoder (20 ms), the sound card's buffer (40 ms), and decoding.
 const AUDIO_LATENCY: Duration = Duration::from_millis(80);
 
+/// A pipeline that only has a clock, which those of speakers share.
+const IDLE: &str = "fakesrc num-buffers=0 ! fakesink async=false";
+
 /// A student's pipeline.
 pub(super) struct RenderPlan {
     /// The pipeline text.
@@ -48,8 +51,8 @@ pub(super) fn plan(options: &RenderOptions) -> Result<RenderPlan, MediaError> {
     let mut notices = Vec::new();
     let mut outputs = WindowSinks::default();
     if let Sink::Window { fullscreen } = options.sink {
-        // Audio alone needs no display.
-        if options.tracks.iter().any(|format| format.track.is_video()) {
+        // Audio alone needs no display. Without tracks this is a grid, whose pictures come later.
+        if options.tracks.is_empty() || options.tracks.iter().any(|format| format.track.is_video()) {
             let window = window_sink()?;
             // The X11 sinks have no such property; see `fullscreen.rs`.
             let fullscreen = if fullscreen && window == "waylandsink" { "fullscreen=true" } else { "" };
@@ -123,6 +126,9 @@ fn compose(options: &RenderOptions, outputs: &WindowSinks) -> Result<String, Med
             Sink::Window { .. } => &[pipelines::WATCH_WINDOW_INPUT, pipelines::WATCH_WINDOW_OVER],
         };
         text.push_str(&track(format, &options.sink, &shared, output)?);
+    }
+    if text.is_empty() {
+        text.push_str(IDLE);
     }
     Ok(text)
 }

@@ -1,5 +1,6 @@
 //! The places of the pictures in a window: one is large, the others are a column at the right edge. Pure.
 
+use super::grid::{self, Rect};
 use crate::media::options::Size;
 use crate::rtp::Track;
 
@@ -23,20 +24,22 @@ pub(super) enum Picture {
     Speaker(SpeakerNumber, Track),
 }
 
-/// A rectangle in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rect {
-    pub(super) x: i32,
-    pub(super) y: i32,
-    pub(super) size: Size,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Arrived {
     picture: Picture,
     size: Size,
     /// Nothing is sent at present, so the picture is hidden.
     is_off: bool,
+}
+
+/// How the pictures share the window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Arrangement {
+    /// One is large, the others are a column.
+    #[default]
+    Column,
+    /// All have the same size.
+    Grid,
 }
 
 /// The pictures of a window.
@@ -50,6 +53,7 @@ pub(super) struct Scene {
     window: Option<Size>,
     /// The speaker who is shown large.
     large: Option<SpeakerNumber>,
+    arrangement: Arrangement,
 }
 
 impl Scene {
@@ -93,6 +97,11 @@ impl Scene {
         self.large = speaker;
     }
 
+    /// Chooses how the pictures share the window.
+    pub(super) fn arrange_as(&mut self, arrangement: Arrangement) {
+        self.arrangement = arrangement;
+    }
+
     /// Keeps the size of a window that is open already.
     pub(super) fn keep_window(&mut self, size: Option<Size>) {
         self.window = size;
@@ -113,6 +122,10 @@ impl Scene {
     pub(super) fn places(&self) -> Vec<(Picture, Rect)> {
         let canvas = self.canvas();
         let visible: Vec<&Arrived> = self.arrived.iter().filter(|known| !known.is_off).collect();
+        if self.arrangement == Arrangement::Grid {
+            let tiles = grid::tiles(canvas, visible.len());
+            return visible.iter().map(|known| known.picture).zip(tiles).collect();
+        }
         let is_large = |known: &&&Arrived| match known.picture {
             Picture::Speaker(of, _) => Some(of) == self.large,
             Picture::Lecture(_) => false,

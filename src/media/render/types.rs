@@ -47,6 +47,17 @@ pub struct RenderOptions {
     pub title: String,
 }
 
+/// The sink of a meeting.
+#[derive(Debug, Clone)]
+pub struct GridOptions {
+    /// The destination.
+    pub sink: Sink,
+    /// The delay of the jitter buffer.
+    pub latency: Latency,
+    /// The title of the window.
+    pub title: String,
+}
+
 /// A speaker to render beside a lecture.
 #[derive(Debug, Clone)]
 pub struct SpeakerOptions {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::fullscreen::Fullscreen;
@@ -59,10 +60,16 @@ pub struct Window(Arc<WindowInner>);
 struct WindowInner {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     state: Mutex<State>,
-    /// The passing frame is a redrawn one.
-    repeats: AtomicBool,
+    /// The thread that draws the last frame again. The frames of other threads are live.
+    repeating: Mutex<Option<ThreadId>>,
     /// The user holds the video.
     holds: AtomicBool,
+}
+
+impl WindowInner {
+    fn repeating(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.repeating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -108,7 +115,7 @@ impl Window {
         let inner = WindowInner {
             pipeline: pipeline.downgrade(),
             state: Mutex::new(state),
-            repeats: AtomicBool::new(false),
+            repeating: Mutex::default(),
             holds: AtomicBool::new(false),
         };
         let window = Self(Arc::new(inner));
@@ -265,8 +272,14 @@ impl Window {
 
     /// Holds the video, or shows it live again. Decoding goes on.
     fn hold(&self) {
-        let holds = !self.0.holds.fetch_xor(true, Ordering::Relaxed);
-        self.note(if holds { "picture held; space shows the live picture" } else { "live" }, NOTE_FOR);
+        if self.0.holds.load(Ordering::Relaxed) {
+            // The first live picture has the note, too.
+            self.note("live", NOTE_FOR);
+            self.0.holds.store(false, Ordering::Relaxed);
+        } else {
+            self.0.holds.store(true, Ordering::Relaxed);
+            self.note("picture held; space shows the live picture", NOTE_FOR);
+        }
     }
 
     fn show_chat(&self) {
@@ -304,10 +317,10 @@ impl Window {
         if let Some(now) = pipeline.current_running_time() {
             frame.make_mut().set_pts(now.saturating_sub(latency));
         }
-        self.0.repeats.store(true, Ordering::Relaxed);
+        *self.0.repeating() = Some(std::thread::current().id());
         // This fails only while the pipeline stops.
         let _ = pad.chain(frame);
-        self.0.repeats.store(false, Ordering::Relaxed);
+        *self.0.repeating() = None;
     }
 
     /// Keeps the last frame, and drops frames while the user holds the video.
@@ -316,7 +329,7 @@ impl Window {
         let inner = Arc::downgrade(&self.0);
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             let Some(inner) = inner.upgrade() else { return gst::PadProbeReturn::Ok };
-            if inner.repeats.load(Ordering::Relaxed) {
+            if *inner.repeating() == Some(std::thread::current().id()) {
                 return gst::PadProbeReturn::Ok;
             }
             if inner.holds.load(Ordering::Relaxed) {

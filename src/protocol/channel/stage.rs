@@ -40,6 +40,35 @@ pub struct Speaker {
     /// The tracks among them that deliver nothing at present: a muted microphone, a camera that is off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<TrackName>,
+    /// Whether nothing arrives from the speaker at present: its connection is lost, and it may come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
+}
+
+/// Why a student declines an invitation, if it is not just what the student wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decline {
+    /// Nobody has answered.
+    NoAnswer,
+    /// Neither camera nor microphone work.
+    NoDevice,
+    /// The program was not started to speak.
+    NotAllowed,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl From<Option<Decline>> for OffStage {
+    fn from(why: Option<Decline>) -> Self {
+        match why {
+            Some(Decline::NoAnswer) => Self::NoAnswer,
+            Some(Decline::NoDevice) => Self::NoDevice,
+            Some(Decline::NotAllowed) => Self::NotAllowed,
+            Some(Decline::Unknown) | None => Self::Declined,
+        }
+    }
 }
 
 /// Why a student is not on the stage any more, or never came.
@@ -52,6 +81,10 @@ pub enum OffStage {
     SteppedDown,
     /// The student declined.
     Declined,
+    /// The student has neither camera nor microphone that work.
+    NoDevice,
+    /// The student's program was not started to speak.
+    NotAllowed,
     /// The student did not answer the invitation in time.
     NoAnswer,
     /// The student's media did not arrive in time, or was lost and did not come back.

@@ -5,7 +5,7 @@ use crate::protocol::TrackName;
 
 #[test]
 fn messages_look_as_specified() {
-    let said = StudentMessage::Msg { text: "hello".into() };
+    let said = StudentMessage::Msg { text: "hello".into(), to: None };
     assert_eq!(said.to_json(), r#"{"type":"msg","text":"hello"}"#);
     assert_eq!(StudentMessage::parse(r#"{"type":"msg","text":"hello","userId":"9999"}"#).unwrap(), said);
     let hand = StudentMessage::parse(r#"{"type":"hand","raised":true}"#).unwrap();
@@ -23,6 +23,7 @@ fn messages_look_as_specified() {
         publishes: false,
         text: "hello".into(),
         at: 5,
+        to: None,
     };
     let text = r#"{"type":"msg","id":17,"userId":"1001","nickname":"S-01","pub":"no","text":"hello","at":5}"#;
     assert_eq!(PublisherMessage::Msg(message.clone()).to_json(), text);
@@ -178,5 +179,5 @@ fn chat_text_is_cleaned() {
 #[test]
 fn the_longest_text_fits_into_a_message() {
     let text: ChatText = "\u{10000}\"".repeat(MAX_TEXT_CHARS / 2).as_str().into();
-    assert!(StudentMessage::Msg { text }.to_json().len() < MAX_CHANNEL_MESSAGE_BYTES);
+    assert!(StudentMessage::Msg { text, to: None }.to_json().len() < MAX_CHANNEL_MESSAGE_BYTES);
 }

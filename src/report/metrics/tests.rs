@@ -24,6 +24,7 @@ fn full() -> Metrics {
         },
         server: Some(ServerMetrics { rooms_live: 1, teachers: 1, students: 28, connections: 29, ..Default::default() }),
         media: Some(MediaMetrics { rooms: 2, students: 60, ingest_packets: 900, ingest_lost: 9, ..Default::default() }),
+        speakers: Some(SpeakerMetrics { speakers: 2, ingest_packets: 70, ..Default::default() }),
         lecture: Some(LectureMetrics {
             seconds: 30.0,
             watching: 28,
@@ -57,6 +58,8 @@ fn metrics_are_in_prometheus_format() {
         "classroom_connections 29",
         "classroom_media_rooms 2",
         "classroom_ingest_lost_packets_total 9",
+        "classroom_media_speakers 2",
+        "classroom_speaker_ingest_packets_total 70",
         r#"classroom_students{state="watching"} 28"#,
         r#"classroom_viewers{track="screen",tier="low",codec="h264"} 3"#,
         "classroom_sent_packets_total 7000",

@@ -102,7 +102,8 @@ impl Talk {
             Moderation::SpotlightOff => self.set_spotlight(now, None)?,
         };
         let nickname = order.user().map(|user| self.participants.nickname(user));
-        let by_nickname = if *by == self.teacher.0 { self.teacher.1.clone() } else { self.participants.nickname(by) };
+        let teacher = self.teacher.as_ref().filter(|(teacher, _)| teacher == by);
+        let by_nickname = teacher.map_or_else(|| self.participants.nickname(by), |(_, nickname)| nickname.clone());
         let ordered = TalkOutput::Ordered { by: by.clone(), by_nickname, order, nickname };
         Ok(std::iter::once(ordered).chain(outputs).collect())
     }

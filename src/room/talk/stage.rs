@@ -56,6 +56,13 @@ pub enum StageChange {
         /// The tracks that arrived.
         tracks: Vec<TrackName>,
     },
+    /// Nothing arrives from a speaker any more; it has [`RETURN_WITHIN`] to come back.
+    Lost {
+        /// The student.
+        user: UserId,
+        /// The name that others see.
+        nickname: Nickname,
+    },
     /// A slot is free again: the student's media on the stage ends.
     Ended {
         /// The student.
@@ -119,7 +126,7 @@ impl Talk {
                     id,
                     tracks: tracks.clone(),
                 };
-                let speaker = Speaker { user_id, nickname, id, tracks, silent };
+                let speaker = Speaker { user_id, nickname, id, tracks, silent, lost: false };
                 slot.state = State::Live { speaker, lost_until: None };
                 let mut outputs = vec![TalkOutput::Stage(change)];
                 outputs.extend(self.lower(now, user));
@@ -128,22 +135,29 @@ impl Talk {
             }
             State::Live { speaker, lost_until } => {
                 *lost_until = None;
-                if (&speaker.tracks, &speaker.silent) == (&tracks, &silent) {
+                let was_lost = std::mem::take(&mut speaker.lost);
+                if !was_lost && (&speaker.tracks, &speaker.silent) == (&tracks, &silent) {
                     return Vec::new();
                 }
                 (speaker.tracks, speaker.silent) = (tracks, silent);
-                let rests_until = self.slots.rests_until.map_or(now, |rest| rest.max(now));
-                self.slots.due.get_or_insert(rests_until);
-                self.announce_if_due(now)
+                self.announce_soon(now)
             }
         }
     }
 
-    /// The media of a speaker is lost. The speaker has [`RETURN_WITHIN`] to come back.
-    pub fn speaker_lost(&mut self, now: Instant, user: &UserId) {
-        if let Some(State::Live { lost_until, .. }) = self.slots.get_mut(user).map(|slot| &mut slot.state) {
-            lost_until.get_or_insert(now + RETURN_WITHIN);
+    /// The media of a speaker is lost, and nothing has arrived from there for the time of `silence`. The speaker has
+    /// [`RETURN_WITHIN`] since then to come back.
+    pub fn speaker_lost(&mut self, now: Instant, user: &UserId, silence: Duration) -> Vec<TalkOutput> {
+        let Some(slot) = self.slots.get_mut(user) else { return Vec::new() };
+        let State::Live { speaker, lost_until } = &mut slot.state else { return Vec::new() };
+        lost_until.get_or_insert(now + RETURN_WITHIN.saturating_sub(silence));
+        if std::mem::replace(&mut speaker.lost, true) {
+            return Vec::new();
         }
+        let change = StageChange::Lost { user: user.clone(), nickname: slot.nickname.clone() };
+        let mut outputs = vec![TalkOutput::Stage(change)];
+        outputs.extend(self.announce_soon(now));
+        outputs
     }
 
     /// The media of a user who may publish is not possible, or ended for good.
@@ -177,25 +191,32 @@ impl Talk {
         Ok([told, change].into_iter().chain(self.tell_moderators_of_stage()).collect())
     }
 
-    /// A student answers an invitation; `at` is the time in milliseconds since 1970.
-    pub(super) fn answer_invitation(
+    /// A student declines an invitation, or takes back that it comes.
+    pub(super) fn decline_invitation(
+        &mut self,
+        now: Instant,
+        user: &UserId,
+        why: OffStage,
+    ) -> Result<Vec<TalkOutput>, Refusal> {
+        match self.slots.get(user).map(Slot::is_live) {
+            None => Ok(Vec::new()),
+            Some(true) => Err(not_allowed("you are on the stage: step down instead")),
+            Some(false) => Ok(self.free_slots(now, [(user.clone(), why)])),
+        }
+    }
+
+    /// A student accepts an invitation; `at` is the time in milliseconds since 1970.
+    pub(super) fn accept_invitation(
         &mut self,
         now: Instant,
         at: u64,
         user: &UserId,
-        accepted: bool,
     ) -> Result<Vec<TalkOutput>, Refusal> {
         let last_id = self.slots.last_id;
         let Some(slot) = self.slots.get_mut(user) else {
-            return if accepted {
-                Err(not_allowed("you are not invited to the stage at present"))
-            } else {
-                Ok(Vec::new())
-            };
+            return Err(not_allowed("you are not invited to the stage at present"));
         };
         match slot.state {
-            State::Live { .. } if !accepted => Err(not_allowed("you are on the stage: step down instead")),
-            _ if !accepted => Ok(self.free_slots(now, [(user.clone(), OffStage::Declined)])),
             State::Invited { .. } => {
                 // Ids follow the clock, so they also increase across a restart of the holder.
                 let id = at.max(last_id + 1);
@@ -247,6 +268,9 @@ impl Talk {
             let Some(slot) = self.slots.remove(&user) else { continue };
             was_live |= slot.is_live();
             outputs.push(to(&user, PublisherMessage::OffStage { reason: why }));
+            let (user_id, nickname) = (user.clone(), slot.nickname.clone());
+            let ended = PublisherMessage::StageEnded { user_id, nickname, reason: why };
+            outputs.extend(self.tell_moderators(&ended).into_iter().filter(|output| !is_to(output, &user)));
             outputs.push(TalkOutput::Stage(StageChange::Ended { user, nickname: slot.nickname, why }));
         }
         if was_live {
@@ -286,6 +310,13 @@ impl Talk {
         Ok(self.slots.most)
     }
 
+    /// Tells everybody who speaks, now or at the end of [`UPDATE_INTERVAL`].
+    fn announce_soon(&mut self, now: Instant) -> Vec<TalkOutput> {
+        let rests_until = self.slots.rests_until.map_or(now, |rest| rest.max(now));
+        self.slots.due.get_or_insert(rests_until);
+        self.announce_if_due(now)
+    }
+
     fn announce_if_due(&mut self, now: Instant) -> Vec<TalkOutput> {
         if self.slots.due.is_some_and(|due| due <= now) { self.announce_stage(now) } else { Vec::new() }
     }
@@ -301,11 +332,19 @@ impl Talk {
     }
 
     fn tell_moderators_of_stage(&self) -> Vec<TalkOutput> {
-        let stage = self.slots.full_list();
-        let moderators = self.participants.present().filter(|(_, participant)| participant.moderates);
-        let users = std::iter::once(&self.teacher.0).chain(moderators.map(|(user, _)| user));
-        users.map(|user| to(user, PublisherMessage::Stage(stage.clone()))).collect()
+        self.tell_moderators(&PublisherMessage::Stage(self.slots.full_list()))
     }
+
+    /// The message to the teacher and to those who moderate.
+    fn tell_moderators(&self, message: &PublisherMessage) -> Vec<TalkOutput> {
+        let moderators = self.participants.present().filter(|(_, participant)| participant.moderates);
+        let users = self.teacher.iter().map(|(teacher, _)| teacher).chain(moderators.map(|(user, _)| user));
+        users.map(|user| to(user, message.clone())).collect()
+    }
+}
+
+fn is_to(output: &TalkOutput, user: &UserId) -> bool {
+    matches!(output, TalkOutput::To(to, _) if to == user)
 }
 
 fn invited(within: Duration) -> PublisherMessage {

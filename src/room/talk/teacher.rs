@@ -14,7 +14,7 @@ pub(super) const TEACHER_BURST: u32 = 30;
 impl Talk {
     /// Whether the user is the teacher.
     pub(super) fn is_teacher(&self, user: &UserId) -> bool {
-        *user == self.teacher.0
+        self.teacher.as_ref().is_some_and(|(teacher, _)| teacher == user)
     }
 
     /// The teacher sent a message over its data channel.
@@ -24,35 +24,32 @@ impl Talk {
             Err(_) => Err(too_fast("too fast: wait a moment, then send it again")),
         };
         done.unwrap_or_else(|(code, message)| {
-            vec![self.to_teacher(PublisherMessage::Error { code, message, retry_after_ms: None })]
+            self.to_teacher(PublisherMessage::Error { code, message, retry_after_ms: None }).into_iter().collect()
         })
     }
 
     fn obey_teacher(&mut self, now: Instant, at: u64, message: StudentMessage) -> Result<Vec<TalkOutput>, Refusal> {
         match message {
-            StudentMessage::Msg { text } => Ok(self.teacher_says(at, text.as_str())),
+            StudentMessage::Msg { to: Some(_), .. } => Err(not_allowed("a lecture has no private messages")),
+            StudentMessage::Msg { text, to: None } => Ok(self.teacher_says(at, text.as_str())),
             StudentMessage::Reaction { reaction } => Ok(self.teacher_reacts(reaction)),
             StudentMessage::Moderate(order) => {
                 let before = self.rights.class;
-                let teacher = self.teacher.0.clone();
+                let Some((teacher, _)) = self.teacher.clone() else { return Ok(Vec::new()) };
                 let outputs = self.moderate(now, at, &teacher, order)?;
                 Ok(self.with_own_rights(before, outputs))
             }
             StudentMessage::Allow { comments, reactions } => {
                 let before = self.rights.class;
-                let allowed = Allowed {
-                    comments: comments.unwrap_or(before.comments),
-                    reactions: reactions.unwrap_or(before.reactions),
-                    ..before
-                };
-                let outputs = self.allow(allowed);
+                let outputs = self.allow(before.with(comments, reactions));
                 Ok(self.with_own_rights(before, outputs))
             }
             StudentMessage::Hand { .. } => Err(not_allowed("the teacher has no hand to raise")),
             StudentMessage::StageAnswer { .. } | StudentMessage::StepDown => {
                 Err(not_allowed("the teacher is on the stage anyway"))
             }
-            StudentMessage::Unknown => Ok(Vec::new()),
+            // The teacher receives nothing over this connection.
+            StudentMessage::Receive(_) | StudentMessage::Unknown => Ok(Vec::new()),
         }
     }
 
@@ -60,13 +57,14 @@ impl Talk {
     /// student alone, which the teacher does not get.
     fn with_own_rights(&self, before: Allowed, mut outputs: Vec<TalkOutput>) -> Vec<TalkOutput> {
         if self.rights.class != before {
-            outputs.push(self.to_teacher(PublisherMessage::Allows(self.allowed_to(&self.teacher.0))));
+            let own = self.teacher.as_ref().map(|(teacher, _)| PublisherMessage::Allows(self.allowed_to(teacher)));
+            outputs.extend(own.and_then(|own| self.to_teacher(own)));
         }
         outputs
     }
 
     fn teacher_reacts(&self, reaction: Reaction) -> Vec<TalkOutput> {
-        let (user, nickname) = self.teacher.clone();
+        let Some((user, nickname)) = self.teacher.clone() else { return Vec::new() };
         let (user_id, name) = (user.clone(), nickname.clone());
         vec![
             TalkOutput::All(PublisherMessage::Reaction { user_id, nickname: name, reaction }),
@@ -74,7 +72,7 @@ impl Talk {
         ]
     }
 
-    fn to_teacher(&self, message: PublisherMessage) -> TalkOutput {
-        TalkOutput::To(self.teacher.0.clone(), message)
+    fn to_teacher(&self, message: PublisherMessage) -> Option<TalkOutput> {
+        Some(TalkOutput::To(self.teacher.as_ref()?.0.clone(), message))
     }
 }

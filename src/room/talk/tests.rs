@@ -25,7 +25,7 @@ fn talk() -> Talk {
 }
 
 fn msg(text: &str) -> String {
-    StudentMessage::Msg { text: text.into() }.to_json()
+    StudentMessage::Msg { text: text.into(), to: None }.to_json()
 }
 
 fn hand(raised: bool) -> String {

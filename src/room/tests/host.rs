@@ -312,3 +312,15 @@ fn a_host_that_starts_too_late_is_closed_at_once() {
     let late = Input::HostStarted { conn: ConnId(77), room: "10013".parse().unwrap() };
     assert_eq!(closed(&server.rooms.handle(server.now, late)), [(ConnId(77), None)]);
 }
+
+#[test]
+fn students_of_a_restarted_server_see_another_epoch_and_offer_again() {
+    let epoch_at = |host_epochs| {
+        let limits = RoomLimits { max_media_rooms: 1, host_epochs, ..RoomLimits::default() };
+        let mut server = TestServer::with(limits);
+        server.host(hosted());
+        let (student_conn, out) = server.enter(student("1001"));
+        publisher_epoch(&out, student_conn)
+    };
+    assert_eq!((epoch_at(0), epoch_at(70)), (1, 71));
+}

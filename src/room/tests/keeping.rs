@@ -12,7 +12,16 @@ impl TestServer {
     }
 
     fn create_from(&mut self, creator: Network, room: &str, name: &str) -> Result<(), RoomRefusal> {
-        let created = self.rooms.create(self.now, room.parse().unwrap(), name.parse().unwrap(), creator);
+        let created = self.rooms.create(
+            self.now,
+            Creation {
+                room_id: room.parse().unwrap(),
+                name: name.parse().unwrap(),
+                kind: RoomKind::Lecture,
+                network: creator,
+                may_teach: true,
+            },
+        );
         created.map(|out| assert_eq!(out, []))
     }
 

@@ -6,6 +6,7 @@ use rtc::interceptor::{Registry, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnectionBuilder;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
@@ -17,6 +18,7 @@ use rtc::shared::error::Error;
 use super::Peer;
 use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
+use crate::protocol::channel::MAX_PUBLISHER_MESSAGE_BYTES;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
 use crate::sdp::engine;
@@ -32,8 +34,11 @@ use crate::sfu::senders::Senders;
 use crate::sfu::transport::Transport;
 use crate::srtp;
 
-/// SCTP's receive window: two messages of the largest size that the core accepts. The core has one message size for
-/// both directions, so it can't be the smaller one that [`crate::protocol::channel`] allows students.
+/// The largest message of a data channel. The core has one size for both directions, so it can't be the smaller one
+/// that [`crate::protocol::channel`] allows students. Each peer has a buffer of this size, filled with zeros.
+pub(super) const LARGEST_MESSAGE: SctpMaxMessageSize = SctpMaxMessageSize::Bounded(MAX_PUBLISHER_MESSAGE_BYTES as u32);
+
+/// SCTP's receive window: more than two messages of the largest size.
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;
 
 impl Peer {
@@ -60,6 +65,7 @@ impl Peer {
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
+            .with_sctp_max_message_size(LARGEST_MESSAGE)
             .build();
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![context.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()

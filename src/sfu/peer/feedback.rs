@@ -5,6 +5,7 @@ use crate::congestion::{Actions, Change, CommonTrouble, PathTrouble, Rates};
 use crate::protocol::channel::{PublisherMessage, SentTier, SentTiers, TierReason};
 use crate::rtcp::Feedback;
 use crate::rtp::{Codec, Encoding, PerCodec, Tier, Track};
+use crate::sfu::limits::VideoLimits;
 use crate::sfu::sender::{KeyFrameResponse, round_trip};
 use crate::sfu::senders::RetransmissionRequest;
 use crate::sfu::transport::SendContext;
@@ -150,6 +151,13 @@ impl Peer {
 
     /// Updates the available encodings.
     pub(in crate::sfu) fn offer(&mut self, encodings: &[Encoding]) {
-        self.adaptation.offer(offered(&self.senders, encodings));
+        self.adaptation.offer(offered(&self.senders, &self.limits.of(encodings)));
+    }
+
+    /// The peer wants at most this of each video; `encodings` are those available.
+    pub(in crate::sfu) fn limit(&mut self, limits: VideoLimits, encodings: &[Encoding]) {
+        if std::mem::replace(&mut self.limits, limits) != limits {
+            self.offer(encodings);
+        }
     }
 }

@@ -18,7 +18,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 
-use super::answer::RECEIVE_BUFFER_BYTES;
+use super::answer::{LARGEST_MESSAGE, RECEIVE_BUFFER_BYTES};
 use super::{Path, Peer, Received};
 use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
@@ -72,14 +72,6 @@ impl DecryptedPackets {
     }
 }
 
-/// Our side of a restart of ICE.
-pub(in crate::sfu) struct RestartedIce {
-    /// The new local credentials and candidates as `application/trickle-ice-sdpfrag`.
-    pub(in crate::sfu) fragment: String,
-    /// The user name fragment and the password.
-    pub(in crate::sfu) credentials: (String, String),
-}
-
 /// The media that a publisher sends.
 pub(super) struct Publisher {
     pub(super) ingest: Ingest,
@@ -89,6 +81,8 @@ pub(super) struct Publisher {
     session: Option<PublisherSession>,
     /// The offer, with the ICE parameters of the last restart.
     offer: PublishOffer,
+    /// When a datagram arrived that was not refused. A forged one may count, until ICE finds the publisher gone.
+    heard_at: Instant,
 }
 
 impl Peer {
@@ -111,6 +105,7 @@ impl Peer {
             .with_crypto_provider(crypto)
             .with_answering_dtls_role(role)
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES)
+            .with_sctp_max_message_size(LARGEST_MESSAGE)
             .build();
         let decrypted = DecryptedPackets::default();
         let registry = Registry::new().with(Slot::from(14_000), engine::Tap::watching(decrypted.hook()));
@@ -138,24 +133,22 @@ impl Peer {
         let place = PeerPlace::new(context.places.clone());
         let mut peer = Self::new(now, user, ice, transport, Senders::default(), adaptation, place);
         let (sections, ids) = offer.ingest_sections();
-        let ingest = Ingest::new(now, sections, ids, IngestLimit::default());
+        let mut ingest = Ingest::new(now, sections, ids, IngestLimit::default());
+        context.floor.iter().for_each(|floor| ingest.join_floor(floor));
         for candidate in offer.candidates() {
             peer.add_candidate(RTCIceCandidateInit { candidate: candidate.to_owned(), ..Default::default() });
         }
-        peer.publisher = Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None, offer }));
+        peer.publisher =
+            Some(Box::new(Publisher { ingest, decrypted, by_core_from: None, session: None, offer, heard_at: now }));
         Ok((peer, answer))
     }
 
-    /// Restarts ICE with the remote credentials of a publisher (RFC 8445, 9); DTLS and SRTP go on.
+    /// Restarts ICE with the remote credentials of a publisher (RFC 8445, 9); DTLS and SRTP go on. Returns the new
+    /// local credentials, in the form of `application/trickle-ice-sdpfrag`.
     ///
     /// # Errors
     /// The core's error, or [`Error::ErrNoRemoteDescription`] for invalid credentials and for a student.
-    pub(in crate::sfu) fn restart_ice(
-        &mut self,
-        now: Instant,
-        ufrag: &str,
-        password: &str,
-    ) -> Result<RestartedIce, Error> {
+    pub(in crate::sfu) fn restart_ice(&mut self, now: Instant, ufrag: &str, password: &str) -> Result<String, Error> {
         let invalid = Error::ErrNoRemoteDescription;
         let offer = self.publisher.as_mut().map(|publisher| &mut publisher.offer).ok_or(invalid)?;
         if !offer.restart_ice(ufrag, password) {
@@ -170,7 +163,7 @@ impl Peer {
         let fragment = offer.fragment(&by_core);
         (self.ufrag, self.password) = ice_credentials(&fragment);
         (self.candidates, self.is_unheard, self.deadline) = (0, false, now);
-        Ok(RestartedIce { fragment, credentials: (self.ufrag.clone(), self.password.clone()) })
+        Ok(fragment)
     }
 
     /// Makes the connection the session of a publisher that has one for each video.
@@ -196,7 +189,7 @@ impl Peer {
         self.has_heard = true;
         let Some(publisher) = &mut self.publisher else { return Received::Nothing };
         match self.transport.open(path.1, &mut datagram) {
-            Opened::Rtp(packet) => publisher.ingest.on_rtp(cx.now, packet),
+            Opened::Rtp => publisher.ingest.on_rtp(cx.now, datagram),
             Opened::Rtcp(compound) => publisher.ingest.on_rtcp(cx.now, compound),
             Opened::Nothing => return Received::Nothing,
             Opened::NotYet => {
@@ -204,9 +197,11 @@ impl Peer {
                 if !self.transport.receive(cx.now, path, is_connected, datagram) {
                     return Received::Nothing;
                 }
+                publisher.heard_at = cx.now;
                 return Received::ByCore;
             }
         }
+        publisher.heard_at = cx.now;
         Received::Media
     }
 
@@ -220,7 +215,7 @@ impl Peer {
                 self.transport.decrypted_from(from);
             }
             match packet {
-                Decrypted::Rtp(packet) => publisher.ingest.on_rtp(now, &packet),
+                Decrypted::Rtp(packet) => publisher.ingest.on_rtp(now, packet[..].into()),
                 Decrypted::Rtcp(compound) => publisher.ingest.on_rtcp(now, &compound),
             }
         }
@@ -244,9 +239,14 @@ impl Peer {
         self.set_deadline(cx.now);
     }
 
-    /// The statistics of the received media. None for a student.
-    pub(in crate::sfu) fn ingest_stats(&self) -> Option<IngestStats> {
-        self.publisher.as_ref().map(|publisher| publisher.ingest.stats())
+    /// The arrival of the last packet of an encoding. None for a student.
+    pub(in crate::sfu) fn last_packet(&self, encoding: Encoding) -> Option<Instant> {
+        self.publisher.as_ref()?.ingest.last_packet(encoding)
+    }
+
+    /// The statistics of the received media, and when the publisher was heard last. None for a student.
+    pub(in crate::sfu) fn ingest_stats(&self) -> Option<(IngestStats, Instant)> {
+        self.publisher.as_ref().map(|publisher| (publisher.ingest.stats(), publisher.heard_at))
     }
 
     /// Asks the publisher for a key frame.

@@ -12,14 +12,14 @@ use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::publish::PublishOffer;
 use crate::sfu::encoding_monitor::STOPPED_AFTER;
 use crate::sfu::event::PublisherStats;
-use crate::sfu::peer::{Departure, Peer, RestartedIce};
+use crate::sfu::peer::{Departure, Peer};
 use crate::sfu::publishing::{Ended, Passage, Publication};
 use crate::sfu::watchdog::caught;
-use crate::sfu::worker::WorkerCommand;
+use crate::sfu::worker::{RestartedIce, WorkerCommand};
 use crate::sfu::{IceRestart, OfferRefusal, PeerId, PublisherSession, SessionEvent, SessionId, SfuEvent};
 
 /// The interval between two checks of the encodings of the publisher.
-const MONITOR_EVERY: Duration = Duration::from_millis(200);
+const MONITOR_EVERY: Duration = Duration::from_millis(100);
 
 /// A publisher's offer.
 pub(super) struct PublisherOffer {
@@ -91,9 +91,9 @@ impl Router {
         }
     }
 
-    /// Sends the new frames of publishers to the students.
-    pub(super) fn send_ingested(&mut self) {
-        for (id, mut frame) in self.own_worker.take_ingested() {
+    /// Sends the new frames of publishers to the students. Their last packets arrived at `arrived`, or later.
+    pub(super) fn send_ingested(&mut self, arrived: Instant) {
+        for (id, mut frame) in self.own_worker.take_ingested(Instant::now()) {
             let now = Instant::now();
             match self.publishing.on_frame(now, id, &frame) {
                 Passage::Drop => continue,
@@ -102,6 +102,8 @@ impl Router {
             }
             self.monitor.on_frame(now, frame.encoding(), frame.bytes());
             self.publishing.continue_timestamps(&mut frame);
+            self.ingest_delays.record(now.saturating_duration_since(arrived), 1);
+            frame.arrived = Some(arrived);
             self.frame(frame);
         }
     }
@@ -131,7 +133,7 @@ impl Router {
 
     /// Checks the encodings of the publisher, and asks the next publisher for its first key frame. Due every 5 ms.
     pub(super) fn look_after_publishers(&mut self, now: Instant) {
-        self.send_ingested();
+        self.send_ingested(now);
         if let Some((id, encodings)) = self.publishing.awaits_key_frame(now) {
             for encoding in encodings {
                 self.own_worker.handle(WorkerCommand::KeyFrame { id, encoding });
@@ -152,8 +154,9 @@ impl Router {
     /// Tells the workers which encodings students may get, and at which rates, if that has changed. Returns whether
     /// other encodings are available.
     fn set_available(&mut self, now: Instant) -> bool {
-        let active = &self.active;
-        let available = self.monitor.available(now, &self.publishing.sent(), |encoding| active.is_wanted(encoding));
+        let (active, worker, publishing) = (&self.active, &self.own_worker, &self.publishing);
+        let heard = |encoding: Encoding| worker.last_packet(publishing.source(encoding.track)?.id, encoding);
+        let available = self.monitor.available(now, &publishing.sent(), |encoding| active.is_wanted(encoding), heard);
         if available == self.available {
             return false;
         }
@@ -266,8 +269,10 @@ impl Router {
         let (now, current) = (Instant::now(), self.publishing.current());
         let user = current.first()?.user.clone();
         let (mut stats, mut silent_sessions) = (IngestStats::default(), Vec::new());
+        let mut silence = Duration::MAX;
         for one in current {
-            let mut of_one = self.own_worker.ingest_stats(one.id)?;
+            let (mut of_one, heard_at) = self.own_worker.ingest_stats(one.id)?;
+            silence = silence.min(now.saturating_duration_since(heard_at));
             if of_one.is_silent(now, STOPPED_AFTER) {
                 silent_sessions.extend(one.session.map(|session| session.number));
             }
@@ -276,6 +281,6 @@ impl Router {
             stats.add(of_one);
         }
         let silent = self.encodings.iter().copied().filter(|encoding| self.monitor.is_silent(now, *encoding)).collect();
-        Some(PublisherStats { user, stats, silent, silent_sessions })
+        Some(PublisherStats { user, stats, silent, silent_sessions, silence })
     }
 }

@@ -8,8 +8,16 @@ use super::Worker;
 use crate::ingest::IngestStats;
 use crate::rtp::{Encoding, Frame};
 use crate::sfu::PeerId;
-use crate::sfu::peer::{Peer, RestartedIce};
+use crate::sfu::peer::Peer;
 use crate::sfu::transport::SendContext;
+
+/// The local side of a restart of ICE.
+pub(in crate::sfu) struct RestartedIce {
+    /// For the publisher, in the form of `application/trickle-ice-sdpfrag`.
+    pub(in crate::sfu) fragment: String,
+    /// The new local user name fragment and password.
+    pub(in crate::sfu) credentials: (String, String),
+}
 
 impl Worker {
     /// Whether a peer is served before newcomers, as connected peers and publishers are. There are few publishers, and
@@ -34,8 +42,8 @@ impl Worker {
         self.ingested.extend(frames.into_iter().map(|frame| (id, frame)));
     }
 
-    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it
-    /// panicked or took too long.
+    /// Restarts the ICE session of a publisher. `None` if there is no such peer, or if it was removed because it panicked
+    /// or took too long.
     pub(in crate::sfu) fn restart_ice(
         &mut self,
         now: Instant,
@@ -44,7 +52,11 @@ impl Worker {
         password: &str,
     ) -> Option<Result<RestartedIce, Error>> {
         let index = *self.by_id.get(&id)?;
-        let restarted = self.with_peer(now, index, |peer, _| peer.restart_ice(now, ufrag, password))?;
+        let restart = |peer: &mut Peer, _: &mut SendContext<'_>| {
+            let fragment = peer.restart_ice(now, ufrag, password)?;
+            Ok(RestartedIce { fragment, credentials: (peer.ufrag.clone(), peer.password.clone()) })
+        };
+        let restarted = self.with_peer(now, index, restart)?;
         self.poll(now, index);
         Some(restarted)
     }
@@ -56,13 +68,29 @@ impl Worker {
         self.ingest(now, index);
     }
 
-    /// The frames of publishers that have become complete since the last call, in order.
-    pub(in crate::sfu) fn take_ingested(&mut self) -> Vec<(PeerId, Frame)> {
+    /// A publisher's media has arrived. [`take_ingested`](Self::take_ingested) does the rest, once for all datagrams
+    /// that are read together.
+    pub(super) fn media_arrived(&mut self, index: usize) {
+        if !self.heard.contains(&index) {
+            self.heard.push(index);
+        }
+    }
+
+    /// The frames of publishers that have become complete since the last call, in order. Sends the RTCP that is due.
+    pub(in crate::sfu) fn take_ingested(&mut self, now: Instant) -> Vec<(PeerId, Frame)> {
+        while let Some(index) = self.heard.pop() {
+            self.ingest(now, index);
+        }
         std::mem::take(&mut self.ingested)
     }
 
-    /// The statistics of a publisher.
-    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<IngestStats> {
+    /// The arrival of the last packet of a publisher's encoding.
+    pub(in crate::sfu) fn last_packet(&self, id: PeerId, encoding: Encoding) -> Option<Instant> {
+        self.peers[*self.by_id.get(&id)?].as_ref()?.last_packet(encoding)
+    }
+
+    /// The statistics of a publisher, and when it was heard last.
+    pub(in crate::sfu) fn ingest_stats(&self, id: PeerId) -> Option<(IngestStats, Instant)> {
         self.peers[*self.by_id.get(&id)?].as_ref()?.ingest_stats()
     }
 }

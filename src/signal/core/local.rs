@@ -16,8 +16,8 @@ use crate::signal::outbox::{Item, Outgoing};
 pub struct LocalHost {
     /// The room.
     pub room: RoomId,
-    /// The publisher for whom the host speaks.
-    pub publisher: UserId,
+    /// The publisher for whom the host speaks; none for the host of a meeting, which gets the list of participants.
+    pub publisher: Option<UserId>,
     /// The connection. The first message is [`ServerMessage::Joined`] with all members; the last one is followed by
     /// nothing once the room needs no host any more.
     pub member: LocalMember,
@@ -182,6 +182,7 @@ mod tests {
         let mut publisher = join(&server, "userId=9999&pub=pub&media=server");
         assert!(matches!(publisher.receive().await, Some(ServerMessage::Joined { .. })));
         let LocalHost { room, publisher: id, member: mut host } = hosts.recv().await.unwrap();
+        let id = id.unwrap();
         assert_eq!((room.as_str(), id.as_str()), ("1", "9999"));
         assert!(matches!(host.receive().await, Some(ServerMessage::Joined { .. })));
         let offer =

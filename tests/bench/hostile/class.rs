@@ -8,10 +8,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::attack::Target;
-use crate::support::{DEADLINE, Process};
+use crate::attack::publishing::FIRST_SPEAKER;
+use crate::browser::Browser;
+use crate::support::{DEADLINE, Process, ROOM, Site};
 
 /// The healthy students.
 pub const STUDENTS: u32 = 3;
+
+/// The user id of the honest student on the stage.
+pub const SPEAKER: u32 = FIRST_SPEAKER;
 
 /// Seconds until encoders, jitter buffers and estimates have settled.
 pub const SETTLES: Duration = Duration::from_secs(4);
@@ -22,11 +27,22 @@ pub const SAMPLE: Duration = Duration::from_millis(100);
 /// The clock of `/proc/PID/stat`: USER_HZ is 100 on every Linux that Rust has.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Where the server of a class is, and the media of its lecture.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Host {
+    /// Both are inside of `teach`.
+    #[default]
+    Teach,
+    /// The server is `serve` with these flags, and `teach` sends the media.
+    Serve(&'static [&'static str]),
+    /// The server is `serve` with these flags and carries the media of a browser. One student is on the stage.
+    Media(&'static [&'static str]),
+}
+
 /// Which processes a class has, and their flags.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Setup {
-    /// The server is `classroom serve` with these flags, instead of the one inside of `teach`.
-    pub serve: Option<&'static [&'static str]>,
+    pub host: Host,
     /// More flags for `teach`.
     pub teach: &'static [&'static str],
     /// More flags for each `watch`.
@@ -35,11 +51,22 @@ pub struct Setup {
     pub code: &'static str,
 }
 
+/// The teacher of a class.
+pub enum Teacher {
+    Program(Process),
+    /// The thread of a browser, which has no process of its own.
+    Browser {
+        _browser: Browser,
+    },
+}
+
 /// The running processes.
 pub struct Class {
     pub server: Option<Process>,
-    pub teacher: Process,
+    pub teacher: Teacher,
     pub students: Vec<Process>,
+    /// The honest student on the stage.
+    pub speaker: Option<Process>,
     pub target: Target,
     setup: Setup,
     state: PathBuf,
@@ -89,31 +116,62 @@ impl Class {
         let port = free_port();
         let state = state_folder(port);
         let (listen, url) = (format!("127.0.0.1:{port}"), format!("ws://127.0.0.1:{port}"));
-        let server = setup.serve.map(|flags| {
-            let server =
-                Process::start("server", command(&state, &[&["serve", "--listen", &listen][..], flags].concat()));
-            server.wait_for("listening", |event| event["event"] == "listening");
-            server
-        });
-        let test = ["teach", "--room", "10013", "--test", "--size", "640x360", "--no-qr", "--chat"];
-        let place: &[&str] =
-            if setup.serve.is_some() { &["--server", &url, "--udp-port", "0"] } else { &["--listen", &listen] };
-        let mut teach = command(&state, &[&test[..], place, setup.teach].concat());
-        teach.stdin(Stdio::piped());
-        let teacher = Process::start("teacher", teach);
-        let listening = teacher.wait_for("listening", |event| event["event"] == "listening");
-        teacher.wait_for("statistics", |event| event["event"] == "stats");
-        let media_port: u16 = listening["udp"].as_u64().unwrap().try_into().unwrap();
+        let server = match setup.host {
+            Host::Teach => None,
+            Host::Serve(flags) | Host::Media(flags) => {
+                let serve = [&["serve", "--listen", &listen][..], flags].concat();
+                Some(Process::start("server", command(&state, &serve)))
+            }
+        };
+        let mut listening = server.as_ref().map(|server| server.wait_for("listening", is_listening));
+        let teacher = match setup.host {
+            Host::Teach => Teacher::Program(teach(&state, &["--listen", &listen], setup.teach)),
+            Host::Serve(_) => Teacher::Program(teach(&state, &["--server", &url, "--udp-port", "0"], setup.teach)),
+            Host::Media(_) => {
+                let site = Site { address: listen.clone(), room: ROOM.to_owned() };
+                Teacher::Browser { _browser: Browser::start(site) }
+            }
+        };
+        if let Teacher::Program(teacher) = &teacher {
+            listening = Some(teacher.wait_for("listening", is_listening));
+            teacher.wait_for("statistics", |event| event["event"] == "stats");
+        }
+        let media_port: u16 = listening.unwrap()["udp"].as_u64().unwrap().try_into().unwrap();
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut target = Target::new(local(port), local(media_port)).unwrap();
         target.code = setup.code.into();
-        let mut class = Self { server, teacher, students: Vec::new(), target, setup, state };
+        let mut class = Self { server, teacher, students: Vec::new(), speaker: None, target, setup, state };
         class.students = (1..=STUDENTS).map(|n| class.watch(&format!("{}", 1000 + n), &["--chat"])).collect();
         for student in &class.students {
             student.wait_for("first frame", is_first_frame);
         }
+        if matches!(setup.host, Host::Media(_)) {
+            let speaker = class.watch(&SPEAKER.to_string(), &["--may-speak=yes", "--speak-test"]);
+            speaker.wait_for("the stage", |event| event["event"] == "speaking" && event["state"] == "live");
+            class.speaker = Some(speaker);
+            for student in &class.students {
+                student.wait_for("the speaker", |event| is_of_speaker(event) && event["frames"].as_u64() > Some(0));
+            }
+        }
         std::thread::sleep(SETTLES);
         class
+    }
+
+    /// The programs of teacher and server.
+    pub fn programs(&mut self) -> impl Iterator<Item = &mut Process> {
+        let teacher = match &mut self.teacher {
+            Teacher::Program(teacher) => Some(teacher),
+            Teacher::Browser { .. } => None,
+        };
+        teacher.into_iter().chain(&mut self.server)
+    }
+
+    /// The events of the teacher's program.
+    pub fn events_of_teacher(&self) -> Vec<Value> {
+        match &self.teacher {
+            Teacher::Program(teacher) => teacher.events(),
+            Teacher::Browser { .. } => panic!("a browser has no events"),
+        }
     }
 
     /// Starts a student.
@@ -126,9 +184,8 @@ impl Class {
     }
 
     /// The resources of teacher and server together.
-    pub fn used(&self) -> Use {
-        let processes = std::iter::once(&self.teacher).chain(&self.server);
-        processes
+    pub fn used(&mut self) -> Use {
+        self.programs()
             .map(|process| used(process.pid()))
             .fold(Use::default(), |sum, one| Use { memory_kb: sum.memory_kb + one.memory_kb, cpu: sum.cpu + one.cpu })
     }
@@ -138,6 +195,24 @@ impl Drop for Class {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.state);
     }
+}
+
+fn is_listening(event: &Value) -> bool {
+    event["event"] == "listening"
+}
+
+fn teach(state: &PathBuf, place: &[&str], more: &[&str]) -> Process {
+    let test = ["teach", "--room", ROOM, "--test", "--size", "640x360", "--no-qr", "--chat"];
+    let mut teach = command(state, &[&test[..], place, more].concat());
+    teach.stdin(Stdio::piped());
+    Process::start("teacher", teach)
+}
+
+/// The statistics of the honest speaker's picture.
+pub fn is_of_speaker(event: &Value) -> bool {
+    event["event"] == "speaker-stats"
+        && event["user"].as_str() == Some(&*SPEAKER.to_string())
+        && event["track"] == "camera"
 }
 
 /// The resources that a process has used; nothing once it has ended.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::attack::Tally;
+use crate::class::is_of_speaker;
 
 /// By how many MB teacher and server together may grow.
 pub const MAX_GROWTH_MB: f64 = 200.0;
@@ -73,6 +74,33 @@ impl Sight {
     }
 }
 
+/// The honest speaker's picture as healthy students saw it during an attack.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stage {
+    pub freezes: u64,
+    pub frames: u64,
+}
+
+impl Stage {
+    /// From the events of a student: `before` of them came before the attack.
+    pub fn of(events: &[Value], before: usize) -> Self {
+        let count = |event: Option<&Value>, name: &str| event.and_then(|event| event[name].as_u64()).unwrap_or(0);
+        let (first, last) = (
+            events[..before].iter().rfind(|event| is_of_speaker(event)),
+            events.iter().rfind(|event| is_of_speaker(event)),
+        );
+        // A new render, and so a new connection, counts from 0.
+        let grown =
+            |name: &str| count(last, name).checked_sub(count(first, name)).unwrap_or(u64::from(name == "freezes"));
+        Self { freezes: grown("freezes"), frames: grown("frames") }
+    }
+
+    /// The worst of two students.
+    pub fn worst(self, other: Self) -> Self {
+        Self { freezes: self.freezes.max(other.freezes), frames: self.frames.min(other.frames) }
+    }
+}
+
 /// The time between two events, from their `at` (RFC 3339, UTC). None across midnight.
 fn seconds_between(before: &Value, after: &Value) -> Option<f64> {
     let of_day = |event: &Value| {
@@ -89,6 +117,8 @@ fn seconds_between(before: &Value, after: &Value) -> Option<f64> {
 pub struct Verdict {
     /// The worst of the healthy students; none in a row without them.
     pub sight: Option<Sight>,
+    /// The worst of the healthy students; none in a row without a stage.
+    pub stage: Option<Stage>,
     /// How long the attack was observed.
     pub observed: Duration,
     /// By how many MB teacher and server together have grown at most.
@@ -114,6 +144,9 @@ impl Verdict {
             if sight.lost > 0 {
                 failures.push("a healthy student lost packets".to_owned());
             }
+        }
+        if self.stage.is_some_and(|stage| stage.frames == 0 || stage.freezes > 0) {
+            failures.push(format!("the picture of the honest student on the stage stood still: {:?}", self.stage));
         }
         if self.growth_mb >= MAX_GROWTH_MB {
             failures.push(format!("{:.0} MB more, at most {MAX_GROWTH_MB:.0} are allowed", self.growth_mb));

@@ -5,11 +5,13 @@
 //! cargo bench --bench hostile -- checks rooms   # the rows whose names begin with these words
 //! ```
 //!
-//! Each row starts the real program: a teacher with `--test` at 640x360 and three healthy `watch --sink null`. Then the
-//! attack runs for some seconds, from 127.0.0.2 and its neighbours, at a lower priority than the class; in its middle
-//! an honest newcomer joins. A row holds if the healthy students have no freeze and no lost packet, the processes of
-//! the class grow by less than [`judge::MAX_GROWTH_MB`], the newcomer sees the lecture, and nothing is broken that the
-//! attack itself checks. The exit code is 1 if a row fails. `$CLASSROOM_BINARY` names another program to attack.
+//! Each row starts the real program: a teacher with `--test` at 640x360 and three healthy `watch --sink null`. In rows
+//! of `serve` that carries media, the teacher is an emulated browser with a small picture, and an honest student is on
+//! the stage. Then the attack runs for some seconds, from 127.0.0.2 and its neighbours, at a lower priority than the
+//! class; in its middle an honest newcomer joins. A row holds if the healthy students have no freeze and no lost
+//! packet, the processes of the class grow by less than [`judge::MAX_GROWTH_MB`], the newcomer sees the lecture, and
+//! nothing is broken that the attack itself checks. The exit code is 1 if a row fails. `$CLASSROOM_BINARY` names
+//! another program to attack.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +24,7 @@
 #[path = "../../attack/mod.rs"]
 #[allow(dead_code, reason = "the integration tests use the rest")]
 mod attack;
+mod browser;
 mod class;
 mod judge;
 mod race;
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
     // Cargo adds `--bench`.
     let names: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let is_named = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name.starts_with(name.as_str()));
-    let all = rows::all();
+    let all = [rows::all(), rows::hosted()].concat();
     let chosen: Vec<&Row> = all.iter().filter(is_named).collect();
     if chosen.is_empty() {
         let known: Vec<&str> = all.iter().map(|row| row.name).collect();

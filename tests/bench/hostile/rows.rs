@@ -13,10 +13,11 @@ use tokio::runtime::Runtime;
 
 use crate::attack::forger::Forgery;
 use crate::attack::udp::{self, Flood};
-use crate::attack::{Tally, Target, admission, media, signalling, talk, web};
-use crate::class::{self, Class, SAMPLE, Setup, Use};
-use crate::judge::{NEWCOMER_WITHIN, Sight, Verdict};
+use crate::attack::{Tally, Target, admission, media, publishing, signalling, talk, web};
+use crate::class::{self, Class, Host, SAMPLE, Setup, Use};
+use crate::judge::{NEWCOMER_WITHIN, Sight, Stage, Verdict};
 use crate::race;
+use crate::support::Pace;
 
 /// How long the class is observed after the attack, for what comes late.
 const AFTERWARDS: Duration = Duration::from_secs(2);
@@ -25,12 +26,14 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 const OVERTIME: Duration = Duration::from_secs(60);
 
 /// One attack.
+#[derive(Clone, Copy)]
 pub struct Row {
     /// The name on the command line.
     pub name: &'static str,
     kind: Kind,
 }
 
+#[derive(Clone, Copy)]
 enum Kind {
     /// An attack on a class with healthy students.
     Beside(Beside),
@@ -105,15 +108,20 @@ impl Row {
 }
 
 /// A server apart from the teacher, at which strangers may not teach.
-const APART: Setup = Setup { serve: Some(&[]), teach: &[], watch: &[], code: "" };
+const APART: Setup = Setup { host: Host::Serve(&[]), teach: &[], watch: &[], code: "" };
+
+/// A server that carries the media of a browser, with the largest stage.
+const HOSTED: Setup = Setup { host: Host::Media(&["--stage", "4"]), teach: &[], watch: &[], code: "" };
 
 /// A room with a join code.
-const WITH_CODE: Setup = Setup { serve: None, teach: &["--code=472913"], watch: &["--code", "472913"], code: "472913" };
+const WITH_CODE: Setup =
+    Setup { host: Host::Teach, teach: &["--code=472913"], watch: &["--code", "472913"], code: "472913" };
 
 /// A server with a certificate of its own; the healthy students use plain HTTP, which loopback may.
-const WITH_TLS: Setup = Setup { serve: None, teach: &["--tls"], watch: &[], code: "" };
+const WITH_TLS: Setup = Setup { host: Host::Teach, teach: &["--tls"], watch: &[], code: "" };
 
-/// All rows: those of the measured table first, then those that held and must go on holding, then the others.
+/// The rows of a class whose media `teach` sends: those of the measured table first, then those that held and must go
+/// on holding, then the others.
 pub fn all() -> Vec<Row> {
     vec![
         beside("calm", 8, |_| Box::pin(async { Tally::default() })),
@@ -186,6 +194,51 @@ pub fn all() -> Vec<Row> {
     ]
 }
 
+/// The rows of a room whose media the server carries, with a stage.
+pub fn hosted() -> Vec<Row> {
+    let rows = vec![
+        beside("hosted-calm", 8, |_| Box::pin(async { Tally::default() })),
+        beside("hosted-offers", 12, |at| Box::pin(async move { media::whep_offers(&at.target, 2_000, 170).await })),
+        beside("hosted-checks", 10, |at| {
+            Box::pin(async move { media::authentic_checks(&at.target, flood(50_000, &at)).await })
+        }),
+        beside("hosted-junk", 8, |at| Box::pin(async move { media::junk(&at.target, flood(100_000, &at)).await })),
+        beside("hosted-churn", 12, |at| Box::pin(async move { media::churn(&at.target, 20, at.lasts).await })),
+        beside("hosted-sctp", 10, |at| Box::pin(forged(at, Forgery::Fragments))),
+        beside("speakers-flood", 12, |at| Box::pin(speakers(at, Pace::Flood))),
+        beside("speakers-jump", 12, |at| Box::pin(speakers(at, Pace::Jumps))),
+        beside("speakers-types", 12, |at| Box::pin(speakers(at, Pace::WrongTypes))),
+        beside("speakers-no-keys", 12, |at| Box::pin(speakers(at, Pace::NoKeyFrames))),
+        beside("rooms-flood", 12, |at| Box::pin(publishers(at, Pace::Flood))),
+        beside("rooms-jump", 12, |at| Box::pin(publishers(at, Pace::Jumps))),
+        beside("rooms-types", 12, |at| Box::pin(publishers(at, Pace::WrongTypes))),
+        beside("rooms-no-keys", 12, |at| Box::pin(publishers(at, Pace::NoKeyFrames))),
+        beside("rooms-full", 25, |at| {
+            Box::pin(async move { publishing::full_rooms(&at.target, 15, 4, at.lasts).await })
+        }),
+        beside("rooms-offers", 10, |at| {
+            Box::pin(async move { publishing::publish_offers(&at.target, 15, at.lasts).await })
+        }),
+        beside("stage-uninvited", 10, |at| {
+            Box::pin(async move { publishing::uninvited(&at.target, 100, at.lasts).await })
+        }),
+        beside("stage-forged", 10, |at| {
+            Box::pin(async move { publishing::forged_sources(&at.target, 50, at.lasts).await })
+        }),
+    ];
+    rows.into_iter().map(|row| row.in_class(HOSTED)).collect()
+}
+
+/// As many hostile students as the stage takes beside the honest one.
+async fn speakers(at: Scene, pace: Pace) -> Tally {
+    publishing::speakers(&at.target, 3, pace, at.lasts).await
+}
+
+/// Hostile publishers, each in a room of its own.
+async fn publishers(at: Scene, pace: Pace) -> Tally {
+    publishing::publishers(&at.target, 4, pace, at.lasts).await
+}
+
 fn flood(per_second: u32, at: &Scene) -> Flood {
     Flood { per_second, lasts: at.lasts }
 }
@@ -204,7 +257,7 @@ impl Beside {
         let mut class = Class::start(self.setup);
         let marks: Vec<usize> = class.students.iter().map(Process::mark).collect();
         let (begun, base) = (Instant::now(), class.used());
-        let watched = Watched::start(&class, base);
+        let watched = Watched::start(&mut class, base);
         let victims = class.students.iter().flat_map(|student| udp::sockets_of(student.pid())).collect();
         let scene = Scene { target: class.target.clone(), victims, lasts: self.lasts };
         let mut attack = runtime.spawn((self.attack)(scene));
@@ -234,14 +287,17 @@ impl Beside {
             let lives = !student.ends_within(Duration::ZERO) && student.events()[*mark..].iter().any(is_stats);
             tally.expect(lives, || "a healthy student is gone".into());
         }
-        for process in [&mut class.teacher].into_iter().chain(&mut class.server) {
+        for process in class.programs() {
             tally.expect(!process.ends_within(Duration::ZERO), || "the teacher or the server is gone".into());
         }
         let (observed, used) = (begun.elapsed(), class.used());
         let sights = class.students.iter().zip(&marks).map(|(student, mark)| Sight::of(&student.events(), *mark));
+        let stages = class.students.iter().zip(&marks).map(|(student, mark)| Stage::of(&student.events(), *mark));
+        let stage = class.speaker.is_some().then(|| stages.reduce(Stage::worst)).flatten();
         let bystander = &class.target.bystander;
         Verdict {
             sight: sights.reduce(Sight::worst),
+            stage,
             observed,
             growth_mb: watched.growth_mb(),
             newcomer: Some(waited),
@@ -260,9 +316,9 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(class: &Class, base: Use) -> Self {
+    fn start(class: &mut Class, base: Use) -> Self {
         let (most_kb, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let pids: Vec<u32> = std::iter::once(&class.teacher).chain(&class.server).map(Process::pid).collect();
+        let pids: Vec<u32> = class.programs().map(|program| program.pid()).collect();
         let (most, end) = (Arc::clone(&most_kb), Arc::clone(&ends));
         std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
@@ -296,7 +352,7 @@ fn an_honest_room_is_created(class: &mut Class, runtime: &Runtime, tally: &mut T
 
 /// One student may cause a few warnings, not one per message.
 fn the_teacher_is_not_flooded_with_warnings(class: &mut Class, _: &Runtime, tally: &mut Tally) {
-    let warnings = class.teacher.events().iter().filter(|event| event["event"] == "warning").count();
+    let warnings = class.events_of_teacher().iter().filter(|event| event["event"] == "warning").count();
     tally.expect(warnings <= 10, || format!("the teacher got {warnings} warnings for one student"));
 }
 
@@ -323,7 +379,7 @@ fn an_honest_hand_reaches_the_teacher(class: &mut Class, _: &Runtime, tally: &mu
         event["event"] == "hand" && event["hands"].as_array().is_some_and(|hands| hands.contains(&json!("1001")))
     };
     while begun.elapsed() < seconds(3) {
-        if class.teacher.events().iter().any(is_it) {
+        if class.events_of_teacher().iter().any(is_it) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -26,6 +26,9 @@
 #[path = "../../attack/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod attack;
+#[path = "../hostile/browser.rs"]
+#[allow(dead_code, reason = "the hostile bench uses the rest")]
+mod browser;
 #[path = "../hostile/class.rs"]
 #[allow(dead_code, reason = "the other bench uses the rest")]
 mod class;

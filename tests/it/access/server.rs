@@ -28,6 +28,8 @@ async fn join(
     secrets: Credentials,
 ) -> Result<(Vec<UserId>, Vec<IceServer>), ErrorCode> {
     let config = ClientConfig {
+        kind: None,
+        client: None,
         server: class.url().parse::<ServerUrl>().unwrap(),
         trust: Trust::default(),
         room: "10013".parse().unwrap(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Machine, Process, run_tool};
+use crate::support::{DEADLINE, Display, Machine, Process, run_tool};
 
 /// How often to evaluate a condition on a page.
 const ASK: Duration = Duration::from_millis(50);
@@ -66,11 +66,32 @@ pub fn browser(test: &str, kind: Kind) -> Option<Browser> {
 
 /// Starts the browser on a machine of a [`Lan`](crate::support::Lan).
 pub fn browser_on(test: &str, kind: Kind, machine: Option<&Machine>) -> Option<Browser> {
-    browser_with(test, kind, machine, None)
+    browser_with(test, kind, Where::from(machine), None)
+}
+
+/// Starts Chromium with its windows on a display, whose picture its pages share as their screen.
+pub fn browser_that_shares(test: &str, display: &Display) -> Option<Browser> {
+    browser_with(test, Kind::Chromium, Where::Display(display), None)
+}
+
+/// The place of a browser.
+pub enum Where<'a> {
+    /// This machine, without windows.
+    Here,
+    /// A machine of a [`Lan`](crate::support::Lan), without windows.
+    Machine(&'a Machine),
+    /// The windows are on this display.
+    Display(&'a Display),
+}
+
+impl<'a> From<Option<&'a Machine>> for Where<'a> {
+    fn from(machine: Option<&'a Machine>) -> Self {
+        machine.map_or(Self::Here, Self::Machine)
+    }
 }
 
 /// As [`browser_on`], with the certificate of a CA (PEM) that this user has installed.
-pub fn browser_with(test: &str, kind: Kind, machine: Option<&Machine>, ca: Option<&Path>) -> Option<Browser> {
+pub fn browser_with(test: &str, kind: Kind, place: Where<'_>, ca: Option<&Path>) -> Option<Browser> {
     let program = kind.program();
     let missing = if program.is_none() {
         kind.programs()[0]
@@ -79,7 +100,7 @@ pub fn browser_with(test: &str, kind: Kind, machine: Option<&Machine>, ca: Optio
     } else if !Path::new(SCRIPTS).join("node_modules").is_dir() {
         "tests/browser/node_modules"
     } else {
-        return program.map(|program| Browser::start(kind, &program, machine, ca));
+        return program.map(|program| Browser::start(kind, &program, place, ca));
     };
     assert!(std::env::var_os("CI").is_none(), "{missing} is missing: run bin/setup --test");
     println!("skipped {test}: {missing} is missing, bin/setup --test installs it");
@@ -111,7 +132,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    fn start(kind: Kind, program: &Path, machine: Option<&Machine>, ca: Option<&Path>) -> Self {
+    fn start(kind: Kind, program: &Path, place: Where<'_>, ca: Option<&Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // The name is short: Chromium puts a socket there, and a socket's path has at most 107 bytes.
@@ -125,9 +146,13 @@ impl Browser {
             install(kind, ca, &profile);
             command.arg(profile);
         }
-        let mut command = match machine {
-            Some(machine) => machine.command(&command),
-            None => command,
+        let mut command = match place {
+            Where::Here => command,
+            Where::Machine(machine) => machine.command(&command),
+            Where::Display(display) => {
+                command.env("SHARED_DISPLAY", display.name());
+                command
+            }
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let driver = Process::start(kind.name(), command);

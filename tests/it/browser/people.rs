@@ -1,5 +1,5 @@
-//! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, and the negotiation of
-//! a peer connection.
+//! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, the negotiation of a
+//! peer connection, and calls and meetings.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,4 +30,24 @@ fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker(
 #[test]
 fn an_offer_is_made_again_until_its_connection_works() {
     passes("negotiation.test.mjs");
+}
+
+#[test]
+fn pictures_of_a_meeting_fit_every_window_and_nobody_writes_for_another_in_a_call() {
+    passes("conference_view.test.mjs");
+}
+
+#[test]
+fn every_two_participants_have_one_connection_that_mends_itself() {
+    passes("mesh.test.mjs");
+}
+
+#[test]
+fn calls_and_meetings_go_through_their_phases() {
+    passes("conference.test.mjs");
+}
+
+#[test]
+fn the_connection_of_two_participants_sends_in_order_and_knows_an_overload() {
+    passes("pair.test.mjs");
 }

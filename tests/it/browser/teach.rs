@@ -30,14 +30,14 @@ impl Page<'_> {
 
     /// Clicks on "Start teaching" and waits until the server receives media.
     #[track_caller]
-    fn goes_on_air(&self) {
+    pub(super) fn goes_on_air(&self) {
         self.clicks("button", "Start teaching");
         self.is_on_air();
     }
 
     /// Waits for a second of silence.
     #[track_caller]
-    fn hears_nothing(&self) {
+    pub(super) fn hears_nothing(&self) {
         let second = "(async () => { \
             const before = await witness.sound(); \
             await new Promise((done) => setTimeout(done, 1_200)); \
@@ -49,7 +49,7 @@ impl Page<'_> {
     }
 
     #[track_caller]
-    fn is_on_air(&self) {
+    pub(super) fn is_on_air(&self) {
         let badge = "document.querySelector('#room-state').textContent.startsWith('On air')";
         self.wait_until("the badge \"On air\"", badge);
     }

@@ -93,7 +93,7 @@ fn a_teacher_brings_a_student_to_the_stage_and_takes_it_off() {
     ben.wait_until("an invitation", "document.querySelector('#invitation')?.open");
     assert_eq!(teacher.value(USED), json!("2 of 2"));
     ben.clicks("button", "Not now");
-    teacher.shows("Ben did not come to the stage.");
+    teacher.shows("Ben declined.");
     teacher.reloads();
     teacher.wait("the speaker after a reload", TILES, |tiles| *tiles == json!(1));
     teacher.sees_moving(".tile-camera");

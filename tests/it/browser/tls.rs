@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::driver::{Browser, Kind, browser_on, browser_with};
+use super::driver::{Browser, Kind, Where, browser_on, browser_with};
 use super::sight::SCREEN;
 use crate::support::{Classroom, Lan, Machine, Process, ROOM, has_lan, has_tools, run_tool};
 
@@ -58,7 +58,7 @@ impl School {
 
 fn a_student_with_the_ca_watches(test: &str, kind: Kind) {
     let Some(school) = School::open(test) else { return };
-    let Some(browser) = browser_with(test, kind, Some(&school.desk), Some(&school.ca)) else { return };
+    let Some(browser) = browser_with(test, kind, Where::Machine(&school.desk), Some(&school.ca)) else { return };
     let site = format!("https://{}", school.host);
     let page = browser.open(&school.plain_link());
     page.screen_is("live");

@@ -57,6 +57,8 @@ async fn a_client_learns_why_it_is_refused() {
     let address = free.local_addr().unwrap();
     drop(free);
     let nowhere = ClientConfig {
+        kind: None,
+        client: None,
         server: ServerUrl::from(address),
         initial_deadline: Duration::from_millis(300),
         ..school.config("1001", 's')

@@ -48,6 +48,19 @@ impl Drop for Turn {
 /// The room of every test; each test has a server of its own.
 pub const ROOM: &str = "10013";
 
+/// The way to a room: the address of its server, and its id.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub address: String,
+    pub room: String,
+}
+
+impl From<&Classroom> for Site {
+    fn from(class: &Classroom) -> Self {
+        Self { address: class.url().replace("ws://", ""), room: ROOM.to_owned() }
+    }
+}
+
 /// A room, its port and its files. Dropping removes the files unless the test failed.
 pub struct Classroom {
     port: u16,

@@ -1,6 +1,7 @@
 //! The test bed: the program as a process, a lecture file, a display, a network.
 
 mod classroom;
+mod coded;
 mod display;
 mod http;
 mod lan;
@@ -13,12 +14,13 @@ mod sending;
 mod stage;
 mod wait;
 
-pub use self::classroom::{Classroom, ROOM, is_picture, is_stats, user_is};
+pub use self::classroom::{Classroom, ROOM, Site, is_picture, is_stats, user_is};
+pub use self::coded::{CodedScreen, Read, WatchedDisplay, codes_in_file, wall_ms};
 pub use self::display::{Display, Picture};
 pub use self::http::{Answer, FRAGMENT, SDP, ask, ask_raw, python};
 pub use self::lan::{Lan, Machine, has_lan};
 pub use self::lecture_file::{LECTURE_FPS, LECTURE_SECONDS, film_file, lecture_file};
-pub use self::numbered::Pace;
+pub use self::numbered::{Pace, now};
 pub use self::process::Process;
 pub use self::publisher::{Desk, Publisher};
 pub use self::receiver::Receiver;

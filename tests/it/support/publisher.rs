@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::sending::{Sender, Sending};
-use super::{Classroom, DEADLINE, ROOM};
+use super::{Classroom, DEADLINE, Site};
 
 /// The screen of the publisher: small, as these tests do not depend on encoding speed.
 const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
@@ -30,24 +30,23 @@ pub struct Desk {
 
 impl Desk {
     /// Opens the WebSocket as the publisher 9999; `more` goes into the query. Returns the server's first message too.
-    pub async fn open(class: &Classroom, more: &str) -> (Self, ServerMessage) {
-        Self::open_in(class, ROOM, more).await
+    pub async fn open(at: impl Into<Site>, more: &str) -> (Self, ServerMessage) {
+        Self::open_as(at.into(), "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
     }
 
     /// As [`Desk::open`], in another room.
     pub async fn open_in(class: &Classroom, room: &str, more: &str) -> (Self, ServerMessage) {
-        Self::open_as(class, room, "9999", &format!("nickname=Ms+Li&pub=pub&{more}")).await
+        Self::open(Site { room: room.to_owned(), ..class.into() }, more).await
     }
 
     /// Joins as a student.
     pub async fn student(class: &Classroom, user: u32) -> Self {
-        let (desk, first) = Self::open_as(class, ROOM, &user.to_string(), "pub=no&epoch=7").await;
+        let (desk, first) = Self::open_as(class.into(), &user.to_string(), "pub=no&epoch=7").await;
         assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
         desk
     }
 
-    async fn open_as(class: &Classroom, room: &str, user: &str, more: &str) -> (Self, ServerMessage) {
-        let address = class.url().replace("ws://", "");
+    async fn open_as(Site { address, room }: Site, user: &str, more: &str) -> (Self, ServerMessage) {
         let stream = TcpStream::connect(&address).await.unwrap();
         let url = format!("ws://{address}/ws?roomId={room}&userId={user}&auth=1&{more}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
@@ -58,8 +57,8 @@ impl Desk {
     }
 
     /// Joins with `media=server`, and asserts that the server agrees.
-    pub async fn join(class: &Classroom, epoch: u32) -> Self {
-        let (desk, first) = Self::open(class, &format!("media=server&epoch={epoch}")).await;
+    pub async fn join(at: impl Into<Site>, epoch: u32) -> Self {
+        let (desk, first) = Self::open(at, &format!("media=server&epoch={epoch}")).await;
         assert!(matches!(first, ServerMessage::Joined { .. }), "{first:?}");
         desk
     }
@@ -81,6 +80,16 @@ impl Desk {
             let message = self.hear().await;
             if is_it(&message) {
                 return message;
+            }
+        }
+    }
+
+    /// Reads for ever, and calls `heard` with each message.
+    #[allow(dead_code, reason = "the hostile bench listens")]
+    pub async fn listen(mut self, mut heard: impl FnMut(ServerMessage)) {
+        while let Some(Ok(message)) = self.socket.next().await {
+            if let Some(message) = message.to_text().ok().and_then(|text| ServerMessage::parse(text).ok()) {
+                heard(message);
             }
         }
     }

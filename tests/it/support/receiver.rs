@@ -20,6 +20,8 @@ impl Receiver {
     /// Joins a room in which 9999 teaches; returns when connected.
     pub async fn join(server: ServerUrl, room: RoomId, user: UserId) -> Self {
         let (client, mut signals) = Client::connect(ClientConfig {
+            kind: None,
+            client: None,
             server,
             trust: Trust::default(),
             room,

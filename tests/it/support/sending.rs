@@ -78,7 +78,7 @@ impl Sending {
             let (media, ssrc) = media_track(track, codec);
             let local = Arc::new(TrackLocalStaticRTP::new(media));
             connection.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await.unwrap();
-            senders.push(Sender { track, codec, local, ssrc, sequence_number: 1 });
+            senders.push(Sender { track, codec, payload_type: None, local, ssrc, sequence_number: 1 });
         }
         for transceiver in connection.get_transceivers().await {
             transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await.unwrap();
@@ -109,6 +109,8 @@ impl Sending {
 pub struct Sender {
     pub track: Track,
     pub codec: Codec,
+    /// The payload type of its packets; none for that of the codec.
+    pub payload_type: Option<u8>,
     local: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     sequence_number: u16,
@@ -120,7 +122,7 @@ impl Sender {
         let header = rtc::rtp::Header {
             version: 2,
             marker,
-            payload_type: engine::payload_type(self.codec),
+            payload_type: self.payload_type.unwrap_or(engine::payload_type(self.codec)),
             sequence_number: self.sequence_number,
             timestamp,
             ssrc: self.ssrc,

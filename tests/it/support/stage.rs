@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use classroom::id::UserId;
 use classroom::protocol::channel::{OffStage, PublisherMessage, Stage, StudentMessage};
-use classroom::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, ServerMessage, TrackName};
+use classroom::protocol::{
+    ClientMessage, ErrorCode, IceCandidate, OfferedTracks, Participants, ServerMessage, TrackName,
+};
 use classroom::rtp::{Codec, Track};
 use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
 use futures_util::{SinkExt, StreamExt};
@@ -20,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::numbered::{Frames, Pace, read, send};
 use super::sending::Sending;
-use super::{Classroom, ROOM, until};
+use super::{Site, until};
 
 /// The user id of the teacher.
 const TEACHER: &str = "9999";
@@ -32,6 +34,8 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Seen {
     pub stage: Stage,
+    /// The participants of the meeting.
+    pub meeting: Participants,
     /// Messages over the data channel of the main connection.
     pub heard: Vec<PublisherMessage>,
     /// Messages over the data channel of the connection that sends, of a speaker.
@@ -95,28 +99,28 @@ pub fn id(user: u32) -> UserId {
 
 impl Member {
     /// A teacher, who publishes by the server. Returns when connected.
-    pub async fn teacher(class: &Classroom) -> Self {
-        let teacher = Self::join(class, 9999, "pub=pub&media=server").await;
+    pub async fn teacher(at: impl Into<Site>) -> Self {
+        let teacher = Self::join(at, 9999, "pub=pub&media=server").await;
         teacher.publish(&[TrackName::Audio, TrackName::Screen]);
         until("a teacher", || teacher.seen().heard.iter().any(|m| matches!(m, PublisherMessage::Welcome { .. }))).await;
         teacher
     }
 
     /// A student. Returns when the lecture arrives.
-    pub async fn student(class: &Classroom, user: u32) -> Self {
-        let student = Self::join(class, user, "pub=no").await;
+    pub async fn student(at: impl Into<Site>, user: u32) -> Self {
+        let student = Self::join(at, user, "pub=no").await;
         student.offer(9999);
         until("a lecture", || student.seen().frames_of(9999, Track::Screen) > 0).await;
         student
     }
 
     /// Opens the WebSocket alone.
-    pub async fn join(class: &Classroom, user: u32, query: &str) -> Self {
-        let address = class.url().replace("ws://", "");
+    pub async fn join(at: impl Into<Site>, user: u32, query: &str) -> Self {
+        let Site { address, room } = at.into();
         let stream = TcpStream::connect(&address).await.unwrap();
         let epoch = rand::random::<u32>() >> 1;
         let url =
-            format!("ws://{address}/ws?roomId={ROOM}&userId={user}&nickname=S-{user}&auth=1&epoch={epoch}&{query}");
+            format!("ws://{address}/ws?roomId={room}&userId={user}&nickname=S-{user}&auth=1&epoch={epoch}&{query}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
         let session = format!("sessionsession{user}");
         socket.send(Message::text(format!(r#"{{"type":"auth","session":"{session}"}}"#))).await.unwrap();
@@ -172,7 +176,7 @@ impl Member {
 
     /// Accepts the invitation and publishes.
     pub fn accept(&self, tracks: &[TrackName]) {
-        self.say(StudentMessage::StageAnswer { accepted: true });
+        self.say(StudentMessage::StageAnswer { accepted: true, why: None });
         self.publish(tracks);
     }
 
@@ -277,6 +281,7 @@ impl Run {
                     again.into_iter().for_each(|user| self.offer_later(user));
                 }
             }
+            ServerMessage::Participants(meeting) => self.seen().meeting = meeting,
             ServerMessage::Hangup { user_id } => {
                 self.seen().hangups.push(user_id.clone());
                 self.offer_later(user_id);
@@ -372,12 +377,10 @@ impl Run {
         let (of_link, seen, target) = (user.clone(), Arc::clone(&self.seen), user.clone());
         let sink = Arc::new(move |incoming: Incoming<'_>| {
             if let Incoming::Rtp(track, packet) = incoming
-                && let Some((sender, frame)) = read(track, packet)
+                && let Some(packet) = read(track, packet)
             {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let frames = seen.frames.entry((of_link.clone(), track)).or_default();
-                frames.senders.insert(sender);
-                frames.numbers.insert(frame);
+                seen.frames.entry((of_link.clone(), track)).or_default().note(&packet);
             }
         });
         let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };

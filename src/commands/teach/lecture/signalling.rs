@@ -30,6 +30,9 @@ impl Lecture<'_> {
                 for target_uid in self.students.watching() {
                     self.send(ClientMessage::Connected { target_uid });
                 }
+                if !self.talk.rules().stage().speakers.is_empty() {
+                    self.stage.tell_count();
+                }
                 self.orders_due = Some(Instant::now() + CLASS_IS_BACK_AFTER);
             }
             // The server never lets a teacher wait.
@@ -104,6 +107,8 @@ impl Lecture<'_> {
     fn joined(&mut self, users: &[User]) {
         for user in users.iter().filter(|user| user.user_id != self.teach.user) {
             self.talk.joined(user);
+            self.stage.signalling_back(&user.user_id);
+            self.sfu.signalling_back(user.user_id.clone());
             self.attendance.joined(Now::read(), user);
             self.set_state(&user.user_id, StudentState::Joined);
         }
@@ -124,8 +129,14 @@ impl Lecture<'_> {
                 self.sfu.remove(user.clone());
                 self.set_state(&user, StudentState::Left);
             }
-            LeaveReason::Lost if !watches => self.set_state(&user, StudentState::Lost),
-            _ => {}
+            LeaveReason::Lost => {
+                self.stage.signalling_lost(&user);
+                self.sfu.signalling_lost(user.clone());
+                if !watches {
+                    self.set_state(&user, StudentState::Lost);
+                }
+            }
+            LeaveReason::Ended | LeaveReason::Replaced => {}
         }
     }
 

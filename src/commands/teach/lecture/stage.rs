@@ -19,7 +19,7 @@ impl Lecture<'_> {
                     self.attendance.speaks_no_more(Now::read(), user);
                     self.views.close(user);
                 }
-                StageChange::Invited { .. } | StageChange::Accepted { .. } => {}
+                StageChange::Invited { .. } | StageChange::Accepted { .. } | StageChange::Lost { .. } => {}
             }
             self.stage.changed(change);
         }
@@ -38,7 +38,7 @@ impl Lecture<'_> {
             StageOutput::Fact(fact) => {
                 let silent = match &fact {
                     SpeakerFact::Live { user, silent, .. } => Some((user.clone(), silent.clone())),
-                    SpeakerFact::Lost(_) | SpeakerFact::Failed { .. } => None,
+                    SpeakerFact::Lost { .. } | SpeakerFact::Failed { .. } => None,
                 };
                 self.talk.speaker(fact, &self.sfu, self.reporter);
                 // The view opens first.

@@ -1,71 +1,59 @@
-//! The sending connection of a speaker to the host of the lecture's media, and its return after a loss.
+//! The media of a speaker: a capture, and the connection that sends it to the host of the lecture's media.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::capture::SpeakerCapture;
-use crate::commands::or_never;
+use crate::commands::own_capture::OwnCapture;
+use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
 use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
-use crate::publisher::{Layering, Publisher, PublisherConfig, PublisherEvent, PublisherOffer};
+use crate::publisher::{FrameInput, Layering, Publisher, PublisherConfig};
+use crate::rtp::Frame;
 use crate::viewer::IceServer;
 
-/// The time limit of an offer, from its start to the connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(8);
+/// The connection that gets the frames of a capture. The connection may be replaced while the capture runs.
+#[derive(Debug, Clone, Default)]
+pub(in crate::commands::watch) struct FrameSwitch(Arc<Mutex<Option<FrameInput>>>);
 
-/// The first and the longest delay before another offer. The host waits 10 s for a speaker whose media is lost.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
+impl FrameSwitch {
+    /// Frames go here from now on; `None`: nowhere.
+    pub(super) fn set(&self, input: Option<FrameInput>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = input;
+    }
 
-/// A speaker that has not been connected for this long gives up. The host has given up before, and has said so unless
-/// the student's own network is gone.
-const GIVES_UP_AFTER: Duration = Duration::from_secs(30);
+    pub(super) fn push(&self, frame: Frame) {
+        if let Some(input) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            input.push(frame);
+        }
+    }
+}
 
 /// The media of a speaker: a capture, and the connection that sends it.
 pub(super) struct SpeakerConnection {
-    pub(super) capture: SpeakerCapture,
-    link: Option<Link>,
-    /// When the next offer is due.
-    due: Option<Instant>,
-    delay: Duration,
-    /// The time at which the last connection was lost, or the start.
-    lost_since: Option<Instant>,
-}
-
-struct Link {
-    publisher: Publisher,
-    events: mpsc::Receiver<PublisherEvent>,
-    answered: bool,
+    pub(super) capture: OwnCapture,
+    switch: FrameSwitch,
+    pub(super) uplink: UplinkConnection,
 }
 
 /// An event of a speaker's media.
 pub(in crate::commands::watch) enum SpeakerEvent {
     Capture(Option<CaptureEvent>),
-    Publisher(Option<PublisherEvent>),
-    /// Another offer is due.
-    Due,
+    Uplink(UplinkEvent),
 }
 
 impl SpeakerConnection {
     /// The first offer is due at once.
-    pub(super) fn new(now: Instant, capture: SpeakerCapture) -> Self {
-        Self { capture, link: None, due: Some(now), delay: FIRST_DELAY, lost_since: Some(now) }
+    pub(super) fn new(now: Instant, (capture, switch): (OwnCapture, FrameSwitch)) -> Self {
+        Self { capture, switch, uplink: UplinkConnection::new(now) }
     }
 
     /// Waits for the next event. Cancellation loses nothing.
     pub(super) async fn next(&mut self) -> SpeakerEvent {
         tokio::select! {
             event = self.capture.events.recv() => SpeakerEvent::Capture(event),
-            event = or_never(self.link.as_mut().map(|link| link.events.recv())) => SpeakerEvent::Publisher(event),
-            () = or_never(self.due.map(tokio::time::sleep_until)) => SpeakerEvent::Due,
+            event = self.uplink.next() => SpeakerEvent::Uplink(event),
         }
-    }
-
-    /// Whether a connection has been missing for too long.
-    pub(super) fn gives_up(&self, now: Instant) -> bool {
-        self.lost_since.is_some_and(|since| now.saturating_duration_since(since) >= GIVES_UP_AFTER)
     }
 
     /// Makes an offer, which replaces the connection.
@@ -78,65 +66,19 @@ impl SpeakerConnection {
         bind: Vec<String>,
         ice_servers: Vec<IceServer>,
     ) -> Result<(String, OfferedTracks), String> {
-        self.drop_link();
-        self.due = Some(now + CONNECT_WITHIN);
         let encodings = self.capture.encodings.clone();
         let config = PublisherConfig { bind, ice_servers, encodings, layering: Layering::Simulcast };
-        let (publisher, PublisherOffer { sdp, tracks }, events) =
-            Publisher::offer(config).await.map_err(|error| error.to_string())?;
-        self.capture.switch.set(Some(publisher.input()));
-        self.link = Some(Link { publisher, events, answered: false });
-        Ok((sdp, tracks))
-    }
-
-    /// The offer could not be sent, was refused for now, or the connection is gone: another offer follows.
-    pub(super) fn retry(&mut self, now: Instant) {
-        self.drop_link();
-        self.lost_since.get_or_insert(now);
-        self.due = Some(now + self.delay);
-        self.delay = (self.delay * 2).min(LONGEST_DELAY);
-    }
-
-    /// Whether an offer waits for its answer.
-    pub(super) fn awaits_answer(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| !link.answered)
-    }
-
-    /// The answer to the offer.
-    pub(super) async fn answer(&mut self, now: Instant, sdp: String) {
-        let Some(link) = self.link.as_mut().filter(|link| !link.answered) else { return };
-        link.answered = true;
-        if link.publisher.answer(sdp).await.is_err() {
-            self.retry(now);
-        }
-    }
-
-    /// The publisher of the current connection.
-    pub(super) fn publisher(&self) -> Option<&Publisher> {
-        self.link.as_ref().map(|link| &link.publisher)
-    }
-
-    /// The connection is there.
-    pub(super) fn connected(&mut self) {
-        (self.due, self.delay, self.lost_since) = (None, FIRST_DELAY, None);
+        let offered = self.uplink.offer(now, config).await?;
+        self.switch.set(self.uplink.publisher().map(Publisher::input));
+        Ok(offered)
     }
 
     /// Ends the media.
-    pub(super) async fn close(mut self) {
-        self.capture.switch.set(None);
-        if let Some(link) = self.link.take() {
-            link.publisher.close().await;
-        }
+    pub(super) async fn close(self) {
+        self.switch.set(None);
+        self.uplink.close().await;
         let capture = self.capture.capture;
         // Stopping a pipeline waits for its threads.
         let _ = tokio::task::spawn_blocking(move || capture.stop()).await;
-    }
-
-    fn drop_link(&mut self) {
-        self.capture.switch.set(None);
-        if let Some(link) = self.link.take() {
-            // The other end may be gone, so don't wait for the goodbye.
-            tokio::spawn(link.publisher.close());
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::TrackName;
-use crate::protocol::channel::{Speaker, Stage};
+use crate::protocol::channel::{Decline, Speaker, Stage};
 
 /// A lecture with a stage, with its clock.
 struct Lecture {
@@ -43,7 +43,7 @@ impl Lecture {
     }
 
     fn accepts(&mut self, user: &str) -> Vec<TalkOutput> {
-        self.says(user, &StudentMessage::StageAnswer { accepted: true })
+        self.says(user, &StudentMessage::StageAnswer { accepted: true, why: None })
     }
 
     fn sends(&mut self, user: &str, silent: &[TrackName]) -> Vec<TalkOutput> {
@@ -151,6 +151,7 @@ fn a_student_comes_to_the_stage_in_two_phases() {
         id: 1_000,
         tracks: BOTH.into(),
         silent: vec![TrackName::Camera],
+        lost: false,
     };
     let list = Stage { speakers: vec![speaker], spotlight: None, most: 2, invited: Vec::new() };
     let expected = [
@@ -166,11 +167,18 @@ fn a_student_comes_to_the_stage_in_two_phases() {
 fn a_slot_ends_when_its_student_does_not_come() {
     let mut lecture = Lecture::with_stage(1);
     lecture.invite("1001");
-    let out = lecture.says("1001", &StudentMessage::StageAnswer { accepted: false });
+    let out = lecture.says("1001", &StudentMessage::StageAnswer { accepted: false, why: None });
     assert_eq!(ends(&out), ended("1001", OffStage::Declined));
     assert_eq!(told(&out, "1001"), [PublisherMessage::OffStage { reason: OffStage::Declined }]);
     assert!(lists(&out).is_empty() && lecture.talk.stage().invited.is_empty());
     assert_eq!(refused(&lecture.accepts("1001")), Some(ErrorCode::NotAllowed), "too late");
+
+    let of_1001 = |reason| PublisherMessage::StageEnded { user_id: id("1001"), nickname: "S-01".into(), reason };
+    assert!(told(&out, "9999").contains(&of_1001(OffStage::Declined)), "{out:?}");
+    lecture.invite("1001");
+    let why = Some(Decline::NoDevice);
+    let out = lecture.says("1001", &StudentMessage::StageAnswer { accepted: false, why });
+    assert!(told(&out, "9999").contains(&of_1001(OffStage::NoDevice)), "{out:?}");
 
     lecture.invite("1002");
     assert_eq!(ends(&lecture.pass(ANSWER_WITHIN - Duration::from_millis(1))), []);
@@ -196,16 +204,19 @@ fn a_speaker_whose_media_comes_back_in_time_stays() {
     lecture.bring("1001");
     let (user, soon) = (id("1001"), RETURN_WITHIN - Duration::from_millis(1));
     for _ in 0..3 {
-        lecture.talk.speaker_lost(lecture.now, &user);
-        let out = lecture.pass(soon);
-        assert_eq!(ends(&out), []);
+        let mut out = lecture.talk.speaker_lost(lecture.now, &user, Duration::ZERO);
+        out.extend(lecture.pass(soon));
+        assert_eq!((ends(&out), lists(&out)[0].speakers[0].lost), (vec![], true), "the class is told");
+        assert!(!lists(&lecture.sends("1001", &[]))[0].speakers[0].lost);
         assert_eq!(lecture.sends("1001", &[]), [], "nothing has changed");
+        lecture.pass(soon);
     }
-    lecture.talk.speaker_lost(lecture.now, &user);
-    lecture.pass(soon);
-    lecture.talk.speaker_lost(lecture.now, &user);
+    let unheard = Duration::from_secs(3);
+    lecture.talk.speaker_lost(lecture.now, &user, unheard);
+    lecture.pass(soon - unheard);
+    assert_eq!(lecture.talk.speaker_lost(lecture.now, &user, Duration::ZERO), []);
     let out = lecture.pass(Duration::from_millis(1));
-    assert_eq!(ends(&out), ended("1001", OffStage::NoMedia), "the time counts from the first loss");
+    assert_eq!(ends(&out), ended("1001", OffStage::NoMedia), "the time counts from the first silence");
     assert_eq!(lists(&out), [Stage { most: 1, ..Stage::default() }]);
 }
 
@@ -346,7 +357,7 @@ fn a_speaker_that_flaps_causes_few_lists() {
     for n in 0..10_000 {
         let silent = if n % 2 == 0 { &BOTH[..1] } else { &[] };
         sent.extend(lists(&lecture.sends("1001", silent)));
-        lecture.talk.speaker_lost(lecture.now, &id("1001"));
+        sent.extend(lists(&lecture.talk.speaker_lost(lecture.now, &id("1001"), Duration::ZERO)));
         lecture.talk.joined(&member("1001", &format!("name {n}")));
         sent.extend(lists(&lecture.pass(Duration::from_millis(1))));
     }

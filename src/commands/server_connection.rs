@@ -1,4 +1,4 @@
-//! The student's connection to the signalling server: waits for a server, and searches again when it is lost.
+//! A member's connection to the signalling server: waits for a server, and searches again when it is lost.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cli::Watch;
+use crate::cli::Member;
 use crate::commands::signal_failure;
 use crate::commands::trust::ClientTrust;
 use crate::exit::Failure;
-use crate::protocol::{ClientMessage, Credentials, DEFAULT_PORT};
+use crate::protocol::{ClientKind, ClientMessage, Credentials, DEFAULT_PORT, RoomKind};
 use crate::report::Reporter;
 use crate::signal::{
     self, Backoff, Client, ClientConfig, Found, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent,
@@ -26,6 +26,15 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// How long to search the LAN before trying this computer again.
 const DISCOVER_FOR: Duration = Duration::from_millis(2500);
+
+/// Who joins, in which part.
+#[derive(Debug, Clone)]
+pub(super) struct Joining {
+    pub(super) member: Member,
+    /// The kind of the room, if it does not exist yet.
+    pub(super) kind: Option<RoomKind>,
+    pub(super) client: ClientKind,
+}
 
 /// The connection to the server, or the search for it.
 pub(super) struct ServerConnection<'a> {
@@ -40,7 +49,7 @@ enum State<'a> {
     Joined(JoinedServer),
 }
 
-/// A server at which this student is in the room.
+/// A server at which this member is in the room.
 struct JoinedServer {
     server: ServerUrl,
     trust: Trust,
@@ -53,14 +62,16 @@ impl<'a> ServerConnection<'a> {
     ///
     /// # Errors
     /// If the file of `--ca` can't be used.
-    pub(super) fn start(watch: &'a Watch, begun: Instant, reporter: &'a Reporter) -> Result<Self, Failure> {
-        let token = match &watch.server {
-            Some(server) => SessionToken::acquire(server, &watch.room, &watch.user),
-            None => SessionToken::acquire_anywhere(&watch.room, &watch.user),
+    pub(super) fn start(joining: Joining, begun: Instant, reporter: &'a Reporter) -> Result<Self, Failure> {
+        let member = &joining.member;
+        let token = match &member.server {
+            Some(server) => SessionToken::acquire(server, &member.room, &member.user),
+            None => SessionToken::acquire_anywhere(&member.room, &member.user),
         };
-        let trust = Rc::new(ClientTrust::new(&watch.trust)?);
-        let search = ServerSearch { watch, reporter, token: Rc::new(token), trust, epoch: rand::random() };
-        let limit = watch.timeout.map(|timeout| (begun + timeout, timeout));
+        let trust = Rc::new(ClientTrust::new(&member.trust)?);
+        let limit = member.timeout.map(|timeout| (begun + timeout, timeout));
+        let joining = Rc::new(joining);
+        let search = ServerSearch { joining, reporter, token: Rc::new(token), trust, epoch: rand::random() };
         let state = State::Searching(Box::pin(search.clone().first(limit)));
         Ok(Self { search, state, is_connected: false })
     }
@@ -68,7 +79,7 @@ impl<'a> ServerConnection<'a> {
     /// Waits for the next event. The first event is [`SignalEvent::Joined`] or [`SignalEvent::Waiting`]. Cancel-safe.
     ///
     /// # Errors
-    /// If no server is found in time, or if the server refuses this student.
+    /// If no server is found in time, or if the server refuses this member.
     pub(super) async fn next(&mut self) -> Result<SignalEvent, Failure> {
         loop {
             let joined = match &mut self.state {
@@ -83,13 +94,13 @@ impl<'a> ServerConnection<'a> {
             let Some(event) = joined.signals.recv().await else { return std::future::pending().await };
             match &event {
                 SignalEvent::Joined { .. } => self.is_connected = true,
-                // A student who is moved to the lobby can't send, either.
+                // A member who is moved to the lobby can't send, either.
                 SignalEvent::Waiting { .. } => self.is_connected = false,
                 SignalEvent::Lost { .. } => {
                     self.is_connected = false;
                     // To a server of `--server` the client reconnects by itself. A server that was found may have
                     // moved to another address.
-                    if self.search.watch.server.is_none() {
+                    if self.search.joining.member.server.is_none() {
                         let before = (joined.server.clone(), joined.trust.clone());
                         self.state = State::Searching(Box::pin(self.search.clone().again(before)));
                     }
@@ -138,7 +149,7 @@ impl<'a> ServerConnection<'a> {
 /// Searches for a server until it has joined the room.
 #[derive(Clone)]
 struct ServerSearch<'a> {
-    watch: &'a Watch,
+    joining: Rc<Joining>,
     reporter: &'a Reporter,
     token: Rc<SessionToken>,
     trust: Rc<ClientTrust>,
@@ -200,14 +211,14 @@ impl ServerSearch<'_> {
 
     /// Tries every possible server once.
     async fn attempt(&self, before: Option<&(ServerUrl, Trust)>) -> Result<JoinedServer, SearchError> {
-        if let Some(named) = &self.watch.server {
+        if let Some(named) = &self.joining.member.server {
             let joined = self.join(named.clone(), self.trust.of_named(named)).await.map_err(|error| match error {
                 SignalError::Unreachable { server, cause } => {
                     SearchError::TryAgain(format!("{server} does not answer ({cause})"))
                 }
                 error => SearchError::of(error),
             });
-            return joined.inspect(|_| self.trust.joined_named(named, &self.watch.room));
+            return joined.inspect(|_| self.trust.joined_named(named, &self.joining.member.room));
         }
         let here = ServerUrl::new("127.0.0.1", DEFAULT_PORT);
         let here = (here.clone(), self.trust.of_named(&here));
@@ -219,7 +230,7 @@ impl ServerSearch<'_> {
                 Err(error) => return Err(SearchError::of(error)),
             }
         }
-        let room = &self.watch.room;
+        let room = &self.joining.member.room;
         let none_here = format!("no server on this computer (port {DEFAULT_PORT})");
         match signal::discover(Some(room), self.trust.expected(room).as_ref(), DISCOVER_FOR).await {
             Ok(found) => match found.into_iter().next() {
@@ -251,18 +262,21 @@ impl ServerSearch<'_> {
     }
 
     async fn join(&self, server: ServerUrl, trust: Trust) -> Result<JoinedServer, SignalError> {
+        let Joining { member, kind, client } = &*self.joining;
         let (client, signals) = Client::connect(ClientConfig {
+            kind: *kind,
+            client: Some(*client),
             server: server.clone(),
             trust: trust.clone(),
-            room: self.watch.room.clone(),
+            room: member.room.clone(),
             room_name: None,
-            user: self.watch.user.clone(),
-            nickname: self.watch.nickname.clone(),
+            user: member.user.clone(),
+            nickname: member.nickname.clone(),
             publishes: false,
             credentials: Credentials {
                 session: Some(self.token.session().clone()),
-                code: self.watch.code.as_ref().map(|code| code.as_str().to_owned()),
-                token: self.watch.token.as_ref().map(|token| token.as_str().to_owned()),
+                code: member.code.as_ref().map(|code| code.as_str().to_owned()),
+                token: member.token.as_ref().map(|token| token.as_str().to_owned()),
                 ..Credentials::default()
             },
             epoch: self.epoch,
@@ -275,7 +289,7 @@ impl ServerSearch<'_> {
 
     /// The next step for the user.
     fn advice(&self) -> &'static str {
-        match self.watch.server {
+        match self.joining.member.server {
             Some(_) => "check --server or $CLASSROOM_SERVER, and that the server runs",
             None => "start a server, or name one with --server or $CLASSROOM_SERVER",
         }

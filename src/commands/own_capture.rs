@@ -1,43 +1,22 @@
-//! The capture of a speaker: with everything that was wanted, or with the part that works.
+//! The capture of a speaker or a participant: with everything that was wanted, or with the part that works.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use crate::media::{Capture, CaptureEvent, CaptureOptions, MainSource, Size, Sources, VideoOptions, Wanted};
-use crate::publisher::FrameInput;
 use crate::rtp::{Encoding, Frame};
 
-/// The largest screen or file of a speaker, and its bits per second: a speaker's uplink is usually narrower than a
-/// teacher's.
+/// The largest screen or file: the uplink is usually narrower than that of a teacher.
 const LARGEST: Size = Size { width: 1280, height: 720 };
 
-/// The connection that gets the frames of a capture. The connection may be replaced while the capture runs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct FrameSwitch(Arc<Mutex<Option<FrameInput>>>);
-
-impl FrameSwitch {
-    /// Frames go here from now on; `None`: nowhere.
-    pub(super) fn set(&self, input: Option<FrameInput>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = input;
-    }
-
-    fn push(&self, frame: Frame) {
-        if let Some(input) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            input.push(frame);
-        }
-    }
-}
-
 /// A capture that runs.
-pub(in crate::commands::watch) struct SpeakerCapture {
+pub(super) struct OwnCapture {
     pub(super) capture: Capture,
     pub(super) events: mpsc::Receiver<CaptureEvent>,
-    pub(super) switch: FrameSwitch,
     /// The encodings with their bits per second, each track best first.
     pub(super) encodings: Vec<(Encoding, u32)>,
-    /// Sentences for the speaker: what was chosen, and what does not work.
+    /// Sentences for the user: what was chosen, and what does not work.
     pub(super) notices: Vec<String>,
 }
 
@@ -46,13 +25,16 @@ pub(in crate::commands::watch) struct SpeakerCapture {
 ///
 /// # Errors
 /// Sentences, if nothing works.
-pub(super) fn start(sources: &Sources) -> Result<SpeakerCapture, Vec<String>> {
+pub(super) fn start(
+    sources: &Sources,
+    on_frame: impl Fn(Frame) + Clone + Send + Sync + 'static,
+) -> Result<OwnCapture, Vec<String>> {
     let mut failures = Vec::new();
     for sources in attempts(sources) {
-        match start_with(&sources) {
+        match start_with(&sources, on_frame.clone()) {
             Ok(started) => {
                 let notices = failures.into_iter().chain(started.notices).collect();
-                return Ok(SpeakerCapture { notices, ..started });
+                return Ok(OwnCapture { notices, ..started });
             }
             Err(error) if failures.contains(&error) => {}
             Err(error) => failures.push(error),
@@ -61,18 +43,15 @@ pub(super) fn start(sources: &Sources) -> Result<SpeakerCapture, Vec<String>> {
     Err(failures)
 }
 
-fn start_with(sources: &Sources) -> Result<SpeakerCapture, String> {
+fn start_with(sources: &Sources, on_frame: impl Fn(Frame) + Send + Sync + 'static) -> Result<OwnCapture, String> {
     let defaults = CaptureOptions::default();
     let screen = VideoOptions { size: Some(LARGEST), ..defaults.screen };
     let inspector: Option<PathBuf> = std::env::current_exe().ok();
     let options = CaptureOptions { sources: sources.clone(), screen, inspector, ..defaults };
     let prepared = Capture::prepare(options).map_err(|error| error.to_string())?;
     let (encodings, notices) = (prepared.rates(), prepared.notices().to_vec());
-    let switch = FrameSwitch::default();
-    let of_capture = switch.clone();
-    let (capture, events) =
-        Capture::start(prepared, move |frame| of_capture.push(frame)).map_err(|error| error.to_string())?;
-    Ok(SpeakerCapture { capture, events, switch, encodings, notices })
+    let (capture, events) = Capture::start(prepared, on_frame).map_err(|error| error.to_string())?;
+    Ok(OwnCapture { capture, events, encodings, notices })
 }
 
 /// The sources to try, one after another.
@@ -118,10 +97,10 @@ mod tests {
             microphone: Wanted::Yes(Some("test".to_owned())),
             audio: true,
         };
-        let started = start(&sources).unwrap_or_else(|failures| panic!("{failures:?}"));
+        let started = start(&sources, |_| ()).unwrap_or_else(|failures| panic!("{failures:?}"));
         assert_eq!(started.encodings.len(), 1, "{:?}", started.encodings);
         assert!(started.notices[0].contains("/dev/no-such-camera"), "{:?}", started.notices);
         let nothing = Sources { microphone: Wanted::No, ..sources };
-        assert!(start(&nothing).is_err_and(|failures| failures.len() == 1));
+        assert!(start(&nothing, |_| ()).is_err_and(|failures| failures.len() == 1));
     }
 }

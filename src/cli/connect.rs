@@ -1,0 +1,43 @@
+//! What several verbs have in common: the name of a member, its trust in the server, its TURN servers.
+
+use super::meaning::{Conflict, ServerTrust};
+use super::servers::{TurnLogin, TurnServer, TypedTurn};
+use super::tls::TypedTrust;
+use crate::access::TurnSecret;
+use crate::id::{Nickname, UserId};
+use crate::signal::ServerUrl;
+
+/// `--ca` and `--fingerprint`, which are about TLS.
+pub(super) fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Result<ServerTrust, Conflict> {
+    match (server.filter(|server| !server.uses_tls()), typed.first_flag()) {
+        (Some(server), Some(flag)) => Err(Conflict::TrustWithoutTls(flag, server.clone().with_tls(true))),
+        _ => Ok(ServerTrust { ca: typed.ca, fingerprint: typed.fingerprint }),
+    }
+}
+
+pub(super) fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
+    let typed = Nickname::from(typed.unwrap_or_default());
+    if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
+}
+
+pub(super) fn turn_servers(
+    servers: Vec<TypedTurn>,
+    user: Option<String>,
+    password: Option<String>,
+    secret: Option<&TurnSecret>,
+) -> Result<Vec<TurnServer>, Conflict> {
+    if servers.is_empty() {
+        let flag = user.map(|_| "--turn-user").or(password.map(|_| "--turn-pass"));
+        return flag.map_or(Ok(Vec::new()), |flag| Err(Conflict::LoginWithoutTurn(flag)));
+    }
+    let shared = user.zip(password);
+    let complete = |TypedTurn { host, port, transport, login }: TypedTurn| {
+        let login = match (login.or_else(|| shared.clone()), secret) {
+            (Some((user, password)), _) => TurnLogin::Password { user, password },
+            (None, Some(_)) => TurnLogin::PerStudent,
+            (None, None) => return Err(Conflict::TurnWithoutLogin(format!("turn:{host}:{port}"))),
+        };
+        Ok(TurnServer { host, port, transport, login })
+    };
+    servers.into_iter().map(complete).collect()
+}

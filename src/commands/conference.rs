@@ -1,0 +1,426 @@
+//! This member's part in a conference: signalling, what it sends, its connections, and what it shows of the others.
+//! `call` and `meet` share this code.
+
+mod own_media;
+mod pair;
+mod pairs;
+mod participants;
+mod server_media;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use self::own_media::{CaptureEvents, OwnMedia};
+use self::pair::{PairContext, PairInput, PairOutput};
+use self::pairs::Pairs;
+use self::participants::{Change, ParticipantList};
+use self::server_media::{ServerMedia, ServerMediaEvent};
+use super::client_network::{bind_addresses, ice_servers};
+use super::server_connection::{Joining, ServerConnection};
+use super::sink::choose_sink;
+use super::speaker_views::ViewOutput;
+use super::uplink_connection::UplinkEvent;
+use super::{blocking, or_never};
+use crate::cli::{Member, Sink};
+use crate::exit::Failure;
+use crate::id::UserId;
+use crate::media::{CaptureEvent, GridOptions, Render, RenderEvent, Sources};
+use crate::protocol::{
+    ClientKind, ClientMessage, IceCandidate, MediaHost, Participants, RoomKind, ServerMessage, TrackName,
+};
+use crate::report::{EndReason, Event, ParticipantState, Reporter, SpeakerStats};
+use crate::rtp::{Latency, Track};
+use crate::signal::{ServerUrl, SignalEvent};
+use crate::viewer::ViewerConfig;
+
+/// How often to look whose media has arrived from the server, while the media moves.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a verb asks for.
+pub(super) struct ConferenceOptions<'a> {
+    pub(super) member: &'a Member,
+    pub(super) kind: RoomKind,
+    pub(super) client: ClientKind,
+    /// None: nothing is sent.
+    pub(super) sources: Option<Sources>,
+    pub(super) sink: &'a Sink,
+    pub(super) latency: Latency,
+}
+
+/// An event for the verb.
+#[derive(Debug)]
+pub(super) enum ConferenceEvent {
+    /// This member has joined the room, for the first time or again.
+    Joined,
+    /// The server has sent the list of participants.
+    Listed,
+    /// The connection to a participant is there, for the first time or again.
+    Connected,
+    /// Nothing arrives from a participant at present.
+    Reconnecting,
+    /// Another message of the server.
+    Message(ServerMessage),
+    /// The user has closed the window, or the file that is sent has ended.
+    Over(EndReason),
+}
+
+/// This member's part in a conference.
+pub(super) struct Conference<'a> {
+    member: &'a Member,
+    reporter: &'a Reporter,
+    signalling: ServerConnection<'a>,
+    /// The server at which this member is, or last was, in the room.
+    server: Option<ServerUrl>,
+    list: ParticipantList,
+    pairs: Pairs,
+    server_media: ServerMedia,
+    context: Arc<PairContext>,
+    render: Render,
+    render_events: mpsc::Receiver<RenderEvent>,
+    capture_events: Option<CaptureEvents>,
+    second: Interval,
+    /// When to look whose media has arrived from the server.
+    look: Interval,
+    /// What waits for the connection to the server's media, in order.
+    of_server: VecDeque<OfServer>,
+}
+
+/// What has to be done in order, and may take some time.
+enum OfServer {
+    Uplink(UplinkEvent),
+    Answer(UserId, String),
+    Candidate(UserId, IceCandidate),
+}
+
+impl<'a> Conference<'a> {
+    /// Starts the capture and the sink, and begins to look for the server.
+    ///
+    /// # Errors
+    /// If the sink can't be opened, or the file of `--ca` can't be used.
+    pub(super) async fn start(options: ConferenceOptions<'a>, reporter: &'a Reporter) -> Result<Self, Failure> {
+        let ConferenceOptions { member, kind, client, sources, sink, latency } = options;
+        let begun = Instant::now();
+        let sink = choose_sink(sink, reporter)?;
+        let title = format!("classroom {}", member.room);
+        let starting = blocking(move || Render::start_grid(GridOptions { sink, latency, title }));
+        let (render, render_events) = starting.await??;
+        let Some(stage) = render.stage().cloned() else {
+            return Err(Failure::internal(anyhow::anyhow!("a grid has a stage")));
+        };
+        let (media, capture_events) = OwnMedia::start(sources, reporter).await;
+        let joining = Joining { member: member.clone(), kind: Some(kind), client };
+        let signalling = ServerConnection::start(joining, begun, reporter)?;
+        let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: Vec::new() });
+        let context = Arc::new(PairContext { network, media, stage, latency });
+        const SECOND: Duration = Duration::from_secs(1);
+        let mut second = interval_at(begun + SECOND, SECOND);
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(begun, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            member,
+            reporter,
+            signalling,
+            server: None,
+            list: ParticipantList::new(member.user.clone()),
+            server_media: ServerMedia::new(member.user.clone(), Arc::clone(&context)),
+            look,
+            of_server: VecDeque::new(),
+            pairs: Pairs::new(Arc::clone(&context)),
+            context,
+            render,
+            render_events,
+            capture_events,
+            second,
+        })
+    }
+
+    /// The next event. Cancel-safe.
+    ///
+    /// # Errors
+    /// If no server is found in time, the server refuses this member, or the sink fails.
+    pub(super) async fn next(&mut self) -> Result<ConferenceEvent, Failure> {
+        loop {
+            self.do_of_server().await;
+            let is_on_server = self.list.media() == MediaHost::Server;
+            let event = tokio::select! {
+                event = self.server_media.next() => {
+                    self.on_server_media(event);
+                    None
+                }
+                _ = self.look.tick(), if is_on_server => {
+                    self.move_pairs();
+                    None
+                }
+                event = self.signalling.next() => self.on_signal(event?),
+                (other, output) = self.pairs.next() => self.on_pair(&other, output),
+                event = self.render_events.recv() => match event {
+                    Some(RenderEvent::WindowClosed) => Some(ConferenceEvent::Over(EndReason::WindowClosed)),
+                    Some(RenderEvent::Error(error)) => return Err(error.into()),
+                    Some(RenderEvent::Warning(sentence)) => {
+                        self.reporter.warn(sentence);
+                        None
+                    }
+                    Some(RenderEvent::FirstFrame { .. } | RenderEvent::KeyFrameNeeded(_)) => None,
+                    // The render has ended by an error, which has been told.
+                    None => std::future::pending().await,
+                },
+                event = or_never(self.capture_events.as_mut().map(mpsc::Receiver::recv)) => self.on_capture(event),
+                _ = self.second.tick() => {
+                    self.report_stats();
+                    None
+                }
+            };
+            if let Some(event) = event {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Sends a message; one that does not reach the server is lost.
+    pub(super) fn send(&self, message: ClientMessage) {
+        self.signalling.send(message);
+    }
+
+    /// The tracks that this member sends.
+    pub(super) fn sends(&self) -> Vec<TrackName> {
+        self.context.media.sends()
+    }
+
+    /// The participants, by the last list.
+    pub(super) fn list(&self) -> &ParticipantList {
+        &self.list
+    }
+
+    /// The server, in a sentence.
+    pub(super) fn server(&self) -> String {
+        self.server.as_ref().map_or_else(String::new, ServerUrl::authority)
+    }
+
+    /// This member takes no part any more: its connections end.
+    pub(super) fn clear(&mut self) {
+        self.listed(Participants::default());
+    }
+
+    /// Leaves the room, and completes a recording.
+    pub(super) async fn finish(self) {
+        let Self { signalling, pairs, server_media, context, render, .. } = self;
+        drop(context);
+        server_media.finish().await;
+        let context = pairs.end().await;
+        signalling.leave().await;
+        let _ = blocking(move || render.finish()).await;
+        if let Some(context) = Arc::into_inner(context) {
+            context.media.stop().await;
+        }
+    }
+
+    fn on_signal(&mut self, event: SignalEvent) -> Option<ConferenceEvent> {
+        match event {
+            SignalEvent::Joined { ice_servers: named, .. } => {
+                self.on_joined(ice_servers(self.member, named));
+                Some(ConferenceEvent::Joined)
+            }
+            SignalEvent::Waiting { .. } => {
+                self.reporter.status("waiting to be admitted");
+                None
+            }
+            SignalEvent::Lost { reason } => {
+                self.reporter.warn(format!("lost the signalling server ({reason}), trying to reconnect"));
+                None
+            }
+            SignalEvent::Message(message) => self.on_message(message),
+            SignalEvent::Ended(_) => None,
+        }
+    }
+
+    fn on_joined(&mut self, ice_servers: Vec<crate::viewer::IceServer>) {
+        let server = self.signalling.server().cloned();
+        if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
+            let (user, nickname) = (self.member.user.clone(), self.member.nickname.clone().into());
+            self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
+        } else {
+            self.reporter.notice("the signalling server is back");
+        }
+        self.server = server;
+        let network = ViewerConfig { bind: bind_addresses(self.server.as_ref()), ice_servers };
+        *self.context.network.lock().unwrap_or_else(PoisonError::into_inner) = network;
+    }
+
+    fn on_message(&mut self, message: ServerMessage) -> Option<ConferenceEvent> {
+        match message {
+            ServerMessage::Participants(list) => {
+                self.listed(list);
+                return Some(ConferenceEvent::Listed);
+            }
+            ServerMessage::Answer { user_id, sdp, entry: None } => {
+                self.of_server.push_back(OfServer::Answer(user_id, sdp));
+            }
+            ServerMessage::Candidate { user_id, candidate, entry: None, .. } => {
+                self.of_server.push_back(OfServer::Candidate(user_id, candidate));
+            }
+            ServerMessage::Error { user_id: Some(user), ref message, .. } if self.server_media.failed(Some(&user)) => {
+                self.reporter.detail(format!("the server does not carry the media of {user} yet: {message}"));
+            }
+            ServerMessage::Hangup { ref user_id } if self.server_media.failed(Some(user_id)) => {}
+            ServerMessage::Offer { user_id, sdp, entry, .. } => self.pass(&user_id, entry, PairInput::Offer(sdp)),
+            ServerMessage::Answer { user_id, sdp, entry } => self.pass(&user_id, entry, PairInput::Answer(sdp)),
+            ServerMessage::Candidate { user_id, candidate, entry, .. } => {
+                self.pass(&user_id, entry, PairInput::Candidate(candidate));
+            }
+            message => return Some(ConferenceEvent::Message(message)),
+        }
+        None
+    }
+
+    /// Passes a message of another participant to its pair. One of an entry that is gone is dropped.
+    fn pass(&self, other: &UserId, entry: Option<u32>, input: PairInput) {
+        if entry.is_some() && entry == self.list.entry_of(other) {
+            self.pairs.pass(other, input);
+        }
+    }
+
+    fn listed(&mut self, list: Participants) {
+        for change in self.list.listed(list) {
+            match change {
+                Change::Entered(who) => {
+                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Entered { sends: who.sends });
+                }
+                Change::Sends(who) => {
+                    self.pairs.pass(&who.user_id, PairInput::Sends(who.sends.clone()));
+                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Sends { sends: who.sends });
+                }
+                Change::Left(who) => self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Left),
+                Change::Open(side) => self.pairs.open(side),
+                Change::Close(user) => self.pairs.close(&user),
+            }
+        }
+        if self.list.media() == MediaHost::Server && self.list.takes_part() {
+            self.server_media.listed(self.list.others());
+        } else {
+            self.server_media.end();
+        }
+    }
+
+    fn on_server_media(&mut self, event: ServerMediaEvent) {
+        match event {
+            ServerMediaEvent::Uplink(event) => self.of_server.push_back(OfServer::Uplink(event)),
+            ServerMediaEvent::View(user, ViewOutput::Offer(sdp)) => {
+                let target_uid = user.clone();
+                let offer = ClientMessage::Offer { target_uid, sdp, entry: None, video: None, tracks: None };
+                if !self.signalling.send(offer) {
+                    self.server_media.not_sent(&user);
+                }
+            }
+            ServerMediaEvent::View(target_uid, ViewOutput::Candidate(candidate)) => {
+                self.send(ClientMessage::Candidate { target_uid, candidate, entry: None, source: None });
+            }
+            ServerMediaEvent::View(_, ViewOutput::Warn(sentence)) => self.reporter.warn(sentence),
+            ServerMediaEvent::View(_, ViewOutput::Shows(sentence)) => self.reporter.notice(sentence),
+            ServerMediaEvent::View(_, ViewOutput::Rendering) => {}
+        }
+    }
+
+    /// Does what waits for the connection to the server's media. If this is cancelled, the offer or the answer in hand
+    /// is lost, and another offer follows.
+    async fn do_of_server(&mut self) {
+        while let Some(next) = self.of_server.pop_front() {
+            match next {
+                OfServer::Uplink(event) => {
+                    if let Some(message) = self.server_media.on_uplink(event).await {
+                        self.send(message);
+                    }
+                }
+                OfServer::Answer(user, sdp) => self.server_media.answered(&user, sdp).await,
+                OfServer::Candidate(user, candidate) => self.server_media.candidate(&user, candidate).await,
+            }
+        }
+    }
+
+    /// Tells the pairs of those whose media has arrived from the server.
+    fn move_pairs(&mut self) {
+        for other in self.server_media.newly_arrived(self.list.others()) {
+            self.pairs.pass(&other, PairInput::Moved);
+            self.tell_of(&other, ParticipantState::Connected);
+        }
+    }
+
+    fn on_pair(&mut self, other: &UserId, output: PairOutput) -> Option<ConferenceEvent> {
+        let (entry, target_uid) = (self.list.entry_of(other), other.clone());
+        match output {
+            PairOutput::Offer(sdp) => {
+                self.send(ClientMessage::Offer { target_uid, sdp, entry, video: None, tracks: None });
+            }
+            PairOutput::Answer(sdp) => self.send(ClientMessage::Answer { target_uid, sdp, entry, source: None }),
+            PairOutput::Candidate(candidate) => {
+                self.send(ClientMessage::Candidate { target_uid, candidate, entry, source: None });
+            }
+            PairOutput::Connected => {
+                self.tell_of(other, ParticipantState::Connected);
+                return Some(ConferenceEvent::Connected);
+            }
+            PairOutput::Reconnecting => {
+                self.tell_of(other, ParticipantState::Reconnecting);
+                return Some(ConferenceEvent::Reconnecting);
+            }
+            PairOutput::Undecodable(tracks, codec) => {
+                let tracks = tracks.into_iter().map(TrackName::from).collect();
+                self.tell_of(other, ParticipantState::Undecodable { tracks, codec });
+            }
+            PairOutput::Moved => self.pairs.close(other),
+            PairOutput::Warn(sentence) => self.reporter.warn(sentence),
+        }
+        None
+    }
+
+    fn on_capture(&mut self, event: Option<CaptureEvent>) -> Option<ConferenceEvent> {
+        match event {
+            Some(CaptureEvent::Playing { .. }) => None,
+            Some(CaptureEvent::Warning(sentence)) => {
+                self.reporter.warn(sentence);
+                None
+            }
+            Some(CaptureEvent::Error(error)) => {
+                self.reporter.warn(format!("the others neither see nor hear you any more: {error}"));
+                self.capture_events = None;
+                None
+            }
+            Some(CaptureEvent::Eos) | None => {
+                self.capture_events = None;
+                Some(ConferenceEvent::Over(EndReason::EndOfFile))
+            }
+        }
+    }
+
+    fn report_stats(&self) {
+        for other in self.list.others() {
+            for track in other.sends.iter().copied().map(Track::from) {
+                let on_server = self.server_media.with_render(&other.user_id, |render| render.stats(track));
+                let in_pair = || self.pairs.with_render(&other.user_id, |render| render.stats(track));
+                let Some(stats) = on_server.or_else(in_pair) else { continue };
+                self.reporter.event(&Event::ParticipantStats(SpeakerStats {
+                    user: other.user_id.clone(),
+                    track,
+                    frames: stats.frames_decoded,
+                    width: stats.width,
+                    height: stats.height,
+                    lost: stats.lost,
+                    freezes: stats.freezes + u64::from(stats.frozen.is_some()),
+                }));
+            }
+        }
+    }
+
+    fn tell_of(&self, other: &UserId, state: ParticipantState) {
+        let known = self.list.others().find(|participant| participant.user_id == *other);
+        self.tell(other, known.map_or("", |participant| participant.nickname.as_str()), state);
+    }
+
+    fn tell(&self, user: &UserId, nickname: &str, state: ParticipantState) {
+        self.reporter.event(&Event::Participant { user: user.clone(), nickname: nickname.to_owned(), state });
+    }
+}

@@ -1,0 +1,109 @@
+//! The connections of this participant, one for each other participant.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::pair::{Pair, PairContext, PairInput, PairOutput};
+use super::participants::PairSide;
+use crate::endpoints::RenderInput;
+use crate::id::UserId;
+use crate::media::Render;
+use crate::protocol::MAX_PARTICIPANTS;
+
+/// The most inputs of a pair that may wait. A pair that takes none for so long connects again later.
+const INPUTS: usize = 64;
+
+/// The most outputs of all pairs that may wait: a pair waits for room.
+const OUTPUTS: usize = 16 * MAX_PARTICIPANTS;
+
+/// The pairs.
+pub(super) struct Pairs {
+    context: Arc<PairContext>,
+    running: BTreeMap<UserId, Running>,
+    outputs: mpsc::Sender<(u64, PairOutput)>,
+    output_queue: mpsc::Receiver<(u64, PairOutput)>,
+    opened: u64,
+    /// The pairs that end.
+    ending: Vec<JoinHandle<()>>,
+}
+
+/// Without its sender of inputs the task ends.
+struct Running {
+    number: u64,
+    inputs: mpsc::Sender<PairInput>,
+    screen: Arc<RenderInput>,
+    task: JoinHandle<()>,
+}
+
+impl Pairs {
+    pub(super) fn new(context: Arc<PairContext>) -> Self {
+        let (outputs, output_queue) = mpsc::channel(OUTPUTS);
+        Self { context, running: BTreeMap::new(), outputs, output_queue, opened: 0, ending: Vec::new() }
+    }
+
+    /// Opens a pair, in place of one that there is.
+    pub(super) fn open(&mut self, side: PairSide) {
+        let other = side.other.user_id.clone();
+        self.close(&other);
+        self.opened += 1;
+        let (number, screen) = (self.opened, Arc::<RenderInput>::default());
+        let (inputs, input_queue) = mpsc::channel(INPUTS);
+        let pair = Pair {
+            context: Arc::clone(&self.context),
+            number,
+            outputs: self.outputs.clone(),
+            screen: Arc::clone(&screen),
+            render_events: None,
+            formats: Vec::new(),
+            has_moved: false,
+            sends: side.other.sends.clone(),
+            side,
+        };
+        let task = tokio::spawn(pair.run(input_queue));
+        self.running.insert(other, Running { number, inputs, screen, task });
+    }
+
+    /// Closes a pair.
+    pub(super) fn close(&mut self, other: &UserId) {
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.extend(self.running.remove(other).map(|running| running.task));
+    }
+
+    /// Passes an input to a pair, if there is one.
+    pub(super) fn pass(&self, other: &UserId, input: PairInput) {
+        if let Some(running) = self.running.get(other) {
+            let _ = running.inputs.try_send(input);
+        }
+    }
+
+    /// Calls `look` with the render of a pair, if one runs.
+    pub(super) fn with_render<T>(&self, other: &UserId, look: impl FnOnce(&Render) -> T) -> Option<T> {
+        self.running.get(other)?.screen.with(look)
+    }
+
+    /// The next output of an open pair. Cancel-safe.
+    pub(super) async fn next(&mut self) -> (UserId, PairOutput) {
+        loop {
+            // This set has a sender, too, so the channel stays open.
+            let Some((number, output)) = self.output_queue.recv().await else { return std::future::pending().await };
+            if let Some((other, _)) = self.running.iter().find(|(_, running)| running.number == number) {
+                return (other.clone(), output);
+            }
+        }
+    }
+
+    /// Closes all pairs, and waits for their ends.
+    pub(super) async fn end(mut self) -> Arc<PairContext> {
+        let tasks = std::mem::take(&mut self.running).into_values().map(|running| running.task);
+        let tasks: Vec<JoinHandle<()>> = self.ending.into_iter().chain(tasks).collect();
+        // Without a receiver no pair waits for room.
+        drop(self.output_queue);
+        for task in tasks {
+            let _ = task.await;
+        }
+        self.context
+    }
+}

@@ -1,0 +1,59 @@
+//! The orders in events.
+
+use serde::Serialize;
+
+/// An order of the teacher, or of a member who moderates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One student may neither write nor react.
+    Mute,
+    /// Nobody may write or react.
+    MuteAll,
+    /// One student may write again.
+    Unmute,
+    /// Everybody may write again.
+    UnmuteAll,
+    /// The chat messages are removed.
+    Clear,
+    /// Slow mode begins, changes or ends; an `allowed` follows.
+    Slow,
+    /// One hand is lowered.
+    Lower,
+    /// All hands are lowered.
+    LowerAll,
+    /// One student is invited to the stage.
+    Stage,
+    /// One speaker leaves the stage.
+    OffStage,
+    /// All speakers leave the stage.
+    ClearStage,
+    /// One speaker is shown large.
+    Spotlight,
+    /// The teacher is shown large.
+    SpotlightOff,
+    /// One student is put out for this lecture.
+    Kick,
+    /// One user is put out, and kept out with its network.
+    Ban,
+    /// A kick or a ban is lifted.
+    Unban,
+    /// Nobody else may join.
+    Lock,
+    /// Students may join again.
+    Unlock,
+    /// Newcomers wait for admission.
+    LobbyOn,
+    /// Newcomers do not wait.
+    LobbyOff,
+    /// One client that waits is admitted.
+    Admit,
+    /// All clients that wait are admitted.
+    AdmitAll,
+    /// One client that waits is refused.
+    Deny,
+    /// The room has this join code.
+    Code,
+    /// The room has no join code.
+    CodeOff,
+}

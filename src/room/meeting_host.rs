@@ -1,0 +1,136 @@
+//! A meeting whose media the server carries: when it moves there, what goes to the media host, and what if that fails.
+//!
+//! The media host of a meeting has no publisher. Its messages are about a participant each, their `source`.
+
+use std::time::{Duration, Instant};
+
+use super::conference::MEETING;
+use super::meeting::meeting_full;
+use super::member::{Host, Media, Member};
+use super::members::{Room, refuse};
+use super::relay::of_holder;
+use super::{ConnId, Output, RoomLimits};
+use crate::id::{RoomId, UserId};
+use crate::protocol::{ClientMessage, ErrorCode, MAX_MESH, MediaHost, MediaMove, ServerMessage};
+
+impl Room {
+    /// Why the meeting has to move to the server before this message of a member is carried out, if it has to.
+    pub(super) fn move_before(&self, id: &UserId, message: &ClientMessage, limits: &RoomLimits) -> Option<MediaMove> {
+        let conferences = self.conferences.as_ref().filter(|_| limits.max_media_rooms > 0)?;
+        let meeting = conferences.meeting()?;
+        // Once its server has failed, a meeting stays where it is.
+        if meeting.media == MediaHost::Server || meeting.moved.is_some() {
+            return None;
+        }
+        match message {
+            ClientMessage::Participate { .. } | ClientMessage::Accept { .. } => {
+                (conferences.place(id).is_none() && meeting.taken() >= MAX_MESH).then_some(MediaMove::Size)
+            }
+            ClientMessage::Overloaded => {
+                (meeting.get(id).is_some() && meeting.participants.len() > 1).then_some(MediaMove::Overload)
+            }
+            _ => None,
+        }
+    }
+
+    /// The meeting moves to the server, which has a place for it.
+    pub(super) fn move_to_server(&mut self, now: Instant, room: &RoomId, why: MediaMove, out: &mut Vec<Output>) {
+        let network = self.opener();
+        let Some(conferences) = &mut self.conferences else { return };
+        let Some(meeting) = conferences.meeting_mut() else { return };
+        (meeting.media, meeting.moved) = (MediaHost::Server, Some(why));
+        conferences.changed(now, MEETING, Duration::ZERO);
+        out.push(Output::StartHost { room: room.clone(), publisher: None });
+        let (conn, until, without_media_from) = (None, None, Some(now));
+        self.host = Some(Host { publisher: None, epoch: 0, conn, until, network, without_media_from });
+    }
+
+    /// Relays an offer for the media of a participant, or a candidate for it, to the media host.
+    pub(super) fn relay_to_meeting_host(
+        &mut self,
+        (id, conn): (&UserId, ConnId),
+        message: ClientMessage,
+        out: &mut Vec<Output>,
+    ) {
+        let Some((conferences, sender)) = self.conferences.as_ref().zip(self.members.get_mut(id)) else { return };
+        let meeting = conferences.meeting().filter(|meeting| meeting.media == MediaHost::Server);
+        let Some((meeting, own)) = meeting.and_then(|meeting| Some((meeting, meeting.get(id)?))) else {
+            let rule = "the server does not carry your media: name the entry of the participant you connect to";
+            return refuse(conn, ErrorCode::NotAllowed, rule, out);
+        };
+        let (user_id, entry) = (id.clone(), Some(own.entry));
+        let (target, message) = match message {
+            ClientMessage::Offer { target_uid, sdp, video, tracks, .. } => {
+                sender.candidates.offered(&target_uid, None);
+                let (tracks, network) = (tracks.filter(|_| target_uid == *id), Some(sender.tag));
+                let source = Some(target_uid.clone());
+                (target_uid, ServerMessage::Offer { user_id, sdp, entry, video, tracks, network, source })
+            }
+            ClientMessage::Candidate { target_uid, candidate, .. } => {
+                if !sender.candidates.take(&target_uid, None) {
+                    return;
+                }
+                let source = Some(target_uid.clone());
+                (target_uid, ServerMessage::Candidate { user_id, candidate, entry, source })
+            }
+            _ => return,
+        };
+        if meeting.get(&target).is_none() {
+            let message = format!("user {target} does not take part in the meeting");
+            return refuse(conn, ErrorCode::UnknownTarget, message, out);
+        }
+        self.relay_to_host(conn, message, out);
+    }
+
+    /// A message of the media host.
+    pub(super) fn meeting_host_message(&mut self, now: Instant, message: ClientMessage, out: &mut Vec<Output>) {
+        let Some(conferences) = &mut self.conferences else { return };
+        match message {
+            ClientMessage::Published { target_uid, entry, on } => {
+                if conferences.set_published(now, &target_uid, entry, on)
+                    && on
+                    && let Some(host) = &mut self.host
+                {
+                    // From now on no other room takes the place of this one.
+                    host.without_media_from = None;
+                }
+            }
+            ClientMessage::Answer { source: Some(ref source), .. }
+            | ClientMessage::Candidate { source: Some(ref source), .. }
+            | ClientMessage::Reject { source: Some(ref source), .. }
+            | ClientMessage::Hangup { source: Some(ref source), .. } => {
+                let source = source.clone();
+                // A participant that has left meanwhile does not need the message.
+                if let Some((target, message)) = of_holder(message, &source)
+                    && conferences.get(&target).is_some()
+                {
+                    self.deliver(None, &target, message, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The media host has ended by itself, or its place went to another room: the participants connect to each other
+    /// again, as many as that takes.
+    pub(super) fn meeting_host_failed(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.end_host(out);
+        let Some(conferences) = &mut self.conferences else { return };
+        let Some(meeting) = conferences.meeting_mut() else { return };
+        (meeting.media, meeting.moved) = (MediaHost::Publisher, Some(MediaMove::Failure));
+        meeting.participants.iter_mut().for_each(|participant| participant.published = false);
+        let entered = meeting.participants.iter().map(|participant| participant.user_id.clone());
+        let late: Vec<UserId> = entered.skip(MAX_MESH).collect();
+        for user in &late {
+            conferences.leave(now, user);
+        }
+        conferences.changed(now, MEETING, Duration::ZERO);
+        for user in late {
+            let Some(member) = self.members.get_mut(&user) else { continue };
+            member.media = Media::Missing { since: now };
+            if let Some(conn) = Member::conn(member) {
+                meeting_full(MAX_MESH).answer(conn, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What participants send: which messages a meeting or call room knows, and the negotiations of two participants.
+//!
+//! A negotiation belongs to two entries. A message for an entry that is gone is dropped, as its sender learns of the
+//! next one anyway.
+
+use std::time::Instant;
+
+use super::members::{Room, refuse};
+use super::{ConnId, Output};
+use crate::id::UserId;
+use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
+
+/// Why somebody who takes no part sends nothing to participants.
+const NO_PART: &str = "you take no part: enter the meeting first, or call somebody";
+
+impl Room {
+    /// A message of a member of a meeting or call room. Returns the message if it means the same as in a lecture.
+    pub(super) fn conference_message(
+        &mut self,
+        now: Instant,
+        (id, conn): (&UserId, ConnId),
+        message: ClientMessage,
+        out: &mut Vec<Output>,
+    ) -> Option<ClientMessage> {
+        match message {
+            ClientMessage::Offer { entry: Some(_), .. }
+            | ClientMessage::Answer { entry: Some(_), .. }
+            | ClientMessage::Candidate { entry: Some(_), .. } => self.relay_pair((id, conn), message, out),
+            ClientMessage::Offer { .. } | ClientMessage::Candidate { .. } => {
+                self.relay_to_meeting_host((id, conn), message, out);
+            }
+            ClientMessage::Answer { .. }
+            | ClientMessage::Reject { .. }
+            | ClientMessage::Connected { .. }
+            | ClientMessage::Speakers { .. }
+            | ClientMessage::Published { .. } => {
+                refuse(conn, ErrorCode::NotAllowed, "only the server sends this in a meeting", out);
+            }
+            ClientMessage::Hangup { target_uid, .. } => self.hang_up(now, id, &target_uid, out),
+            ClientMessage::Call { target_uid, sends } => self.call(now, (id, conn), &target_uid, sends, out),
+            ClientMessage::CallAll => self.call_all(now, (id, conn), out),
+            ClientMessage::Accept { target_uid, sends } => self.accept(now, (id, conn), &target_uid, sends, out),
+            ClientMessage::Decline { target_uid, reason } => {
+                self.decline(now, (id, conn), &target_uid, reason, out);
+            }
+            ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
+            // The move to the server is decided where the places at the server are known.
+            ClientMessage::Overloaded => {}
+            ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
+            rest @ (ClientMessage::Order(_)
+            | ClientMessage::RoomUserList
+            | ClientMessage::Ping
+            | ClientMessage::Leave { .. }) => return Some(rest),
+        }
+        None
+    }
+
+    /// Relays to another participant of the same conference.
+    fn relay_pair(&mut self, (id, conn): (&UserId, ConnId), message: ClientMessage, out: &mut Vec<Output>) {
+        let Some((conferences, sender)) = self.conferences.as_ref().zip(self.members.get_mut(id)) else { return };
+        let Some((conference, own)) = conferences.of(id).and_then(|of| Some((of, of.get(id)?))) else {
+            return refuse(conn, ErrorCode::NotAllowed, NO_PART, out);
+        };
+        let user_id = id.clone();
+        let own = Some(own.entry);
+        let (target, message) = match message {
+            ClientMessage::Offer { target_uid, entry, sdp, .. } => {
+                sender.candidates.offered(&target_uid, entry);
+                let (video, tracks, network, source) = (None, None, None, None);
+                ((target_uid, entry), ServerMessage::Offer { user_id, sdp, entry: own, video, tracks, network, source })
+            }
+            ClientMessage::Answer { target_uid, entry, sdp, .. } => {
+                sender.candidates.offered(&target_uid, entry);
+                ((target_uid, entry), ServerMessage::Answer { user_id, sdp, entry: own })
+            }
+            ClientMessage::Candidate { target_uid, entry, candidate, .. } => {
+                if !sender.candidates.take(&target_uid, entry) {
+                    return;
+                }
+                let source = None;
+                ((target_uid, entry), ServerMessage::Candidate { user_id, candidate, entry: own, source })
+            }
+            _ => return,
+        };
+        let (target, entry) = target;
+        if target == *id {
+            return refuse(conn, ErrorCode::NotAllowed, "nobody connects to themselves", out);
+        }
+        if conference.get(&target).is_some_and(|participant| Some(participant.entry) == entry) {
+            self.deliver(Some(conn), &target, message, out);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What people do in rooms for meetings and calls, and what they see and hear of each other.
+
+use serde_json::json;
+
+use super::driver::Page;
+use super::lab::Lab;
+use crate::support::ROOM;
+
+/// The mean power of sound that is not silence; the browser's own microphone beeps once a second.
+const SOUND: f64 = 1e-6;
+
+impl Lab {
+    /// The link to the room as a place for calls or a meeting.
+    pub fn link_of(&self, kind: &str, user: u32, nickname: &str) -> String {
+        format!("{}/room/{ROOM}?kind={kind}&userId={user}&nickname={nickname}", self.site())
+    }
+
+    /// A person follows the link to a room for calls.
+    #[track_caller]
+    pub fn comes_to_call(&self, user: u32, nickname: &str) -> Page<'_> {
+        let page = self.browser.open(&self.link_of("call", user, nickname));
+        page.wait_until("people to call", "witness.visible('#callees')");
+        page
+    }
+
+    /// A person follows the link to a meeting and stands before its door.
+    #[track_caller]
+    pub fn comes_to_meet(&self, user: u32, nickname: &str) -> Page<'_> {
+        let page = self.browser.open(&self.link_of("meeting", user, nickname));
+        page.wait_until("the entrance", "witness.visible('#entrance')");
+        page
+    }
+
+    /// A person enters a meeting with camera and microphone.
+    #[track_caller]
+    pub fn meets(&self, user: u32, nickname: &str) -> Page<'_> {
+        let page = self.comes_to_meet(user, nickname);
+        page.sees_moving("#own-camera-video");
+        page.clicks("button", "Enter the meeting");
+        page.is_inside();
+        page
+    }
+}
+
+impl Page<'_> {
+    /// Waits until this person is in the call or in the meeting.
+    #[track_caller]
+    pub fn is_inside(&self) {
+        self.wait_until("pictures of others", "document.querySelector('#room').dataset.phase === 'in'");
+    }
+
+    /// Waits until these users have tiles, this person included.
+    #[track_caller]
+    pub fn tiles_are(&self, users: &[u32]) {
+        let mut wanted: Vec<String> = users.iter().map(ToString::to_string).collect();
+        wanted.sort();
+        let tiles = "[...document.querySelectorAll('.people-tiles .tile')].map((tile) => tile.dataset.user).sort()";
+        self.wait(&format!("tiles {wanted:?}"), tiles, |tiles| *tiles == json!(wanted));
+    }
+
+    /// Waits until a track of another user moves in its tile: `camera` or `screen`.
+    #[track_caller]
+    pub fn sees(&self, user: u32, track: &str) {
+        let video = format!(".tile[data-user=\"{user}\"] .tile-{track}");
+        self.wait_until(&format!("a visible {track} of {user}"), &format!("witness.visible('{video}')"));
+        self.sees_moving(&video);
+    }
+
+    /// Waits until a track of another user is not shown.
+    #[track_caller]
+    pub fn sees_no(&self, user: u32, track: &str) {
+        let video = format!(".tile[data-user=\"{user}\"] .tile-{track}");
+        self.wait_until(&format!("no {track} of {user}"), &format!("!witness.visible('{video}')"));
+    }
+
+    /// Waits until another user is heard.
+    #[track_caller]
+    pub fn hears(&self, user: u32) {
+        let sound = format!("witness.soundOf('.tile[data-user=\"{user}\"] audio')");
+        let mut from = None;
+        let mut is_heard = |energy: f64, seconds: f64| {
+            let (energy_before, seconds_before) = *from.get_or_insert((energy, seconds));
+            let long = seconds - seconds_before;
+            long > 0.5 && (energy - energy_before) / long > SOUND
+        };
+        let heard = std::cell::RefCell::new(&mut is_heard);
+        self.wait(&format!("sound of {user}"), &sound, |value| {
+            let number = |field: &str| value[field].as_f64();
+            let (Some(energy), Some(seconds)) = (number("energy"), number("seconds")) else { return false };
+            heard.borrow_mut()(energy, seconds)
+        });
+    }
+
+    /// Waits until both see and hear each other.
+    #[track_caller]
+    pub fn sees_and_hears(&self, users: &[u32]) {
+        for user in users {
+            self.sees(*user, "camera");
+            self.hears(*user);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A room for a meeting: all see and hear all, through reloads, lost members and the orders of the owner.
+
+use serde_json::json;
+
+use super::axe::has_axe;
+use super::driver::Kind;
+use super::lab::Lab;
+use super::manners::is_readable;
+
+#[test]
+fn before_a_meeting_people_choose_what_they_send() {
+    let Some(lab) = Lab::new("the entrance of a meeting", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let ada = lab.comes_to_meet(1001, "Ada");
+    ada.sees_moving("#own-camera-video");
+    ada.shows("You enter with camera and microphone.");
+    ada.wait_until("a level", "Number(document.querySelector('#meter').ariaValueNow) > 10");
+    is_readable(&ada);
+    if has_axe("the rules of axe-core before a meeting") {
+        ada.is_accessible("before a meeting");
+    }
+    ada.clicks("button", "Camera on");
+    ada.shows("You enter with the microphone, without a picture.");
+    ada.clicks("button", "Microphone on");
+    ada.shows("You enter to watch and listen; nothing is sent.");
+    ada.clicks("button", "Enter the meeting");
+    ada.is_inside();
+    ada.shows("Nothing is sent");
+    ada.shows("You are the only one here.");
+    let ben = lab.comes_to_meet(1002, "Ben");
+    ben.shows("In the meeting: Ada");
+    ben.clicks("button", "Enter the meeting");
+    ada.sees_and_hears(&[1002]);
+    ada.presses("m");
+    ada.presses("v");
+    ben.sees_and_hears(&[1001]);
+    ada.clicks("button", "Leave");
+    ada.shows("You have left the meeting");
+    ben.tiles_are(&[1002]);
+    ada.clicks("button", "Enter again");
+    ada.clicks("button", "Enter the meeting");
+    ben.sees(1001, "camera");
+    for page in [&ada, &ben] {
+        page.was_calm(&lab.site());
+    }
+}
+
+#[test]
+fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
+    let Some(lab) = Lab::new("a meeting of four", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let names = [(1001, "Ada"), (1002, "Ben"), (1003, "Cleo"), (1004, "Dan")];
+    let pages = names.map(|(user, name)| lab.meets(user, name));
+    let users = names.map(|(user, _)| user);
+    for (page, me) in pages.iter().zip(users) {
+        page.tiles_are(&users);
+        let others: Vec<u32> = users.into_iter().filter(|user| *user != me).collect();
+        page.sees_and_hears(&others);
+    }
+    let [ada, ben, cleo, dan] = pages;
+    is_readable(&ada);
+    if has_axe("the rules of axe-core in a meeting") {
+        ada.is_accessible("in a meeting");
+    }
+
+    ben.clicks("button", "Share screen");
+    ada.sees(1002, "screen");
+    ada.wait_until("a large screen", "document.querySelector('.tile.is-large')?.dataset.user === '1002'");
+    ben.clicks("button", "Stop sharing");
+    ada.wait_until("pictures of one size", "!document.querySelector('.tile.is-large')");
+
+    cleo.presses("h");
+    ada.wait_until("a hand", "document.querySelectorAll('#hands li').length === 1");
+    cleo.says("hello");
+    ada.reads("Cleo", "hello");
+
+    ben.reloads();
+    ben.is_inside();
+    ben.reads("Cleo", "hello");
+    for page in [&ada, &cleo, &dan] {
+        page.sees(1002, "camera");
+        page.tiles_are(&users);
+    }
+
+    // The owner is gone, and the one who has been there longest follows.
+    ada.closes();
+    for page in [&ben, &cleo, &dan] {
+        page.tiles_are(&[1002, 1003, 1004]);
+    }
+    let owner = "document.querySelector('#owner-open').hidden === false";
+    let is_owner = |page: &super::driver::Page<'_>| page.value(owner) == json!(true);
+    cleo.wait_until("another owner", "document.querySelector('.tile [href=\"#i-owner\"]') !== null");
+    assert_eq!([&ben, &cleo, &dan].into_iter().filter(|page| is_owner(page)).count(), 1, "one owns the room");
+    cleo.was_calm(&lab.site());
+}
+
+#[test]
+fn the_owner_calls_everybody_puts_people_out_and_ends_the_meeting() {
+    let Some(lab) = Lab::new("the owner of a meeting", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let ada = lab.meets(1001, "Ada");
+    let ben = lab.comes_to_meet(1002, "Ben");
+    let cleo = lab.comes_to_meet(1003, "Cleo");
+    ada.clicks("button", "Owner of the room");
+    if has_axe("the rules of axe-core for an owner") {
+        ada.is_accessible("what an owner does");
+    }
+    ada.fills("Name of the room", "Physics");
+    ada.clicks("button", "Rename");
+    ben.wait_until("the name", "document.querySelector('#room-title').textContent === 'Physics'");
+    ada.clicks("button", "Call everybody who is not in (2)");
+    for page in [&ben, &cleo] {
+        page.wait_until("a call", "document.querySelector('#ring-in').open");
+    }
+    ben.clicks("button", "Accept with microphone only");
+    ada.hears(1002);
+    ada.sees_no(1002, "camera");
+    cleo.clicks("button", "Decline");
+    ada.tiles_are(&[1001, 1002]);
+
+    ada.clicks("button", "Owner of the room");
+    ada.clicks("button", "Lock the room");
+    ada.wait_until("a locked room", "document.querySelector('#owner-lock').textContent === 'Unlock the room'");
+    let dan = lab.browser.open(&lab.link_of("meeting", 1004, "Dan"));
+    dan.shows("The room is locked");
+    ada.clicks("button", "Hand over");
+    ada.wait_until("no dialog", "!document.querySelector('dialog[open]')");
+    ben.shows("You own this room now.");
+    ben.clicks("button", "Owner of the room");
+    ben.clicks("button", "End the meeting for all");
+    ada.shows("The meeting is over");
+    ben.shows("The meeting is over");
+}
