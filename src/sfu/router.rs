@@ -31,7 +31,7 @@ use super::threads::WorkerThread;
 use super::watchdog::CpuBudget;
 use super::worker::{Worker, WorkerCommand, WorkerReport};
 use crate::congestion::RateMeter;
-use crate::rtp::{Delays, Encoding, Frame, KeyFrameRequests, PerEncoding, Track};
+use crate::rtp::{Delays, Encoding, KeyFrameRequests, PerEncoding, Track};
 use crate::token_bucket::TokenBucket;
 
 mod answers;
