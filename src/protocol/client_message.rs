@@ -60,7 +60,7 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<UserId>,
     },
-    /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`].
+    /// The publisher refuses a student's offer; delivered as [`ServerMessage::Error`](super::ServerMessage::Error).
     Reject {
         /// The student.
         target_uid: UserId,
@@ -151,9 +151,10 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over: bool,
     },
-    /// Asks for [`ServerMessage::RoomUserList`]. Requests within [`USER_LIST_INTERVAL`] get one answer, at its end.
+    /// Asks for [`ServerMessage::RoomUserList`](super::ServerMessage::RoomUserList). Requests within
+    /// [`USER_LIST_INTERVAL`](super::USER_LIST_INTERVAL) get one answer, at its end.
     RoomUserList,
-    /// Asks for [`ServerMessage::Pong`], to check the path.
+    /// Asks for [`ServerMessage::Pong`](super::ServerMessage::Pong), to check the path.
     Ping,
 }
 

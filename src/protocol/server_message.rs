@@ -27,7 +27,7 @@ pub enum ServerMessage {
         /// The receiver.
         user_id: UserId,
         /// Members, the receiver included: a publisher gets all, a student the publisher and at most
-        /// [`MAX_LISTED_USERS`].
+        /// [`MAX_LISTED_USERS`](super::MAX_LISTED_USERS).
         users: Vec<User>,
         /// The number of all members; 0 from an older server.
         #[serde(default)]
@@ -51,7 +51,7 @@ pub enum ServerMessage {
     },
     /// To members that moderate: the clients that wait for admission.
     Lobby {
-        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`].
+        /// Those who have waited longest, at most [`MAX_LOBBY_LIST`](super::MAX_LOBBY_LIST).
         users: Vec<User>,
         /// The number of all that wait.
         count: usize,
@@ -76,12 +76,13 @@ pub enum ServerMessage {
         /// How they left.
         reason: LeaveReason,
     },
-    /// The number of members of a room that had more than [`MAX_LISTED_USERS`], when students did not hear of joins.
+    /// The number of members of a room that had more than [`MAX_LISTED_USERS`](super::MAX_LISTED_USERS), when students
+    /// did not hear of joins.
     MemberCount {
         /// The number of all members.
         count: usize,
     },
-    /// The answer to [`ClientMessage::RoomUserList`].
+    /// The answer to [`ClientMessage::RoomUserList`](super::ClientMessage::RoomUserList).
     RoomUserList {
         /// Members, as in [`ServerMessage::Joined`].
         users: Vec<User>,
@@ -89,7 +90,7 @@ pub enum ServerMessage {
         #[serde(default)]
         count: usize,
     },
-    /// The answer to [`ClientMessage::Ping`].
+    /// The answer to [`ClientMessage::Ping`](super::ClientMessage::Ping).
     Pong,
     /// A student's offer, to the publisher or the media host. The media host also gets the publisher's offers.
     Offer {
