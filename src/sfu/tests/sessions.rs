@@ -8,19 +8,21 @@ use super::*;
 async fn open(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, number: SessionId, video: VideoTrack) -> TestPublisher {
     let publisher = TestPublisher::start(Behaviour::of(number as u8));
     let track = if video == VideoTrack::Screen { Track::Screen } else { Track::Camera };
-    sfu.open_session(SessionOffer {
-        user: user("9999"),
-        session: PublisherSession { number, video },
-        sdp: publisher.offer.clone(),
-        tracks: [("0".to_owned(), Track::Audio), ("v".to_owned(), track)].into(),
-    });
-    publisher.answer(
-        next(events, |event| match of_session(event, number)? {
-            SessionEvent::Answer { sdp } => Some(sdp),
+    let answer = loop {
+        sfu.open_session(SessionOffer {
+            user: user("9999"),
+            session: PublisherSession { number, video },
+            sdp: publisher.offer.clone(),
+            tracks: [("0".to_owned(), Track::Audio), ("v".to_owned(), track)].into(),
+        });
+        match next(events, |event| of_session(event, number)).await {
+            SessionEvent::Answer { sdp } => break sdp,
+            // The session before this one began a moment ago.
+            SessionEvent::Refused(OfferRefusal::TooFast(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
             other => panic!("{other:?}"),
-        })
-        .await,
-    );
+        }
+    };
+    publisher.answer(answer);
     let connected = |event| matches!(of_session(event, number)?, SessionEvent::Connected).then_some(());
     next(events, connected).await;
     publisher
