@@ -55,6 +55,14 @@
 //! speaker has an SFU of its own on the port of that process, and everybody else opens one more connection to it, by
 //! the rules of [`room::talk`]. [`publisher`] is the client that sends from a terminal.
 //!
+//! # Calls and meetings
+//!
+//! In rooms of the other kinds (`protocol::conference`), [`room`] keeps the participants of each call and of the
+//! meeting. Each two of them have one connection, with perfect negotiation: `pair.js` in a browser, [`pair`] in a
+//! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on the
+//! stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio, the
+//! loudest three are passed on ([`sfu::AudioFloor`]).
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
