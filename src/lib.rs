@@ -59,9 +59,9 @@
 //!
 //! In rooms of the other kinds (`protocol::conference`), [`room`] keeps the participants of each call and of the
 //! meeting. Each two of them have one connection, with perfect negotiation: `pair.js` in a browser, [`pair`] in a
-//! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on the
-//! stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio, the
-//! loudest three are passed on ([`sfu::AudioFloor`]).
+//! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on
+//! the stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio,
+//! the loudest three are passed on ([`sfu::AudioFloor`]).
 //!
 //! # Invariants
 //!
