@@ -84,7 +84,7 @@ fn a_page_creates_a_room_and_gets_its_link() {
     let created = answer.json();
     let id = created["roomId"].as_str().unwrap();
     assert!(id.len() == 5 && id.parse().is_ok_and(|number: u32| number >= 10_000), "{id}");
-    assert_eq!(created, json!({ "roomId": id, "name": "Linear algebra" }));
+    assert_eq!(created, json!({ "roomId": id, "kind": "lecture", "name": "Linear algebra" }));
     assert_eq!(answer.header("location"), Some(format!("/room/{id}").as_str()));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let [room] = &list(address)[..] else { panic!() };
