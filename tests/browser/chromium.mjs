@@ -25,6 +25,15 @@ const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EX
 
 const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim();
 
+/** Runs in a page: its camera has few small frames, as each page of a meeting encodes and decodes those of all. */
+function smallCamera() {
+  const { mediaDevices } = navigator;
+  const open = mediaDevices?.getUserMedia.bind(mediaDevices);
+  const small = { width: 320, height: 180, frameRate: 5 };
+  if (open) mediaDevices.getUserMedia = ({ video, ...rest }) =>
+    open({ ...rest, ...(video && { video: { ...(video === true ? {} : video), ...small } }) });
+}
+
 /** How long a click may take to find its button, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
@@ -41,7 +50,7 @@ export async function launch(program, home) {
   return {
     async context(options) {
       const { lang = 'en', width = 1280, height = 720, scheme = 'light' } = options;
-      const { bypassCsp = false, scale = 1, emulator } = options;
+      const { bypassCsp = false, scale = 1, emulator, hasSmallCamera = false } = options;
       const context = await browser.newContext({
         locale: lang,
         viewport: { width, height },
@@ -50,6 +59,7 @@ export async function launch(program, home) {
         bypassCSP: bypassCsp,
       });
       await context.addInitScript(witness);
+      if (hasSmallCamera) await context.addInitScript(smallCamera);
       if (emulator) await context.addInitScript(`(${behind})(${JSON.stringify(emulator)})`);
       return context;
     },

@@ -15,10 +15,16 @@ impl Lab {
         format!("{}/room/{ROOM}?kind={kind}&userId={user}&nickname={nickname}", self.site())
     }
 
+    /// Opens the link in a browser whose camera takes little of this computer.
+    #[track_caller]
+    fn opens(&self, kind: &str, user: u32, nickname: &str) -> Page<'_> {
+        self.browser.open_as(&self.link_of(kind, user, nickname), json!({"hasSmallCamera": true}))
+    }
+
     /// A person follows the link to a room for calls.
     #[track_caller]
     pub fn comes_to_call(&self, user: u32, nickname: &str) -> Page<'_> {
-        let page = self.browser.open(&self.link_of("call", user, nickname));
+        let page = self.opens("call", user, nickname);
         page.wait_until("people to call", "witness.visible('#callees')");
         page
     }
@@ -26,7 +32,7 @@ impl Lab {
     /// A person follows the link to a meeting and stands before its door.
     #[track_caller]
     pub fn comes_to_meet(&self, user: u32, nickname: &str) -> Page<'_> {
-        let page = self.browser.open(&self.link_of("meeting", user, nickname));
+        let page = self.opens("meeting", user, nickname);
         page.wait_until("the entrance", "witness.visible('#entrance')");
         page
     }
