@@ -1,10 +1,9 @@
 // The participants of a meeting or a call: the connections to them, and their pictures.
 
-import { $, announce, clean, list, nameOf, onFrame } from './dom.js';
+import { $, Part, announce, clean, list, nameOf, onFrame } from './dom.js';
 import { say } from './i18n.js';
 import { Grid } from './grid.js';
 import { Mesh } from './mesh.js';
-import { Part } from './part.js';
 
 /** The most participants (`MAX_PARTICIPANTS`). */
 const MOST_PARTICIPANTS = 25;

@@ -1,19 +1,17 @@
 // A student's room: joins it, follows the lesson, and shows its state.
 
-import { $, clean, list, onFrame } from './dom.js';
+import { $, Part, clean, list, onFrame } from './dom.js';
 import { onLanguage, translate } from './i18n.js';
 import {
   epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, kindFromLink, lastOf, mayTeach, newId, ownId,
   remember, secretsFromLink, session, teachingLink, whoFromLink,
 } from './identity.js';
-import { Card } from './card.js';
+import { Card, showHeader } from './card.js';
 import { Chat } from './chat.js';
 import { Controls } from './controls.js';
 import { Danmaku } from './danmaku.js';
-import { showHeader } from './header.js';
 import { Layout } from './layout.js';
 import { Media } from './media.js';
-import { Part } from './part.js';
 import { hasWebrtc } from './peer.js';
 import { People } from './people.js';
 import { Signalling } from './signalling.js';

@@ -1,6 +1,6 @@
 // The list of rooms, and the form that enters one.
 
-import { $, bdi, clean, el, list, nameOf } from './dom.js';
+import { $, Part, bdi, clean, el, list, nameOf } from './dom.js';
 import { duration, label, onLanguage, say, sayOf, translate } from './i18n.js';
 import { isId, mayTeach, teachCommand, teachingLink } from './identity.js';
 
@@ -24,10 +24,12 @@ export async function startRooms() {
   });
   addEventListener('visibilitychange', () => document.hidden || refresh());
   // The words about kinds of rooms come with the form.
-  const { startNewRoom } = await import('./new_room.js');
-  await startNewRoom(refresh);
+  await form.need();
   refresh();
 }
+
+/** The form that creates a room. Without the server it can't be loaded, and nothing can be created. */
+const form = new Part(async () => (await import('./new_room.js')).startNewRoom(refresh));
 
 let timer = 0;
 async function refresh() {
@@ -35,6 +37,7 @@ async function refresh() {
   try {
     const response = await fetch('/api/rooms', { cache: 'no-store', signal: AbortSignal.timeout(5_000) });
     if (!response.ok) throw new Error(response.status);
+    form.need();
     rooms = list(await response.json(), MOST_ROOMS).filter((room) => isId(room?.roomId));
     $('rooms-error').hidden = true;
     show();

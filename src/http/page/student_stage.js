@@ -1,8 +1,7 @@
 // The stage on a student's page: the tiles of the speakers, and this student's own part once it is invited.
 
-import { $, announce, nameOf, onFrame } from './dom.js';
+import { $, Part, announce, nameOf, onFrame } from './dom.js';
 import { say } from './i18n.js';
-import { Part } from './part.js';
 import { Stage } from './stage.js';
 import { Tiles, prepareTiles } from './tiles.js';
 
