@@ -30,7 +30,6 @@ fn students_wait_for_the_next_lecture() {
         let gone = |event: &serde_json::Value| event["event"] == "publisher" && event["user"].is_null();
         student.wait_for("word that the teacher has left", gone);
     }
-    let marks: Vec<usize> = students.iter().map(Process::mark).collect();
     // The passing of time is tested: a break is no trouble, and nobody is told to check the network.
     let is_alarm = |event: &serde_json::Value| {
         let says = |words: &str| event["message"].as_str().is_some_and(|message| message.contains(words));
@@ -38,6 +37,8 @@ fn students_wait_for_the_next_lecture() {
     };
     let alarm = || students.iter().find_map(|student| student.events().into_iter().find(is_alarm));
     assert_eq!(poll(BREAK, alarm), None);
+    // The last pictures of the first lecture have been shown.
+    let marks: Vec<usize> = students.iter().map(Process::mark).collect();
     let mut teacher = class.teacher(&[&TEST[..], &["--end-class"]].concat());
     for (student, mark) in students.iter().zip(marks) {
         student.wait_since(mark, DEADLINE, "the second lecture", is_picture);
