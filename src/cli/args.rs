@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
@@ -13,6 +13,7 @@ use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLES, TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
+use super::meetings::TypedMeetingsFlag;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
@@ -437,14 +438,6 @@ pub(super) struct TypedWatch {
     pub(super) trust: TypedTrust,
 }
 
-/// Who may open meeting and call rooms.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TypedMeetings {
-    Anyone,
-    Teachers,
-    Off,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct TypedServe {
     /// The address to listen on
@@ -458,12 +451,8 @@ pub(super) struct TypedServe {
     #[command(flatten)]
     pub(super) turn: TypedRelays,
 
-    /// Who may open a room for a meeting or for calls: those who may teach, anyone who may join, or nobody
-    #[arg(
-        long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers,
-        help_heading = "Rights", hide_short_help = true
-    )]
-    pub(super) meetings: TypedMeetings,
+    #[command(flatten)]
+    pub(super) meetings: TypedMeetingsFlag,
 
     #[command(flatten)]
     pub(super) media: TypedServeMedia,

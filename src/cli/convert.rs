@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::parser::ValueSource;
 
 use super::access::turn_secret;
-use super::args::{TypedDemo, TypedMeetings, TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{nickname, server_trust, turn_servers};
 use super::meaning::{
@@ -17,7 +17,6 @@ use crate::access::TurnSecret;
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
-use crate::room::Meetings;
 
 /// Pictures per second where `--fps` is not given.
 const DEFAULT_FPS: u32 = 30;
@@ -214,11 +213,7 @@ impl TryFrom<TypedServe> for Serve {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
-        let meetings = match typed.meetings {
-            TypedMeetings::Anyone => Meetings::Anyone,
-            TypedMeetings::Teachers => Meetings::Teachers,
-            TypedMeetings::Off => Meetings::Off,
-        };
+        let meetings = typed.meetings.into();
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         Ok(Serve { listen, tls, stun, turn, site, access, meetings, media })
     }

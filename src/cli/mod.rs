@@ -12,6 +12,7 @@ mod connect;
 mod convert;
 mod meaning;
 mod media;
+mod meetings;
 mod secrets;
 mod servers;
 mod sink;
