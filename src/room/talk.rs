@@ -254,7 +254,10 @@ impl Talk {
             StudentMessage::Allow { comments, reactions } if moderates && self.teacher.is_none() => {
                 Ok(self.allow(self.rights.class.with(comments, reactions)))
             }
-            StudentMessage::Moderate(_) => Err(not_allowed("only those who moderate may do this")),
+            StudentMessage::Moderate(_) if self.teacher.is_none() => {
+                Err(not_allowed("only those who moderate may do this"))
+            }
+            StudentMessage::Moderate(_) => Err(not_allowed("only the teacher and members who moderate may do this")),
             StudentMessage::Allow { .. } => Err(not_allowed("only the teacher may do this")),
             StudentMessage::StageAnswer { accepted: true, .. } => self.accept_invitation(now, at, user),
             StudentMessage::StageAnswer { accepted: false, why } => self.decline_invitation(now, user, why.into()),

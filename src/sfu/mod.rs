@@ -154,8 +154,8 @@ impl Sfu {
     }
 
     /// Submits the offer of a session. The SFU answers or refuses the offer by a [`SfuEvent::Session`]. A second
-    /// session for the same video replaces the first one as [`publish`](Self::publish) does. One for the other video goes
-    /// beside the first one, and the sound comes from the older one.
+    /// session for the same video replaces the first one as [`publish`](Self::publish) does. One for the other video
+    /// goes beside the first one, and the sound comes from the older one.
     pub fn open_session(&self, offer: SessionOffer) {
         self.send(Command::OpenSession(Box::new(offer)));
     }
