@@ -86,7 +86,7 @@ pub(super) struct TypedMeet {
     output: TypedOutput,
 }
 
-/// Who joins, and how it reaches the server and the others.
+/// The member that joins, and how it reaches the server and the others.
 #[derive(Debug, Args)]
 struct TypedMember {
     /// Your user id, unique in the room
@@ -184,9 +184,9 @@ struct TypedOutput {
 /// `classroom call`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Who joins which room.
+    /// The member and its room.
     pub member: Member,
-    /// Who calls whom.
+    /// The call to make, or to wait for.
     pub role: CallRole,
     /// The sources of what is sent.
     pub sources: Sources,
@@ -198,7 +198,7 @@ pub struct Call {
     pub length: Option<Duration>,
 }
 
-/// Who calls whom.
+/// The call to make, or to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallRole {
     /// This member calls another one.
@@ -213,7 +213,7 @@ pub enum CallRole {
 /// `classroom meet`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Meet {
-    /// Who joins which room.
+    /// The member and its room.
     pub member: Member,
     /// The sources of what is sent; `None`: nothing is sent.
     pub sources: Option<Sources>,

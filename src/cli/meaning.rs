@@ -237,7 +237,7 @@ pub struct Watch {
     pub speaking: Option<Speaking>,
 }
 
-/// Who joins which room of which server.
+/// A member that joins a room of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// The room.
@@ -323,7 +323,7 @@ pub struct Serve {
     pub access: AccessPolicy,
     /// How browsers reach the server.
     pub site: Site,
-    /// Who may open meeting and call rooms.
+    /// The clients that may open meeting and call rooms.
     pub meetings: Meetings,
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,

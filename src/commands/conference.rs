@@ -40,7 +40,7 @@ use crate::viewer::ViewerConfig;
 /// How often to look whose media has arrived from the server, while the media moves.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a verb asks for.
+/// The request of a verb.
 pub(super) struct ConferenceOptions<'a> {
     pub(super) member: &'a Member,
     pub(super) kind: RoomKind,
@@ -85,7 +85,7 @@ pub(super) struct Conference<'a> {
     second: Interval,
     /// When to look whose media has arrived from the server.
     look: Interval,
-    /// What waits for the connection to the server's media, in order.
+    /// The messages that wait for the connection to the server's media, in order.
     of_server: VecDeque<OfServer>,
 }
 

@@ -131,7 +131,7 @@ pub(super) struct ServerSettings {
     pub(super) access: ServerAccess,
     /// The names of the server.
     pub(super) site: Site,
-    /// Who may open meeting and call rooms.
+    /// The clients that may open meeting and call rooms.
     pub(super) meetings: Meetings,
     /// A room for a teacher in this process.
     pub(super) reservation: Option<Reservation>,

@@ -211,7 +211,7 @@ pub struct RoomLimits {
     pub max_rooms: usize,
     /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none.
     pub max_media_rooms: usize,
-    /// Who may open meeting and call rooms.
+    /// The clients that may open meeting and call rooms.
     pub meetings: Meetings,
     /// What this server adds to the epoch of a publisher whose media it carries.
     pub host_epochs: u32,
