@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::division::{Division, MEETING};
 use super::meeting::meeting_full;
 use super::member::{Media, Member};
-use super::members::{Room, refuse};
+use super::members::Room;
 use super::{ConnId, Output, RoomRefusal};
 use crate::id::UserId;
 use crate::protocol::channel::ChatText;

@@ -152,11 +152,6 @@ impl Conferences {
         self.division.as_ref().map_or(MEETING, |division| division.at(user))
     }
 
-    /// The conference where a member of a meeting is; none in a call room.
-    pub(super) fn here(&self, user: &UserId) -> Option<&Conference> {
-        self.running.get(&self.at(user)).filter(|_| self.is_meeting())
-    }
-
     /// The list of a conference for its members.
     pub(super) fn list(&self, id: u32) -> Participants {
         let breakout = if self.is_meeting() { id } else { MEETING };

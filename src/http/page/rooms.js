@@ -98,7 +98,7 @@ function card({ id, kind, state, name, teacher, host, since, watching, inside, b
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
   const taking = inside > 0 ? say(kind === 'call' ? 'calling' : 'inside', { n: inside }) : '';
   const present = taking || say(state === 'live' && isLecture ? 'watching' : 'present', { n: watching });
-  const split = breakouts > 0 ? say('breakouts', { n: breakouts }) : '';
+  const split = say(breakouts > 0 ? 'inBreakouts' : '', { n: breakouts });
   const facts = el('p', 'soft', [present, split, since, asks].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   const mayStart = isLecture && state !== 'live' && mayTeach(id);

@@ -6,7 +6,7 @@ use super::calls::*;
 use super::host::{starts, with_rooms};
 use super::meetings::guest;
 use super::*;
-use crate::protocol::channel::{PublisherMessage, StudentMessage};
+use crate::protocol::channel::{Moderation, PublisherMessage, StudentMessage};
 use crate::protocol::{Breakouts, MAX_BREAKOUTS, MAX_MESH, MAX_PARTICIPANTS, MediaMove, RECALL_S, TrackName};
 
 fn split(rooms: u32) -> RoomOrder {
@@ -247,7 +247,7 @@ fn each_room_has_a_chat_of_its_own_under_the_same_rules() {
     let mut server = TestServer::new();
     let conns = server.meeting(4);
     server.say(conns[1], says("before"));
-    let muted = crate::protocol::channel::Moderation::Mute { user_id: id("1004") };
+    let muted = Moderation::Mute { user_id: id("1004") };
     server.say(conns[0], ClientMessage::Channel { message: StudentMessage::Moderate(muted) });
     let out = server.ordered(conns[0], by_hand(2, &[("1002", 1), ("1003", 1), ("1004", 2)]));
     assert!(texts(&out, conns[1]).is_empty(), "{out:?}");
