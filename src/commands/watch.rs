@@ -283,6 +283,9 @@ impl Session<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::files::RoomFiles;
 use super::rings::Rings;
 use super::talk::Talk;
 use crate::id::{Nickname, UserId};
@@ -26,7 +27,7 @@ pub(super) struct Conferences {
     pub(super) was_lost: bool,
     /// The members, in the order in which they came.
     arrivals: Vec<UserId>,
-    /// The last number of an entry or of a call.
+    /// The last number of an entry, of a call or of a file.
     last: u32,
     running: BTreeMap<u32, Conference>,
     /// The conference of each participant, and of those whose place is kept.
@@ -40,6 +41,8 @@ pub(super) struct Conferences {
     pub(super) talk: Option<Talk>,
     /// The time for its next message, in milliseconds since 1970.
     pub(super) time: u64,
+    /// The files of a meeting whose media the server carries.
+    pub(super) files: RoomFiles,
 }
 
 /// A call, or the meeting.
@@ -132,6 +135,7 @@ impl Conferences {
             info: News::default(),
             talk: is_meeting.then(Talk::of_meeting),
             time: 0,
+            files: RoomFiles::default(),
         }
     }
 
@@ -210,20 +214,26 @@ impl Conferences {
 
     /// A call begins, without participants.
     pub(super) fn start(&mut self) -> u32 {
+        let id = self.next_number();
+        self.running.insert(id, Conference::default());
+        id
+    }
+
+    /// A number that no entry, call or file of this room had.
+    pub(super) fn next_number(&mut self) -> u32 {
         self.last = self.last.wrapping_add(1).max(1);
-        self.running.insert(self.last, Conference::default());
         self.last
     }
 
     /// The user enters, and gets an entry.
     pub(super) fn enter(&mut self, now: Instant, id: u32, user: (&UserId, &Nickname), sends: Vec<TrackName>) {
-        self.last = self.last.wrapping_add(1).max(1);
+        let entry = self.next_number();
         let Some(conference) = self.running.get_mut(&id) else { return };
         let (user_id, nickname) = (user.0.clone(), user.1.clone());
         conference.since.get_or_insert(now);
         conference.kept.remove(&user_id);
         self.places.insert(user_id.clone(), id);
-        conference.participants.push(Participant { user_id, nickname, entry: self.last, sends, published: false });
+        conference.participants.push(Participant { user_id, nickname, entry, sends, published: false });
         self.changed(now, id, Duration::ZERO);
     }
 
@@ -293,7 +303,8 @@ impl Conferences {
     /// When the room has to look after its conferences.
     pub(super) fn due(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().filter_map(|id| self.running.get(id)?.due());
-        let others = [self.rings.due(), self.info.due(), self.talk.as_ref().and_then(Talk::next_tick)];
+        let talk = self.talk.as_ref().and_then(Talk::next_tick);
+        let others = [self.rings.due(), self.info.due(), talk, self.files.due()];
         waiting.chain(others.into_iter().flatten()).min()
     }
 

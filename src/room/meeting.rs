@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conference::{Conferences, MEETING};
+use super::files::RoomFiles;
 use super::member::{Media, Member};
 use super::members::{Room, refuse};
 use super::pending::Presence;
@@ -71,6 +72,7 @@ impl Room {
             let nickname = nickname.unwrap_or_else(|| "".into());
             out.push(Output::Send { to, message: ServerMessage::Call { user_id: caller, nickname, sends } });
         }
+        self.tell_files(id, out);
         self.open_chat(now, id, out);
     }
 
@@ -84,6 +86,7 @@ impl Room {
     ) {
         self.stop_calling(now, id, out);
         if let Some(conferences) = &mut self.conferences {
+            conferences.files.drop_unfinished(id);
             conferences.keep(now, id, now + limits.conference_grace);
         }
     }
@@ -165,17 +168,20 @@ impl Room {
         }
         // Somebody meets again in a room whose meeting was over.
         self.retention.entered(true);
+        self.tell_files(id, out);
     }
 
     /// A participant leaves the meeting, or a place is not kept any longer.
     pub(super) fn leave_meeting(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
         let Some(conferences) = &mut self.conferences else { return };
+        conferences.files.drop_unfinished(id);
         conferences.leave(now, id);
         let is_empty = conferences.meeting().is_some_and(|meeting| meeting.taken() == 0);
         if let Some(member) = self.members.get_mut(id) {
             member.media = Media::Missing { since: now };
         }
         if is_empty {
+            conferences.files = RoomFiles::default();
             self.end_host(out);
         }
     }
@@ -295,6 +301,7 @@ impl Room {
         let lapsed = self.conferences.as_ref().map(|conferences| conferences.lapsed(now)).unwrap_or_default();
         lapsed.iter().for_each(|user| self.free_place(now, user, out));
         self.tick_chat(now, out);
+        self.expire_files(now, out);
     }
 
     /// Tells the members what has changed and is due.

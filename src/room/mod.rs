@@ -35,12 +35,14 @@
 mod calls;
 mod conference;
 mod eviction;
+mod files;
 mod gate;
 mod host;
 mod joining;
 mod lobby;
 mod meeting;
 mod meeting_chat;
+mod meeting_files;
 mod meeting_host;
 mod member;
 mod members;
@@ -68,6 +70,7 @@ use crate::protocol::{
     self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomKind, RoomSettings, ServerMessage, SessionSecret, User,
 };
 
+pub use files::{FileClaim, FileDenied, FileState};
 pub(crate) use rooms::NO_MEETINGS;
 pub use rooms::{Creation, Rooms};
 

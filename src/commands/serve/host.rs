@@ -155,6 +155,9 @@ impl RoomHost {
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

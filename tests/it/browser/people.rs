@@ -51,3 +51,8 @@ fn calls_and_meetings_go_through_their_phases() {
 fn the_connection_of_two_participants_sends_in_order_and_knows_an_overload() {
     passes("pair.test.mjs");
 }
+
+#[test]
+fn files_travel_whole_or_not_at_all() {
+    passes("files.test.mjs");
+}

@@ -97,6 +97,9 @@ impl Lecture<'_> {
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::MemberCount { .. }
