@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::files::RoomFiles;
+use super::files::{Reader, RoomFiles};
 use super::rings::Rings;
 use super::talk::Talk;
 use crate::id::{Nickname, UserId};
@@ -202,6 +202,12 @@ impl Conferences {
         conference.participants.iter_mut().find(|participant| participant.user_id == *user)
     }
 
+    /// The user as a participant that may fetch files.
+    pub(super) fn reader<'a>(&self, user: &'a UserId) -> Option<Reader<'a>> {
+        self.get(user)?;
+        Some(Reader { user, conference: self.place(user)? })
+    }
+
     /// The number of participants of all conferences.
     pub(super) fn participants(&self) -> usize {
         self.running.values().map(|conference| conference.participants.len()).sum()
@@ -273,6 +279,7 @@ impl Conferences {
         if conference.taken() == 0 {
             let news = std::mem::take(&mut conference.news);
             *conference = Conference { news, ..Conference::default() };
+            self.files.end(id);
         }
         self.changed(now, id, Duration::ZERO);
     }

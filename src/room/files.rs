@@ -138,10 +138,19 @@ impl AsRef<[u8]> for Part {
     }
 }
 
+/// A participant that asks for a file, and the number of the conference in which it takes part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) conference: u32,
+}
+
 /// A file of a room.
 #[derive(Debug)]
 struct Stored {
     file: SharedFile,
+    /// The number of the conference whose participants get the file.
+    conference: u32,
     parts: Vec<Bytes>,
     received: u64,
     until: Instant,
@@ -153,10 +162,11 @@ impl Stored {
         self.received == self.file.share.size
     }
 
-    /// Whether this member may fetch the file.
-    fn is_for(&self, user: &UserId) -> bool {
+    /// Whether this participant may fetch the file.
+    fn is_for(&self, Reader { user, conference }: Reader<'_>) -> bool {
         let to = self.file.share.to.as_ref();
-        self.file.user_id == *user || self.is_whole() && to.is_none_or(|to| to == user)
+        let is_meant = self.file.user_id == *user || self.is_whole() && to.is_none_or(|to| to == user);
+        is_meant && self.conference == conference
     }
 }
 
@@ -173,7 +183,7 @@ impl RoomFiles {
     pub(super) fn open(
         &mut self,
         now: Instant,
-        file: SharedFile,
+        (file, conference): (SharedFile, u32),
         network: Network,
         ledger: &FileLedger,
     ) -> Result<Option<FileId>, NoSpace> {
@@ -186,9 +196,8 @@ impl RoomFiles {
             let soonest = self.0.values().map(|stored| stored.until.saturating_duration_since(now)).min();
             return Err(NoSpace(soonest.filter(|_| !fits).unwrap_or(PART_WITHIN)));
         };
-        let stored =
-            Stored { parts: Vec::new(), received: 0, until: now + PART_WITHIN, charge: Arc::new(charge), file };
-        self.0.insert(stored.file.file, stored);
+        let (parts, received, until, charge) = (Vec::new(), 0, now + PART_WITHIN, Arc::new(charge));
+        self.0.insert(file.file, Stored { file, conference, parts, received, until, charge });
         Ok(unfinished)
     }
 
@@ -196,12 +205,12 @@ impl RoomFiles {
     pub(super) fn append(
         &mut self,
         now: Instant,
-        (user, id): (&UserId, FileId),
+        (writer, id): (Reader<'_>, FileId),
         offset: u64,
         part: Bytes,
     ) -> Result<(u64, Option<SharedFile>), FileDenied> {
-        let stored = self.0.get_mut(&id).filter(|stored| stored.is_for(user)).ok_or(FileDenied::NoSuchFile)?;
-        if stored.file.user_id != *user {
+        let stored = self.0.get_mut(&id).filter(|stored| stored.is_for(writer)).ok_or(FileDenied::NoSuchFile)?;
+        if stored.file.user_id != *writer.user {
             return Err(FileDenied::NotSender);
         }
         if offset != stored.received {
@@ -217,10 +226,10 @@ impl RoomFiles {
         Ok((stored.received, stored.is_whole().then(|| stored.file.clone())))
     }
 
-    /// The state of a file, for a member that may fetch it.
-    pub(super) fn state(&self, user: &UserId, id: FileId) -> Result<FileState, FileDenied> {
-        let stored = self.0.get(&id).filter(|stored| stored.is_for(user)).ok_or(FileDenied::NoSuchFile)?;
-        let is_sender = stored.file.user_id == *user;
+    /// The state of a file, for a participant that may fetch it.
+    pub(super) fn state(&self, reader: Reader<'_>, id: FileId) -> Result<FileState, FileDenied> {
+        let stored = self.0.get(&id).filter(|stored| stored.is_for(reader)).ok_or(FileDenied::NoSuchFile)?;
+        let is_sender = stored.file.user_id == *reader.user;
         Ok(FileState { file: stored.file.clone(), received: stored.received, is_sender })
     }
 
@@ -244,15 +253,21 @@ impl RoomFiles {
         Ok(bytes)
     }
 
-    /// The whole files that this member may fetch.
-    pub(super) fn of(&self, user: &UserId) -> Vec<SharedFile> {
-        let whole = self.0.values().filter(|stored| stored.is_whole() && stored.is_for(user));
+    /// The whole files that this participant may fetch.
+    pub(super) fn of(&self, reader: Reader<'_>) -> Vec<SharedFile> {
+        let whole = self.0.values().filter(|stored| stored.is_whole() && stored.is_for(reader));
         whole.map(|stored| stored.file.clone()).collect()
     }
 
-    /// The sender of a file.
-    pub(super) fn sender(&self, id: FileId) -> Option<&UserId> {
-        Some(&self.0.get(&id)?.file.user_id)
+    /// The sender of a file, and the conference that gets it.
+    pub(super) fn source(&self, id: FileId) -> Option<(&UserId, u32)> {
+        let stored = self.0.get(&id)?;
+        Some((&stored.file.user_id, stored.conference))
+    }
+
+    /// A conference is over.
+    pub(super) fn end(&mut self, conference: u32) {
+        self.0.retain(|_, stored| stored.conference != conference);
     }
 
     /// Removes a file.
@@ -268,9 +283,10 @@ impl RoomFiles {
         Some(id)
     }
 
-    /// Removes the files whose time is over, and returns their numbers.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<FileId> {
-        self.0.extract_if(.., |_, stored| stored.until <= now).map(|(id, _)| id).collect()
+    /// Removes the files whose time is over, and returns their numbers, each with the conference that got it.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(FileId, u32)> {
+        let expired = self.0.extract_if(.., |_, stored| stored.until <= now);
+        expired.map(|(id, stored)| (id, stored.conference)).collect()
     }
 
     /// When [`RoomFiles::expire`] is due.
@@ -312,8 +328,8 @@ mod tests {
         let (file, nickname) = (FileId(7), "".into());
         let file = SharedFile { file, user_id: user.clone(), nickname, share };
         let mut files = RoomFiles::default();
-        files.open(now, file, network(1), &ledger).unwrap();
-        let key = (&user, FileId(7));
+        files.open(now, (file, 0), network(1), &ledger).unwrap();
+        let key = (Reader { user: &user, conference: 0 }, FileId(7));
         let first = vec![1; FILE_PART_BYTES as usize];
         assert_eq!(files.append(now, key, 0, vec![1; 5].into()), Err(FileDenied::PartSize));
         assert_eq!(files.append(now, key, 0, first.into()), Ok((FILE_PART_BYTES, None)));
@@ -324,7 +340,7 @@ mod tests {
         assert!(received == FILE_PART_BYTES + 1 && whole.is_some());
         let read = files.read(FileId(7), FILE_PART_BYTES - 1, FILE_PART_BYTES + 1).unwrap();
         assert_eq!(read.concat(), [1, 2]);
-        assert_eq!(files.expire(now + FILE_STAYS), [FileId(7)]);
+        assert_eq!(files.expire(now + FILE_STAYS), [(FileId(7), 0)]);
         let held = || ledger.0.lock().unwrap().all;
         assert_eq!(held(), 262_145);
         drop(read);

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::conference::{Conferences, MEETING};
-use super::files::RoomFiles;
 use super::member::{Media, Member};
 use super::members::{Room, refuse};
 use super::pending::Presence;
@@ -181,7 +180,6 @@ impl Room {
             member.media = Media::Missing { since: now };
         }
         if is_empty {
-            conferences.files = RoomFiles::default();
             self.end_host(out);
         }
     }

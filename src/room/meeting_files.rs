@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::files::{FileClaim, FileDenied, FileLedger, FileState, NoSpace};
-use super::member::Member;
+use super::conference::Conferences;
+use super::files::{FileClaim, FileDenied, FileLedger, FileState, NoSpace, Reader};
 use super::members::{Room, refuse};
 use super::rooms::Rooms;
 use super::{ConnId, Output, RoomRefusal};
@@ -36,14 +36,18 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let refusal = |message: String| RoomRefusal::new(ErrorCode::FileRefused, message);
-        let known = self.conferences.as_mut().zip(self.members.get_mut(id)).filter(|(_, member)| member.conn() == Some(conn));
-        let Some((conferences, member)) = known else { return Err(refusal("you are in no meeting".into())) };
-        let meeting = conferences.meeting().filter(|meeting| meeting.media == MediaHost::Server);
-        let Some(meeting) = meeting.filter(|meeting| meeting.get(id).is_some()) else {
+        let member = self.members.get_mut(id).filter(|member| member.conn() == Some(conn));
+        let Some((conferences, member)) = self.conferences.as_mut().zip(member) else {
+            return Err(refusal("you are in no meeting".into()));
+        };
+        let place = conferences.place(id);
+        let conference = place.and_then(|place| Some((place, conferences.conference(place)?)));
+        let conference = conference.filter(|(_, known)| known.media == MediaHost::Server && known.get(id).is_some());
+        let Some((place, conference)) = conference else {
             let rule = "the server takes files only from the participants of a meeting whose media it carries";
             return Err(refusal(rule.into()));
         };
-        if let Some(to) = share.to.as_ref().filter(|to| *to == id || meeting.get(to).is_none()) {
+        if let Some(to) = share.to.as_ref().filter(|to| *to == id || conference.get(to).is_none()) {
             return Err(refusal(format!("user {to} is no other participant of the meeting")));
         }
         if !(1..=MAX_SERVER_FILE_BYTES).contains(&share.size) {
@@ -56,7 +60,7 @@ impl Room {
         let (user_id, nickname) = (id.clone(), member.user.nickname.clone());
         let (network, file) = (member.newcomer.network, FileId(conferences.next_number()));
         let stored = SharedFile { file, user_id, nickname, share };
-        let unfinished = conferences.files.open(now, stored, network, ledger).map_err(|NoSpace(wait)| {
+        let unfinished = conferences.files.open(now, (stored, place), network, ledger).map_err(|NoSpace(wait)| {
             let message = "the server holds as many files as it takes: try again later, when others have expired";
             refusal(message.into()).after(wait)
         })?;
@@ -71,20 +75,19 @@ impl Room {
     pub(super) fn withdraw_file(&mut self, (id, conn): (&UserId, ConnId), file: FileId, out: &mut Vec<Output>) {
         let Some((conferences, member)) = self.conferences.as_mut().zip(self.members.get(id)) else { return };
         // It may just have expired.
-        let Some(sender) = conferences.files.sender(file) else { return };
+        let Some((sender, conference)) = conferences.files.source(file) else { return };
         if sender != id && !member.user.moderates {
             return refuse(conn, ErrorCode::NotAllowed, "only the sender and those who moderate take a file away", out);
         }
         conferences.files.remove(file);
-        self.tell_gone(file, out);
+        self.tell_gone((file, conference), out);
     }
 
     /// Tells a participant that has come, perhaps again, of the files that are there.
     pub(super) fn tell_files(&self, id: &UserId, out: &mut Vec<Output>) {
         let Some((conferences, member)) = self.conferences.as_ref().zip(self.members.get(id)) else { return };
-        let takes_part = conferences.meeting().is_some_and(|meeting| meeting.get(id).is_some());
-        let Some(to) = member.conn().filter(|_| takes_part) else { return };
-        let files = conferences.files.of(id).into_iter();
+        let Some((to, reader)) = member.conn().zip(conferences.reader(id)) else { return };
+        let files = conferences.files.of(reader).into_iter();
         out.extend(files.map(|file| Output::Send { to, message: ServerMessage::File(file) }));
     }
 
@@ -94,32 +97,39 @@ impl Room {
         expired.into_iter().for_each(|file| self.tell_gone(file, out));
     }
 
-    fn tell_gone(&self, file: FileId, out: &mut Vec<Output>) {
-        self.tell_participants(None, &ServerMessage::FileGone { file }, out);
+    fn tell_gone(&self, (file, conference): (FileId, u32), out: &mut Vec<Output>) {
+        self.tell_participants(conference, |_| true, ServerMessage::FileGone { file }, out);
     }
 
-    /// Tells a file's sender and receiver, or else all participants.
-    fn tell_participants(&self, of: Option<&SharedFile>, message: &ServerMessage, out: &mut Vec<Output>) {
-        let Some(meeting) = self.conferences.as_ref().and_then(|conferences| conferences.meeting()) else { return };
-        let concerns = |user: &UserId| {
-            let to = of.and_then(|file| file.share.to.as_ref());
-            to.is_none_or(|to| to == user) || of.is_some_and(|file| file.user_id == *user)
-        };
-        let participants = meeting.participants.iter().map(|participant| &participant.user_id);
-        let members = participants.filter(|user| concerns(user)).filter_map(|user| self.members.get(user));
-        let to: Vec<ConnId> = members.filter_map(Member::conn).collect();
+    /// Tells a file's sender and its receiver, or else all participants.
+    fn tell_file(&self, conference: u32, file: SharedFile, out: &mut Vec<Output>) {
+        let (sender, receiver) = (file.user_id.clone(), file.share.to.clone());
+        let is_for = |user: &UserId| *user == sender || receiver.as_ref().is_none_or(|receiver| receiver == user);
+        self.tell_participants(conference, is_for, ServerMessage::File(file), out);
+    }
+
+    fn tell_participants(
+        &self,
+        conference: u32,
+        is_for: impl Fn(&UserId) -> bool,
+        message: ServerMessage,
+        out: &mut Vec<Output>,
+    ) {
+        let conferences = self.conferences.as_ref();
+        let Some(known) = conferences.and_then(|conferences| conferences.conference(conference)) else { return };
+        let users = known.participants.iter().map(|participant| &participant.user_id).filter(|user| is_for(user));
+        let to: Vec<ConnId> = users.filter_map(|user| self.members.get(user)?.conn()).collect();
         if !to.is_empty() {
-            out.push(Output::Broadcast { to, message: message.clone() });
+            out.push(Output::Broadcast { to, message });
         }
     }
 
-    /// Checks that the client of a claim takes part in the meeting at present.
-    fn check_claim(&self, claim: &FileClaim) -> Result<(), FileDenied> {
-        let takes_part = self.conferences.as_ref().is_some_and(|conferences| {
-            conferences.meeting().is_some_and(|meeting| meeting.get(&claim.user).is_some())
-        });
+    /// Checks that the client of a claim takes part in a conference at present.
+    fn reader<'a>(&'a self, claim: &'a FileClaim) -> Result<(&'a Conferences, Reader<'a>), FileDenied> {
         let member = self.members.get(&claim.user).filter(|member| member.newcomer.session == claim.session);
-        if takes_part && member.is_some() { Ok(()) } else { Err(FileDenied::NoSuchFile) }
+        let reader = self.conferences.as_ref().filter(|_| member.is_some());
+        let reader = reader.and_then(|conferences| Some((conferences, conferences.reader(&claim.user)?)));
+        reader.ok_or(FileDenied::NoSuchFile)
     }
 }
 
@@ -129,10 +139,12 @@ impl Rooms {
     /// # Errors
     /// The client does not take part in the meeting, or the file is not for it.
     pub fn file(&self, claim: &FileClaim) -> Result<FileState, FileDenied> {
-        let room = self.rooms.get(&claim.room).ok_or(FileDenied::NoSuchFile)?;
-        room.check_claim(claim)?;
-        let conferences = room.conferences.as_ref().ok_or(FileDenied::NoSuchFile)?;
-        conferences.files.state(&claim.user, claim.file)
+        let (conferences, reader) = self.reader(claim)?;
+        conferences.files.state(reader, claim.file)
+    }
+
+    fn reader<'a>(&'a self, claim: &'a FileClaim) -> Result<(&'a Conferences, Reader<'a>), FileDenied> {
+        self.rooms.get(&claim.room).ok_or(FileDenied::NoSuchFile)?.reader(claim)
     }
 
     /// The bytes `from..to` of a file.
@@ -140,9 +152,9 @@ impl Rooms {
     /// # Errors
     /// As [`Rooms::file`], or the file is not whole.
     pub fn read_file(&self, claim: &FileClaim, from: u64, to: u64) -> Result<Vec<Bytes>, FileDenied> {
-        self.file(claim)?;
-        let conferences = self.rooms.get(&claim.room).and_then(|room| room.conferences.as_ref());
-        conferences.ok_or(FileDenied::NoSuchFile)?.files.read(claim.file, from, to)
+        let (conferences, reader) = self.reader(claim)?;
+        conferences.files.state(reader, claim.file)?;
+        conferences.files.read(claim.file, from, to)
     }
 
     /// Adds a part to a file. Returns the number of bytes that are there now; the outputs tell the participants of a
@@ -157,13 +169,14 @@ impl Rooms {
         offset: u64,
         part: Bytes,
     ) -> Result<(u64, Vec<Output>), FileDenied> {
+        let conference = self.reader(claim)?.1.conference;
         let room = self.rooms.get_mut(&claim.room).ok_or(FileDenied::NoSuchFile)?;
-        room.check_claim(claim)?;
         let conferences = room.conferences.as_mut().ok_or(FileDenied::NoSuchFile)?;
-        let (received, whole) = conferences.files.append(now, (&claim.user, claim.file), offset, part)?;
+        let writer = Reader { user: &claim.user, conference };
+        let (received, whole) = conferences.files.append(now, (writer, claim.file), offset, part)?;
         let mut out = Vec::new();
         if let Some(file) = whole {
-            room.tell_participants(Some(&file), &ServerMessage::File(file.clone()), &mut out);
+            room.tell_file(conference, file, &mut out);
         }
         Ok((received, out))
     }
