@@ -61,25 +61,26 @@ impl FileName {
 
 impl From<&str> for FileName {
     fn from(text: &str) -> Self {
-        let safe = |c: char| match c {
-            '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
-            c if c.is_whitespace() => ' ',
-            c => c,
-        };
-        let name: Vec<char> = printable(text.chars().take(4 * MAX_FILE_NAME_CHARS)).map(safe).collect();
-        let is_edge = |c: &char| matches!(c, '.' | ' ');
-        let from = name.iter().take_while(|c| is_edge(c)).count();
-        let to = name.len() - name[from..].iter().rev().take_while(|c| is_edge(c)).count();
-        let name = &name[from..to];
-        let name: String = if name.len() <= MAX_FILE_NAME_CHARS {
-            name.iter().collect()
-        } else {
-            let dot = name.iter().rposition(|c| *c == '.').filter(|dot| name.len() - dot <= MAX_ENDING_CHARS);
-            let ending = &name[dot.unwrap_or(name.len())..];
-            name[..MAX_FILE_NAME_CHARS - ending.len()].iter().chain(ending).collect()
-        };
+        // A cut may leave a space at the end, or half of an emoji.
+        let name = cleaned(&cleaned(text));
         Self(if name.is_empty() { "file".into() } else { name.into() })
     }
+}
+
+fn cleaned(text: &str) -> String {
+    let safe = |c: char| match c {
+        '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
+        c if c.is_whitespace() && !c.is_control() => ' ',
+        c => c,
+    };
+    let name: String = printable(text.chars().take(4 * MAX_FILE_NAME_CHARS).map(safe)).collect();
+    let name: Vec<char> = name.trim_matches(['.', ' ']).chars().collect();
+    if name.len() <= MAX_FILE_NAME_CHARS {
+        return name.into_iter().collect();
+    }
+    let dot = name.iter().rposition(|c| *c == '.').filter(|dot| name.len() - dot <= MAX_ENDING_CHARS);
+    let ending = &name[dot.unwrap_or(name.len())..];
+    name[..MAX_FILE_NAME_CHARS - ending.len()].iter().chain(ending).collect()
 }
 
 impl From<String> for FileName {

@@ -73,7 +73,7 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ada.wait_until("a hand", "document.querySelectorAll('#hands li').length === 1");
     cleo.says("hello");
     ada.reads("Cleo", "hello");
-    cleo.presses("u");
+    cleo.clicks("button", "People");
     cleo.clicks("button", "Write to Ben privately");
     cleo.says("between us");
     ben.reads("Cleo", "between us");
