@@ -9,8 +9,8 @@
 //!   `Upload-Offset`; 409 has the right one, for a sender whose connection broke.
 //! - `GET` sends the file, or what one `Range` asks for.
 //!
-//! A file is sent as `application/octet-stream` to be saved, so that no browser shows it or runs it. Each file takes one
-//! part at a time, which bounds the bytes on their way by the space that files may take anyway.
+//! A file is sent as `application/octet-stream` to be saved, so that no browser shows it or runs it. Each file takes
+//! one part at a time, which bounds the bytes on their way by the space that files may take anyway.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

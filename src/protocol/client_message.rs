@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::StudentMessage;
 use super::{
-    DeclineReason, ErrorCode, FileId, IceCandidate, OfferedTracks, RoomOrder, ShareFile, TrackName, VideoCodec, VideoTrack,
+    DeclineReason, ErrorCode, FileId, IceCandidate, OfferedTracks, RoomOrder, ShareFile, TrackName, VideoCodec,
+    VideoTrack,
 };
 use super::{conference, media, to_json};
 use crate::id::{UserId, is_printable};

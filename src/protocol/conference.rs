@@ -123,8 +123,8 @@
 //! server -> all    {"type":"fileGone","file":19}
 //! ```
 //!
-//! Both requests have the session of the member in `Authorization: Bearer`. A part has [`FILE_PART_BYTES`], the last one
-//! of a file fewer. A sender has one unfinished file; another one replaces it.
+//! Both requests have the session of the member in `Authorization: Bearer`. A part has [`FILE_PART_BYTES`], the last
+//! one of a file fewer. A sender has one unfinished file; another one replaces it.
 
 use serde::{Deserialize, Serialize};
 

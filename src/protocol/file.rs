@@ -46,8 +46,8 @@ impl fmt::Display for FileId {
 /// The name of a file: not empty, printable, at most [`MAX_FILE_NAME_CHARS`] characters, and no path.
 ///
 /// An invalid name is cleaned, not refused. What hides or reorders other characters is removed, since a name such as
-/// `invoice[RLO]fdp.exe` would look like a PDF. Separators of paths, and the signs that Windows keeps for itself, become
-/// underscores; dots and spaces around the name are removed. A long name is cut before its ending.
+/// `invoice[RLO]fdp.exe` would look like a PDF. Separators of paths, and the signs that Windows keeps for itself,
+/// become underscores; dots and spaces around the name are removed. A long name is cut before its ending.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct FileName(Box<str>);
@@ -103,7 +103,8 @@ pub struct MimeType(Box<str>);
 impl From<String> for MimeType {
     fn from(text: String) -> Self {
         let is_token = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_'))
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'_'))
         };
         let is_type = text.split_once('/').is_some_and(|(kind, rest)| is_token(kind) && is_token(rest));
         Self(if is_type && text.len() <= MAX_MIME_BYTES { text.into() } else { "".into() })

@@ -306,9 +306,8 @@ mod tests {
     #[test]
     fn one_network_holds_half_and_a_newcomer_gets_a_file_however_many_hold_theirs() {
         let ledger = FileLedger::default();
-        let fill = |n: u32| -> Vec<Charge> {
-            std::iter::from_fn(|| ledger.take(network(n), MAX_SERVER_FILE_BYTES)).collect()
-        };
+        let fill =
+            |n: u32| -> Vec<Charge> { std::iter::from_fn(|| ledger.take(network(n), MAX_SERVER_FILE_BYTES)).collect() };
         let first = fill(1);
         assert_eq!(first.len(), 8);
         let others: Vec<_> = (2..12).map(fill).collect();

@@ -52,7 +52,10 @@ impl Room {
         }
         if !(1..=MAX_SERVER_FILE_BYTES).contains(&share.size) {
             let most = MAX_SERVER_FILE_BYTES / 1_000_000;
-            return Err(refusal(format!("a file over the server has 1 byte to {most} MB, this one {} bytes", share.size)));
+            return Err(refusal(format!(
+                "a file over the server has 1 byte to {most} MB, this one {} bytes",
+                share.size
+            )));
         }
         if let Err(wait) = member.pace.files.take(now) {
             return Err(refusal("too many files in a short time: wait a moment".into()).after(wait));

@@ -17,9 +17,7 @@ use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
-use crate::room::{
-    self, Creation, FileClaim, FileDenied, FileState, Meetings, Reservation, RoomRefusal, RoomSummary,
-};
+use crate::room::{self, Creation, FileClaim, FileDenied, FileState, Meetings, Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;

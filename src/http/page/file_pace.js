@@ -1,5 +1,5 @@
-// How fast files may be sent, so that picture and sound do not suffer: all files of this page together get what the line
-// carries besides the media. The rate grows while the media is well, and is halved when it is not.
+// How fast files may be sent, so that picture and sound do not suffer: all files of this page together get what the
+// line carries besides the media. The rate grows while the media is well, and is halved when it is not.
 
 /** The first rate, the least and the most, in bytes per second. */
 const FIRST = 500_000;

@@ -67,7 +67,7 @@ export function sizeOf(bytes) {
   return `${mega.toFixed(mega < 9.95 ? 1 : 0)} MB`;
 }
 
-/** The SHA-256 of a file in hexadecimal; empty where the browser has no cryptography, which it denies insecure pages. */
+/** The SHA-256 of a file in hexadecimal; empty on a page without a secure context, which has no cryptography. */
 export async function digestOf(blob) {
   if (!globalThis.crypto?.subtle) return '';
   const hash = await crypto.subtle.digest('SHA-256', await blob.arrayBuffer());

@@ -1,5 +1,5 @@
-// One file on its way over the server of a meeting, by HTTP: up from its sender, or down to a participant. It travels in
-// parts, so that a connection that breaks costs one part, and a line that is slow has time enough.
+// One file on its way over the server of a meeting, by HTTP: up from its sender, or down to a participant. It travels
+// in parts, so that a connection that breaks costs one part, and a line that is slow has time enough.
 //
 //   up:    offered (waits for a place) -> running -> shared (is at the server) -> expired
 //   down:  offered -> running -> done; and from each of these: cancelled, lost, failed, expired

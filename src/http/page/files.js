@@ -186,7 +186,8 @@ export class Files {
 
   #linkTo(userId) {
     const pair = this.#here.pairTo(userId);
-    return { isOpen: pair.isOpen, open: pair.open, say: (message) => pair.say(JSON.stringify(message)), awaySince: null };
+    const say = (message) => pair.say(JSON.stringify(message));
+    return { isOpen: pair.isOpen, open: pair.open, say, awaySince: null };
   }
 
   /** The next file for the server, once the one before is there. */

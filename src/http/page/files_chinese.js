@@ -1,4 +1,4 @@
-// Every sentence about files and private messages in Chinese, one a line. `files_english.js` has the same keys in order.
+// Every sentence about files and private messages in Chinese, one a line. `files_english.js` has the same keys.
 
 export const zh = {
   writeTo: '发给',

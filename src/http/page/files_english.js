@@ -1,4 +1,4 @@
-// Every sentence about files and private messages in English, one a line. `files_chinese.js` has the same keys in order.
+// Every sentence about files and private messages in English, one a line. `files_chinese.js` has the same keys.
 
 export const en = {
   writeTo: 'To',

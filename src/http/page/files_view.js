@@ -107,8 +107,9 @@ export class FilesView {
   #showItem(item, shown) {
     const signs = [];
     if (item.isMine) signs.push(el('span', 'soft', say('you')));
-    const toOne = item.isMine ? [`${say('privatelyTo')} `, bdi(item.to ? nameOf(item.to) : '')] : [say('privatelyToYou')];
-    if (item.to) signs.push(el('span', 'badge private', ...toOne));
+    const { to } = item;
+    const toOne = () => (item.isMine ? [`${say('privatelyTo')} `, bdi(nameOf(to))] : [say('privatelyToYou')]);
+    if (to) signs.push(el('span', 'badge private', ...toOne()));
     const [name] = shown.head.children;
     shown.head.replaceChildren(name, ...signs, el('time', 'soft', timeOfDay(item.at)));
     for (const transfer of item.transfers) this.#showTransfer(item, transfer, shown);

@@ -79,7 +79,8 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ben.reads("Cleo", "between us");
     ben.shows("only to you");
     cleo.shows("privately to Ben");
-    let everybody = "const to = document.querySelector('#chat-to'); to.value = ''; to.dispatchEvent(new Event('change'))";
+    let everybody =
+        "const to = document.querySelector('#chat-to'); to.value = ''; to.dispatchEvent(new Event('change'))";
     cleo.value(everybody);
     cleo.says("for all");
     for page in [&ada, &dan] {
