@@ -51,11 +51,8 @@ impl Room {
             return Err(refusal(format!("user {to} is no other participant of the meeting")));
         }
         if !(1..=MAX_SERVER_FILE_BYTES).contains(&share.size) {
-            let most = MAX_SERVER_FILE_BYTES / 1_000_000;
-            return Err(refusal(format!(
-                "a file over the server has 1 byte to {most} MB, this one {} bytes",
-                share.size
-            )));
+            let (most, size) = (MAX_SERVER_FILE_BYTES / 1_000_000, share.size);
+            return Err(refusal(format!("a file over the server has 1 byte to {most} MB, this one {size} bytes")));
         }
         if let Err(wait) = member.pace.files.take(now) {
             return Err(refusal("too many files in a short time: wait a moment".into()).after(wait));

@@ -207,7 +207,7 @@ test('names are safe to show and to save', () => {
   const long = safeName(`${'é'.repeat(200)}.pdf`);
   assert.ok(long.length === 120 && long.endsWith('é.pdf'));
   assert.ok(safeName('😀'.repeat(5_000_000)).length <= 240);
-  assert.deepEqual([sizeOf(999), sizeOf(48_213), sizeOf(3_300_000), sizeOf(1e8)], ['999 B', '48 kB', '3.3 MB', '100 MB']);
+  assert.deepEqual([999, 48_213, 3_300_000, 1e8].map(sizeOf), ['999 B', '48 kB', '3.3 MB', '100 MB']);
 });
 
 test('only whole messages about files are read', () => {
@@ -217,9 +217,8 @@ test('only whole messages about files are read', () => {
     { size: 1.5 }, { size: '5' }, { size: 1e300 }, { type: 'msg' }]) {
     assert.equal(readMessage(JSON.stringify({ ...offer, ...wrong })), null, JSON.stringify(wrong));
   }
-  for (const text of ['', 'null', '[]', '{', 7, new ArrayBuffer(3), JSON.stringify({ ...offer, name: 'x'.repeat(9_999) })]) {
-    assert.equal(readMessage(text), null);
-  }
+  const long = JSON.stringify({ ...offer, name: 'x'.repeat(9_999) });
+  for (const text of ['', 'null', '[]', '{', 7, new ArrayBuffer(3), long]) assert.equal(readMessage(text), null);
   const answer = readMessage('{"type":"fileAnswer","id":"a1","accepted":"yes","reason":"<b>"}');
   assert.deepEqual(answer, { type: 'fileAnswer', id: 'a1', accepted: false, reason: 'declined' });
 });
@@ -231,7 +230,8 @@ test('the rate gives way when the media suffers', () => {
   const first = pace.rate;
   pace.update(pairs());
   assert.ok(pace.rate > first);
-  const bad = [{ roundTripMs: 200 }, { lost: 0.1 }, { limitedBy: 'cpu' }, { limitedBy: 'bandwidth', available: 100_000 }];
+  const slow = { limitedBy: 'bandwidth', available: 100_000 };
+  const bad = [{ roundTripMs: 200 }, { lost: 0.1 }, { limitedBy: 'cpu' }, slow];
   for (const more of bad) {
     const before = pace.rate;
     pace.update(pairs(more));
@@ -289,7 +289,8 @@ test('each of several receivers accepts for itself, and who is loaded again lose
 
 test('offers that are too large, too many or from nobody are not shown', () => {
   const { files, said, pass, added } = member();
-  const offer = (id, size = 9, from = '1002') => files.message(from, JSON.stringify({ type: 'file', id, name: 'a', size }));
+  const text = (id, size) => JSON.stringify({ type: 'file', id, name: 'a', size });
+  const offer = (id, size = 9, from = '1002') => files.message(from, text(id, size));
   assert.ok(offer('huge', 1e12));
   assert.equal(said.at(-1)[1].reason, 'tooLarge');
   offer('x', 9, '1009');
@@ -340,7 +341,8 @@ test('a file goes up to the server and down, also when answers are lost', async 
   const up = member({ isOverServer: true, respond: stored.respond });
   up.files.send(fileOf(bytes), ben);
   up.files.send(fileOf(bytesOf(5), 'second'), null);
-  assert.deepEqual(up.sent.map(({ type, size, to }) => [type, size, to]), [['shareFile', 700_000, '1002']], 'one by one');
+  const shares = up.sent.map(({ type, size, to }) => [type, size, to]);
+  assert.deepEqual(shares, [['shareFile', 700_000, '1002']], 'one by one');
   up.files.told({ type: 'filePlace', file: 7 });
   const [first, second] = up.files.items.map(({ transfers: [transfer] }) => transfer);
   assert.ok(first instanceof Upload);
@@ -352,8 +354,9 @@ test('a file goes up to the server and down, also when answers are lost', async 
   assert.deepEqual([second.state, second.reason], ['failed', 'full']);
 
   const down = member({ isOverServer: true, respond: stored.respond });
-  down.files.told({ type: 'file', file: 7, userId: '1002', nickname: 'Ben', name: '../a.pdf', size: 700_000, to: '1001' });
-  down.files.told({ type: 'file', file: 7, userId: '1002', nickname: 'Ben', name: 'again', size: 700_000 });
+  const told = { type: 'file', file: 7, userId: '1002', nickname: 'Ben', name: '../a.pdf', size: 700_000, to: '1001' };
+  down.files.told(told);
+  down.files.told({ ...told, name: 'again' });
   assert.equal(down.files.items.length, 1);
   const [item] = down.files.items;
   const [transfer] = item.transfers;

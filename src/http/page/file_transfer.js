@@ -6,7 +6,7 @@
 
 import { CHUNK_BYTES, digestOf } from './file_rules.js';
 
-/** How much waits in the browser for the network. With less, a far line is slow; with more, a cancelled file goes on. */
+/** How much waits for the network: with less, a far line is slow; with more, a cancelled file goes on. */
 const MOST_BUFFERED = 256 * 1024;
 const LOW_BUFFERED = 64 * 1024;
 /** How much of the file is read at once. */
