@@ -3,10 +3,10 @@
 
 /** The first rate, the least and the most, in bytes per second. */
 const FIRST = 500_000;
-const LEAST = 20_000;
+const LEAST = 32_000;
 const MOST = 12_500_000;
 const GROWTH = 1.4;
-/** A queue on the way makes the round trip longer by more than this, in milliseconds. */
+/** A queue on the way makes the round trip longer than twice the shortest one and this, in milliseconds. */
 const QUEUE_MS = 100;
 /** More packets are lost on a line that is too full. */
 const MOST_LOST = 0.03;
@@ -40,10 +40,11 @@ export class FilePace {
   }
 
   #isBad(userId, { measure, wantedBitrate }) {
+    // A busy computer is no reason: a file costs next to nothing beside the encoders.
     const { roundTripMs, lost, limitedBy, available } = measure;
     const shortest = Math.min(this.#shortest.get(userId) ?? Infinity, roundTripMs || Infinity);
     this.#shortest.set(userId, shortest);
-    return roundTripMs > shortest + QUEUE_MS || lost > MOST_LOST || limitedBy === 'cpu'
+    return roundTripMs > 2 * shortest + QUEUE_MS || lost > MOST_LOST
       || (limitedBy === 'bandwidth' && available > 0 && available < wantedBitrate);
   }
 }

@@ -41,15 +41,15 @@ export class FilesView {
       this.#send([...input.files]);
       input.value = '';
     });
-    // What is dropped beside the panel would replace this page.
-    const panel = $('chat');
-    panel.addEventListener('dragover', (event) => {
+    // Anywhere, because a file that is dropped beside the chat would replace this page.
+    addEventListener('dragover', (event) => {
       if (event.dataTransfer.types.includes('Files')) event.preventDefault();
     });
-    panel.addEventListener('drop', (event) => {
-      if (event.dataTransfer.files.length === 0) return;
+    addEventListener('drop', (event) => {
+      const { files } = event.dataTransfer;
+      if (files.length === 0) return;
       event.preventDefault();
-      this.#send([...event.dataTransfer.files]);
+      if (!$('file-choose').disabled) this.#send([...files]);
     });
     setInterval(() => this.files.look(), LOOK_MS);
     onLanguage(() => {
