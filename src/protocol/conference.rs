@@ -93,7 +93,8 @@
 //!
 //! In a call, and in a meeting whose media does not pass the server, the sender offers a file of at most
 //! [`MAX_PAIR_FILE_BYTES`] to each receiver over the data channel of their pair. Each accepts or declines for itself.
-//! Declined files have a `reason`: `declined`, `noFiles`, `busy` or `tooLarge`.
+//! Declined files have a `reason`: `declined`, `noFiles`, `busy` or `tooLarge`. A file for one receiver of a meeting is
+//! offered with `"only":true`.
 //!
 //! ```text
 //! 1001 -> 1002   {"type":"file","id":"8f3a01c2","name":"notes.pdf","size":48213,"mime":"application/pdf"}

@@ -2,7 +2,8 @@
 //! room, for each network, and for all together.
 //!
 //! A network may hold as many bytes as stay free for others (dynamic thresholds, Choudhury and Hahne 1998): one network
-//! alone gets half of all, and one that holds nothing always gets what is free.
+//! alone gets half of all, and one that holds nothing gets what is free. If nothing is, the oldest files of the network
+//! that holds most give way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,14 +103,34 @@ impl FileLedger {
     fn take(&self, network: Network, size: u64) -> Option<Charge> {
         let bytes = size.max(LEAST_BYTES);
         let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = ledger.networks.get(&network).copied().unwrap_or(0);
-        let free = MAX_ALL_BYTES.checked_sub(ledger.all + bytes)?;
-        if held > 0 && held + bytes > free {
+        if !ledger.fits(network, bytes) {
             return None;
         }
         ledger.all += bytes;
-        ledger.networks.insert(network, held + bytes);
+        *ledger.networks.entry(network).or_default() += bytes;
         Some(Charge { ledger: self.clone(), network, bytes })
+    }
+
+    /// The network whose oldest file has to give way to a file of this network; none if there is space already, or if
+    /// no other network would still hold more.
+    pub(super) fn displaced_by(&self, network: Network, size: u64) -> Option<Network> {
+        let bytes = size.max(LEAST_BYTES);
+        let ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (largest, most) = ledger.networks.iter().max_by_key(|(network, held)| (**held, **network))?;
+        let is_larger = *most > ledger.held(network) + bytes;
+        (!ledger.fits(network, bytes) && is_larger).then_some(*largest)
+    }
+}
+
+impl Ledger {
+    fn held(&self, network: Network) -> u64 {
+        self.networks.get(&network).copied().unwrap_or(0)
+    }
+
+    fn fits(&self, network: Network, bytes: u64) -> bool {
+        let held = self.held(network);
+        let free = MAX_ALL_BYTES.checked_sub(self.all + bytes);
+        free.is_some_and(|free| held == 0 || held + bytes <= free)
     }
 }
 
@@ -265,6 +286,12 @@ impl RoomFiles {
         Some((&stored.file.user_id, stored.conference))
     }
 
+    /// The file of this network whose time ends first.
+    pub(super) fn oldest_of(&self, network: Network) -> Option<(Instant, FileId)> {
+        let charged = self.0.iter().filter(|(_, stored)| stored.charge.network == network);
+        charged.map(|(id, stored)| (stored.until, *id)).min()
+    }
+
     /// A conference is over.
     pub(super) fn end(&mut self, conference: u32) {
         self.0.retain(|_, stored| stored.conference != conference);
@@ -304,17 +331,21 @@ mod tests {
     }
 
     #[test]
-    fn one_network_holds_half_and_a_newcomer_gets_a_file_however_many_hold_theirs() {
+    fn one_network_holds_half_and_the_largest_gives_way() {
         let ledger = FileLedger::default();
         let fill =
             |n: u32| -> Vec<Charge> { std::iter::from_fn(|| ledger.take(network(n), MAX_SERVER_FILE_BYTES)).collect() };
-        let first = fill(1);
+        let mut first = fill(1);
         assert_eq!(first.len(), 8);
-        let others: Vec<_> = (2..12).map(fill).collect();
-        assert!(others.iter().all(|charges| !charges.is_empty()));
-        drop(others);
-        assert_eq!(fill(2).len(), 4, "half of what is free");
-        drop(first);
+        assert_eq!(ledger.displaced_by(network(1), 1), None, "nobody gives way to the largest");
+        assert_eq!(ledger.displaced_by(network(2), 1), None, "there is space");
+        let others: Vec<_> = (2..6).map(fill).collect();
+        assert_eq!(others.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 1, 1]);
+        assert!(fill(9).is_empty());
+        assert_eq!(ledger.displaced_by(network(9), MAX_SERVER_FILE_BYTES), Some(network(1)));
+        first.pop();
+        assert!(ledger.take(network(9), MAX_SERVER_FILE_BYTES).is_some());
+        drop((first, others));
         let ledger = ledger.0.lock().unwrap();
         assert!(ledger.all == 0 && ledger.networks.is_empty());
     }

@@ -10,6 +10,7 @@ use super::members::{Room, refuse};
 use super::rooms::Rooms;
 use super::{ConnId, Output, RoomRefusal};
 use crate::id::UserId;
+use crate::network::Network;
 use crate::protocol::{ErrorCode, FileId, MAX_SERVER_FILE_BYTES, MediaHost, ServerMessage, ShareFile, SharedFile};
 
 impl Room {
@@ -97,6 +98,19 @@ impl Room {
         expired.into_iter().for_each(|file| self.tell_gone(file, out));
     }
 
+    /// The file of this network whose time ends first.
+    fn oldest_file_of(&self, network: Network) -> Option<(Instant, FileId)> {
+        self.conferences.as_ref()?.files.oldest_of(network)
+    }
+
+    /// The server needs the space of a file.
+    fn displace_file(&mut self, file: FileId, out: &mut Vec<Output>) {
+        let Some(conferences) = &mut self.conferences else { return };
+        let Some(conference) = conferences.files.source(file).map(|(_, conference)| conference) else { return };
+        conferences.files.remove(file);
+        self.tell_gone((file, conference), out);
+    }
+
     fn tell_gone(&self, (file, conference): (FileId, u32), out: &mut Vec<Output>) {
         self.tell_participants(conference, |_| true, ServerMessage::FileGone { file }, out);
     }
@@ -134,6 +148,26 @@ impl Room {
 }
 
 impl Rooms {
+    /// The network of a participant who may bring a file of this size.
+    pub(super) fn file_network(&self, conn: ConnId, size: u64) -> Option<Network> {
+        let (room, user) = self.conns.get(&conn)?;
+        let room = self.rooms.get(room)?;
+        let conferences = room.conferences.as_ref()?;
+        let is_served = conferences.of(user)?.media == MediaHost::Server && conferences.get(user).is_some();
+        let member = room.members.get(user).filter(|_| is_served && size <= MAX_SERVER_FILE_BYTES)?;
+        Some(member.newcomer.network)
+    }
+
+    /// Makes space for a file of this network: the oldest files of the network that holds most give way.
+    pub(super) fn make_space(&mut self, network: Network, size: u64, out: &mut Vec<Output>) {
+        while let Some(largest) = self.files.displaced_by(network, size) {
+            let rooms = self.rooms.values_mut().filter_map(|room| Some((room.oldest_file_of(largest)?, room)));
+            // The last parts of files that are gone may still be on their way to somebody.
+            let Some(((_, file), room)) = rooms.min_by_key(|(oldest, _)| *oldest) else { return };
+            room.displace_file(file, out);
+        }
+    }
+
     /// The state of a file, for a participant that may fetch it.
     ///
     /// # Errors

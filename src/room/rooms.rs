@@ -38,7 +38,7 @@ pub struct Rooms {
     time: u64,
     openings: RateLimit,
     /// The space that the files of all rooms take.
-    files: FileLedger,
+    pub(super) files: FileLedger,
     /// Wrong join codes.
     attempts: Attempts,
     /// The secret of the network tags.
@@ -355,6 +355,11 @@ impl Rooms {
             };
         }
         self.move_meeting(now, conn, &message, out);
+        if let ClientMessage::ShareFile(share) = &message
+            && let Some(network) = self.file_network(conn, share.size)
+        {
+            self.make_space(network, share.size, out);
+        }
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {

@@ -74,7 +74,10 @@ function pair(file, { pace = EVERYTHING } = {}) {
     },
     open: (id) => {
       made.ends = channels(id);
-      setImmediate(() => made.receiver.take(made.ends[1]) || made.ends[1].close());
+      setImmediate(() => {
+        if (!made.receiver.take(made.ends[1])) made.ends[1].close();
+        made.ends[0].onopen?.();
+      });
       return made.ends[0];
     },
   };
@@ -212,7 +215,8 @@ test('names are safe to show and to save', () => {
 
 test('only whole messages about files are read', () => {
   const offer = { type: 'file', id: 'a1', name: 'a/b', size: 5 };
-  assert.deepEqual(readMessage(JSON.stringify(offer)), { ...offer, name: 'a_b' });
+  assert.deepEqual(readMessage(JSON.stringify(offer)), { ...offer, name: 'a_b', isOnly: false });
+  assert.equal(readMessage(JSON.stringify({ ...offer, only: true })).isOnly, true);
   for (const wrong of [{ id: '' }, { id: 'x'.repeat(33) }, { id: 7 }, { id: 'a b' }, { size: 0 }, { size: -1 },
     { size: 1.5 }, { size: '5' }, { size: 1e300 }, { type: 'msg' }]) {
     assert.equal(readMessage(JSON.stringify({ ...offer, ...wrong })), null, JSON.stringify(wrong));

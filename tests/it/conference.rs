@@ -9,8 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::http::{Answer, ask};
-use crate::support::{Classroom, DEADLINE, Process, ROOM};
+use crate::support::{Answer, Classroom, DEADLINE, Process, ROOM, ask};
 
 /// A client that speaks JSON.
 struct Peer {

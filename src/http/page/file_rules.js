@@ -51,9 +51,12 @@ export function readMessage(text) {
   } catch {
     return null;
   }
-  const { type, id, name, size, accepted, reason } = message ?? {};
+  const { type, id, name, size, only, accepted, reason } = message ?? {};
   if (!isId(id)) return null;
-  if (type === 'file') return Number.isSafeInteger(size) && size > 0 ? { type, id, name: safeName(name), size } : null;
+  if (type === 'file') {
+    const isOffer = Number.isSafeInteger(size) && size > 0;
+    return isOffer ? { type, id, name: safeName(name), size, isOnly: only === true } : null;
+  }
   if (type === 'fileCancel') return { type, id };
   if (type !== 'fileAnswer') return null;
   return { type, id, accepted: accepted === true, reason: DECLINES.includes(reason) ? reason : 'declined' };

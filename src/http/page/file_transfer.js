@@ -93,7 +93,8 @@ export class Sending extends Transfer {
     this.#pace = pace;
     this.#digest = digest;
     const { id, name, size } = this;
-    if (!link.say({ type: 'file', id, name, size, mime: file.type })) this.becomes('lost');
+    const offer = { type: 'file', id, name, size, mime: file.type, ...(what.isOnly && { only: true }) };
+    if (!link.say(offer)) this.becomes('lost');
   }
 
   /** The other one accepts or declines. */

@@ -128,12 +128,12 @@ export class Files {
 
   #sendTo(item, user, file, digest) {
     const link = this.#linkTo(user.userId);
-    const what = { id: newFileId(), user, name: item.name };
+    const what = { id: newFileId(), user, name: item.name, isOnly: Boolean(item.to) };
     const transfer = new Sending(what, file, { link, pace: this.#pace, digest }, this.#events(item));
     item.transfers.push(Object.assign(transfer, { link, entry: user.entry }));
   }
 
-  #offered(userId, { id, name, size }) {
+  #offered(userId, { id, name, size, isOnly }) {
     const sender = this.#others.find((one) => one.userId === userId);
     const known = this.#all.filter((transfer) => transfer instanceof Receiving && transfer.user.userId === userId);
     if (!sender || known.some((transfer) => transfer.id === id)) return;
@@ -142,7 +142,8 @@ export class Files {
     if (size > MOST_BYTES.pair) return refuse('tooLarge');
     const waiting = known.filter(({ state }) => state === 'offered').length;
     if (waiting >= MOST_WAITING || !this.#mayOffer(userId)) return refuse('busy');
-    const item = this.#add({ isMine: false, user: sender, to: null, file: { name, size } });
+    const to = isOnly ? this.#here.user(this.#here.userId) : null;
+    const item = this.#add({ isMine: false, user: sender, to, file: { name, size } });
     const transfer = new Receiving({ id, user: sender, name: item.name, size }, link, this.#events(item));
     item.transfers.push(Object.assign(transfer, { link, entry: sender.entry }));
     this.#on.added(item);

@@ -34,7 +34,7 @@ export const en = {
   fileRunning: '{done} of {size}, {speed}/s',
   filechecking: 'Checking…',
   fileoutdone: 'Sent',
-  fileindone: 'Here',
+  fileindone: 'Received',
   fileshared: 'With the server for ten minutes; the others may take it.',
   fileoutdeclined: 'Declined',
   fileoutdeclinednoFiles: 'Declined: the program there takes no files.',
