@@ -70,6 +70,18 @@ export class Chat {
     onLanguage(() => this.#show());
   }
 
+  /** Another conversation begins, and nothing of the last one stays. */
+  forget() {
+    this.#last = -1;
+    this.#clearedUpTo = 0;
+    this.#pending = [];
+    this.#unread = 0;
+    // Files stay: one that has arrived may not be saved yet.
+    for (const line of [...$('chat-lines').children]) if (line.dataset.id) line.remove();
+    this.#on.cleared();
+    this.#draw();
+  }
+
   /** Sets the student's own id. */
   iAm(userId) {
     this.#me = userId;
