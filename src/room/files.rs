@@ -100,7 +100,7 @@ pub(super) struct Charge {
 
 impl FileLedger {
     /// Counts a file of the network, or returns nothing if there is no space.
-    fn take(&self, network: Network, size: u64) -> Option<Charge> {
+    pub(super) fn take(&self, network: Network, size: u64) -> Option<Charge> {
         let bytes = size.max(LEAST_BYTES);
         let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !ledger.fits(network, bytes) {

@@ -145,3 +145,19 @@ fn a_room_holds_so_much_and_an_unfinished_file_gives_way() {
     server.pass(Duration::from_secs(61));
     assert!(place(&server.say(conns[5], share(MAX_SERVER_FILE_BYTES, None)), conns[5]).is_some());
 }
+
+#[test]
+fn the_network_that_holds_most_gives_way_to_another_one() {
+    let (mut server, conns, _) = of_seven();
+    let files: Vec<FileId> = (0..3).map(|_| server.brings(conns[0], MAX_SERVER_FILE_BYTES, None).0).collect();
+    let network = |n: u32| network_of(&format!("10.0.0.{n}"));
+    let fills = |n: u32| server.rooms.files.take(network(n), MAX_SERVER_FILE_BYTES);
+    let charges: Vec<_> = (1..100).map_while(fills).collect();
+    assert_eq!(charges.len(), 13, "the server is full");
+    let newcomer = server.let_in(Newcomer { network: network(200), ..guest("1008") });
+    server.say(newcomer, participate());
+    let out = server.say(newcomer, share(MAX_SERVER_FILE_BYTES, None));
+    assert_eq!(gone(&out, conns[2]), [files[0]], "the oldest of the largest network");
+    assert!(place(&out, newcomer).is_some(), "{out:?}");
+    assert!(!server.may_fetch("1002", files[0]) && server.may_fetch("1002", files[1]));
+}
