@@ -7,6 +7,7 @@ export const zh = {
   toNobodyLeft: '{name}已离开。请选择其他人或所有人。',
   writePrivately: '只有此人能看到',
   writeToUser: '私聊{name}',
+  unknownTarget: '此人不在这个聊天中。',
   privatelyTo: '私聊',
   privatelyToYou: '只发给你',
   sendFile: '发送文件',

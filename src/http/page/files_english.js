@@ -7,6 +7,7 @@ export const en = {
   toNobodyLeft: '{name} has left. Choose somebody else, or everybody.',
   writePrivately: 'Only this person reads it',
   writeToUser: 'Write to {name} privately',
+  unknownTarget: 'That person is not in this chat.',
   privatelyTo: 'privately to',
   privatelyToYou: 'only to you',
   sendFile: 'Send a file',
