@@ -145,23 +145,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, UserId};
 
+pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS, RECALL_S};
 pub use client_message::ClientMessage;
 pub use conference::{
     DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,
 };
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
+pub use file::{
+    FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
+    MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
+};
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, VideoTrack};
 pub use order::RoomOrder;
 pub use server_message::ServerMessage;
 
+mod breakout;
 pub mod channel;
 mod client_message;
 pub mod conference;
 mod credentials;
 mod error;
+mod file;
 mod join;
 mod limits;
 mod media;

@@ -282,7 +282,12 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}
@@ -381,6 +386,7 @@ impl Session<'_> {
             return;
         }
         match StudentInput::parse(line) {
+            StudentInput::Speak => return self.speak().await,
             StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
             StudentInput::Pin(whom) => return self.speakers.pin(whom),
             _ => {}

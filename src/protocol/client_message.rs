@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::StudentMessage;
-use super::{DeclineReason, ErrorCode, IceCandidate, OfferedTracks, RoomOrder, TrackName, VideoCodec, VideoTrack};
+use super::{
+    DeclineReason, ErrorCode, FileId, IceCandidate, OfferedTracks, RoomOrder, ShareFile, TrackName, VideoCodec,
+    VideoTrack,
+};
 use super::{conference, media, to_json};
 use crate::id::{UserId, is_printable};
 
@@ -129,6 +132,11 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
+    /// Goes to a breakout room. A member that does not moderate goes to its own, or back to the meeting.
+    Visit {
+        /// The breakout room; 0 for the meeting.
+        breakout: u32,
+    },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
     /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.
@@ -144,6 +152,14 @@ pub enum ClientMessage {
     Channel {
         /// The message.
         message: StudentMessage,
+    },
+    /// A participant of a meeting whose media the server carries has a file for the others. The answer is `filePlace`,
+    /// or an error with [`ErrorCode::FileRefused`].
+    ShareFile(ShareFile),
+    /// The sender of a file, or a member that moderates, takes the file from the server.
+    WithdrawFile {
+        /// The file.
+        file: FileId,
     },
     /// Goodbye: the user id is free at once.
     Leave {

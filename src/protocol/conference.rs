@@ -82,17 +82,82 @@
 //! server carries media and has a place. It returns to its participants only if the server's media fails, for as many
 //! as [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
 //!
+//! # Breakout rooms
+//!
+//! The owner may `split` a meeting into breakout rooms. A breakout room is one more conference of the same room (a
+//! *sidebar*, RFC 5239): it has a number from 1, participants and a chat of its own, while 0 is the meeting itself.
+//! Nobody joins a breakout room: members stay in the room, behind the same gate and under the same owner, and the
+//! server moves them. A participant that is moved gets another entry, in the `participants` of the other conference; it
+//! need not know of breakout rooms to follow. Whoever is moved also gets `breakouts` and the chat of the new place.
+//!
+//! ```text
+//! 1001 -> server   {"type":"order","order":"split","rooms":2,"assign":{"1002":1},"limitS":600}
+//! server -> 1002   {"type":"breakouts","rooms":2,"at":1,"own":1,"endsInMs":600000}
+//! server -> 1001   {"type":"breakouts","rooms":2,"at":0,"endsInMs":600000,"places":{"1001":0,"1002":1,"1003":2}}
+//! 1001 -> server   {"type":"visit","breakout":2}
+//! 1001 -> server   {"type":"order","order":"announce","text":"five more minutes"}
+//! server -> all    {"type":"announcement","userId":"1001","nickname":"Ada","text":"five more minutes"}
+//! 1001 -> server   {"type":"order","order":"recall","withinS":30}
+//! server -> all    {"type":"breakouts","rooms":2,"at":1,"own":1,"endsInMs":30000,"isRecalled":true}
+//! ```
+//!
+//! Members that moderate stay in the meeting and visit any breakout room. The others go to their own one and back to
+//! the meeting; elsewhere they are refused with [`ErrorCode::NotAllowed`]. A newcomer is assigned to the smallest one.
+//! When the owner leaves the room, the others are called back within [`RECALL_S`](super::RECALL_S); the order `end`
+//! ends everything. The media of a breakout room goes where that of the meeting went, and moves as that of a meeting
+//! does; the server carries [`MAX_PARTICIPANTS`] participants of a room and its breakout rooms together.
+//!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
 //! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the
 //! rights of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept.
 //! In a call, messages travel over the data channel of the two.
+//!
+//! # Files from participant to participant
+//!
+//! In a call, and in a meeting whose media does not pass the server, the sender offers a file of at most
+//! [`MAX_PAIR_FILE_BYTES`] to each receiver over the data channel of their pair. Each accepts or declines for itself.
+//! Declined files have a `reason`: `declined`, `noFiles`, `busy` or `tooLarge`. A file for one receiver of a meeting is
+//! offered with `"only":true`.
+//!
+//! ```text
+//! 1001 -> 1002   {"type":"file","id":"8f3a01c2","name":"notes.pdf","size":48213,"mime":"application/pdf"}
+//! 1002 -> 1001   {"type":"fileAnswer","id":"8f3a01c2","accepted":true}
+//! either         {"type":"fileCancel","id":"8f3a01c2"}
+//! ```
+//!
+//! The sender of an accepted file opens a data channel of its own for the bytes, ordered and reliable, with the label
+//! [`FILE_CHANNEL_LABEL`] and the id as `protocol`. Binary messages of at most 16 kB are the bytes in their order. Then
+//! the sender says `{"type":"end","sha256":"..."}`, with an empty digest if its browser makes none; the receiver checks
+//! the length and the digest, and answers `{"type":"received"}` or `{"type":"broken"}`. A channel that closes before
+//! that has lost the file. A receiver closes the channel of a sender that sends anything else.
+//!
+//! # Files over the server
+//!
+//! While the server carries the media, it takes files of at most [`MAX_SERVER_FILE_BYTES`] from the participants, and
+//! keeps them in memory for ten minutes. Once a file is whole, all participants get `file`, or those two that `to`
+//! names; who enters later gets it then.
+//!
+//! ```text
+//! 1001 -> server   {"type":"shareFile","name":"notes.pdf","size":48213,"mime":"application/pdf"}
+//! server -> 1001   {"type":"filePlace","file":19}
+//! 1001 -> server   PATCH /api/files/10013/19?userId=1001    Upload-Offset: 0
+//! server -> all    {"type":"file","file":19,"userId":"1001","nickname":"Ada","name":"notes.pdf","size":48213,...}
+//! 1002 -> server   GET /api/files/10013/19?userId=1002      Range: bytes=0-48212
+//! 1001 -> server   {"type":"withdrawFile","file":19}
+//! server -> all    {"type":"fileGone","file":19}
+//! ```
+//!
+//! Both requests have the session of the member in `Authorization: Bearer`. A part has [`FILE_PART_BYTES`], the last
+//! one of a file fewer. A sender has one unfinished file; another one replaces it.
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
-use super::{CONFERENCE_GRACE, ErrorCode};
+use super::{
+    CONFERENCE_GRACE, ErrorCode, FILE_CHANNEL_LABEL, FILE_PART_BYTES, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES,
+};
 use super::{MediaHost, TrackName};
 use crate::id::{Nickname, RoomName, UserId};
 
@@ -183,6 +248,9 @@ pub struct Participant {
 pub struct Participants {
     /// The participants; none after the end.
     pub participants: Vec<Participant>,
+    /// The breakout room that they are in; 0 for the meeting, or a call.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub breakout: u32,
     /// The host of the media: each participant for itself (`publisher`), or the server.
     #[serde(default)]
     pub media: MediaHost,
@@ -223,6 +291,11 @@ pub enum DeclineReason {
     /// A reason of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// The most tracks that `sends` names.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::PublisherMessage;
+use super::channel::{ChatText, PublisherMessage};
 use super::{
-    BUSY_RETRY_MS, ErrorCode, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder, TrackName, User,
+    BUSY_RETRY_MS, Breakouts, ErrorCode, FileId, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder,
+    SharedFile, TrackName, User,
 };
 use super::{DeclineReason, Participants, RoomInfo, RoomKind, VideoCodec, VideoTrack, to_json};
 use crate::id::{Nickname, RoomId, RoomName, UserId};
@@ -168,10 +169,33 @@ pub enum ServerMessage {
     Participants(Participants),
     /// What the members of a meeting or call room know of the room.
     Room(RoomInfo),
+    /// The breakout rooms of the meeting, and the receiver's place.
+    Breakouts(Breakouts),
+    /// A sentence to the meeting and all its breakout rooms.
+    Announcement {
+        /// The member that sent it.
+        user_id: UserId,
+        /// The name that others see, possibly empty.
+        nickname: Nickname,
+        /// The sentence.
+        text: ChatText,
+    },
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.
         message: PublisherMessage,
+    },
+    /// The receiver may bring its file to the server, by HTTP.
+    FilePlace {
+        /// The number of the file.
+        file: FileId,
+    },
+    /// A file lies whole at the server: to its sender, and to those who may fetch it.
+    File(SharedFile),
+    /// The server does not have this file any more, or will not get it.
+    FileGone {
+        /// The number of the file.
+        file: FileId,
     },
     /// An error.
     Error {

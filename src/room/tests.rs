@@ -1,6 +1,7 @@
 //! The rules of a lecture, with time as an argument.
 
 mod admission;
+mod breakouts;
 mod calls;
 mod crowds;
 mod gate;
@@ -10,6 +11,7 @@ mod lecture;
 mod lobby;
 mod media_places;
 mod meeting_chat;
+mod meeting_files;
 mod meeting_host;
 mod meetings;
 mod order;

@@ -154,7 +154,12 @@ impl RoomHost {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

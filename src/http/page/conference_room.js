@@ -1,18 +1,22 @@
 // A room of the kind `meeting` or `call`: the bar, the header and the banner, and what both kinds have in common.
 
-import { $, addStyle, announce, clean, elementsOf, list, nameOf, onFrame, setIcon } from './dom.js';
+import { $, Part, addStyle, announce, clean, elementsOf, list, nameOf, onFrame, setIcon } from './dom.js';
 import { addWords, label, onLanguage, say, translate } from './i18n.js';
 import { linkTo } from './identity.js';
 import { CallView } from './call_view.js';
 import { begin, reduce } from './conference.js';
 import { ConferenceMedia } from './conference_media.js';
 import { prepareDevices } from './devices.js';
+import { fetchFile } from './file_server.js';
+import { FilesView } from './files_view.js';
 import { MeetingView } from './meeting_view.js';
 import { OwnMedia } from './own_media.js';
 import { Owner } from './owner.js';
+import { Recipients } from './recipients.js';
 import { prepareTiles } from './tiles.js';
 
 const WORDS = { en: './conference_english.js', zh: './conference_chinese.js' };
+const FILE_WORDS = { en: './files_english.js', zh: './files_chinese.js' };
 /** The time for which a message is shown. */
 const TOLD_MS = 8_000;
 /** A `pong` that took longer came over a path that was dead. */
@@ -37,7 +41,8 @@ const KEYS = [
 
 /** Makes the part of a meeting or call room. `room` is the student's room. */
 export async function startConference(room) {
-  await Promise.all([prepareDevices(), prepareTiles(), addWords(WORDS), addStyle('./conference.css')]);
+  const styles = ['./conference.css', './files.css'].map(addStyle);
+  await Promise.all([prepareDevices(), prepareTiles(), addWords(WORDS), addWords(FILE_WORDS), ...styles]);
   const elements = await elementsOf('./conference.html');
   const part = (id) => elements.querySelector(`#${id}`);
   $('stage').append(part('conference'));
@@ -45,6 +50,8 @@ export async function startConference(room) {
   $('leave').after(part('conference-end'));
   $('more-menu').prepend(...part('conference-menu').children);
   part('conference-menu').remove();
+  $('chat-form').prepend(part('chat-to-line'));
+  $('chat-text').before(part('file-choose'), part('file-input'));
   document.body.append(...elements.children);
   $('room').classList.add('conferring');
   translate();
@@ -59,7 +66,15 @@ class ConferenceRoom {
   room;
   /** What a room of this kind shows. */
   #view = null;
+  /** To whom private messages go; only in a meeting. */
+  #recipients = null;
+  #filesView;
   #told = { text: '', until: 0 };
+  /** The place of this user: a breakout room, or 0 for the meeting. It is `null` until the server tells. */
+  #at = null;
+  #lastAt = 0;
+  /** What only a meeting with breakout rooms needs. */
+  #breakouts = new Part(async () => (await import('./breakouts.js')).startBreakouts(this));
   #lostAt = 0;
   #sends = '[]';
   #draw = onFrame(() => this.#show());
@@ -75,8 +90,13 @@ class ConferenceRoom {
     });
     this.media = new ConferenceMedia(room, this.own, $('tiles'), {
       changed: (states) => this.happens({ type: 'media', states }),
-      message: (userId, data) => this.#view?.message(userId, data),
+      message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
+      file: (userId, channel) => this.#files.channel(userId, channel),
       overloaded: () => this.happens({ type: 'overloaded' }),
+    });
+    this.#filesView = new FilesView(room, this.#whereFilesGo(), {
+      recipient: () => this.#recipients?.chosen ?? null,
+      told: (text) => this.tell(text),
     });
     this.owner = new Owner(this);
     room.controls.takeOver(KEYS, {
@@ -126,7 +146,13 @@ class ConferenceRoom {
   /** Every message of the server. */
   told(message) {
     const { type } = message;
+    this.#files.told(message);
+    // This error is about nothing else.
+    if (message.code === 'fileRefused') return;
     if (type === 'joined' || type === 'room') this.#is(message);
+    if (type === 'joined') this.#at = null;
+    if (type === 'breakouts') this.#placed(message);
+    if (type === 'announcement') this.#breakouts.tell('announced', message);
     if (type === 'channel') this.#heard(message.message ?? {});
     if (['offer', 'answer', 'candidate'].includes(type)) return this.media.signalled(message);
     if (type === 'hangup' && this.state?.kind === 'meeting') this.media.signalled(message);
@@ -134,6 +160,7 @@ class ConferenceRoom {
     if (type === 'error') {
       this.media.failed(message);
       this.owner.failed(String(message.code));
+      this.#breakouts.loaded?.failed(String(message.code));
     }
     this.happens({ type: 'message', message });
     if (type === 'joined') this.media.mend();
@@ -169,6 +196,47 @@ class ConferenceRoom {
     this.#draw();
   }
 
+  get #files() {
+    return this.#filesView.files;
+  }
+
+  /** What `Files` needs of the room. */
+  #whereFilesGo() {
+    const { room, media } = this;
+    return {
+      get userId() {
+        return room.userId;
+      },
+      get participants() {
+        return media.participants;
+      },
+      get isOverServer() {
+        return media.host === 'server';
+      },
+      user: (userId) => this.user(userId),
+      pairTo: (userId) => media.pairTo(userId),
+      send: (message) => room.signalling.send(message),
+      fetch: (number, request) => fetchFile(room, number, request),
+      now: () => performance.now(),
+      sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
+    };
+  }
+
+  /** Opens what the owner does with breakout rooms. */
+  async openBreakouts() {
+    await this.#breakouts.need();
+    this.#breakouts.loaded?.open();
+  }
+
+  /** The message `breakouts`. Each place has a chat of its own. */
+  #placed(message) {
+    const at = Number(message.at) || 0;
+    if (at !== (this.#at ?? this.#lastAt)) this.room.chat.forget();
+    [this.#at, this.#lastAt] = [at, at];
+    this.#breakouts.tell('told', message);
+    if (message.rooms > 0) this.#breakouts.need();
+  }
+
   #ponged() {
     if (this.room.signalling.waited > LATE_MS) this.media.mend();
     else this.media.ponged();
@@ -192,6 +260,7 @@ class ConferenceRoom {
       $('room').classList.toggle('is-calling', kind === 'call');
       $('tiles').classList.toggle('is-call', kind === 'call');
       this.#view = kind === 'call' ? new CallView(this) : new MeetingView(this);
+      if (kind === 'meeting') this.#recipients = new Recipients(this.room);
       this.#place();
     }
     if (type !== 'room') return;
@@ -210,7 +279,9 @@ class ConferenceRoom {
   }
 
   /** A message of the conversation: the hands are shown on the pictures, too. */
-  #heard({ hands }) {
+  #heard({ type, hands }) {
+    // After `joined`, the chat comes after the place. Without a place, the breakout rooms are over.
+    if (type === 'welcome' && this.#at === null) this.#placed({ rooms: 0 });
     if (hands) this.media.hands(list(hands, MOST_HANDS).map((hand) => clean(hand?.userId, 64)));
   }
 
@@ -250,6 +321,7 @@ class ConferenceRoom {
 
   async #second() {
     await this.media.second();
+    this.#files.second(this.media.pairs, this.media.isTroubled);
     this.happens({ type: 'time' });
     this.#view?.second();
   }
@@ -264,6 +336,9 @@ class ConferenceRoom {
     write('conference-toast', performance.now() < this.#told.until ? this.#told.text : '');
     this.#view.draw();
     this.owner.draw();
+    this.#recipients?.draw();
+    this.#filesView.isOpen = this.#view.isIn;
+    this.#breakouts.loaded?.draw();
   }
 
   #header() {

@@ -1,10 +1,12 @@
 //! What people do in rooms for meetings and calls, and what they see and hear of each other.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::driver::Page;
 use super::lab::Lab;
-use crate::support::ROOM;
+use crate::support::{DEADLINE, ROOM, poll};
 
 /// The mean power of sound that is not silence; the browser's own microphone beeps once a second.
 const SOUND: f64 = 1e-6;
@@ -55,6 +57,21 @@ impl Page<'_> {
         self.wait_until("pictures of others", "document.querySelector('#room').dataset.phase === 'in'");
     }
 
+    /// The owner opens two breakout rooms, for these users.
+    #[track_caller]
+    pub fn splits(&self, rooms: &[(u32, u32)]) {
+        self.clicks("button", "Owner of the room");
+        self.clicks("button", "Breakout rooms…");
+        self.clicks("checkbox", "Choose who goes where; the others are distributed at random");
+        for (user, room) in rooms {
+            self.value(&format!(
+                "(() => {{ const field = document.querySelector('[data-member=\"{user}\"]'); field.value = '{room}'; \
+                 field.dispatchEvent(new Event('change')); }})()"
+            ));
+        }
+        self.clicks("button", "Open the rooms");
+    }
+
     /// Waits until these users have tiles, this person included.
     #[track_caller]
     pub fn tiles_are(&self, users: &[u32]) {
@@ -77,6 +94,15 @@ impl Page<'_> {
     pub fn sees_no(&self, user: u32, track: &str) {
         let video = format!(".tile[data-user=\"{user}\"] .tile-{track}");
         self.wait_until(&format!("no {track} of {user}"), &format!("!witness.visible('{video}')"));
+    }
+
+    /// Clicks on a link that saves a file; returns the name under which the browser saves it, and its bytes.
+    #[track_caller]
+    pub fn saves(&self, link: &str) -> (String, Vec<u8>) {
+        self.clicks("link", link);
+        let saved = poll(DEADLINE, || self.events("download").pop()).expect("a file that was saved");
+        let path = Path::new(saved["path"].as_str().unwrap());
+        (saved["name"].as_str().unwrap().to_owned(), std::fs::read(path).unwrap())
     }
 
     /// Waits until another user is heard.

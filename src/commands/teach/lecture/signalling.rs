@@ -96,7 +96,12 @@ impl Lecture<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::MemberCount { .. }
