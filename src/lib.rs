@@ -68,8 +68,8 @@
 //!
 //! A server may be several processes, its nodes, which meet in Redis ([`store`]). One node owns each room: its [`room`]
 //! code runs there, and the other nodes pass on the messages of their members, over one connection to each owner
-//! (`signal::core::cluster`). To the rooms a member of another node is a member like all others. Without `--redis` there
-//! is one node, and none of this runs.
+//! (`signal::core::cluster`). To the rooms a member of another node is a member like all others. Without `--redis`
+//! there is one node, and none of this runs.
 //!
 //! # Invariants
 //!

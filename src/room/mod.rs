@@ -77,8 +77,8 @@ pub use rooms::{Creation, Rooms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// A client that asks to join. Its JSON goes from the node of a server that the client is connected to, to the node that
-/// has the room.
+/// A client that asks to join. Its JSON goes from the node of a server that the client is connected to, to the node
+/// that has the room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Newcomer {

@@ -87,6 +87,9 @@ impl Server {
         if self.core.cluster.is_none() {
             return refused(StatusCode::NOT_FOUND, ErrorCode::BadRequest, "this server has no other nodes");
         }
+        if self.core.lock().shutting_down {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
+        }
         let Ok(response) = create_response_with_body(&request, String::new) else {
             return refused(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, "this is for other nodes");
         };

@@ -9,7 +9,7 @@
 //!
 //! | key | value | ends |
 //! | --- | --- | --- |
-//! | `classroom:nodes` | sorted set: the id of each node, by the time when it counts as dead (ms since 1970) | by the next look |
+//! | `classroom:nodes` | sorted set: the id of each node, by the time of its end (ms since 1970) | by the next look |
 //! | `classroom:node:<node>` | JSON of [`Node`] | [`Times::lease`] after the last renewal |
 //! | `classroom:rooms:<node>` | JSON list of the node's rooms, each a [`RoomSummary`] | the same |
 //! | `classroom:lease:<room>` | `<node> <generation>` | the same |

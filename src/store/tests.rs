@@ -5,6 +5,7 @@ use std::time::Duration;
 use self::server::RedisServer;
 use super::*;
 
+#[allow(unreachable_pub, reason = "shared with tests/it")]
 mod server;
 
 /// A lease of the suite: long enough for a busy machine, short enough to wait for its end.

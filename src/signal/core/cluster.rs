@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub(in crate::signal) use self::accept::run as serve_node;
 use self::frame::FromOwner;
@@ -93,6 +93,8 @@ pub(in crate::signal) struct Cluster {
     times: Times,
     notices: mpsc::Sender<String>,
     links: Links,
+    /// Whether the connections of other nodes end.
+    ending: watch::Sender<bool>,
     is_degraded: AtomicBool,
     /// The other nodes, when last seen.
     others: Mutex<Vec<NodeView>>,
@@ -109,6 +111,7 @@ impl Cluster {
             times,
             notices,
             links: Links::default(),
+            ending: watch::Sender::new(false),
             is_degraded: AtomicBool::new(false),
             others: Mutex::default(),
             strange: Mutex::default(),
@@ -317,7 +320,7 @@ impl Core {
         Ok(None)
     }
 
-    /// Gives up all rooms, so that other nodes take them at once.
+    /// Gives up all rooms and ends the links of other nodes, so that these take the rooms at once.
     pub(in crate::signal) async fn withdraw(&self) {
         let Some(cluster) = &self.cluster else { return };
         let here = self.lock().placements.as_ref().map(Placements::here).unwrap_or_default();
@@ -329,6 +332,7 @@ impl Core {
         };
         // Leases that stay end by themselves.
         _ = tokio::time::timeout(Duration::from_secs(1), all).await;
+        cluster.ending.send_replace(true);
     }
 
     /// The state of this node among the others.

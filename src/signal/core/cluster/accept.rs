@@ -44,7 +44,12 @@ pub(in crate::signal) async fn run(core: Arc<Core>, io: Upgraded, client_state: 
     client_state.set(ClientState::Connected);
     let (frames, mut queue) = mpsc::channel(QUEUE);
     let (mut sink, mut stream) = socket.split();
+    let ending = async {
+        let cluster = core.cluster.as_ref()?;
+        cluster.ending.subscribe().wait_for(|is_ending| *is_ending).await.ok().map(drop)
+    };
     tokio::select! {
+        _ = ending => {}
         () = read(&core, &mut stream, frames) => {}
         () = write(&mut sink, &mut queue) => {}
     }

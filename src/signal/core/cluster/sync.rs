@@ -65,7 +65,10 @@ async fn once(
         core.seek(room, std::time::Duration::ZERO);
     }
     released?;
-    if renews {
+    if !renews {
+        // So that a silent Redis is noticed within a turn, also while nothing changes.
+        cluster.store.owners(&[]).await?;
+    } else {
         cluster.store.announce(&cluster.node, &summaries).await?;
         renew(core, cluster, &here).await?;
         follow(core, cluster, &there).await?;
@@ -154,8 +157,8 @@ impl Cluster {
         for NodeView { node, .. } in &others {
             if node.settings != self.node.settings && strange.insert(node.id.clone()) {
                 self.notice(format!(
-                    "node {} has other settings: start all nodes with the same teaching key, --auth file, --turn-secret \
-                     and --meetings, or clients are let in at one node and refused at another",
+                    "node {} has other settings: start all nodes with the same teaching key, --auth file, \
+                     --turn-secret and --meetings, or clients are let in at one node and refused at another",
                     node.id
                 ));
             }

@@ -188,9 +188,14 @@ async fn members_of_three_nodes_are_in_one_room() {
         _ => None,
     })
     .await;
-    // The last member goes, and the room is free.
-    drop((teacher, _late));
-    until("no lease", || a.server.cluster().unwrap().rooms == 0).await;
+    // The last member of a room goes, and the room is free.
+    let request = JoinRequest::parse("roomId=2&userId=1001").unwrap();
+    let mut alone = c.server.join(request, Credentials::default(), ClientAddress::this_process());
+    joined(&mut alone).await;
+    assert_eq!(c.server.cluster().unwrap().rooms, 1);
+    drop(alone);
+    until("no lease", || c.server.cluster().unwrap().rooms == 0).await;
+    assert_eq!(store.owners(&["2".parse().unwrap()]).await.unwrap(), [None]);
     for machine in [a, b, c] {
         machine.close().await;
     }
@@ -319,7 +324,8 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
     let store = MemoryStore::new(TIMES);
     let a = Machine::start("a", &store);
     let _member = a.member("userId=1001").await;
-    let talk = async |texts: &[&str]| {
+    // Says these texts, hears this many, and says something that ends the connection.
+    let talk = async |texts: &[&str], answers: usize| {
         let stream = tokio::net::TcpStream::connect(a.address).await.unwrap();
         let url = format!("ws://{}{NODE_PATH}", a.address);
         let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
@@ -330,6 +336,9 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
         while let Ok(Some(Ok(message))) = timeout(DEADLINE, socket.next()).await {
             if let Message::Text(text) = message {
                 heard.push(text.to_string());
+                if heard.len() == answers {
+                    _ = socket.send(Message::text("nonsense")).await;
+                }
             }
         }
         heard
@@ -338,13 +347,11 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
     let join = r#"join 1 {"room":"1","user":"1002","nickname":"","publishes":false,"media":"publisher","epoch":0,
         "session":"0123456789abcdef","network":"10.0.0.1","moderates":false,"mayTeach":false,"reserved":false}"#;
     for first in ["", join, &hello.replace("abcdef", "abcdeg"), &hello.replace("1,", "2,")] {
-        assert_eq!(talk(&[first, join]).await, [""; 0], "{first}");
+        assert_eq!(talk(&[first, join], 0).await, [""; 0], "{first}");
     }
-    let heard = talk(&[hello, join, "nonsense"]).await;
+    let heard = talk(&[hello, join], 2).await;
     assert_eq!((heard[0].as_str(), watching(&a)), ("welcome", 2), "{heard:?}");
-    assert_eq!(
-        talk(&[hello, &join.replace(r#""room":"1""#, r#""room":"2""#), "nonsense"]).await,
-        ["welcome", "moved 1"]
-    );
+    let elsewhere = join.replace(r#""room":"1""#, r#""room":"2""#);
+    assert_eq!(talk(&[hello, &elsewhere], 2).await, ["welcome", "moved 1"]);
     a.close().await;
 }
