@@ -8,7 +8,7 @@ use super::cluster::{Entry, Told};
 use super::{MAX_LISTS, Outbox, Outgoing, State, outbox};
 use crate::id::{RoomId, UserId};
 use crate::network::SharedClientState;
-use crate::protocol::{ClientMessage, ServerMessage};
+use crate::protocol::{ClientMessage, RoomOrder, ServerMessage};
 use crate::room::{ConnId, Input, Newcomer, Output};
 
 impl State {
@@ -58,7 +58,9 @@ impl State {
         {
             outbox.connected();
         }
-        if let Input::Message { message: ClientMessage::Channel { .. }, .. } = &input {
+        if let Input::Message { message, .. } = &input
+            && matches!(message, ClientMessage::Channel { .. } | ClientMessage::Order(RoomOrder::Announce { .. }))
+        {
             self.rooms.set_time(unix_ms());
         }
         let outputs = self.rooms.handle(Instant::now(), input);
