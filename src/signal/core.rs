@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::cluster::{Cluster, Entry, Placements};
 pub use self::cluster::{ClusterConfig, ClusterStatus};
+pub(crate) use self::cluster::{FromOwner, ToOwner};
 pub(super) use self::cluster::{NODE_PATH, serve_node};
 use self::ice_servers::IceServers;
 pub use self::local::{LocalHost, LocalMember};

@@ -85,7 +85,7 @@ pub struct Node {
 
 impl Node {
     /// Parses the JSON of the node with this id.
-    fn parse(id: &NodeId, json: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(id: &NodeId, json: &[u8]) -> Option<Self> {
         let node: Self = serde_json::from_slice(json).ok()?;
         (node.id == *id && node.url.len() <= MAX_URL_BYTES).then_some(node)
     }
@@ -117,7 +117,7 @@ impl fmt::Display for Lease {
 
 impl Lease {
     /// Parses `<node> <generation>`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (node, generation) = text.split_once(' ')?;
         Some(Self { node: node.parse().ok()?, generation: generation.parse().ok()? })
     }

@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 pub(in crate::signal) use self::accept::run as serve_node;
-use self::frame::FromOwner;
 pub(in crate::signal) use self::frame::NODE_PATH;
+pub(crate) use self::frame::{FromOwner, ToOwner};
 use self::link::{Link, Links};
 pub(super) use self::placement::{Entry, Placements, Told};
 pub(super) use self::sync::run as sync;

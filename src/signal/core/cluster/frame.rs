@@ -60,7 +60,7 @@ impl Hello {
 
 /// A message to an owner.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ToOwner {
+pub(crate) enum ToOwner {
     /// A member joins.
     Join { stream: u64, newcomer: Box<Newcomer> },
     /// A member says something.
@@ -70,7 +70,7 @@ pub(super) enum ToOwner {
 }
 
 impl ToOwner {
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Join { stream, newcomer } => {
                 format!("join {stream} {}", serde_json::to_string(newcomer).unwrap_or_default())
@@ -80,7 +80,7 @@ impl ToOwner {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (word, stream, rest) = split(text)?;
         match word {
             "join" => Some(Self::Join { stream, newcomer: serde_json::from_str(rest).ok()? }),
@@ -93,7 +93,7 @@ impl ToOwner {
 
 /// A message from an owner.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FromOwner {
+pub(crate) enum FromOwner {
     /// A message for the member.
     Message { stream: u64, text: Utf8Bytes },
     /// Whether the member's media is connected.
@@ -105,7 +105,7 @@ pub(super) enum FromOwner {
 }
 
 impl FromOwner {
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Message { stream, text } => format!("message {stream} {text}"),
             Self::Media { stream, is_connected } => format!("media {stream} {}", u8::from(*is_connected)),
@@ -114,7 +114,7 @@ impl FromOwner {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (word, stream, rest) = split(text)?;
         match word {
             "message" => Some(Self::Message { stream, text: rest.into() }),
