@@ -123,6 +123,11 @@ id! {
     KeyId, "key id"
 }
 
+id! {
+    /// The id of a node, one process of a server on several machines: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    NodeId, "node id"
+}
+
 /// A person's name as others see it: printable, at most [`MAX_NICKNAME_CHARS`] characters.
 ///
 /// An invalid nickname is cleaned, not refused. Control characters and bidirectional overrides are removed, because

@@ -18,6 +18,7 @@
 //! report exit                            | what people and scripts are told
 //! pair                                   | a connection that sends and receives: a viewer and a publisher in one
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
+//! store                                  | the nodes of a server, and the owner of each room: Redis or memory
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                                   | session keys, sealing, opening
 //! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back
@@ -63,6 +64,13 @@
 //! the stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio,
 //! the loudest three are passed on ([`sfu::AudioFloor`]).
 //!
+//! # Several servers
+//!
+//! A server may be several processes, its nodes, which meet in Redis ([`store`]). One node owns each room: its [`room`]
+//! code runs there, and the other nodes pass on the messages of their members, over one connection to each owner
+//! (`signal::core::cluster`). To the rooms a member of another node is a member like all others. Without `--redis`
+//! there is one node, and none of this runs.
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
@@ -73,6 +81,8 @@
 //! - A peer that has not connected takes nothing from one that has: it has no place (`sfu::places`); its offer, its
 //!   datagrams and its timers get the time that is left; the number of such peers is bounded (`sfu::unconnected`), and
 //!   the addresses that they name get next to nothing (`sfu::amplification`).
+//! - A room has one owner among the nodes that reach the store, and a message of an earlier owner reaches nobody: each
+//!   member's stream to an owner has a number of its own.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
 //! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
@@ -117,6 +127,7 @@ pub mod sfu;
 pub mod signal;
 mod srtp;
 mod state_dir;
+pub mod store;
 pub mod suspension;
 pub mod tls;
 mod token_bucket;

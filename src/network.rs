@@ -15,8 +15,21 @@ use serde::{Deserialize, Serialize};
 use crate::token_bucket::TokenBucket;
 
 /// An IPv4 address, or the upper 64 bits of an IPv6 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "IpAddr", into = "IpAddr")]
 pub struct Network(IpAddr);
+
+impl From<IpAddr> for Network {
+    fn from(ip: IpAddr) -> Self {
+        Self::of(ip)
+    }
+}
+
+impl From<Network> for IpAddr {
+    fn from(network: Network) -> Self {
+        network.0
+    }
+}
 
 impl Network {
     /// The network of an address. An IPv4 address in IPv6 form (`::ffff:a.b.c.d`) counts as the IPv4 address.

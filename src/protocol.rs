@@ -156,6 +156,7 @@ pub use file::{
     FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
     MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
 };
+pub(crate) use join::known_client;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, VideoTrack};

@@ -23,6 +23,8 @@ use std::fmt;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{KeyId, Nickname, RoomId, UserId};
 use crate::network::ClientAddress;
 use crate::protocol::{Credentials, ErrorCode};
@@ -79,7 +81,8 @@ pub struct Rights {
 }
 
 /// The proved identity of a client. Two connections with the same identity belong to the same owner.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Identity {
     /// A holder of the teaching key.
     TeachingKey,
@@ -245,6 +248,17 @@ impl Access {
     /// Credentials for the TURN servers that share the secret, valid for [`TURN_TTL`]; `None` without a secret.
     pub fn turn_credentials(&self, now: SystemTime, user: &UserId) -> Option<TurnCredentials> {
         self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now))
+    }
+
+    /// A digest of the secrets, by which the nodes of a server notice that theirs differ. It is too short to tell a
+    /// guess of a secret from another one.
+    pub fn digest(&self) -> u16 {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = self.teaching_key.as_ref().map_or("", TeachingKey::as_str).as_bytes();
+        let turn = self.turn_secret.as_ref().map_or(&[][..], TurnSecret::as_bytes);
+        let ids: Vec<&str> = keys.iter().flat_map(KeyFile::ids).map(KeyId::as_str).collect();
+        let guests = format!("{:?}", keys.as_ref().map(KeyFile::guests));
+        secret::short_digest(&[key, turn, ids.join(" ").as_bytes(), guests.as_bytes()])
     }
 
     /// Whether the client has the server's teaching key. A key for a server without one has no meaning: a teacher may

@@ -47,6 +47,12 @@ pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
     digest(one).as_ref().ct_eq(digest(other).as_ref()).into()
 }
 
+/// The first 16 bits of a hash of these texts, which contain no line break.
+pub(super) fn short_digest(texts: &[&[u8]]) -> u16 {
+    let digest = digest::digest(&digest::SHA256, &texts.join(&b'\n'));
+    digest.as_ref().iter().take(2).fold(0, |bits, byte| bits << 8 | u16::from(*byte))
+}
+
 fn check(what: &'static str, text: &str, least: usize) -> Result<(), SecretError> {
     // Keyboards differ in how they write other characters (Unicode normal forms).
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
+use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLES, TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
@@ -456,6 +457,9 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) media: TypedServeMedia,
+
+    #[command(flatten)]
+    pub(super) cluster: TypedCluster,
 
     #[command(flatten)]
     pub(super) policy: TypedPolicy,

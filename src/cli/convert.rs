@@ -213,9 +213,9 @@ impl TryFrom<TypedServe> for Serve {
         let (turn, turn_secret) = typed.turn.convert()?;
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
-        let meetings = typed.meetings.into();
+        let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media })
+        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media, cluster })
     }
 }
 

@@ -14,12 +14,13 @@ use super::values::Bitrate;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
-use crate::id::{Nickname, RoomId, RoomName, UserId};
+use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
 use crate::room::Meetings;
 use crate::rtp::{Codec, Latency};
 use crate::signal::ServerUrl;
+use crate::store::{RedisUrl, RedisUrlError};
 use crate::tls::{CertificateSource, Fingerprint};
 
 /// `classroom demo`: teach and watch in one process.
@@ -327,6 +328,21 @@ pub struct Serve {
     pub meetings: Meetings,
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,
+    /// The other servers with the same rooms; `None` without `--redis`.
+    pub cluster: Option<Cluster>,
+}
+
+/// A node of a server on several machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The Redis server where the nodes meet.
+    pub redis: RedisUrl,
+    /// The file with its password.
+    pub password_file: Option<PathBuf>,
+    /// The name of this node; `None`: the name of the computer.
+    pub name: Option<NodeId>,
+    /// The URL of this node for the others; `None`: an address of this computer.
+    pub url: Option<ServerUrl>,
 }
 
 /// The media that `classroom serve` carries.
@@ -381,6 +397,10 @@ pub(super) enum Conflict {
     TlsForAnotherServer,
     #[error("{0} is about another server: add --server wss://HOST:PORT, or remove {0}")]
     TrustWithoutServer(&'static str),
+    #[error("{0} is about several servers that share their rooms: add --redis redis://HOST:6379, or remove {0}")]
+    NodeWithoutRedis(&'static str),
+    #[error("can't use --redis: {0}")]
+    Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]
     TrustWithoutTls(&'static str, ServerUrl),
     #[error("{0} is about speaking on the stage: add --may-speak, or remove {0}")]

@@ -7,6 +7,7 @@ mod access;
 mod args;
 mod bench;
 mod capture;
+mod cluster;
 mod conference;
 mod connect;
 mod convert;
@@ -37,8 +38,8 @@ use self::meaning::Conflict;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, Meet};
 pub use self::meaning::{
-    ChatInput, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia, ServerTrust,
-    Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
+    ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
+    ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};

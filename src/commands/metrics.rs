@@ -14,9 +14,9 @@ use super::media_meter::MediaMeter;
 use crate::exit::Failure;
 use crate::http;
 use crate::process;
-use crate::report::{LectureMetrics, Metrics, ServerMetrics};
+use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics};
 use crate::room::RoomState;
-use crate::signal::Server;
+use crate::signal::{ClusterStatus, Server};
 
 /// The metrics of this process. Clones share them.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl MetricsStore {
 }
 
 fn server_metrics(server: &Server) -> ServerMetrics {
-    let rooms = server.rooms();
+    let rooms = server.own_rooms();
     let in_state = |state| rooms.iter().filter(|room| room.state == state).count();
     let waiting = server.waiting();
     ServerMetrics {
@@ -96,7 +96,13 @@ fn server_metrics(server: &Server) -> ServerMetrics {
         waiting_bytes: waiting.bytes,
         longest_student_queue: waiting.longest_student_queue,
         student_queue: crate::protocol::STUDENT_QUEUE,
+        cluster: server.cluster().map(cluster_metrics),
     }
+}
+
+fn cluster_metrics(status: ClusterStatus) -> ClusterMetrics {
+    let ClusterStatus { is_degraded, nodes, rooms, members_of_others, members_elsewhere } = status;
+    ClusterMetrics { is_degraded, nodes, rooms, members_of_others, members_elsewhere }
 }
 
 /// A TCP port for `/healthz` and `/metrics` only.

@@ -1,6 +1,7 @@
 //! `classroom serve`: the signalling server, which `teach` also runs inside its own process, and the media of rooms
 //! whose publisher does not host it.
 
+mod cluster;
 mod files;
 mod host;
 mod media;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::cluster::ClusterNode;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
@@ -58,6 +60,10 @@ pub(super) async fn run(
         }
         None => None,
     };
+    let cluster = match serve.cluster {
+        Some(cluster) => Some(ClusterNode::connect(cluster, reporter).await?),
+        None => None,
+    };
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
@@ -67,6 +73,7 @@ pub(super) async fn run(
         reservation: None,
         whip: None,
         media,
+        cluster,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
@@ -109,6 +116,14 @@ fn url_of(public_url: Option<&Origin>, tls: Option<&ServerTls>, address: std::ne
     ServerUrl::new(&host, address.port()).with_tls(tls.is_some())
 }
 
+/// See [`RunningServer::fingerprint`].
+fn fingerprint_of(tls: Option<&ServerTls>) -> Option<String> {
+    match tls?.identity() {
+        Identity::Certificate(fingerprint) => Some(fingerprint.to_string()),
+        Identity::Name(_) => None,
+    }
+}
+
 /// STUN and TURN servers in the form of the wire.
 pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
     let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
@@ -140,6 +155,8 @@ pub(super) struct ServerSettings {
     pub(super) whip: Option<WhipDoor>,
     /// The media of rooms whose publisher does not host it; none without `serve`.
     pub(super) media: Option<MediaServer>,
+    /// The other nodes, if there are any.
+    pub(super) cluster: Option<ClusterNode>,
 }
 
 /// A running server: signalling, pages, WHEP, WHIP and metrics on one port, and the media of rooms on another.
@@ -159,18 +176,29 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, meetings, reservation, whip, media } = settings;
+        let ServerSettings { ice_servers, tls, access, mut site, meetings, reservation, whip, media, cluster } =
+            settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
-        let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers });
+        let has_cluster = cluster.is_some();
+        // The other nodes call this one by the name in its URL.
+        let node_host = cluster.as_ref().and_then(|node| node.url()?.host().parse().ok());
+        site.hosts.extend(node_host);
+        let config = |node: ClusterNode| {
+            // Nodes talk to each other directly, and not through the proxy of `--public-url`.
+            let (own, fingerprint) = (url_of(None, tls.as_ref(), address), fingerprint_of(tls.as_ref()));
+            node.config(own, fingerprint, &access.policy(), meetings)
+        };
+        let cluster = cluster.map(config).transpose()?;
+        let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers, cluster });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
         if let Some(reservation) = &reservation {
             server.reserve_room(reservation);
         }
-        let (rooms, sockets) = (server.clone(), server.clone());
+        let (rooms, sockets, nodes) = (server.clone(), server.clone(), server.clone());
         let creating = server.clone();
         let app = http::router(move || rooms.rooms()).route(
             protocol::WS_PATH,
@@ -179,6 +207,16 @@ impl RunningServer {
                 async move { sockets.upgrade(request) }
             }),
         );
+        let app = match has_cluster {
+            true => app.route(
+                Server::NODE_PATH,
+                any(move |request: axum::extract::Request| {
+                    let nodes = nodes.clone();
+                    async move { nodes.upgrade_node(request) }
+                }),
+            ),
+            false => app,
+        };
         let app = app.merge(http::whep::router(whep::Players(server.clone())));
         let app = app.merge(match whip {
             Some(door) => http::whip::router(door.guarded_by(server.clone())),
@@ -187,7 +225,10 @@ impl RunningServer {
                 media.as_ref().map(RunningMedia::whip).unwrap_or_default(),
             )),
         });
-        let app = app.merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
+        let app = app.merge(http::creation(move |name, kind, credentials, from| {
+            let creating = creating.clone();
+            async move { creating.create_room(name, kind, &credentials, from).await }
+        }));
         let app = app.merge(http::files(files::MeetingFiles(server.clone())));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
@@ -237,10 +278,7 @@ impl RunningServer {
 
     /// The fingerprint that clients need, unless the certificate has a name that a known CA vouches for.
     pub(super) fn fingerprint(&self) -> Option<String> {
-        match self.tls.as_ref()?.identity() {
-            Identity::Certificate(fingerprint) => Some(fingerprint.to_string()),
-            Identity::Name(_) => None,
-        }
+        fingerprint_of(self.tls.as_ref())
     }
 
     /// Tells how browsers come to trust a server with a CA of its own. A proxy, which has another port, has a

@@ -325,7 +325,7 @@ impl Session<'_> {
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
             let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
             self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
-        } else {
+        } else if self.lesson.is_server_lost() {
             self.reporter.notice("the signalling server is back");
         }
         self.server = server;

@@ -91,7 +91,7 @@ impl Server {
         let Ok(runtime) = Builder::new_current_thread().enable_time().build() else {
             panic!("the runtime has only a clock")
         };
-        let rooms = creation(|_, _, _, _| Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))));
+        let rooms = creation(|_, _, _, _| async { Ok(TAUGHT.parse().unwrap_or_else(|error| panic!("{error}"))) });
         let known = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
         let hosts = vec!["lab.example".parse().unwrap_or_else(|error| panic!("{error}"))];
         let site = Site { hosts, whep_origins: vec![known(SCHOOL)], ..Site::default() };

@@ -11,6 +11,7 @@ mod input;
 mod matroska;
 mod media;
 mod mutator;
+mod nodes;
 mod sdp;
 mod signalling;
 #[cfg(test)]
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "demultiplex", body: datagrams::demultiplex },
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },
     Target { name: "negotiation", body: sdp::negotiation },
+    Target { name: "node_message", body: nodes::node_message },
     Target { name: "rtcp", body: media::rtcp },
     Target { name: "rtp", body: media::rtp },
     Target { name: "sctp", body: datagrams::sctp },

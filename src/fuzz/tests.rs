@@ -53,6 +53,7 @@ targets! {
     no_input_breaks_recordings: "matroska", 500;
     no_input_breaks_names: "names", 5_000;
     no_input_breaks_negotiation: "negotiation", 20;
+    no_input_breaks_messages_of_nodes: "node_message", 5_000;
     no_input_breaks_rtcp: "rtcp", 5_000;
     no_input_breaks_rtp: "rtp", 500;
     no_input_breaks_sctp: "sctp", 1_000;

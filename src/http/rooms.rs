@@ -13,6 +13,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::ROOMS_PATH;
@@ -28,7 +30,11 @@ const MAX_BODY_BYTES: usize = 4_096;
 const CREATIONS: Rate = Rate { per_second: 1, burst: 30, all_per_second: 10, all_burst: 100 };
 
 /// Creates a room with this name and of this kind for a client.
-type Create = Arc<dyn Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync>;
+type Create = Arc<
+    dyn Fn(RoomName, RoomKind, Credentials, ClientAddress) -> BoxFuture<'static, Result<RoomId, RoomRefusal>>
+        + Send
+        + Sync,
+>;
 
 #[derive(Clone)]
 struct Creation {
@@ -65,16 +71,18 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The route that creates rooms by calling `create`.
-pub fn creation<C>(create: C) -> Router
+pub fn creation<C, F>(create: C) -> Router
 where
-    C: Fn(RoomName, RoomKind, &Credentials, ClientAddress) -> Result<RoomId, RoomRefusal> + Send + Sync + 'static,
+    C: Fn(RoomName, RoomKind, Credentials, ClientAddress) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<RoomId, RoomRefusal>> + Send + 'static,
 {
-    let creation = Creation { create: Arc::new(create), limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
+    let create: Create = Arc::new(move |name, kind, credentials, from| create(name, kind, credentials, from).boxed());
+    let creation = Creation { create, limit: Arc::new(Mutex::new(RateLimit::new(CREATIONS))) };
     Router::new().route(ROOMS_PATH, post(answer)).with_state(creation)
 }
 
 impl Creation {
-    fn create(
+    async fn create(
         &self,
         name: RoomName,
         kind: RoomKind,
@@ -90,7 +98,7 @@ impl Creation {
             message: "too many rooms were created from your network, try again in a moment".into(),
             retry_after: Some(wait),
         })?;
-        (self.create)(name, kind, &Credentials { key, ..Credentials::default() }, client)
+        (self.create)(name, kind, Credentials { key, ..Credentials::default() }, client).await
     }
 }
 
@@ -101,7 +109,7 @@ async fn answer(State(creation): State<Creation>, request: Request) -> Response 
         Ok(wanted) => wanted,
         Err((status, code, message)) => return json(status, &Refused { code, message }),
     };
-    match creation.create(name.clone(), kind, key, client) {
+    match creation.create(name.clone(), kind, key, client).await {
         Ok(room_id) => {
             let location = format!("/room/{room_id}");
             let mut response = json(StatusCode::CREATED, &Created { room_id, name, kind });

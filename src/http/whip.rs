@@ -15,6 +15,9 @@
 //! An offer has one section of audio, one of video, or both, and sends (RFC 9725, 4.4.2). `DELETE`, the client's
 //! silence (ICE consent, some 10 s) or the end of the server ends a session. The students then wait for the publisher.
 //! Only our own pages and programs can publish.
+//!
+//! If another node of the server has the room, the answer is 307 with the URL there in `Location` (RFC 9725, 4.5), as
+//! the media belongs to the node that has the room.
 
 use axum::Router;
 
@@ -32,6 +35,11 @@ const NAMELESS: &str = "WHIP";
 
 /// The lectures of a server, as WHIP needs them.
 pub trait Lectures: Clone + Send + Sync + 'static {
+    /// The origin of the server that has the room, if that is another one.
+    fn elsewhere(&self, _publisher: &Client) -> impl Future<Output = Result<Option<String>, Unavailable>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Joins the room as its publisher and negotiates the media. Dropping the future removes the publisher.
     fn publish(
         &self,
@@ -70,6 +78,10 @@ impl<L: Lectures> Protocol for Whip<L> {
             Some(token) if is_token(&token) => Credentials { token: Some(token), ..Credentials::default() },
             key => Credentials { key, ..Credentials::default() },
         }
+    }
+
+    async fn elsewhere(&self, client: &Client) -> Result<Option<String>, Problem> {
+        Ok(self.0.elsewhere(client).await?)
     }
 
     async fn answer(&self, client: Client, offer: String, video: Option<VideoTrack>) -> Result<Answered, Problem> {

@@ -131,7 +131,7 @@ impl ClientKind {
 }
 
 /// Reads the kind of a client; none for a kind that this version does not know.
-pub(super) fn known_client<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientKind>, D::Error> {
+pub(crate) fn known_client<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientKind>, D::Error> {
     let name = Option::<String>::deserialize(deserializer)?;
     Ok(name.as_deref().and_then(ClientKind::from_name))
 }

@@ -3,6 +3,8 @@
 //! They contain no names and no ids of students or rooms, so everybody who reaches the port may read them, and their
 //! size does not depend on the number of users.
 
+mod cluster;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -13,6 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+pub use self::cluster::ClusterMetrics;
 use crate::rtp::Encoding;
 
 /// All metrics of a process.
@@ -68,6 +71,8 @@ pub struct ServerMetrics {
     pub longest_student_queue: usize,
     /// The capacity of the queue to one student.
     pub student_queue: usize,
+    /// The node among others; `None` for a server on one machine.
+    pub cluster: Option<ClusterMetrics>,
 }
 
 /// The media of all speakers at a process. Counts are totals since its start.
@@ -347,7 +352,8 @@ impl ServerMetrics {
             "classroom_signalling_queue_capacity_messages",
             "Capacity of the queue to one student",
             one(number(self.student_queue)),
-        )
+        )?;
+        self.cluster.map_or(Ok(()), |cluster| cluster.write(to))
     }
 }
 

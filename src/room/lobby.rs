@@ -40,9 +40,14 @@ impl Lobby {
         self.get(id).is_some_and(|applicant| applicant.conn == conn)
     }
 
+    /// All that wait, by their ids.
+    pub(super) fn applicants(&self) -> impl Iterator<Item = &Applicant> {
+        self.waiting.values().map(|waiting| &waiting.applicant)
+    }
+
     /// The connections of all that wait.
     pub(super) fn conns(&self) -> impl Iterator<Item = ConnId> {
-        self.waiting.values().map(|waiting| waiting.applicant.conn)
+        self.applicants().map(|applicant| applicant.conn)
     }
 
     /// All that wait, the longest first.

@@ -59,6 +59,7 @@ mod relay;
 mod retention;
 mod rings;
 mod rooms;
+mod surrender;
 pub mod talk;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ use crate::id::{Nickname, RoomId, RoomName, UserId};
 use crate::network::{Network, Rate};
 use crate::protocol::{
     self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomKind, RoomSettings, ServerMessage, SessionSecret, User,
+    known_client,
 };
 
 pub use files::{FileClaim, FileDenied, FileState};
@@ -82,8 +84,10 @@ pub use rooms::{Creation, Rooms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
-/// A client that asks to join.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A client that asks to join. Its JSON goes from the node of a server that the client is connected to, to the node
+/// that has the room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Newcomer {
     /// The room; it is opened if it does not exist.
     pub room: RoomId,
@@ -102,6 +106,7 @@ pub struct Newcomer {
     /// The secret of this client.
     pub session: SessionSecret,
     /// The kind of client, by its own account.
+    #[serde(default, deserialize_with = "known_client")]
     pub client: Option<ClientKind>,
     /// Where the client comes from.
     pub network: Network,

@@ -28,7 +28,7 @@ pub struct Rooms {
     /// Connections that are in a room or its lobby. Messages from a refused or closed connection are ignored.
     pub(super) conns: HashMap<ConnId, (RoomId, UserId)>,
     /// The connections of media hosts.
-    hosts: HashMap<ConnId, RoomId>,
+    pub(super) hosts: HashMap<ConnId, RoomId>,
     joins: RateLimit,
     offers: RateLimit,
     /// Offers about speakers on the stage.

@@ -1,7 +1,9 @@
 //! What all connections of a server share: the rooms behind one lock, and an outbox for each connection.
 
+mod cluster;
 mod ice_servers;
 mod local;
+mod state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,15 +12,20 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use self::cluster::{Cluster, Entry, Placements};
+pub use self::cluster::{ClusterConfig, ClusterStatus};
+pub(crate) use self::cluster::{FromOwner, ToOwner};
+pub(super) use self::cluster::{NODE_PATH, serve_node};
 use self::ice_servers::IceServers;
 pub use self::local::{LocalHost, LocalMember};
+use self::state::StartingHost;
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
-use crate::id::{RoomId, UserId};
+use crate::id::RoomId;
 use crate::network::{ClientAddress, SharedClientState};
-use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomOrder, ServerMessage};
-use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::room::{self, ConnId, Input, Newcomer, Rooms};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
 #[derive(Debug, Clone)]
@@ -65,13 +72,20 @@ pub struct ServerConfig {
     /// STUN and TURN servers for everybody who joins. A TURN server without a user name gets credentials for each
     /// member from the access policy; without a secret for TURN, it is left out.
     pub ice_servers: Vec<IceServer>,
+    /// The other nodes, if the rooms are on several machines.
+    pub cluster: Option<ClusterConfig>,
 }
 
 impl Default for ServerConfig {
     /// Everybody may join, and clients on this computer may teach.
     fn default() -> Self {
         let access = AccessConfig { trusts_loopback: true, ..AccessConfig::default() };
-        Self { limits: ServerLimits::default(), access: Arc::new(Access::new(access)), ice_servers: Vec::new() }
+        Self {
+            limits: ServerLimits::default(),
+            access: Arc::new(Access::new(access)),
+            ice_servers: Vec::new(),
+            cluster: None,
+        }
     }
 }
 
@@ -80,6 +94,7 @@ pub(super) struct Core {
     this: Weak<Core>,
     pub(super) limits: ServerLimits,
     access: Arc<Access>,
+    pub(super) cluster: Option<Cluster>,
     /// Wrong teaching keys.
     wrong_keys: Mutex<Attempts>,
     state: Mutex<State>,
@@ -92,6 +107,8 @@ pub(super) struct Core {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rooms: Rooms,
+    /// The places of rooms, if there are other nodes.
+    placements: Option<Placements>,
     ice_servers: IceServers,
     pub(super) outboxes: HashMap<ConnId, Outbox>,
     /// The queue to the task that runs media hosts.
@@ -109,10 +126,11 @@ pub(super) struct State {
 impl Core {
     /// Makes a server without rooms, and the task that ticks its timers.
     pub(super) fn start(config: ServerConfig) -> Arc<Self> {
-        let ServerConfig { limits, access, ice_servers } = config;
+        let ServerConfig { limits, access, ice_servers, cluster } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
             rooms: Rooms::new(room::RoomLimits { host_epochs: rand::random(), ..limits.room.clone() }),
+            placements: cluster.as_ref().map(|_| Placements::default()),
             ice_servers: IceServers::new(ice_servers, access.clone()),
             outboxes: HashMap::new(),
             media_hosts: None,
@@ -126,12 +144,16 @@ impl Core {
             this: this.clone(),
             limits,
             access,
+            cluster: cluster.map(Cluster::new),
             wrong_keys: Mutex::default(),
             state: Mutex::new(state),
             earlier_tick: earlier_tick.clone(),
             open: watch::Sender::new(0),
         });
         tokio::spawn(tick(Arc::downgrade(&core), earlier_tick));
+        if core.cluster.is_some() {
+            tokio::spawn(cluster::sync(Arc::downgrade(&core)));
+        }
         core
     }
 
@@ -163,7 +185,14 @@ impl Core {
         };
         state.outboxes.insert(conn, outbox);
         let newcomer = newcomer(request, credentials, authorization, address);
-        self.apply(state, Input::Join { conn, newcomer });
+        match state.place(conn, newcomer) {
+            Entry::Here(newcomer) => self.apply(state, Input::Join { conn, newcomer }),
+            Entry::Away => {}
+            Entry::Seek(room) => {
+                drop(state);
+                self.seek(room, Duration::ZERO);
+            }
+        }
         (conn, outgoing)
     }
 
@@ -210,14 +239,19 @@ impl Core {
     }
 
     pub(super) fn message(&self, conn: ConnId, message: ClientMessage) {
-        self.apply(self.lock(), Input::Message { conn, message });
+        let mut state = self.lock();
+        if let Some(message) = state.tell_away(conn, message) {
+            self.apply(state, Input::Message { conn, message });
+        }
     }
 
     /// Removes a connection that ended. May be called again.
     pub(super) fn lost(&self, conn: ConnId) {
         let mut state = self.lock();
         state.outboxes.remove(&conn);
-        self.apply(state, Input::Lost { conn });
+        if !state.lost_away(conn) {
+            self.apply(state, Input::Lost { conn });
+        }
     }
 
     fn apply(&self, state: MutexGuard<'_, State>, input: Input) {
@@ -260,163 +294,6 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.earlier_tick.notify_one();
     }
-}
-
-impl State {
-    fn apply(&mut self, input: Input) {
-        if let Input::Message { conn, message: ClientMessage::RoomUserList } = &input
-            && let Some(text) = self.room_of_student(*conn).and_then(|room| self.lists.get(room))
-        {
-            let slow = if self.push(*conn, text.clone()) { vec![] } else { vec![*conn] };
-            return self.close(slow);
-        }
-        if let Input::Message { conn, message: ClientMessage::Connected { target_uid } } = &input
-            && let Some(target) = self.rooms.student_of(*conn, target_uid)
-            && let Some(outbox) = self.outboxes.get(&target)
-        {
-            outbox.connected();
-        }
-        if let Input::Message { message, .. } = &input
-            && matches!(message, ClientMessage::Channel { .. } | ClientMessage::Order(RoomOrder::Announce { .. }))
-        {
-            self.rooms.set_time(unix_ms());
-        }
-        let outputs = self.rooms.handle(Instant::now(), input);
-        self.carry_out(outputs);
-    }
-
-    /// Of those who get a list of participants, the participants count as connected.
-    fn mark_participants(&self, message: &ServerMessage, to: &[ConnId]) {
-        if !matches!(message, ServerMessage::Participants(_)) {
-            return;
-        }
-        for conn in to {
-            let Some(outbox) = self.outboxes.get(conn).filter(|outbox| outbox.is_of_student()) else { continue };
-            if self.rooms.takes_part(*conn) {
-                outbox.connected();
-            } else {
-                outbox.joined();
-            }
-        }
-    }
-
-    /// Carries out what the rooms decided.
-    pub(super) fn carry_out(&mut self, outputs: Vec<Output>) {
-        let mut slow = Vec::new();
-        for output in outputs {
-            match output {
-                Output::Send { to, mut message } => {
-                    if let ServerMessage::Joined { room_id, users, ice_servers, user_id, .. } = &mut message {
-                        *ice_servers = self.ice_servers.of(user_id);
-                        if users.len() == 1 {
-                            // The room is new, and there may be a list of an earlier room of this id.
-                            self.lists.remove(room_id);
-                        }
-                        self.outboxes.get(&to).into_iter().for_each(Outbox::joined);
-                    }
-                    self.mark_participants(&message, &[to]);
-                    let text = Utf8Bytes::from(message.to_json());
-                    if matches!(message, ServerMessage::RoomUserList { .. })
-                        && let Some(room) = self.room_of_student(to).cloned()
-                    {
-                        if self.lists.len() >= MAX_LISTS {
-                            self.lists.clear();
-                        }
-                        self.lists.insert(room, text.clone());
-                    }
-                    if !self.push(to, text) {
-                        slow.push(to);
-                    }
-                }
-                Output::Broadcast { to, message } => {
-                    // From now on, an older list would contradict what the receivers know.
-                    if let Some(room) = to.first().and_then(|conn| self.rooms.room_of(*conn)) {
-                        self.lists.remove(room);
-                    }
-                    self.mark_participants(&message, &to);
-                    let text = Utf8Bytes::from(message.to_json());
-                    slow.extend(to.into_iter().filter(|to| !self.push(*to, text.clone())));
-                }
-                Output::Relay { from, to, message } => {
-                    let text = message.to_json().into();
-                    let is_full = self.outboxes.get(&to).is_some_and(|outbox| outbox.relay(text).is_err());
-                    if is_full && !self.push(from, ServerMessage::target_busy().to_json().into()) {
-                        slow.push(from);
-                    }
-                }
-                Output::StartHost { room, publisher } => self.attach_host(room, publisher),
-                Output::Close { conn, code } => {
-                    if let Some(outbox) = self.outboxes.remove(&conn) {
-                        outbox.close(code);
-                    }
-                }
-            }
-        }
-        self.close(slow);
-    }
-
-    /// Closes connections that do not read, and more of them if too much waits for all students: those for whom most
-    /// waits.
-    fn close(&mut self, mut slow: Vec<ConnId>) {
-        loop {
-            for conn in slow.drain(..) {
-                if let Some(outbox) = self.outboxes.remove(&conn) {
-                    outbox.overflowed();
-                    // The room reserves the user id, or the lobby forgets the client. The loss of a media
-                    // host has outputs, and they end no other host.
-                    let outputs = self.rooms.handle(Instant::now(), Input::Lost { conn });
-                    if !outputs.is_empty() {
-                        self.carry_out(outputs);
-                    }
-                }
-            }
-            if !self.student_bytes.is_too_much() {
-                return;
-            }
-            let students = self.outboxes.iter().filter(|(_, outbox)| outbox.is_of_student());
-            let Some((slowest, _)) = students.max_by_key(|(_, outbox)| outbox.waiting().1) else { return };
-            slow.push(*slowest);
-        }
-    }
-
-    /// Makes the connection of a media host, which starts once the lock is released.
-    fn attach_host(&mut self, room: RoomId, publisher: Option<UserId>) {
-        let client_state = SharedClientState::default();
-        let (outbox, outgoing) = outbox(true, client_state.clone(), &self.student_bytes);
-        self.next_conn += 1;
-        let conn = ConnId(self.next_conn);
-        self.outboxes.insert(conn, outbox);
-        self.starting.push(StartingHost { room: room.clone(), publisher, conn, outgoing, client_state });
-        let outputs = self.rooms.handle(Instant::now(), Input::HostStarted { conn, room });
-        self.carry_out(outputs);
-    }
-
-    /// The room of a connection that does not publish.
-    fn room_of_student(&self, conn: ConnId) -> Option<&RoomId> {
-        self.outboxes.get(&conn).filter(|outbox| outbox.is_of_student())?;
-        self.rooms.room_of(conn)
-    }
-
-    /// Queues a message. False if the outbox is full; true also if the connection is gone.
-    fn push(&self, to: ConnId, text: Utf8Bytes) -> bool {
-        self.outboxes.get(&to).is_none_or(|outbox| outbox.push(text).is_ok())
-    }
-}
-
-/// A media host that has a connection and no process yet.
-#[derive(Debug)]
-struct StartingHost {
-    room: RoomId,
-    publisher: Option<UserId>,
-    conn: ConnId,
-    outgoing: Outgoing,
-    client_state: SharedClientState,
-}
-
-/// Milliseconds since 1970.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// The client as the rooms see it.

@@ -1,5 +1,6 @@
 //! The server: WebSocket upgrades, the rooms that it has, and its shutdown.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
-use super::core::{Core, LocalHost, LocalMember, OpenConnection, ServerConfig, ServerLimits, Waiting};
+use super::core::{
+    ClusterStatus, Core, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig, ServerLimits, Waiting,
+    serve_node,
+};
 use super::outbox::Outbox;
 use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{self, Creation, FileClaim, FileDenied, FileState, Meetings, Reservation, RoomRefusal, RoomSummary};
+use crate::store::StoreError;
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -75,6 +80,32 @@ impl Server {
         response
     }
 
+    /// The path of the WebSocket between the nodes of a server.
+    pub const NODE_PATH: &str = NODE_PATH;
+
+    /// Answers the WebSocket upgrade of another node, which shows the secret of this node in its first message.
+    pub fn upgrade_node<B>(&self, request: Request<B>) -> Response<String> {
+        if self.core.cluster.is_none() {
+            return refused(StatusCode::NOT_FOUND, ErrorCode::BadRequest, "this server has no other nodes");
+        }
+        if self.core.lock().shutting_down {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::ServerShutdown, "the server is ending");
+        }
+        let Ok(response) = create_response_with_body(&request, String::new) else {
+            return refused(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, "this is for other nodes");
+        };
+        let client_state = request.extensions().get().cloned().unwrap_or_else(SharedClientState::default);
+        let (core, upgrade) = (self.core.clone(), hyper::upgrade::on(request));
+        let open = OpenConnection::new(core.clone());
+        tokio::spawn(async move {
+            let _open = open;
+            if let Ok(upgraded) = upgrade.await {
+                serve_node(core, upgraded, client_state).await;
+            }
+        });
+        response
+    }
+
     /// Joins a room from within this process. As on a WebSocket, the first message says whether the member is in.
     pub fn join(&self, request: JoinRequest, credentials: Credentials, address: ClientAddress) -> LocalMember {
         LocalMember::new(self.core.clone(), request, credentials, address)
@@ -104,14 +135,38 @@ impl Server {
         receiver
     }
 
-    /// All rooms, ordered by id.
+    /// All rooms, also those of other nodes, ordered by id.
     pub fn rooms(&self) -> Vec<RoomSummary> {
+        let own = self.own_rooms();
+        let Some(cluster) = &self.core.cluster else { return own };
+        let all = cluster.rooms_elsewhere().into_iter().chain(own);
+        let by_id: BTreeMap<RoomId, RoomSummary> = all.map(|room| (room.room_id.clone(), room)).collect();
+        by_id.into_values().collect()
+    }
+
+    /// The rooms of this node, ordered by id.
+    pub fn own_rooms(&self) -> Vec<RoomSummary> {
         self.core.lock().rooms.summaries(Instant::now())
     }
 
     /// The room with this id.
     pub fn room(&self, id: &RoomId) -> Option<RoomSummary> {
-        self.core.lock().rooms.summary(id, Instant::now())
+        let own = self.core.lock().rooms.summary(id, Instant::now());
+        let elsewhere = || self.core.cluster.as_ref()?.rooms_elsewhere().into_iter().find(|room| room.room_id == *id);
+        own.or_else(elsewhere)
+    }
+
+    /// The state of the nodes; none for a server on one machine.
+    pub fn cluster(&self) -> Option<ClusterStatus> {
+        self.core.cluster_status()
+    }
+
+    /// The URL of the node that owns the room, if that is another one. A room without an owner gets this node.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn owner_elsewhere(&self, room: &RoomId) -> Result<Option<String>, RoomRefusal> {
+        self.core.owner_elsewhere(room).await.map_err(no_store)
     }
 
     /// Reserves a room for a client of this process: only that client may publish there, and nobody else gets its user
@@ -124,7 +179,7 @@ impl Server {
 
     /// Creates a room with an unused id, for somebody who comes later. The client must have the right to teach, or to
     /// open meetings.
-    pub fn create_room(
+    pub async fn create_room(
         &self,
         name: RoomName,
         kind: RoomKind,
@@ -145,20 +200,21 @@ impl Server {
         {
             return Err(RoomRefusal { code, message, retry_after });
         }
-        let state = self.core.lock();
-        if state.shutting_down {
-            let message = "the server is ending".into();
-            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
-        }
         // A server has at most a twentieth as many rooms as there are ids, so few draws are needed.
         let room = loop {
             let number: u32 = rand::random_range(ROOM_IDS);
             // Digits always form an id.
             let Ok(room) = number.to_string().parse::<RoomId>() else { continue };
-            if !state.rooms.contains(&room) {
+            let is_used = self.core.lock().rooms.contains(&room);
+            if !is_used && self.core.take(&room).await.map_err(no_store)? {
                 break room;
             }
         };
+        let state = self.core.lock();
+        if state.shutting_down {
+            let message = "the server is ending".into();
+            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
+        }
         self.core.change(state, |state| {
             let creation = Creation { room_id: room.clone(), name, kind, network: address.network, may_teach };
             let outputs = state.rooms.create(Instant::now(), creation)?;
@@ -224,18 +280,26 @@ impl Server {
             state.shutting_down = true;
             let message = ServerMessage::error(ErrorCode::ServerShutdown, "the server is ending");
             let text = Utf8Bytes::from(message.to_json());
+            state.let_others_go();
             for outbox in state.outboxes.values() {
                 // If the outbox is full, the close frame has the same code.
                 _ = outbox.push(text.clone());
                 outbox.close(Some(ErrorCode::ServerShutdown));
             }
         }
+        self.core.withdraw().await;
         let mut open = self.core.open.subscribe();
         if tokio::time::timeout(SHUTDOWN_STEP, open.wait_for(|open| *open == 0)).await.is_err() {
             self.core.lock().outboxes.values().for_each(Outbox::overflowed);
             _ = tokio::time::timeout(SHUTDOWN_STEP, open.wait_for(|open| *open == 0)).await;
         }
     }
+}
+
+/// The refusal of a request that needs the other nodes.
+fn no_store(error: StoreError) -> RoomRefusal {
+    let retry_after = Some(Duration::from_secs(1));
+    RoomRefusal { code: ErrorCode::ServerFull, message: error.to_string(), retry_after }
 }
 
 fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response<String> {

@@ -78,6 +78,11 @@ impl ServerUrl {
         format!("{}://{}{}?{query}", self.scheme(), self.authority(), self.path)
     }
 
+    /// The URL of a WebSocket with another path.
+    pub(super) fn with_path(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme(), self.authority())
+    }
+
     /// The URL of the WebSocket.
     pub fn web_socket(&self) -> String {
         format!("{}://{}{}", self.scheme(), self.authority(), self.path)

@@ -22,6 +22,9 @@ mod support;
 // The command line: usage errors, help, the commands in README and docs/.
 mod cli;
 
+// One school on three servers that meet in Redis.
+mod cluster;
+
 // Keys and tokens.
 mod access;
 

@@ -206,8 +206,10 @@ async fn a_full_or_ending_server_creates_no_room() {
     let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (rooms, creating) = (server.clone(), server.clone());
-    let app = http::router(move || rooms.rooms())
-        .merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
+    let app = http::router(move || rooms.rooms()).merge(http::creation(move |name, kind, credentials, from| {
+        let creating = creating.clone();
+        async move { creating.create_room(name, kind, &credentials, from).await }
+    }));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
         _ = stopped.await;

@@ -65,7 +65,10 @@ impl Port {
         let app = http::router(move || rooms.rooms())
             .route("/ws", any(move |request: axum::extract::Request| std::future::ready(sockets.upgrade(request))))
             .merge(http::whep::router(Lecture))
-            .merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
+            .merge(http::creation(move |name, kind, credentials, from| {
+                let creating = creating.clone();
+                async move { creating.create_room(name, kind, &credentials, from).await }
+            }));
         let (end, ended) = oneshot::channel::<()>();
         let app = http::guard(app, site);
         tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {

@@ -16,7 +16,7 @@ use crate::commands::whip::{ANSWER_WITHIN, Session, SessionEnd, refused};
 use crate::http::whip::{Lectures, PublisherOffer};
 use crate::http::{MAX_CANDIDATES, MediaClient, Negotiated, Unavailable};
 use crate::id::Nickname;
-use crate::signal::Server;
+use crate::signal::{Server, ServerUrl};
 
 /// The rooms of a server, for WHIP clients.
 #[derive(Clone)]
@@ -48,6 +48,14 @@ impl Publishers {
 }
 
 impl Lectures for Publishers {
+    async fn elsewhere(&self, client: &MediaClient) -> Result<Option<String>, Unavailable> {
+        let MediaClient { request, credentials, address } = client;
+        // A stranger does not make this node take a room.
+        self.server.check_publisher(request, credentials, *address).map_err(refused)?;
+        let url = self.server.owner_elsewhere(&request.room).await.map_err(refused)?;
+        Ok(url.and_then(|url| Some(url.parse::<ServerUrl>().ok()?.origin())))
+    }
+
     async fn publish(&self, client: MediaClient, offer: PublisherOffer) -> Result<Negotiated, Unavailable> {
         let MediaClient { request, credentials, address } = &client;
         let proved = self.server.check_publisher(request, credentials, *address).map_err(refused)?;

@@ -78,6 +78,7 @@ impl LectureServer {
             reservation: Some(Reservation { room, user, session }),
             whip,
             media: None,
+            cluster: None,
         };
         let embedded = RunningServer::start(listener, settings)?;
         Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip })

@@ -123,6 +123,12 @@ impl LessonState {
         }
     }
 
+    /// Whether the server is lost. If not, it may still say that this student has joined, as another node of the server
+    /// has the room now.
+    pub(super) fn is_server_lost(&self) -> bool {
+        self.server == Server::Lost
+    }
+
     /// The server is lost. Nothing can be offered until it is back.
     pub(super) fn server_lost(&mut self) {
         self.server = Server::Lost;

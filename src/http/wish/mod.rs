@@ -32,7 +32,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::any;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::mpsc::error::TrySendError;
@@ -68,6 +68,11 @@ pub(super) trait Protocol: Send + Sync + 'static {
 
     /// The secret of `Authorization: Bearer`, if there is one.
     fn credentials(bearer: Option<String>) -> Credentials;
+
+    /// The origin of the server that the client has to ask instead, if there is one.
+    fn elsewhere(&self, _client: &Client) -> impl Future<Output = Result<Option<String>, Problem>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Answers an offer.
     fn answer(
@@ -195,6 +200,10 @@ impl<P: Protocol> Resources<P> {
         let client = Client::of::<P>(&room, &request)?;
         let address = client.address;
         self.admit_offer(address)?;
+        if let Some(origin) = self.protocol.elsewhere(&client).await? {
+            let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+            return Ok(Redirect::temporary(&format!("{origin}{path}")).into_response());
+        }
         // Taken before the body is read, so that bodies in transit are bounded too.
         let place = self.sessions.reserve(address.network).ok_or_else(Problem::full)?;
         let offer = timeout(BODY_WITHIN, text(request.into_body())).await.map_err(|_| Problem::no_text())??;

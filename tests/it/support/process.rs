@@ -50,6 +50,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
         command.args(arguments);
         for variable in [
+            "CLASSROOM_REDIS",
             "CLASSROOM_SERVER",
             "CLASSROOM_TEACH_KEY",
             "CLASSROOM_TOKEN",

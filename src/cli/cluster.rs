@@ -1,0 +1,56 @@
+//! Rooms on several servers: the flags `--redis`, `--node` and what belongs to them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::meaning::{Cluster, Conflict};
+use super::secrets::Secret;
+use crate::id::NodeId;
+use crate::signal::ServerUrl;
+
+/// The flags of a node.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several servers")]
+pub(super) struct TypedCluster {
+    /// Share the rooms with all servers that use this Redis, for example redis://10.0.0.5:6379
+    ///
+    /// Start `serve` with the same Redis, teaching key and other settings on as many machines as you like, behind any
+    /// load balancer. Write rediss:// for TLS, and redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST for a password;
+    /// other users of this computer see the arguments of a program, so use the variable CLASSROOM_REDIS or
+    /// --redis-password-file instead.
+    #[arg(long, value_name = "URL", env = "CLASSROOM_REDIS", hide_env_values = true, hide_short_help = true)]
+    redis: Option<Secret>,
+
+    /// Read the password for --redis from the first line of this file
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    redis_password_file: Option<PathBuf>,
+
+    /// The name of this server among the others [default: the name of the computer]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    node: Option<NodeId>,
+
+    /// The URL by which the other servers reach this one, for example http://10.0.0.7:18080 [default: an address of
+    /// this computer, with the port of --listen]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    node_url: Option<ServerUrl>,
+}
+
+impl TypedCluster {
+    pub(super) fn convert(self) -> Result<Option<Cluster>, Conflict> {
+        let Self { redis, redis_password_file: password_file, node: name, node_url: url } = self;
+        let Some(redis) = redis.and_then(Secret::given) else {
+            let flags = [
+                ("--redis-password-file", password_file.is_some()),
+                ("--node", name.is_some()),
+                ("--node-url", url.is_some()),
+            ];
+            return match flags.into_iter().find(|(_, is_typed)| *is_typed) {
+                Some((flag, _)) => Err(Conflict::NodeWithoutRedis(flag)),
+                None => Ok(None),
+            };
+        };
+        let redis = redis.as_str().parse().map_err(Conflict::Redis)?;
+        Ok(Some(Cluster { redis, password_file, name, url }))
+    }
+}

@@ -1,0 +1,101 @@
+//! This server as a node of a server on several machines, which meet in Redis.
+
+use std::sync::Arc;
+
+use rand::distr::{Alphanumeric, SampleString};
+use tokio::sync::mpsc;
+
+use crate::access::Access;
+use crate::cli;
+use crate::commands::access::read_secrets;
+use crate::exit::Failure;
+use crate::id::NodeId;
+use crate::protocol::SessionSecret;
+use crate::report::Reporter;
+use crate::room::Meetings;
+use crate::signal::{ClusterConfig, ServerUrl};
+use crate::store::{Node, RedisStore, Times};
+
+/// Sentences that wait for the operator.
+const NOTICES: usize = 64;
+
+/// Characters of the secret of a node: 190 bits.
+const SECRET_CHARS: usize = 32;
+
+/// A node whose store answers.
+pub(in crate::commands) struct ClusterNode {
+    store: RedisStore,
+    id: NodeId,
+    url: Option<ServerUrl>,
+    times: Times,
+    notices: mpsc::Sender<String>,
+}
+
+impl ClusterNode {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    /// If Redis does not answer, the file of the password can't be read, or the name is too long.
+    pub(in crate::commands) async fn connect(cluster: cli::Cluster, reporter: &Reporter) -> Result<Self, Failure> {
+        let cli::Cluster { mut redis, password_file, name, url } = cluster;
+        if let Some(path) = password_file {
+            let text = read_secrets(&path, "--redis-password-file", reporter)?;
+            redis = redis.with_password(text.lines().next().unwrap_or_default().trim());
+        }
+        let times = Times::default();
+        let store = RedisStore::connect(&redis, times).await.map_err(|error| {
+            Failure::usage(anyhow::anyhow!("{error}; start Redis 6.2 or newer there, or correct --redis"))
+        })?;
+        let name = name.map_or_else(computer, |name| name.as_str().to_owned());
+        // A process that starts again is another node: the rooms of the first one are lost.
+        let id = format!("{name}.{:08x}", rand::random::<u32>()).parse();
+        let id = id.map_err(|error| Failure::usage(anyhow::anyhow!("can't use --node {name}: {error}")))?;
+        let (notices, mut sentences) = mpsc::channel::<String>(NOTICES);
+        let reporter = reporter.clone();
+        tokio::spawn(async move {
+            while let Some(sentence) = sentences.recv().await {
+                reporter.warn(sentence);
+            }
+        });
+        Ok(Self { store, id, url, times, notices })
+    }
+
+    /// The URL of this node for the others, if it was typed.
+    pub(super) fn url(&self) -> Option<&ServerUrl> {
+        self.url.as_ref()
+    }
+
+    /// The settings for signalling. `own` is the address of this server, `fingerprint` that of its certificate.
+    pub(super) fn config(
+        self,
+        own: ServerUrl,
+        fingerprint: Option<String>,
+        access: &Access,
+        meetings: Meetings,
+    ) -> Result<ClusterConfig, Failure> {
+        let Self { store, id, url, times, notices } = self;
+        let secret: SessionSecret =
+            Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse().map_err(Failure::internal)?;
+        let meetings = match meetings {
+            Meetings::Anyone => 1,
+            Meetings::Teachers => 2,
+            Meetings::Off => 3,
+        };
+        let node = Node {
+            id,
+            url: url.unwrap_or(own).web_socket(),
+            fingerprint,
+            secret,
+            settings: access.digest().wrapping_add(meetings),
+        };
+        Ok(ClusterConfig { store: Arc::new(store), node, times, notices })
+    }
+}
+
+/// The name of this computer, as far as an id may have it.
+fn computer() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name: String =
+        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(50).collect();
+    if name.is_empty() { "node".into() } else { name }
+}

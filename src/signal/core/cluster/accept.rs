@@ -1,0 +1,174 @@
+//! A connection from another node, whose members are in rooms here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use subtle::ConstantTimeEq;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+
+use super::frame::{FromOwner, Hello, MAX_TO_OWNER, ToOwner, VERSION, WELCOME};
+use super::link::{PING, SILENCE};
+use crate::network::{ClientState, SharedClientState};
+use crate::protocol::{self, ClientMessage, ErrorCode};
+use crate::room::ConnId;
+use crate::signal::core::Core;
+use crate::signal::outbox::{Item, Outgoing};
+
+/// Messages that wait for a node. Each member has an outbox of its own, which fills up first.
+const QUEUE: usize = 1_024;
+
+/// The most members of one node in rooms here.
+const MAX_STREAMS: usize = 20_000;
+
+/// How often a member's progress is looked at. The node needs it to decide which connections it closes first.
+const LOOK: Duration = Duration::from_secs(2);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Serves a node until one side ends.
+pub(in crate::signal) async fn run(core: Arc<Core>, io: Upgraded, client_state: SharedClientState) {
+    let limits = WebSocketConfig::default().max_message_size(Some(MAX_TO_OWNER)).max_frame_size(Some(MAX_TO_OWNER));
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(limits)).await;
+    if !is_node(&core, &mut socket).await || socket.send(Message::text(WELCOME)).await.is_err() {
+        return;
+    }
+    // The connection carries the members of a whole node: it is not closed for another one.
+    client_state.set(ClientState::Connected);
+    let (frames, mut queue) = mpsc::channel(QUEUE);
+    let (mut sink, mut stream) = socket.split();
+    let ending = async {
+        let cluster = core.cluster.as_ref()?;
+        cluster.ending.subscribe().wait_for(|is_ending| *is_ending).await.ok().map(drop)
+    };
+    tokio::select! {
+        _ = ending => {}
+        () = read(&core, &mut stream, frames) => {}
+        () = write(&mut sink, &mut queue) => {}
+    }
+}
+
+/// Whether the client knows the secret of this node, which stands in the store.
+async fn is_node(core: &Core, socket: &mut Socket) -> bool {
+    let Some(cluster) = &core.cluster else { return false };
+    let Ok(Some(Ok(Message::Text(text)))) = timeout(protocol::AUTH_WITHIN, socket.next()).await else { return false };
+    Hello::parse(&text).is_some_and(|hello| {
+        let (own, given) = (cluster.node.secret.as_str().as_bytes(), hello.secret.as_str().as_bytes());
+        hello.version == VERSION && bool::from(own.ct_eq(given))
+    })
+}
+
+/// The members of the node. Dropping it ends their connections.
+struct Streams<'a> {
+    core: &'a Core,
+    members: HashMap<u64, ConnId>,
+}
+
+impl Drop for Streams<'_> {
+    fn drop(&mut self) {
+        self.members.values().for_each(|conn| self.core.lost(*conn));
+    }
+}
+
+async fn read(core: &Core, stream: &mut SplitStream<Socket>, frames: mpsc::Sender<FromOwner>) {
+    let mut streams = Streams { core, members: HashMap::new() };
+    loop {
+        let text = match timeout(SILENCE, stream.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => text,
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+            _ => return,
+        };
+        match ToOwner::parse(&text) {
+            Some(ToOwner::Join { stream, newcomer }) => {
+                if streams.members.len() >= MAX_STREAMS || streams.members.contains_key(&stream) {
+                    return;
+                }
+                match core.join_forwarded(*newcomer) {
+                    Some((conn, outgoing, state)) => {
+                        streams.members.insert(stream, conn);
+                        tokio::spawn(forward(stream, outgoing, state, frames.clone()));
+                    }
+                    None if frames.send(FromOwner::Moved { stream }).await.is_err() => return,
+                    None => {}
+                }
+            }
+            Some(ToOwner::Message { stream, text }) => {
+                if let (Some(conn), Ok(message)) = (streams.members.get(&stream), ClientMessage::parse(&text)) {
+                    core.message(*conn, message);
+                }
+            }
+            Some(ToOwner::Lost { stream }) => {
+                if let Some(conn) = streams.members.remove(&stream) {
+                    core.lost(conn);
+                }
+            }
+            None => return,
+        }
+    }
+}
+
+async fn write(sink: &mut SplitSink<Socket, Message>, queue: &mut mpsc::Receiver<FromOwner>) {
+    let mut ping = tokio::time::interval(PING);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let mut frame = tokio::select! {
+            frame = queue.recv() => match frame {
+                Some(frame) => Some(frame),
+                None => return,
+            },
+            _ = ping.tick() => {
+                if sink.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        while let Some(next) = frame {
+            if sink.feed(Message::text(next.to_text())).await.is_err() {
+                return;
+            }
+            frame = queue.try_recv().ok();
+        }
+        if sink.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes on what the room has for one member. An outbox that ends without a close means that the room is not here any
+/// more.
+async fn forward(stream: u64, mut outgoing: Outgoing, state: SharedClientState, frames: mpsc::Sender<FromOwner>) {
+    let overflow = outgoing.overflow();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_connected = false;
+    loop {
+        let frame = tokio::select! {
+            item = outgoing.next() => match item {
+                Some(Item::Text(text)) => FromOwner::Message { stream, text },
+                Some(Item::Close(code)) => FromOwner::Close { stream, code },
+                None => FromOwner::Moved { stream },
+            },
+            () = overflow.wait() => FromOwner::Close { stream, code: Some(ErrorCode::SlowConsumer) },
+            _ = look.tick() => {
+                let now = state.get() == ClientState::Connected;
+                if std::mem::replace(&mut is_connected, now) == now {
+                    continue;
+                }
+                FromOwner::Media { stream, is_connected }
+            }
+        };
+        let is_last = matches!(frame, FromOwner::Close { .. } | FromOwner::Moved { .. });
+        if frames.send(frame).await.is_err() || is_last {
+            return;
+        }
+        outgoing.written();
+    }
+}
