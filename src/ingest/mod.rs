@@ -47,7 +47,7 @@ use timeline::Timeline;
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
-pub use floor::AudioFloor;
+pub use floor::{AudioFloor, FloorCounts};
 use floor::Voice;
 pub(crate) use stats::{EncodingStats, IngestStats};
 

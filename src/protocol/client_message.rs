@@ -129,6 +129,11 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
+    /// A participant of a meeting wants to be large for everybody, or no longer.
+    Spotlight {
+        /// Whether it wants to.
+        on: bool,
+    },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
     /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.

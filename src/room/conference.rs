@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::rings::Rings;
+use super::spotlight::Spotlight;
 use super::talk::Talk;
 use crate::id::{Nickname, UserId};
 use crate::protocol::{MediaHost, MediaMove, Participant, Participants, RoomKind, TrackName};
@@ -34,6 +35,8 @@ pub(super) struct Conferences {
     /// The conferences that wait for a time.
     waiting: BTreeSet<u32>,
     pub(super) rings: Rings,
+    /// Whether a participant needs the owner's permission to be large for everybody.
+    pub(super) is_spotlight_restricted: bool,
     /// Changes of what the members know of the room.
     pub(super) info: News,
     /// The chat of a meeting.
@@ -52,6 +55,7 @@ pub(super) struct Conference {
     pub(super) media: MediaHost,
     pub(super) moved: Option<MediaMove>,
     pub(super) since: Option<Instant>,
+    pub(super) spotlight: Option<Spotlight>,
     news: News,
 }
 
@@ -106,7 +110,19 @@ impl Conference {
 
     /// The list for the members.
     pub(super) fn list(&self) -> Participants {
-        Participants { participants: self.participants.clone(), media: self.media, moved: self.moved }
+        let spotlight = self.spotlight.as_ref().map(|large| large.user.clone());
+        Participants { participants: self.participants.clone(), media: self.media, moved: self.moved, spotlight }
+    }
+
+    /// Whether the user is large for everybody.
+    pub(super) fn is_large(&self, user: &UserId) -> bool {
+        self.spotlight.as_ref().is_some_and(|large| large.user == *user)
+    }
+
+    /// The user's entry is gone.
+    fn remove(&mut self, user: &UserId) {
+        self.participants.retain(|participant| participant.user_id != *user);
+        self.spotlight.take_if(|large| large.user == *user);
     }
 
     fn due(&self) -> Option<Instant> {
@@ -129,6 +145,7 @@ impl Conferences {
             places: BTreeMap::new(),
             waiting: BTreeSet::new(),
             rings: Rings::default(),
+            is_spotlight_restricted: false,
             info: News::default(),
             talk: is_meeting.then(Talk::of_meeting),
             time: 0,
@@ -179,6 +196,10 @@ impl Conferences {
         self.running.get(self.places.get(user)?)
     }
 
+    pub(super) fn of_mut(&mut self, user: &UserId) -> Option<&mut Conference> {
+        self.running.get_mut(self.places.get(user)?)
+    }
+
     /// The conference of the meeting; none in a call room.
     pub(super) fn meeting(&self) -> Option<&Conference> {
         self.running.get(&MEETING)
@@ -193,14 +214,19 @@ impl Conferences {
         self.of(user)?.get(user)
     }
 
-    fn get_mut(&mut self, user: &UserId) -> Option<&mut Participant> {
-        let conference = self.running.get_mut(self.places.get(user)?)?;
-        conference.participants.iter_mut().find(|participant| participant.user_id == *user)
+    pub(super) fn get_mut(&mut self, user: &UserId) -> Option<&mut Participant> {
+        self.of_mut(user)?.participants.iter_mut().find(|participant| participant.user_id == *user)
     }
 
     /// The number of participants of all conferences.
     pub(super) fn participants(&self) -> usize {
         self.running.values().map(|conference| conference.participants.len()).sum()
+    }
+
+    /// The host of their media; none while nobody takes part.
+    pub(super) fn media(&self) -> Option<MediaHost> {
+        let running = self.running.values().find(|conference| !conference.participants.is_empty());
+        running.map(|conference| conference.media)
     }
 
     /// Since when the conference runs that runs for longest.
@@ -223,7 +249,7 @@ impl Conferences {
         conference.since.get_or_insert(now);
         conference.kept.remove(&user_id);
         self.places.insert(user_id.clone(), id);
-        conference.participants.push(Participant { user_id, nickname, entry: self.last, sends, published: false });
+        conference.participants.push(Participant::new(user_id, nickname, self.last, sends));
         self.changed(now, id, Duration::ZERO);
     }
 
@@ -249,7 +275,7 @@ impl Conferences {
     pub(super) fn keep(&mut self, now: Instant, user: &UserId, until: Instant) {
         let Some(id) = self.place(user) else { return };
         let Some(conference) = self.running.get_mut(&id) else { return };
-        conference.participants.retain(|participant| participant.user_id != *user);
+        conference.remove(user);
         conference.kept.insert(user.clone(), until);
         self.changed(now, id, Duration::ZERO);
     }
@@ -259,7 +285,7 @@ impl Conferences {
         let Some(id) = self.places.remove(user) else { return };
         let Some(conference) = self.running.get_mut(&id) else { return };
         conference.kept.remove(user);
-        conference.participants.retain(|participant| participant.user_id != *user);
+        conference.remove(user);
         if conference.taken() == 0 {
             let news = std::mem::take(&mut conference.news);
             *conference = Conference { news, ..Conference::default() };

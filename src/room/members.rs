@@ -166,7 +166,7 @@ impl Room {
             owner: owner.map(|member| member.user.clone()),
             participants: conferences.map_or(0, Conferences::participants),
             publisher: publisher.map(|member| member.user.clone()),
-            media: publisher.map(|member| member.newcomer.media),
+            media: conferences.map_or_else(|| publisher.map(|member| member.newcomer.media), Conferences::media),
             watching: self.members.len() - usize::from(publisher.is_some()),
             speakers: if publisher.is_some() { self.speakers } else { 0 },
             state,

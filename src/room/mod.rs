@@ -49,10 +49,12 @@ mod owner;
 mod pairs;
 mod pending;
 mod places;
+mod refusals;
 mod relay;
 mod retention;
 mod rings;
 mod rooms;
+mod spotlight;
 pub mod talk;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,7 @@ use crate::protocol::{
 };
 
 pub(crate) use rooms::NO_MEETINGS;
+pub use refusals::Refusals;
 pub use rooms::{Creation, Rooms};
 
 /// A connection to the server. Ids are never reused.
@@ -316,7 +319,7 @@ pub struct RoomSummary {
     pub participants: usize,
     /// The publisher.
     pub publisher: Option<User>,
-    /// The host of the publisher's media; absent without a publisher.
+    /// The host of the media; absent without a publisher, and while nobody takes part in the meeting or a call.
     #[serde(default)]
     pub media: Option<MediaHost>,
     /// The number of students; of members of a meeting or call room.
@@ -353,11 +356,18 @@ pub struct RoomRefusal {
     pub message: String,
     /// Try again after this time.
     pub retry_after: Option<Duration>,
+    /// The kind of the room that the client may not join.
+    pub kind: RoomKind,
 }
 
 impl RoomRefusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, kind: RoomKind::Lecture }
+    }
+
+    /// The refusal of a room of this kind.
+    fn of(self, kind: RoomKind) -> Self {
+        Self { kind, ..self }
     }
 
     fn after(self, wait: Duration) -> Self {
@@ -366,10 +376,10 @@ impl RoomRefusal {
 
     /// The message for the client.
     fn into_message(self) -> ServerMessage {
-        let Self { code, message, retry_after } = self;
+        let Self { code, message, retry_after, kind } = self;
         // Rounded up, so that a client that returns after this time is not early.
         let retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64 + 1);
-        ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None }
+        ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None, kind }
     }
 
     /// Tells the client, and closes its connection.

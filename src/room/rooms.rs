@@ -9,6 +9,7 @@ use super::joining::wrong_kind;
 use super::member::{Applicant, Opening};
 use super::members::Room;
 use super::places::{Place, media_place_for};
+use super::refusals::Refusals;
 use super::{ConnId, Input, Meetings, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
@@ -38,6 +39,7 @@ pub struct Rooms {
     openings: RateLimit,
     /// Wrong join codes.
     attempts: Attempts,
+    refusals: Refusals,
     /// The secret of the network tags.
     tags: RandomState,
     /// Not later than the earliest deadline of any room.
@@ -84,6 +86,7 @@ impl Rooms {
             time: 0,
             openings: RateLimit::new(limits.openings),
             attempts: Attempts::default(),
+            refusals: Refusals::default(),
             tags: RandomState::new(),
             next_tick: None,
             limits,
@@ -108,6 +111,7 @@ impl Rooms {
             }
             Input::Tick => self.tick(now, &mut out),
         }
+        self.refusals.count(&out);
         for output in &out {
             if let Output::Close { conn, .. } = output {
                 self.conns.remove(conn);
@@ -115,6 +119,11 @@ impl Rooms {
             }
         }
         out
+    }
+
+    /// How often clients were refused because something was full.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals
     }
 
     /// Sets the time for the stamps of chat messages, in milliseconds since 1970.
@@ -216,7 +225,10 @@ impl Rooms {
             Ok(()) => {
                 self.conns.insert(conn, (room_id.clone(), user));
             }
-            Err(refusal) => refusal.close(conn, out),
+            Err(refusal) => {
+                let kind = self.rooms.get(&room_id).map_or(RoomKind::Lecture, Room::kind);
+                refusal.of(kind).close(conn, out);
+            }
         }
         self.settle(now, &room_id, out);
     }

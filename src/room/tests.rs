@@ -15,6 +15,7 @@ mod meetings;
 mod order;
 mod ownership;
 mod places;
+mod spotlight;
 mod stage;
 mod unsteady;
 

@@ -16,7 +16,7 @@ use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
-use crate::room::{self, Creation, Meetings, Reservation, RoomRefusal, RoomSummary};
+use crate::room::{self, Creation, Meetings, Refusals, Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -108,6 +108,11 @@ impl Server {
         self.core.lock().rooms.summaries(Instant::now())
     }
 
+    /// How often clients were refused because something was full.
+    pub fn refusals(&self) -> Refusals {
+        self.core.lock().rooms.refusals()
+    }
+
     /// The room with this id.
     pub fn room(&self, id: &RoomId) -> Option<RoomSummary> {
         self.core.lock().rooms.summary(id, Instant::now())
@@ -135,19 +140,19 @@ impl Server {
         let meetings = self.core.limits.room.meetings;
         if kind != RoomKind::Lecture && meetings == Meetings::Off {
             let message = room::NO_MEETINGS.into();
-            return Err(RoomRefusal { code: ErrorCode::WrongKind, message, retry_after: None });
+            return Err(RoomRefusal { code: ErrorCode::WrongKind, message, retry_after: None, kind });
         }
         let is_open = kind != RoomKind::Lecture && meetings == Meetings::Anyone;
         // A wrong key is told to everybody who has typed one.
         if let Some(Denied { code, message, retry_after, .. }) =
             denied.filter(|_| !is_open || credentials.key.is_some())
         {
-            return Err(RoomRefusal { code, message, retry_after });
+            return Err(RoomRefusal { code, message, retry_after, kind });
         }
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
-            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
+            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None, kind });
         }
         // A server has at most a twentieth as many rooms as there are ids, so few draws are needed.
         let room = loop {

@@ -18,12 +18,12 @@ const VOICES: usize = 3;
 
 /// Runs the host of a meeting until the room or the server ends it.
 pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSettings) {
-    let HostSettings { meetings, reporter, .. } = settings;
+    let HostSettings { meetings, meter, reporter, .. } = settings;
     reporter.detail(format!("the server carries the media of meeting {room}"));
     let mut host = MeetingHost {
         room,
         member,
-        media: StageMedia::new(meetings.with_floor(AudioFloor::new(VOICES))),
+        media: StageMedia::new(meetings.with_floor(AudioFloor::new(VOICES, meter.floors()))),
         participants: BTreeMap::new(),
         reporter,
         warnings: TokenBucket::new(1, 3),

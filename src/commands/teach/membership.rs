@@ -141,7 +141,12 @@ impl Membership {
                 (if code.is_some() { Order::Code } else { Order::CodeOff }, None)
             }
             // The orders of meetings.
-            RoomOrder::Rename { .. } | RoomOrder::HandOver { .. } | RoomOrder::End => return,
+            RoomOrder::Rename { .. }
+            | RoomOrder::HandOver { .. }
+            | RoomOrder::Spotlight { .. }
+            | RoomOrder::SpotlightOff { .. }
+            | RoomOrder::RestrictSpotlight { .. }
+            | RoomOrder::End => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
         let name = |user: &UserId| waits(user).map_or_else(|| nickname(user), |user| user.nickname.clone());
