@@ -288,7 +288,7 @@ impl Room {
     ) {
         let Some(member) = self.members.remove(id) else { return };
         if let Some(conn) = member.conn() {
-            refusal.close(conn, out);
+            refusal.of(self.kind()).close(conn, out);
         }
         self.tell_left(now, &member.user, reason, limits, out);
     }

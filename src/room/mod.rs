@@ -70,8 +70,8 @@ use crate::protocol::{
     self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomKind, RoomSettings, ServerMessage, SessionSecret, User,
 };
 
-pub(crate) use rooms::NO_MEETINGS;
 pub use refusals::Refusals;
+pub(crate) use rooms::NO_MEETINGS;
 pub use rooms::{Creation, Rooms};
 
 /// A connection to the server. Ids are never reused.

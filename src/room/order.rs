@@ -79,9 +79,7 @@ impl Room {
             | RoomOrder::Spotlight { .. }
             | RoomOrder::SpotlightOff { .. }
             | RoomOrder::RestrictSpotlight { .. }
-            | RoomOrder::End => {
-                self.owner_order(now, id, order, limits, out)
-            }
+            | RoomOrder::End => self.owner_order(now, id, order, limits, out),
         }
     }
 

@@ -18,7 +18,8 @@ impl Refusals {
     /// Counts what clients are told.
     pub(super) fn count(&mut self, out: &[Output]) {
         for output in out {
-            let Output::Send { message: ServerMessage::Error { code, user_id: None, .. }, .. } = output else { continue };
+            let Output::Send { message, .. } = output else { continue };
+            let ServerMessage::Error { code, user_id: None, .. } = message else { continue };
             match code {
                 ErrorCode::MeetingFull => self.meeting += 1,
                 ErrorCode::RoomFull => self.room += 1,

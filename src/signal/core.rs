@@ -17,9 +17,7 @@ use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
 use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedClientState};
-use crate::protocol::{
-    self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage,
-};
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].

@@ -45,7 +45,7 @@ fn whoever_wants_to_is_large_for_everybody_until_the_next_one_or_its_end() {
     let mut server = TestServer::new();
     let conns = server.pictured(4);
     assert_eq!(large(&server.told_after(conns[1], spotlight(true)), conns[3]).unwrap(), "1002");
-    assert_eq!(large(&server.told_after(conns[2], spotlight(true)), conns[3]).unwrap(), "1003", "the next one takes it");
+    assert_eq!(large(&server.told_after(conns[2], spotlight(true)), conns[3]).unwrap(), "1003", "another takes it");
     let out = server.told_after(conns[1], spotlight(false));
     assert_eq!(out, [], "it was not the large one any more");
     assert_eq!(large(&server.told_after(conns[2], spotlight(false)), conns[3]), None);
@@ -99,7 +99,7 @@ fn the_owner_may_decide_about_each_request() {
     assert_eq!(large(&server.ordered(conns[0], take("1002")), conns[2]), None, "taken back");
     let out = server.order(conns[0], take("1002"));
     assert_eq!(error_code(&out, conns[0]), Some(ErrorCode::UnknownTarget));
-    assert_eq!(large(&server.told_after(conns[0], spotlight(true)), conns[2]).unwrap(), "1001", "the owner asks nobody");
+    assert_eq!(large(&server.told_after(conns[0], spotlight(true)), conns[2]).unwrap(), "1001", "it asks nobody");
 }
 
 #[test]
