@@ -162,7 +162,7 @@ mod tests {
         let (kind, participants, media) = (RoomKind::Meeting, 3, Some(MediaHost::Publisher));
         let meeting = RoomSummary { kind, participants, media, ..room("20014", None, RoomState::Live) };
         let line = super::table(&[meeting], "ws://a").lines().nth(1).unwrap().to_owned();
-        assert!(line.contains(" meeting live ") && line.contains(" pairs      3/30 "), "{line}");
+        assert!(line.contains(" meeting live ") && line.contains(" pairs     3/30 "), "{line}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }
 

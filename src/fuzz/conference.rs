@@ -38,7 +38,7 @@ pub(super) fn conference(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
     let kind = lines.next().and_then(RoomKind::from_name).filter(|kind| *kind != RoomKind::Lecture);
-    let Some(mut world) = kind.and_then(World::new) else { return false };
+    let Some(mut world) = kind.map(World::new) else { return false };
     lines.take(MAX_EVENTS).for_each(|line| _ = world.event(line));
     world.end();
     world.met
@@ -68,9 +68,9 @@ struct Member {
 }
 
 impl World {
-    fn new(kind: RoomKind) -> Option<Self> {
+    fn new(kind: RoomKind) -> Self {
         let limits = RoomLimits { meetings: Meetings::Anyone, max_media_rooms: 1, ..RoomLimits::default() };
-        Some(Self {
+        Self {
             kind,
             rooms: Rooms::new(limits),
             now: Instant::now(),
@@ -80,7 +80,7 @@ impl World {
             last_conn: 0,
             entries: BTreeMap::new(),
             met: false,
-        })
+        }
     }
 
     /// Carries out the event of a line. None for a line that is no event.
@@ -88,7 +88,10 @@ impl World {
         let (who, what) = line.split_once(' ')?;
         match (who.chars().next()?, what) {
             ('+', pause) => self.pass(Duration::from_millis(pause.parse().ok()?).min(MAX_PAUSE)),
-            ('*', "lost") => self.lose(self.host.take()?),
+            ('*', "lost") => {
+                let host = self.host.take()?;
+                self.lose(host);
+            }
             ('*', message) => self.say(self.host?, message)?,
             (letter @ 'a'..='z', "join") => self.join(letter, 0)?,
             (letter @ 'a'..='z', "reload") => self.join(letter, 1)?,

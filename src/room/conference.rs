@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::rings::Rings;
-use super::spotlight::Spotlight;
 use super::talk::Talk;
 use crate::id::{Nickname, UserId};
 use crate::protocol::{MediaHost, MediaMove, Participant, Participants, RoomKind, TrackName};
@@ -57,6 +56,14 @@ pub(super) struct Conference {
     pub(super) since: Option<Instant>,
     pub(super) spotlight: Option<Spotlight>,
     news: News,
+}
+
+/// The participant that is large for everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spotlight {
+    pub(super) user: UserId,
+    /// Whether the owner has chosen it: then no other participant takes the spotlight.
+    pub(super) is_chosen: bool,
 }
 
 /// Changes that have to be told, all in one message, and not too often.

@@ -119,8 +119,8 @@ impl Room {
         let Some(meeting) = conferences.meeting_mut() else { return };
         (meeting.media, meeting.moved) = (MediaHost::Publisher, Some(MediaMove::Failure));
         meeting.participants.iter_mut().for_each(|participant| participant.published = false);
-        let entered = meeting.participants.iter().map(|participant| participant.user_id.clone());
-        let late: Vec<UserId> = entered.skip(MAX_MESH).collect();
+        // A place that is kept for a reload counts, too.
+        let late: Vec<UserId> = meeting.holders().into_iter().skip(MAX_MESH).collect();
         for user in &late {
             conferences.leave(now, user);
         }

@@ -2,19 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::conference::Conferences;
+use super::conference::{Conferences, Spotlight};
 use super::members::Room;
 use super::{ConnId, Output, RoomRefusal};
 use crate::id::UserId;
 use crate::protocol::{ErrorCode, RESTLESS_INTERVAL, RoomOrder};
-
-/// The participant that is large for everybody.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spotlight {
-    pub(super) user: UserId,
-    /// Whether the owner has chosen it: then no other participant takes the spotlight.
-    is_chosen: bool,
-}
 
 impl Room {
     /// A participant wants to be large for everybody, or no longer.
@@ -69,13 +61,15 @@ impl Conferences {
     /// The participant becomes large, or has to wait for the owner. Returns whether something has changed.
     fn ask_for_spotlight(&mut self, id: &UserId) -> Result<bool, RoomRefusal> {
         self.check_picture(id)?;
+        if self.of(id).is_some_and(|meeting| meeting.is_large(id)) {
+            return Ok(false);
+        }
         let is_owner = self.is_owner(id);
         let of_other = self.of(id).and_then(|meeting| meeting.spotlight.as_ref()).filter(|large| large.user != *id);
         if is_owner || !self.is_spotlight_restricted && !of_other.is_some_and(|large| large.is_chosen) {
             return Ok(self.show_large(id, is_owner));
         }
-        let is_large = self.of(id).is_some_and(|meeting| meeting.is_large(id));
-        let Some(participant) = self.get_mut(id).filter(|_| !is_large) else { return Ok(false) };
+        let Some(participant) = self.get_mut(id) else { return Ok(false) };
         Ok(!std::mem::replace(&mut participant.asks_for_spotlight, true))
     }
 

@@ -91,7 +91,10 @@ impl Server {
         address: ClientAddress,
     ) -> Result<Authorization, RoomRefusal> {
         let checked = self.core.check(request, credentials, address);
-        checked.map_err(|Denied { code, message, retry_after, .. }| RoomRefusal { code, message, retry_after })
+        checked.map_err(|Denied { code, message, retry_after, .. }| {
+            let kind = RoomKind::Lecture;
+            RoomRefusal { code, message, retry_after, kind }
+        })
     }
 
     /// The media hosts to run from now on. Few wait, as the rooms limit their number

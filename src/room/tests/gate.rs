@@ -1,5 +1,6 @@
 //! Join codes and locks.
 
+use super::meetings::guest;
 use super::*;
 
 fn code(code: &str) -> RoomSettings {
@@ -145,7 +146,6 @@ fn a_co_teacher_learns_that_the_room_is_locked_or_has_a_lobby() {
 #[test]
 fn the_sentences_of_a_meeting_name_its_owner() {
     let mut server = TestServer::new();
-    let guest = super::meetings::guest;
     let (one, two) = (server.let_in(guest("1001")), server.let_in(guest("1002")));
     let sentence = |out: &[Output], conn| match told(out, conn).pop() {
         Some(ServerMessage::Error { message, kind: RoomKind::Meeting, .. }) => message,

@@ -88,7 +88,8 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     let restrict = || {
         ada.clicks("button", "Owner of the room");
         ada.clicks("checkbox", "Ask me before somebody is on everybody’s big screen");
-        ada.clicks("button", "Close");
+        ada.presses("Escape");
+        ada.wait_until("no dialog", "!document.querySelector('dialog[open]')");
     };
     restrict();
     dan.wait_until("a restriction", "document.querySelector('#menu-spotlight .name').textContent.startsWith('Ask')");
