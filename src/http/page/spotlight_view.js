@@ -1,7 +1,7 @@
 // The buttons and sentences about the participant of a meeting who is large for everybody: take that place, give it up,
 // ask the owner for it; and the owner gives it and takes it back.
 
-import { $, announce, el, icon, nameOf, press, setIcon } from './dom.js';
+import { $, announce, el, icon, nameOf, press } from './dom.js';
 import { label, onLanguage, say } from './i18n.js';
 
 export class SpotlightView {
@@ -77,10 +77,12 @@ export class SpotlightView {
     const drawn = JSON.stringify([isMeeting, info.isSpotlightRestricted, asking, words, isOn]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
-    $('menu-spotlight').hidden = !isMeeting;
+    for (const id of ['spotlight-toggle', 'menu-spotlight']) {
+      $(id).hidden = !isMeeting;
+      press($(id), isOn);
+    }
+    label($('spotlight-toggle'), words);
     $('menu-spotlight').querySelector('.name').textContent = words;
-    press($('menu-spotlight'), isOn);
-    setIcon($('menu-spotlight'), 'i-spotlight');
     $('restrict-spotlight').checked = info.isSpotlightRestricted;
     $('restrict-spotlight-part').hidden = !isMeeting;
     $('spotlight-request').hidden = !asking;
