@@ -46,6 +46,8 @@ pub(super) enum StudentInput {
     Hand,
     /// Send a reaction.
     React(Reaction),
+    /// Come to the stage while the floor is open.
+    Speak,
     /// Leave the stage.
     StepDown,
     /// Show a speaker large, by id or name, or follow the teacher's choice again.
@@ -106,7 +108,8 @@ const STUDENT_COMMANDS: [Group; 1] = [(
     &[
         ("/hand", "raise or lower your hand"),
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
-        ("/stepdown", "leave the stage, if the teacher has invited you there"),
+        ("/speak", "come to the stage while the teacher has opened the floor"),
+        ("/stepdown", "leave the stage"),
         ("/pin 1001", "show student 1001 (or a name) on the stage large for yourself; /pin off: follow the teacher"),
     ],
 )];
@@ -155,6 +158,7 @@ impl StudentInput {
         let Some((command, argument)) = command(line) else { return Self::Say(said(line)) };
         match (command, argument) {
             ("hand", "") => Self::Hand,
+            ("speak", "") => Self::Speak,
             ("stepdown", "") => Self::StepDown,
             ("pin", "") => Self::Advice("/pin needs the id or the name of a student on the stage, or off".to_owned()),
             ("pin", whom) => Self::Pin((whom != "off").then(|| whom.to_owned())),
@@ -373,6 +377,7 @@ mod tests {
                 "/reactions",
                 "/stage",
                 "/spotlight",
+                "/floor",
                 "/who",
                 "/kick",
                 "/ban",
@@ -386,6 +391,6 @@ mod tests {
                 "/help"
             ]
         );
-        assert_eq!(StudentInput::commands(), ["/hand", "/react", "/stepdown", "/pin", "/help"]);
+        assert_eq!(StudentInput::commands(), ["/hand", "/react", "/speak", "/stepdown", "/pin", "/help"]);
     }
 }

@@ -39,8 +39,9 @@ use crate::rtp::{Latency, Track};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
 
-/// How often to look whose media has arrived, while the media moves to the server or somebody is about to be large.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be large:
+/// for this long a picture may be shown twice.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The request of a verb.
 pub(super) struct ConferenceOptions<'a> {
@@ -150,7 +151,7 @@ impl<'a> Conference<'a> {
     pub(super) async fn next(&mut self) -> Result<ConferenceEvent, Failure> {
         loop {
             self.do_of_server().await;
-            let looks = self.list.media() == MediaHost::Server || self.spotlight.is_awaited();
+            let looks = self.server_media.awaits_media() || self.spotlight.is_awaited();
             let event = tokio::select! {
                 event = self.server_media.next() => {
                     self.on_server_media(event);
@@ -365,7 +366,8 @@ impl<'a> Conference<'a> {
 
     /// Tells the pairs of those whose media has arrived from the server.
     fn move_pairs(&mut self) {
-        for other in self.server_media.newly_arrived(self.list.others()) {
+        let pairs = &self.pairs;
+        for other in self.server_media.newly_arrived(self.list.others(), |user| pairs.is_connected(user)) {
             self.pairs.pass(&other, PairInput::Moved);
             self.tell_of(&other, ParticipantState::Connected);
         }

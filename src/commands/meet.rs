@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
+use super::breakouts::Whereabouts;
 use super::conference::{Conference, ConferenceEvent, ConferenceOptions};
 use crate::cli::Meet;
 use crate::exit::Failure;
+use crate::id::named;
 use crate::protocol::{ClientKind, ClientMessage, RoomKind, ServerMessage};
 use crate::report::{EndReason, Reporter};
 
@@ -34,6 +36,7 @@ async fn take_part(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
+    let mut here = Whereabouts::default();
     loop {
         let event = tokio::select! {
             reason = &mut stop => return Ok(reason),
@@ -52,6 +55,13 @@ async fn take_part(
                     return Err(Failure::refused(why));
                 }
                 reporter.warn(format!("the server reports an error ({code:?}): {message}"));
+            }
+            ConferenceEvent::Message(ServerMessage::Breakouts(breakouts)) => {
+                here.told(&breakouts).into_iter().for_each(|sentence| reporter.notice(sentence));
+            }
+            ConferenceEvent::Message(ServerMessage::Announcement { user_id, nickname, text }) => {
+                let who = named(&user_id, nickname.as_str());
+                reporter.notice(format!("{who} says to all breakout rooms: {text}"));
             }
             ConferenceEvent::Message(_)
             | ConferenceEvent::Listed

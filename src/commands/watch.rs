@@ -282,6 +282,8 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
@@ -381,6 +383,7 @@ impl Session<'_> {
             return;
         }
         match StudentInput::parse(line) {
+            StudentInput::Speak => return self.speak().await,
             StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
             StudentInput::Pin(whom) => return self.speakers.pin(whom),
             _ => {}

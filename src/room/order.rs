@@ -79,7 +79,11 @@ impl Room {
             | RoomOrder::Spotlight { .. }
             | RoomOrder::SpotlightOff { .. }
             | RoomOrder::RestrictSpotlight { .. }
-            | RoomOrder::End => self.owner_order(now, id, order, limits, out),
+            | RoomOrder::End
+            | RoomOrder::Split { .. }
+            | RoomOrder::Assign { .. }
+            | RoomOrder::Announce { .. }
+            | RoomOrder::Recall { .. } => self.owner_order(now, id, order, limits, out),
         }
     }
 

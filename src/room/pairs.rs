@@ -45,6 +45,7 @@ impl Room {
             }
             ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
             ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
+            ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
             // The move to the server is decided where the places at the server are known.
             ClientMessage::Overloaded => {}
             ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),

@@ -95,6 +95,7 @@ impl Room {
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
             | ClientMessage::Spotlight { .. }
+            | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. } => {

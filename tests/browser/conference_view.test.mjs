@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { call, rows, stage } from '../../src/http/page/arrange.js';
+import { awaitsPicture } from '../../src/http/page/server_media.js';
 import { Spotlight } from '../../src/http/page/spotlight.js';
 import { CallChannel, SignallingChannel } from '../../src/http/page/talk_channel.js';
 
@@ -122,4 +123,11 @@ test('a participant is large once its picture is there, and until then the one b
   spotlight.listed('1009', all);
   is(null, null);
   assert.equal(spotlight.named, null, 'somebody who takes no part');
+});
+
+test('media from the server has arrived without a picture where none is shown', () => {
+  const [shown, hidden] = ['low', 'none'].map((tier) => ({ screen: tier, camera: tier }));
+  assert.ok(awaitsPicture(['audio', 'camera'], shown));
+  assert.ok(!awaitsPicture(['audio', 'camera'], hidden), 'in a hidden window');
+  assert.ok(!awaitsPicture(['audio'], shown) && !awaitsPicture([], shown));
 });

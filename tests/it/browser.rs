@@ -66,5 +66,8 @@ mod teach_stage;
 // A teacher in a browser, and students of every kind at once: what each of them sees, and how long it stands still.
 mod all_at_once;
 
+// A meeting whose seventh participant moves the media to the server: how long pictures stand still.
+mod seventh;
+
 // Accessible names, keyboard, languages, bytes.
 mod manners;

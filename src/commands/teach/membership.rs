@@ -146,7 +146,11 @@ impl Membership {
             | RoomOrder::Spotlight { .. }
             | RoomOrder::SpotlightOff { .. }
             | RoomOrder::RestrictSpotlight { .. }
-            | RoomOrder::End => return,
+            | RoomOrder::End
+            | RoomOrder::Split { .. }
+            | RoomOrder::Assign { .. }
+            | RoomOrder::Announce { .. }
+            | RoomOrder::Recall { .. } => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
         let name = |user: &UserId| waits(user).map_or_else(|| nickname(user), |user| user.nickname.clone());

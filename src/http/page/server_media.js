@@ -175,6 +175,10 @@ export class ServerMedia {
   }
 }
 
+/** Whether a picture has to come before media counts as arrived: the server sends none to a page that shows none. */
+export const awaitsPicture = (sends = [], tiers) =>
+  sends.some((track) => track !== 'audio' && tiers[track] !== 'none');
+
 /** The media of one participant from the server. */
 class Source {
   receiver;
@@ -253,8 +257,7 @@ class Source {
   async #look(arrived) {
     this.#listen();
     if (!this.receiver.isConnected || this.#hasArrived) return;
-    const sendsVideo = this.sends?.some((track) => track !== 'audio');
-    if (sendsVideo && (await this.receiver.decoded()).frames === 0) return;
+    if (awaitsPicture(this.sends, this.#tiers) && (await this.receiver.decoded()).frames === 0) return;
     if (this.#hasArrived || this.#isClosed) return;
     this.#hasArrived = true;
     clearInterval(this.#timer);

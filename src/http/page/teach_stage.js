@@ -121,9 +121,9 @@ export class TeacherStage {
   }
 
   #show() {
-    const { speakers, spotlight, most, invited } = this.#stage;
+    const { speakers, spotlight, most, isOpen, invited } = this.#stage;
     this.#tiles.show(speakers, spotlight);
-    this.#teacher.order.stage.show({ speakers, spotlight, most, invited });
+    this.#teacher.order.stage.show({ speakers, spotlight, most, isOpen, invited });
     this.#buttons.keep(speakers.map(({ userId }) => userId));
     $('stage-volume-part').hidden = most === 0;
     $('phone').hidden = most === 0;
