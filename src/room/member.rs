@@ -15,6 +15,10 @@ use crate::token_bucket::TokenBucket;
 const CHANGE_RATE: u32 = 2;
 const CHANGE_BURST: u32 = 10;
 
+/// Files that a participant brings to the server, per second and in a burst: all others are told of each.
+const FILE_RATE: u32 = 1;
+const FILE_BURST: u32 = 10;
+
 /// A client that asks to join, with its connection.
 #[derive(Debug)]
 pub(super) struct Applicant {
@@ -59,6 +63,8 @@ pub(super) struct Pace {
     pub(super) calls: TokenBucket,
     /// Changes of what a participant sends. More of them are told later, several at once.
     pub(super) changes: TokenBucket,
+    /// Files for the server.
+    pub(super) files: TokenBucket,
 }
 
 /// How messages reach a member.
@@ -138,6 +144,7 @@ impl Member {
             pace: Pace {
                 calls: TokenBucket::new(CALL_RATE, CALL_BURST),
                 changes: TokenBucket::new(CHANGE_RATE, CHANGE_BURST),
+                files: TokenBucket::new(FILE_RATE, FILE_BURST),
             },
         }
     }

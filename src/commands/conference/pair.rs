@@ -15,7 +15,7 @@ use crate::endpoints::RenderInput;
 use crate::id::named;
 use crate::media::{RenderEvent, RenderStage, SpeakerOptions, TrackFormat};
 use crate::pair::{Peer, PeerConfig, PeerEvent, PeerEvents};
-use crate::protocol::{IceCandidate, TrackName};
+use crate::protocol::{IceCandidate, TrackName, decline_of_file};
 use crate::rtp::{Codec, Latency, Track};
 use crate::viewer::{Incoming, ViewerConfig};
 
@@ -232,7 +232,10 @@ impl Pair {
                             self.tell(PairOutput::Moved).await;
                         }
                     }
-                    PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
+                    PeerEvent::Heard(text) => if let Some(answer) = decline_of_file(&text) {
+                        peer.say(&answer).await;
+                    },
+                    PeerEvent::ChannelOpen => {}
                     // The other side has closed the pair, and its last message was lost with it.
                     PeerEvent::Disturbed | PeerEvent::Gone if is_said => self.tell(PairOutput::Moved).await,
                     PeerEvent::Disturbed => {

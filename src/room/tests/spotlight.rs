@@ -34,10 +34,6 @@ impl TestServer {
     fn told_after(&mut self, conn: ConnId, message: ClientMessage) -> Vec<Output> {
         [self.say(conn, message), self.pass(SECOND)].concat()
     }
-
-    fn ordered(&mut self, conn: ConnId, order: RoomOrder) -> Vec<Output> {
-        self.told_after(conn, ClientMessage::Order(order))
-    }
 }
 
 #[test]
