@@ -1,5 +1,5 @@
 //! The publisher: one UDP socket, a table of peers, one thread that receives and sends, and optional further threads
-//! that only send. The SFUs of one process may share a socket, see [`MediaPort`].
+//! that only send. The SFUs of one process may share a socket, see [`MediaPort`], and threads, see [`SharedThreads`].
 //!
 //! Pipelines pass frames to [`FrameInput::push`] and signalling passes offers to [`Sfu::offer`]; the SFU responds with
 //! [`SfuEvent`]s. Neither waits for the SFU. When the SFU falls behind, it refuses offers and candidates, drops the

@@ -42,7 +42,6 @@ mod stage;
 mod calls;
 mod conference;
 mod meetings;
-mod mesh;
 
 // A bad network in front of one page.
 mod network;

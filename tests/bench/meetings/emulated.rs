@@ -1,5 +1,6 @@
 //! Participants that are no processes: each signals, publishes to the server and receives everybody else from there,
-//! over connections of its own (ICE, DTLS, SRTP) with all their feedback. They neither encode nor decode.
+//! over connections of its own (ICE, DTLS, SRTP) with all their feedback. They neither encode nor decode, and what they
+//! send looks like frames to the server, but no decoder shows it: real participants pass it on to a decoder in vain.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,11 +60,6 @@ impl Emulated {
             tasks.push(runtime.spawn(take_part(member, Arc::clone(&is_over))));
         }
         Self { members, tasks, is_over, runtime }
-    }
-
-    /// Their user ids.
-    pub fn users(&self) -> Vec<String> {
-        self.members.iter().map(|member| member.user.to_string()).collect()
     }
 
     /// Waits until each of them gets the picture of everybody else.

@@ -45,7 +45,7 @@ fn measure(number: usize, length: Duration) {
     for machine in &machines[1..] {
         meeting.enter("null", Some(machine));
     }
-    meeting.all_see_all(&[]);
+    meeting.all_see_all();
     let bad = &machines[1];
     let lines = [
         ("good", None),

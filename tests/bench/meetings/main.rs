@@ -9,7 +9,8 @@
 //!
 //! - `mesh` and `server`: CPU and memory of each participant and of the server, and what arrives. Participants are
 //!   `classroom meet --sink null` with small pictures. Beyond `--real` of them (12), the others are emulated in this
-//!   process: they signal, connect, send and receive like the real ones, but neither encode nor decode.
+//!   process: they signal, connect, send and receive like the real ones, but neither encode nor decode, and their
+//!   pictures can't be decoded.
 //! - `move`: what is missing and what is twice in the recordings of seven participants, of whom the seventh moves the
 //!   meeting to the server.
 //! - `line`: the line of one participant is narrow, or loses packets; what arrives from it, at it, and among the

@@ -132,11 +132,10 @@ impl Meeting {
         self.participants.push(Participant { user, process });
     }
 
-    /// Waits until each process sees everybody else, `more` users included that are no processes.
-    pub fn all_see_all(&self, more: &[String]) {
-        let users: Vec<&String> = self.participants.iter().map(|one| &one.user).chain(more).collect();
+    /// Waits until each process sees all other ones.
+    pub fn all_see_all(&self) {
         for Participant { user, process } in &self.participants {
-            for other in users.iter().filter(|other| **other != user) {
+            for other in self.participants.iter().map(|other| &other.user).filter(|other| *other != user) {
                 let is_seen = |event: &Value| {
                     event["event"] == "participant-stats"
                         && event["user"] == other.as_str()

@@ -30,11 +30,11 @@ pub fn print() {
     let files: Vec<_> = (1..=MAX_MESH + 1).map(|n| meeting.folder().join(format!("{n}.mkv"))).collect();
     let enter = |meeting: &mut Meeting, n: usize| meeting.enter(files[n].to_str().unwrap(), None);
     (0..MAX_MESH).for_each(|n| enter(&mut meeting, n));
-    meeting.all_see_all(&[]);
+    meeting.all_see_all();
     std::thread::sleep(BEFORE);
     let (moves, worked) = (meeting.age(), busy());
     enter(&mut meeting, MAX_MESH);
-    meeting.all_see_all(&[]);
+    meeting.all_see_all();
     std::thread::sleep(AFTER);
     let seconds = (meeting.age() - moves).as_secs_f64();
     let load = (busy() - worked) / seconds;
@@ -50,6 +50,9 @@ pub fn print() {
     for (n, kind) in ["sound", "picture"].into_iter().enumerate() {
         println!("  {kind} before the move: {}", before[n]);
         println!("  {kind} during the move: {}", during[n]);
+        if n == 0 {
+            println!("  {kind} that came twice: {}", Figures(&during[n].twice_ms));
+        }
     }
 }
 
@@ -87,23 +90,19 @@ impl Gaps {
 
 impl fmt::Display for Gaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sorted = |values: &[i64]| {
-            let mut sorted = values.to_vec();
-            sorted.sort_unstable();
-            sorted
-        };
-        let (longest, twice) = (sorted(&self.longest_ms), sorted(&self.twice_ms));
-        let at = |values: &[i64], share: usize| values.get(values.len() * share / 100).copied().unwrap_or_default();
-        let most = |values: &[i64]| values.last().copied().unwrap_or_default();
-        write!(
-            f,
-            "{} pairs, longest gap p50 {} ms, p90 {} ms, most {} ms; twice p50 {} ms, most {} ms",
-            longest.len(),
-            at(&longest, 50),
-            at(&longest, 90),
-            most(&longest),
-            at(&twice, 50),
-            most(&twice)
-        )
+        write!(f, "{} pairs, longest gap {}", self.longest_ms.len(), Figures(&self.longest_ms))
+    }
+}
+
+/// The median and the most of some times.
+struct Figures<'a>(&'a [i64]);
+
+impl fmt::Display for Figures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sorted = self.0.to_vec();
+        sorted.sort_unstable();
+        let at = |share: usize| sorted.get(sorted.len() * share / 100).copied().unwrap_or_default();
+        let most = sorted.last().copied().unwrap_or_default();
+        write!(f, "p50 {} ms, p90 {} ms, most {most} ms", at(50), at(90))
     }
 }
