@@ -137,7 +137,7 @@
 //! An `error` has a stable [`ErrorCode`] and a sentence. If [`ErrorCode::closes`], the server then closes the
 //! WebSocket; if [`ErrorCode::is_final`], repeating the request is pointless. With `retryAfterMs` the client may try
 //! again after that time, whatever the code. With `userId`, that user sent the error by `reject`. With `noCommonCodec`
-//! comes the `codec` of the lecture.
+//! comes the `codec` of the lecture. A meeting or call room that does not let the client in names its `kind`.
 //!
 //! Chat, raised hands and reactions use the data channel between student and publisher: see [`channel`].
 

@@ -6,6 +6,7 @@ mod pair;
 mod pairs;
 mod participants;
 mod server_media;
+mod spotlight;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use self::pair::{PairContext, PairInput, PairOutput};
 use self::pairs::Pairs;
 use self::participants::{Change, ParticipantList};
 use self::server_media::{ServerMedia, ServerMediaEvent};
+use self::spotlight::{Spotlight, SpotlightChange};
 use super::client_network::{bind_addresses, ice_servers};
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
@@ -37,8 +39,8 @@ use crate::rtp::{Latency, Track};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
 
-/// How often to look whose media has arrived from the server, while somebody's has not: for this long a picture may be
-/// shown twice.
+/// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be large:
+/// for this long a picture may be shown twice.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The request of a verb.
@@ -79,12 +81,13 @@ pub(super) struct Conference<'a> {
     list: ParticipantList,
     pairs: Pairs,
     server_media: ServerMedia,
+    spotlight: Spotlight,
     context: Arc<PairContext>,
     render: Render,
     render_events: mpsc::Receiver<RenderEvent>,
     capture_events: Option<CaptureEvents>,
     second: Interval,
-    /// When to look whose media has arrived from the server.
+    /// When to look whose media has arrived.
     look: Interval,
     /// The messages that wait for the connection to the server's media, in order.
     of_server: VecDeque<OfServer>,
@@ -129,6 +132,7 @@ impl<'a> Conference<'a> {
             server: None,
             list: ParticipantList::new(member.user.clone()),
             server_media: ServerMedia::new(member.user.clone(), Arc::clone(&context)),
+            spotlight: Spotlight::new(member.user.clone()),
             look,
             of_server: VecDeque::new(),
             pairs: Pairs::new(Arc::clone(&context)),
@@ -147,14 +151,15 @@ impl<'a> Conference<'a> {
     pub(super) async fn next(&mut self) -> Result<ConferenceEvent, Failure> {
         loop {
             self.do_of_server().await;
-            let awaits_media = self.server_media.awaits_media();
+            let looks = self.server_media.awaits_media() || self.spotlight.is_awaited();
             let event = tokio::select! {
                 event = self.server_media.next() => {
                     self.on_server_media(event);
                     None
                 }
-                _ = self.look.tick(), if awaits_media => {
+                _ = self.look.tick(), if looks => {
                     self.move_pairs();
+                    self.enlarge();
                     None
                 }
                 event = self.signalling.next() => self.on_signal(event?),
@@ -172,6 +177,8 @@ impl<'a> Conference<'a> {
                 },
                 event = or_never(self.capture_events.as_mut().map(mpsc::Receiver::recv)) => self.on_capture(event),
                 _ = self.second.tick() => {
+                    // A render that has started again is small.
+                    self.enlarge();
                     self.report_stats();
                     None
                 }
@@ -286,6 +293,7 @@ impl<'a> Conference<'a> {
     }
 
     fn listed(&mut self, list: Participants) {
+        let spotlight = list.spotlight.clone();
         for change in self.list.listed(list) {
             match change {
                 Change::Entered(who) => {
@@ -295,10 +303,24 @@ impl<'a> Conference<'a> {
                     self.pairs.pass(&who.user_id, PairInput::Sends(who.sends.clone()));
                     self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Sends { sends: who.sends });
                 }
-                Change::Left(who) => self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Left),
+                Change::Left(who) => {
+                    self.spotlight.gone(&who.user_id);
+                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Left);
+                }
+                Change::Asks(user) => self.tell_of(&user, ParticipantState::AsksForSpotlight),
                 Change::Open(side) => self.pairs.open(side),
                 Change::Close(user) => self.pairs.close(&user),
             }
+        }
+        let (changes, is_over) = self.spotlight.listed(spotlight);
+        for change in changes {
+            match change {
+                SpotlightChange::Large(user) => self.tell_of(&user, ParticipantState::Large),
+                SpotlightChange::Ended(user) => self.tell_of(&user, ParticipantState::NotLarge),
+            }
+        }
+        if is_over {
+            self.context.stage.enlarge_lecture();
         }
         if self.list.media() == MediaHost::Server && self.list.takes_part() {
             self.server_media.listed(self.list.others());
@@ -348,6 +370,24 @@ impl<'a> Conference<'a> {
         for other in self.server_media.newly_arrived(self.list.others(), |user| pairs.is_connected(user)) {
             self.pairs.pass(&other, PairInput::Moved);
             self.tell_of(&other, ParticipantState::Connected);
+        }
+    }
+
+    /// Shows the participant of the spotlight large, once a frame of it has been decoded.
+    fn enlarge(&mut self) {
+        let Self { spotlight, list, server_media, pairs, .. } = self;
+        let has_picture = |render: &Render, user: &UserId| {
+            let sends = list.others().filter(|other| other.user_id == *user).flat_map(|other| &other.sends);
+            let mut videos = sends.copied().map(Track::from).filter(|track| track.is_video());
+            videos.any(|track| render.stats(track).frames_decoded > 0)
+        };
+        let has_arrived = |user: &UserId| {
+            let on_server = server_media.with_render(user, |render| has_picture(render, user));
+            on_server.or_else(|| pairs.with_render(user, |render| has_picture(render, user))).unwrap_or(false)
+        };
+        let Some(large) = spotlight.look(has_arrived) else { return };
+        if server_media.with_render(large, |render| render.enlarge(true)).is_none() {
+            pairs.with_render(large, |render| render.enlarge(true));
         }
     }
 

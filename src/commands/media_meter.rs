@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::report::{MediaMetrics, SpeakerMetrics};
-use crate::sfu::SfuStats;
+use crate::sfu::{FloorCounts, SfuStats};
 
 /// Counts the media of all rooms, for `/metrics`. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct MediaMeter(Arc<Mutex<Totals>>);
+pub(super) struct MediaMeter {
+    totals: Arc<Mutex<Totals>>,
+    /// The audio floors of all meetings.
+    floors: Arc<FloorCounts>,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
@@ -51,7 +55,13 @@ impl Count {
 impl MediaMeter {
     /// The counts now.
     pub(super) fn metrics(&self) -> MediaMetrics {
-        self.change(|totals| totals.media)
+        let (voices, voice_changes) = (self.floors.voices(), self.floors.changes());
+        MediaMetrics { voices, voice_changes, ..self.change(|totals| totals.media) }
+    }
+
+    /// The counts of the audio floors of meetings.
+    pub(super) fn floors(&self) -> Arc<FloorCounts> {
+        Arc::clone(&self.floors)
     }
 
     /// The counts of the speakers now.
@@ -78,7 +88,7 @@ impl MediaMeter {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Totals) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

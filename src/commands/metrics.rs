@@ -14,6 +14,7 @@ use super::media_meter::MediaMeter;
 use crate::exit::Failure;
 use crate::http;
 use crate::process;
+use crate::protocol::{MediaHost, RoomKind};
 use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics};
 use crate::room::RoomState;
 use crate::signal::{ClusterStatus, Server};
@@ -83,14 +84,26 @@ impl MetricsStore {
 
 fn server_metrics(server: &Server) -> ServerMetrics {
     let rooms = server.own_rooms();
-    let in_state = |state| rooms.iter().filter(|room| room.state == state).count();
+    let in_state = |kind, state| rooms.iter().filter(|room| room.kind == kind && room.state == state).count();
+    let states = [RoomState::Waiting, RoomState::Live, RoomState::Ended];
+    let of_kind = |kind| states.map(|state| (kind, state, in_state(kind, state)));
+    let (lectures, others): (Vec<_>, Vec<_>) = rooms.iter().partition(|room| room.kind == RoomKind::Lecture);
+    let taking_part = |kind, host| {
+        let there = others.iter().filter(|room| room.kind == kind && room.media == Some(host));
+        (kind, host, there.map(|room| room.participants).sum())
+    };
     let waiting = server.waiting();
     ServerMetrics {
-        rooms_waiting: in_state(RoomState::Waiting),
-        rooms_live: in_state(RoomState::Live),
-        rooms_ended: in_state(RoomState::Ended),
-        teachers: rooms.iter().filter(|room| room.publisher.is_some()).count(),
-        students: rooms.iter().map(|room| room.watching).sum(),
+        rooms: RoomKind::ALL.into_iter().flat_map(of_kind).collect(),
+        teachers: lectures.iter().filter(|room| room.publisher.is_some()).count(),
+        students: lectures.iter().map(|room| room.watching).sum(),
+        members: others.iter().map(|room| room.watching).sum(),
+        participants: vec![
+            taking_part(RoomKind::Meeting, MediaHost::Publisher),
+            taking_part(RoomKind::Meeting, MediaHost::Server),
+            taking_part(RoomKind::Call, MediaHost::Publisher),
+        ],
+        refusals: server.refusals(),
         connections: server.connections(),
         waiting_messages: waiting.messages,
         waiting_bytes: waiting.bytes,

@@ -95,7 +95,8 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
         let since = format!("{}:{:02}:{:02}", since / 3600, since / 60 % 60, since % 60);
         let media = match room.media {
             Some(MediaHost::Server) => "server",
-            Some(MediaHost::Publisher) => "teacher",
+            Some(MediaHost::Publisher) if room.kind == RoomKind::Lecture => "teacher",
+            Some(MediaHost::Publisher) => "pairs",
             None => "-",
         };
         let count = match room.kind {
@@ -163,6 +164,10 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[1], "10013    lecture ended   Linear algebra   -                -         2/30  0:01:05");
         assert!(lines[2].contains(" waiting 线性代数 ") && lines[2].ends_with("30  1:01:40"), "{table}");
+        let (kind, participants, media) = (RoomKind::Meeting, 3, Some(MediaHost::Publisher));
+        let meeting = RoomSummary { kind, participants, media, ..room("20014", None, RoomState::Live) };
+        let line = super::table(&[meeting], "ws://a").lines().nth(1).unwrap().to_owned();
+        assert!(line.contains(" meeting live ") && line.contains(" pairs     3/30 "), "{line}");
         assert!(lines[1..].iter().all(|line| line.width() == lines[1].width()), "{table}");
     }
 

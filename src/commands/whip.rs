@@ -76,7 +76,7 @@ pub(super) struct Session {
 }
 
 /// The refusal of a client by the rules of its room.
-pub(super) fn refused(RoomRefusal { code, message, retry_after }: RoomRefusal) -> Unavailable {
+pub(super) fn refused(RoomRefusal { code, message, retry_after, .. }: RoomRefusal) -> Unavailable {
     Unavailable::Refused { code, message, retry_after }
 }
 

@@ -4,6 +4,7 @@
 //! million mutations each, and the unit tests with a few thousand. All start from the seeds in `fuzz/seeds/`.
 
 mod access;
+mod conference;
 mod datagrams;
 mod http;
 mod ingest;
@@ -29,9 +30,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
+    Target { name: "conference", body: conference::conference },
     Target { name: "demultiplex", body: datagrams::demultiplex },
     Target { name: "dtls_records", body: datagrams::dtls_records },
     Target { name: "http_request", body: http::http_request },

@@ -45,6 +45,7 @@ macro_rules! targets {
 targets! {
     no_input_breaks_channel_messages: "channel_message", 5_000;
     no_input_breaks_client_messages: "client_message", 5_000;
+    no_input_breaks_conferences: "conference", 300;
     no_input_breaks_demultiplexing: "demultiplex", 5_000;
     no_input_breaks_dtls_records: "dtls_records", 1_000;
     no_input_breaks_http_requests: "http_request", 200;

@@ -61,6 +61,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "devices_english.js": JAVASCRIPT,
     "encodings.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
+    "kept_buttons.js": JAVASCRIPT,
     "new_room.css": CSS,
     "new_room.html": HTML,
     "new_room.js": JAVASCRIPT,
@@ -70,6 +71,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "orders.css": CSS,
     "orders_chinese.js": JAVASCRIPT,
     "orders_english.js": JAVASCRIPT,
+    "pin.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
     "sources.js": JAVASCRIPT,
@@ -144,5 +146,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "ring_tone.js": JAVASCRIPT,
     "ringing.js": JAVASCRIPT,
     "server_media.js": JAVASCRIPT,
+    "spotlight.js": JAVASCRIPT,
+    "spotlight_view.js": JAVASCRIPT,
     "talk_channel.js": JAVASCRIPT,
 };

@@ -97,6 +97,7 @@ impl Creation {
             code: ErrorCode::FloodedMessages,
             message: "too many rooms were created from your network, try again in a moment".into(),
             retry_after: Some(wait),
+            kind,
         })?;
         (self.create)(name, kind, Credentials { key, ..Credentials::default() }, client).await
     }
@@ -116,7 +117,7 @@ async fn answer(State(creation): State<Creation>, request: Request) -> Response 
             insert(&mut response, header::LOCATION, &location);
             response
         }
-        Err(RoomRefusal { code, message, retry_after }) => {
+        Err(RoomRefusal { code, message, retry_after, .. }) => {
             let status = match code {
                 ErrorCode::FloodedMessages | ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
                 ErrorCode::TeachingKeyRequired => StatusCode::UNAUTHORIZED,

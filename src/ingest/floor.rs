@@ -3,6 +3,7 @@
 //! Each packet of audio tells its level (RFC 6464). A participant has the floor while it is among the loudest; whoever
 //! has it keeps it against a participant that is only a little louder, so that a pause between two words loses nothing.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -23,9 +24,17 @@ const MARGIN_DB: f32 = 6.0;
 #[derive(Debug, Clone)]
 pub struct AudioFloor(Arc<Mutex<State>>);
 
+/// Counts of all floors of a process.
+#[derive(Debug, Default)]
+pub struct FloorCounts {
+    voices: AtomicUsize,
+    changes: AtomicU64,
+}
+
 #[derive(Debug)]
 struct State {
     most: usize,
+    counts: Arc<FloorCounts>,
     next_id: u64,
     members: Vec<Member>,
 }
@@ -48,9 +57,9 @@ pub(crate) struct Voice {
 }
 
 impl AudioFloor {
-    /// A floor for at most `most` voices at once.
-    pub fn new(most: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { most, next_id: 0, members: Vec::new() })))
+    /// A floor for at most `most` voices at once, which adds to these counts.
+    pub fn new(most: usize, counts: Arc<FloorCounts>) -> Self {
+        Self(Arc::new(Mutex::new(State { most, counts, next_id: 0, members: Vec::new() })))
     }
 
     /// One more publisher.
@@ -60,6 +69,18 @@ impl AudioFloor {
         state.next_id += 1;
         state.members.push(Member { id, loudness: 0.0, at: None, has_floor: false });
         Voice { floor: self.clone(), id, has_floor: false }
+    }
+}
+
+impl FloorCounts {
+    /// The publishers that have the floor now.
+    pub fn voices(&self) -> usize {
+        self.voices.load(Ordering::Relaxed)
+    }
+
+    /// How often a publisher took the floor from a quieter one.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 }
 
@@ -79,7 +100,9 @@ impl Voice {
 impl Drop for Voice {
     fn drop(&mut self) {
         let mut state = self.floor.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.members.retain(|member| member.id != self.id);
+        for member in state.members.extract_if(.., |member| member.id == self.id).collect::<Vec<_>>() {
+            state.counts.voices.fetch_sub(usize::from(member.has_floor), Ordering::Relaxed);
+        }
     }
 }
 
@@ -95,12 +118,14 @@ impl State {
         let (own, others) = (member.loudness, self.members.iter().filter(|member| member.has_floor));
         if others.clone().count() < self.most {
             self.members[index].has_floor = true;
+            self.counts.voices.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         let loudness = |member: &&Member| member.loudness_at(now);
         let quietest = others.min_by(|a, b| loudness(a).total_cmp(&loudness(b)));
         let Some(quietest) = quietest.filter(|other| own >= other.loudness_at(now) + MARGIN_DB) else { return false };
         let quietest = quietest.id;
+        self.counts.changes.fetch_add(1, Ordering::Relaxed);
         for member in &mut self.members {
             member.has_floor = (member.has_floor && member.id != quietest) || member.id == id;
         }
@@ -135,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_three_loudest_are_heard() {
-        let (floor, mut now) = (AudioFloor::new(3), Instant::now());
+        let (floor, mut now) = (AudioFloor::new(3, Arc::default()), Instant::now());
         let mut voices: Vec<_> = (0..5).map(|_| floor.join()).collect();
         speak(&mut voices, &[127; 5], &mut now, 10);
         assert_eq!(heard(&voices), [0, 1, 2], "silence displaces nobody");
@@ -152,12 +177,19 @@ mod tests {
 
     #[test]
     fn a_voice_that_leaves_makes_room_and_one_without_levels_is_heard() {
-        let (floor, mut now) = (AudioFloor::new(1), Instant::now());
+        let counts = Arc::<FloorCounts>::default();
+        let (floor, mut now) = (AudioFloor::new(1, Arc::clone(&counts)), Instant::now());
         let mut voices = vec![floor.join(), floor.join()];
         speak(&mut voices, &[20, 20], &mut now, 5);
         assert_eq!(heard(&voices), [0]);
         drop(voices.remove(0));
         voices[0].speaks(now, None);
         assert_eq!(heard(&voices), [0], "the only one that is left");
+        voices.push(floor.join());
+        now += Duration::from_secs(10);
+        voices[1].speaks(now, Some(20));
+        assert_eq!((counts.voices(), counts.changes()), (1, 1), "the louder one took the floor");
+        drop(voices);
+        assert_eq!(counts.voices(), 0);
     }
 }

@@ -47,8 +47,8 @@ use timeline::Timeline;
 use crate::rtcp::{SenderPacket, SenderReport, push_cname, push_nack, push_pli, push_receiver_report, read_sender};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
-pub use floor::AudioFloor;
 use floor::Voice;
+pub use floor::{AudioFloor, FloorCounts};
 pub(crate) use stats::{EncodingStats, IngestStats};
 
 /// The SSRC of our RTCP. A publisher's connection has no other stream of ours.

@@ -132,6 +132,11 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
+    /// A participant of a meeting wants to be large for everybody, or no longer.
+    Spotlight {
+        /// Whether it wants to.
+        on: bool,
+    },
     /// Goes to a breakout room. A member that does not moderate goes to its own, or back to the meeting.
     Visit {
         /// The breakout room; 0 for the meeting.

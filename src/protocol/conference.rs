@@ -107,6 +107,24 @@
 //! ends everything. The media of a breakout room goes where that of the meeting went, and moves as that of a meeting
 //! does; the server carries [`MAX_PARTICIPANTS`] participants of a room and its breakout rooms together.
 //!
+//! # The spotlight
+//!
+//! One participant of a meeting may be large for everybody: the `spotlight` of `participants`. A participant that sends
+//! a picture asks for that with `"on":true`, and gives it up with `"on":false`.
+//!
+//! ```text
+//! 1002 -> server   {"type":"spotlight","on":true}
+//! server -> all    {"type":"participants","participants":[...],"spotlight":"1002"}
+//! ```
+//!
+//! The next one takes it over. The owner's orders `spotlight` and `spotlightOff` do the same for somebody else, and
+//! nobody takes it over from a participant that the owner has chosen. With the order `restrictSpotlight`, the owner
+//! decides about each request. A participant that has to wait for the owner `asksForSpotlight` until the owner's
+//! `spotlight` or `spotlightOff`. Both end with the entry.
+//!
+//! A client switches in two phases: it asks for the participant's best tier, and shows the participant large once it
+//! has decoded a frame. Until then nothing changes. What its user has made large goes before the spotlight.
+//!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
@@ -196,6 +214,11 @@ impl RoomKind {
         }
     }
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn is_lecture(&self) -> bool {
+        *self == Self::Lecture
+    }
+
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -220,6 +243,9 @@ pub struct RoomInfo {
     /// Whether the owner is calling all members at present.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_calling: bool,
+    /// Whether a participant needs the owner's permission to be large for everybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_spotlight_restricted: bool,
     /// The most participants.
     pub most: usize,
 }
@@ -240,6 +266,21 @@ pub struct Participant {
     /// Whether the server has the participant's media.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub published: bool,
+    /// Whether the participant waits for the owner's permission to be large for everybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_for_spotlight: bool,
+}
+
+impl Participant {
+    /// A participant that has just entered.
+    pub fn new(user_id: UserId, nickname: Nickname, entry: u32, sends: Vec<TrackName>) -> Self {
+        Self { user_id, nickname, entry, sends, published: false, asks_for_spotlight: false }
+    }
+
+    /// Whether the participant sends a picture.
+    pub fn sends_picture(&self) -> bool {
+        self.sends.iter().any(|track| *track != TrackName::Audio)
+    }
 }
 
 /// The participants of a conference, in the order in which they entered.
@@ -257,6 +298,9 @@ pub struct Participants {
     /// Why the media has moved, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<MediaMove>,
+    /// The participant that is large for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spotlight: Option<UserId>,
 }
 
 /// Why the media of a meeting has moved.

@@ -65,6 +65,21 @@ pub enum RoomOrder {
         /// The new owner.
         target_uid: UserId,
     },
+    /// Shows a participant of the meeting large for everybody.
+    Spotlight {
+        /// The participant.
+        target_uid: UserId,
+    },
+    /// A participant is not large for everybody any more, or its request is refused.
+    SpotlightOff {
+        /// The participant.
+        target_uid: UserId,
+    },
+    /// Participants need the owner's permission to be large for everybody, or no longer.
+    RestrictSpotlight {
+        /// Whether they need it.
+        restricted: bool,
+    },
     /// Ends a meeting, or all calls of a call room. The members stay.
     End,
     /// Splits a meeting into breakout rooms, perhaps anew, and moves all members there that do not moderate.

@@ -49,6 +49,9 @@ pub enum ServerMessage {
         /// The room's name, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         room_name: Option<RoomName>,
+        /// The kind of the room. Not on the wire for a lecture.
+        #[serde(default, skip_serializing_if = "RoomKind::is_lecture")]
+        kind: RoomKind,
     },
     /// To members that moderate: the clients that wait for admission.
     Lobby {
@@ -212,6 +215,9 @@ pub enum ServerMessage {
         /// With [`ErrorCode::NoCommonCodec`]: the codec of the lecture.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         codec: Option<VideoCodec>,
+        /// The kind of the room that the receiver is not let into any more. Not on the wire for a lecture.
+        #[serde(default, skip_serializing_if = "RoomKind::is_lecture")]
+        kind: RoomKind,
     },
 }
 
@@ -228,13 +234,14 @@ impl ServerMessage {
 
     /// An error of the server itself.
     pub fn error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Error { code, message: message.into(), user_id: None, retry_after_ms: None, codec: None }
+        let message = message.into();
+        Self::Error { code, message, user_id: None, retry_after_ms: None, codec: None, kind: RoomKind::Lecture }
     }
 
     /// The publisher `user_id` refuses an offer. A code that is not final tells when to try again.
     pub(crate) fn rejected(user_id: UserId, code: ErrorCode, message: String, codec: Option<VideoCodec>) -> Self {
         let retry_after_ms = (!code.is_final()).then_some(BUSY_RETRY_MS);
-        Self::Error { code, message, user_id: Some(user_id), retry_after_ms, codec }
+        Self::Error { code, message, user_id: Some(user_id), retry_after_ms, codec, kind: RoomKind::Lecture }
     }
 
     /// The error for a sender whose target has a full queue.
@@ -245,6 +252,7 @@ impl ServerMessage {
             user_id: None,
             retry_after_ms: Some(BUSY_RETRY_MS),
             codec: None,
+            kind: RoomKind::Lecture,
         }
     }
 }

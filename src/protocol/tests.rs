@@ -113,18 +113,13 @@ fn messages_of_calls_look_as_specified() {
     let ServerMessage::Offer { entry, .. } = ServerMessage::parse(text).unwrap() else { panic!("not an offer") };
     assert_eq!(entry, Some(8));
     let participants = Participants {
-        participants: vec![Participant {
-            user_id: id("1001"),
-            nickname: "Ada".into(),
-            entry: 7,
-            sends: vec![TrackName::Audio],
-            published: false,
-        }],
+        participants: vec![Participant::new(id("1001"), "Ada".into(), 7, vec![TrackName::Audio])],
+        spotlight: Some(id("1001")),
         ..Participants::default()
     };
     let text = concat!(
         r#"{"type":"participants","participants":[{"userId":"1001","nickname":"Ada","entry":7,"sends":["audio"]}],"#,
-        r#""media":"publisher"}"#
+        r#""media":"publisher","spotlight":"1001"}"#
     );
     assert_eq!(ServerMessage::Participants(participants).to_json(), text);
 }

@@ -106,6 +106,12 @@ pub enum ParticipantState {
         /// Their codec.
         codec: crate::rtp::Codec,
     },
+    /// The participant is large for everybody.
+    Large,
+    /// The participant is not large for everybody any more.
+    NotLarge,
+    /// The participant asks the owner to be large for everybody.
+    AsksForSpotlight,
     /// The participant has left.
     Left,
 }
@@ -124,6 +130,9 @@ impl ParticipantState {
             Self::Undecodable { codec, .. } => {
                 format!("{whom} can't decode {}, so it gets no picture from here", codec.encoding_name())
             }
+            Self::Large => format!("{whom} is large for everybody"),
+            Self::NotLarge => format!("{whom} is not large any more"),
+            Self::AsksForSpotlight => format!("{whom} asks the owner to be large for everybody"),
             Self::Left => format!("{whom} has left"),
         })
     }

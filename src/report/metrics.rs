@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
+use crate::protocol::{MediaHost, RoomKind};
+use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
 
 /// All metrics of a process.
@@ -49,18 +51,20 @@ pub struct ProcessMetrics {
 }
 
 /// A signalling server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerMetrics {
-    /// Rooms that wait for a teacher.
-    pub rooms_waiting: usize,
-    /// Rooms with a teacher.
-    pub rooms_live: usize,
-    /// Rooms whose lecture is over.
-    pub rooms_ended: usize,
-    /// Teachers in all rooms.
+    /// The number of rooms, by kind and state.
+    pub rooms: Vec<(RoomKind, RoomState, usize)>,
+    /// Teachers in all lectures.
     pub teachers: usize,
-    /// Students in all rooms.
+    /// Students in all lectures.
     pub students: usize,
+    /// Members of all meeting and call rooms.
+    pub members: usize,
+    /// Participants of meetings and calls, by the kind of the room and the host of their media.
+    pub participants: Vec<(RoomKind, MediaHost, usize)>,
+    /// How often clients were refused because something was full.
+    pub refusals: Refusals,
     /// Open WebSockets.
     pub connections: usize,
     /// Messages that wait to be written to clients.
@@ -105,6 +109,10 @@ pub struct MediaMetrics {
     pub ingest_packets: u64,
     /// Packets of publishers that did not come at first.
     pub ingest_lost: u64,
+    /// Participants of meetings whose sound is passed on now.
+    pub voices: usize,
+    /// How often a participant of a meeting took the place of a quieter voice.
+    pub voice_changes: u64,
 }
 
 /// A lecture. Counts are totals since the start of the lecture.
@@ -246,6 +254,15 @@ fn of(encoding: Encoding) -> Labels {
     ]
 }
 
+fn of_rooms(kind: RoomKind, state: RoomState) -> Labels {
+    let state = match state {
+        RoomState::Waiting => "waiting",
+        RoomState::Live => "live",
+        RoomState::Ended => "ended",
+    };
+    vec![("kind", kind.name().to_owned()), ("state", state.to_owned())]
+}
+
 /// One count of an encoder.
 type CountOf = fn(&EncodingMetrics) -> u64;
 
@@ -311,11 +328,18 @@ impl MediaMetrics {
         let (rooms, students) = (number(self.rooms), number(self.students));
         to.gauge("classroom_media_rooms", "Rooms whose media the server carries", one(rooms))?;
         to.gauge("classroom_media_students", "Students that receive media from the server", one(students))?;
+        let voices = one(number(self.voices));
+        to.gauge("classroom_media_voices", "Participants of meetings whose sound is passed on", voices)?;
         for (name, help, value) in [
             ("classroom_media_sent_packets", "RTP packets that the server sent", self.packets),
             ("classroom_media_sent_bytes", "Bytes that the server sent", self.bytes),
             ("classroom_ingest_packets", "RTP packets that arrived from publishers", self.ingest_packets),
             ("classroom_ingest_lost_packets", "Packets of publishers that did not come at first", self.ingest_lost),
+            (
+                "classroom_media_voice_changes",
+                "Times that a participant of a meeting took the place of a quieter voice",
+                self.voice_changes,
+            ),
         ] {
             to.counter(name, help, one(value))?;
         }
@@ -325,13 +349,19 @@ impl MediaMetrics {
 
 impl ServerMetrics {
     fn write(&self, to: &mut Writer<'_>) -> fmt::Result {
-        let rooms = [("waiting", self.rooms_waiting), ("live", self.rooms_live), ("ended", self.rooms_ended)];
-        let members = [("teacher", self.teachers), ("student", self.students)];
-        let numbers = |name, values: &[(&'static str, usize)]| {
-            labelled(name, values.iter().map(|(label, count)| (*label, number(*count))))
-        };
-        to.gauge("classroom_rooms", "Rooms of the server", numbers("state", &rooms))?;
-        to.gauge("classroom_room_members", "Users in rooms", numbers("role", &members))?;
+        let rooms = self.rooms.iter().map(|(kind, state, count)| (of_rooms(*kind, *state), number(*count)));
+        let members = [("teacher", self.teachers), ("student", self.students), ("member", self.members)];
+        to.gauge("classroom_rooms", "Rooms of the server", rooms)?;
+        let members = labelled("role", members.map(|(role, count)| (role, number(count))));
+        to.gauge("classroom_room_members", "Users in lectures, meetings and call rooms", members)?;
+        let participants = self.participants.iter().map(|(kind, host, count)| {
+            let media = if *host == MediaHost::Server { "server" } else { "pairs" };
+            (vec![("kind", kind.name().to_owned()), ("media", media.to_owned())], number(*count))
+        });
+        to.gauge("classroom_participants", "Users who take part in meetings and calls", participants)?;
+        let Refusals { meeting, room, server } = self.refusals;
+        let refusals = labelled("full", [("meeting", meeting), ("room", room), ("server", server)]);
+        to.counter("classroom_full_refusals", "Clients that were refused because something was full", refusals)?;
         to.gauge("classroom_connections", "Open WebSockets", one(number(self.connections)))?;
         to.gauge(
             "classroom_signalling_waiting_messages",

@@ -35,6 +35,8 @@ pub(super) struct Conferences {
     /// The conferences that wait for a time.
     waiting: BTreeSet<u32>,
     pub(super) rings: Rings,
+    /// Whether a participant needs the owner's permission to be large for everybody.
+    pub(super) is_spotlight_restricted: bool,
     /// Changes of what the members know of the room.
     pub(super) info: News,
     /// The breakout rooms of a meeting.
@@ -55,9 +57,18 @@ pub(super) struct Conference {
     pub(super) media: MediaHost,
     pub(super) moved: Option<MediaMove>,
     pub(super) since: Option<Instant>,
+    pub(super) spotlight: Option<Spotlight>,
     /// The chat of a meeting or of a breakout room.
     pub(super) talk: Option<Talk>,
     news: News,
+}
+
+/// The participant that is large for everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spotlight {
+    pub(super) user: UserId,
+    /// Whether the owner has chosen it: then no other participant takes the spotlight.
+    pub(super) is_chosen: bool,
 }
 
 impl Conference {
@@ -80,6 +91,22 @@ impl Conference {
         self.get(user).is_some() || self.kept.contains_key(user)
     }
 
+    /// All that have a place.
+    pub(super) fn holders(&self) -> Vec<UserId> {
+        self.participants.iter().map(|participant| &participant.user_id).chain(self.kept.keys()).cloned().collect()
+    }
+
+    /// Whether the user is large for everybody.
+    pub(super) fn is_large(&self, user: &UserId) -> bool {
+        self.spotlight.as_ref().is_some_and(|large| large.user == *user)
+    }
+
+    /// The user's entry is gone.
+    fn remove(&mut self, user: &UserId) {
+        self.participants.retain(|participant| participant.user_id != *user);
+        self.spotlight.take_if(|large| large.user == *user);
+    }
+
     fn due(&self) -> Option<Instant> {
         self.kept.values().min().copied().into_iter().chain(self.news.due()).min()
     }
@@ -100,6 +127,7 @@ impl Conferences {
             places: BTreeMap::new(),
             waiting: BTreeSet::new(),
             rings: Rings::default(),
+            is_spotlight_restricted: false,
             info: News::default(),
             division: None,
             time: 0,
@@ -151,6 +179,10 @@ impl Conferences {
         self.running.get(self.places.get(user)?)
     }
 
+    pub(super) fn of_mut(&mut self, user: &UserId) -> Option<&mut Conference> {
+        self.running.get_mut(self.places.get(user)?)
+    }
+
     /// Where a member of a meeting is: the number of a breakout room, or [`MEETING`].
     pub(super) fn at(&self, user: &UserId) -> u32 {
         self.division.as_ref().map_or(MEETING, |division| division.at(user))
@@ -159,10 +191,11 @@ impl Conferences {
     /// The list of a conference for its members.
     pub(super) fn list(&self, id: u32) -> Participants {
         let breakout = if self.is_meeting() { id } else { MEETING };
-        let Some(Conference { participants, media, moved, .. }) = self.running.get(&id) else {
+        let Some(Conference { participants, media, moved, spotlight, .. }) = self.running.get(&id) else {
             return Participants { breakout, ..Participants::default() };
         };
-        Participants { participants: participants.clone(), breakout, media: *media, moved: *moved }
+        let spotlight = spotlight.as_ref().map(|large| large.user.clone());
+        Participants { participants: participants.clone(), breakout, media: *media, moved: *moved, spotlight }
     }
 
     pub(super) fn conference_mut(&mut self, id: u32) -> Option<&mut Conference> {
@@ -214,9 +247,8 @@ impl Conferences {
         self.of(user)?.get(user)
     }
 
-    fn get_mut(&mut self, user: &UserId) -> Option<&mut Participant> {
-        let conference = self.running.get_mut(self.places.get(user)?)?;
-        conference.participants.iter_mut().find(|participant| participant.user_id == *user)
+    pub(super) fn get_mut(&mut self, user: &UserId) -> Option<&mut Participant> {
+        self.of_mut(user)?.participants.iter_mut().find(|participant| participant.user_id == *user)
     }
 
     /// The user as a participant that may fetch files.
@@ -228,6 +260,12 @@ impl Conferences {
     /// The number of participants of all conferences.
     pub(super) fn participants(&self) -> usize {
         self.running.values().map(|conference| conference.participants.len()).sum()
+    }
+
+    /// The host of their media; none while nobody takes part.
+    pub(super) fn media(&self) -> Option<MediaHost> {
+        let running = self.running.values().find(|conference| !conference.participants.is_empty());
+        running.map(|conference| conference.media)
     }
 
     /// The number of participants of each breakout room.
@@ -262,7 +300,7 @@ impl Conferences {
         conference.since.get_or_insert(now);
         conference.kept.remove(&user_id);
         self.places.insert(user_id.clone(), id);
-        conference.participants.push(Participant { user_id, nickname, entry, sends, published: false });
+        conference.participants.push(Participant::new(user_id, nickname, entry, sends));
         self.changed(now, id, Duration::ZERO);
     }
 
@@ -289,7 +327,7 @@ impl Conferences {
         let Some(id) = self.place(user) else { return };
         self.files.drop_unfinished(user);
         let Some(conference) = self.running.get_mut(&id) else { return };
-        conference.participants.retain(|participant| participant.user_id != *user);
+        conference.remove(user);
         conference.kept.insert(user.clone(), until);
         self.changed(now, id, Duration::ZERO);
     }
@@ -300,7 +338,7 @@ impl Conferences {
         self.files.drop_unfinished(user);
         let Some(conference) = self.running.get_mut(&id) else { return };
         conference.kept.remove(user);
-        conference.participants.retain(|participant| participant.user_id != *user);
+        conference.remove(user);
         if conference.taken() == 0 {
             let (news, talk) = (std::mem::take(&mut conference.news), conference.talk.take());
             *conference = Conference { news, talk, ..Conference::default() };

@@ -121,15 +121,22 @@ impl Gate {
     }
 
     /// Checks a student who was not in the room before. A wrong code counts as an attempt of the student's network.
-    pub(super) fn check(&self, now: Instant, newcomer: &Newcomer, attempts: &mut Attempts) -> Result<(), RoomRefusal> {
+    /// `keeper` keeps order in the room, in a sentence.
+    pub(super) fn check(
+        &self,
+        now: Instant,
+        newcomer: &Newcomer,
+        keeper: &str,
+        attempts: &mut Attempts,
+    ) -> Result<(), RoomRefusal> {
         let room = &newcomer.room;
         if self.is_locked {
-            return Err(RoomRefusal::new(ErrorCode::RoomLocked, format!("the teacher has locked room {room}")));
+            return Err(RoomRefusal::new(ErrorCode::RoomLocked, format!("{keeper} has locked room {room}")));
         }
         // A token is more than a code.
         let Some(code) = self.code.as_ref().filter(|_| newcomer.identity.is_none()) else { return Ok(()) };
         let Some(given) = &newcomer.code else {
-            let message = format!("room {room} has a join code: ask the teacher for it, and add --code CODE");
+            let message = format!("room {room} has a join code: ask {keeper} for it, and add --code CODE");
             return Err(RoomRefusal::new(ErrorCode::CodeRequired, message));
         };
         attempts.check(now, newcomer.network).map_err(|wait| {
@@ -139,7 +146,7 @@ impl Gate {
         })?;
         if !code.matches(given) {
             attempts.wrong(now, newcomer.network);
-            let message = format!("this is not the join code of room {room}: compare it with what the teacher shows");
+            let message = format!("this is not the join code of room {room}: compare it with what {keeper} shows");
             return Err(RoomRefusal::new(ErrorCode::WrongCode, message));
         }
         Ok(())

@@ -26,11 +26,11 @@ impl Room {
         let newcomer = &applicant.newcomer;
         let passes = newcomer.passes_gate() || self.knows(newcomer);
         if !newcomer.passes_gate() && self.gate.refuses(newcomer) {
-            let message = format!("the teacher has put you out of room {}", newcomer.room);
+            let message = format!("{} has put you out of room {}", self.keeper(), newcomer.room);
             return Err(RoomRefusal::new(ErrorCode::Removed, message));
         }
         if !passes {
-            self.gate.check(now, newcomer, attempts)?;
+            self.gate.check(now, newcomer, self.keeper(), attempts)?;
         }
         self.check_id(now, newcomer)?;
         self.check_publisher(now, newcomer)?;
@@ -155,7 +155,8 @@ impl Room {
             self.lobby.put(now, applicant, limits.lobby_interval);
         }
         self.retention.entered(false);
-        out.push(Output::Send { to: conn, message: ServerMessage::Waiting { room_id, room_name: self.name.clone() } });
+        let (room_name, kind) = (self.name.clone(), self.kind());
+        out.push(Output::Send { to: conn, message: ServerMessage::Waiting { room_id, room_name, kind } });
         Ok(())
     }
 
@@ -227,13 +228,17 @@ impl Room {
         match place_for(now, newcomer, self.members.iter(), is_taught, limits.media_within) {
             Place::Of(displaced) => {
                 let displaced = displaced.clone();
-                let message = "the room is full, and your place went to another student, as your media did not run";
+                let other = if self.conferences.is_some() { "member" } else { "student" };
+                let message =
+                    format!("the room is full, and your place went to another {other}, as your media did not run");
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message).after(limits.media_within);
                 self.put_out(now, &displaced, (refusal, LeaveReason::Removed), limits, out);
                 Ok(())
             }
             place => {
-                let message = format!("room {} is full: it takes {}", newcomer.room, count_of_students(taken));
+                let members = || format!("{taken} members");
+                let most = self.conferences.as_ref().map_or_else(|| count_of_students(taken), |_| members());
+                let message = format!("room {} is full: it takes {most}", newcomer.room);
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message);
                 Err(if let Place::After(wait) = place { refusal.after(wait) } else { refusal })
             }
@@ -367,8 +372,8 @@ impl Room {
         self.tell_left(now, &member.user, LeaveReason::Removed, limits, out);
         let Some(conn) = member.conn() else { return };
         let (Member { newcomer, tag, .. }, opens) = (member, None);
-        let (room_id, room_name) = (newcomer.room.clone(), self.name.clone());
-        out.push(Output::Send { to: conn, message: ServerMessage::Waiting { room_id, room_name } });
+        let (room_id, room_name, kind) = (newcomer.room.clone(), self.name.clone(), self.kind());
+        out.push(Output::Send { to: conn, message: ServerMessage::Waiting { room_id, room_name, kind } });
         self.lobby.put(now, Applicant { conn, newcomer, tag, opens }, limits.lobby_interval);
     }
 }

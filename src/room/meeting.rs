@@ -25,6 +25,14 @@ impl Room {
         self.conferences.as_ref().map_or(RoomKind::Lecture, |conferences| conferences.kind)
     }
 
+    /// Who keeps order in the room, in a sentence.
+    pub(super) fn keeper(&self) -> &'static str {
+        match self.kind() {
+            RoomKind::Lecture => "the teacher",
+            RoomKind::Meeting | RoomKind::Call => "the owner",
+        }
+    }
+
     /// Makes a new room, or one in which students wait for a teacher, a meeting or a call room.
     pub(super) fn become_conference(&mut self, now: Instant, mut conferences: Conferences) {
         let mut early: Vec<&Member> = self.members.values().collect();
@@ -219,7 +227,7 @@ impl Room {
             RoomOrder::Assign { target_uid, breakout } => return self.assign(now, target_uid, *breakout, out),
             RoomOrder::Announce { text } => return self.announce(now, id, text, out),
             RoomOrder::Recall { within_s } => return self.recall(now, *within_s, out),
-            _ => {}
+            order => self.spotlight_order(now, order)?,
         }
         Ok(())
     }
@@ -302,6 +310,7 @@ impl Room {
             owner: conferences.owner.clone(),
             is_locked: self.gate.is_locked,
             is_calling: is_meeting && !conferences.rings.is_empty(),
+            is_spotlight_restricted: conferences.is_spotlight_restricted,
             most,
         })
     }

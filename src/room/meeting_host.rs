@@ -153,8 +153,8 @@ impl Room {
             let Some(conference) = conference.filter(|known| known.media == MediaHost::Server) else { continue };
             (conference.media, conference.moved) = (MediaHost::Publisher, Some(MediaMove::Failure));
             conference.participants.iter_mut().for_each(|participant| participant.published = false);
-            let entered = conference.participants.iter().map(|participant| participant.user_id.clone());
-            late.extend(entered.skip(MAX_MESH));
+            // A place that is kept for a reload counts, too.
+            late.extend(conference.holders().into_iter().skip(MAX_MESH));
             conferences.changed(now, id, Duration::ZERO);
         }
         for user in &late {

@@ -167,7 +167,7 @@ impl Room {
             participants: conferences.map_or(0, Conferences::participants),
             breakouts: conferences.map(Conferences::breakouts).unwrap_or_default(),
             publisher: publisher.map(|member| member.user.clone()),
-            media: publisher.map(|member| member.newcomer.media),
+            media: conferences.map_or_else(|| publisher.map(|member| member.newcomer.media), Conferences::media),
             watching: self.members.len() - usize::from(publisher.is_some()),
             speakers: if publisher.is_some() { self.speakers } else { 0 },
             state,
@@ -290,7 +290,7 @@ impl Room {
     ) {
         let Some(member) = self.members.remove(id) else { return };
         if let Some(conn) = member.conn() {
-            refusal.close(conn, out);
+            refusal.of(self.kind()).close(conn, out);
         }
         self.tell_left(now, &member.user, reason, limits, out);
     }

@@ -55,10 +55,12 @@ mod owner;
 mod pairs;
 mod pending;
 mod places;
+mod refusals;
 mod relay;
 mod retention;
 mod rings;
 mod rooms;
+mod spotlight;
 mod surrender;
 pub mod talk;
 #[cfg(test)]
@@ -77,6 +79,7 @@ use crate::protocol::{
 };
 
 pub use files::{FileClaim, FileDenied, FileState};
+pub use refusals::Refusals;
 pub(crate) use rooms::NO_MEETINGS;
 pub use rooms::{Creation, Rooms};
 
@@ -331,7 +334,7 @@ pub struct RoomSummary {
     pub breakouts: Vec<usize>,
     /// The publisher.
     pub publisher: Option<User>,
-    /// The host of the publisher's media; absent without a publisher.
+    /// The host of the media; absent without a publisher, and while nobody takes part in the meeting or a call.
     #[serde(default)]
     pub media: Option<MediaHost>,
     /// The number of students; of members of a meeting or call room.
@@ -368,11 +371,18 @@ pub struct RoomRefusal {
     pub message: String,
     /// Try again after this time.
     pub retry_after: Option<Duration>,
+    /// The kind of the room that the client may not join.
+    pub kind: RoomKind,
 }
 
 impl RoomRefusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, kind: RoomKind::Lecture }
+    }
+
+    /// The refusal of a room of this kind.
+    fn of(self, kind: RoomKind) -> Self {
+        Self { kind, ..self }
     }
 
     fn after(self, wait: Duration) -> Self {
@@ -381,10 +391,10 @@ impl RoomRefusal {
 
     /// The message for the client.
     fn into_message(self) -> ServerMessage {
-        let Self { code, message, retry_after } = self;
+        let Self { code, message, retry_after, kind } = self;
         // Rounded up, so that a client that returns after this time is not early.
         let retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64 + 1);
-        ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None }
+        ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None, kind }
     }
 
     /// Tells the client, and closes its connection.

@@ -20,7 +20,11 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         if !self.members.get(id).is_some_and(|member| member.user.moderates) {
-            return refuse(conn, ErrorCode::NotAllowed, "only a teacher gives orders", out);
+            let rule = match self.conferences {
+                Some(_) => "only the owner and members who moderate give orders",
+                None => "only a teacher gives orders",
+            };
+            return refuse(conn, ErrorCode::NotAllowed, rule, out);
         }
         match self.carry_out(now, id, &order, limits, out) {
             Ok(()) => self.send_to_moderators(ServerMessage::Order { user_id: id.clone(), order }, out),
@@ -72,6 +76,9 @@ impl Room {
             }
             RoomOrder::Rename { .. }
             | RoomOrder::HandOver { .. }
+            | RoomOrder::Spotlight { .. }
+            | RoomOrder::SpotlightOff { .. }
+            | RoomOrder::RestrictSpotlight { .. }
             | RoomOrder::End
             | RoomOrder::Split { .. }
             | RoomOrder::Assign { .. }
@@ -85,7 +92,10 @@ impl Room {
         let refusal = |message: String| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         match self.members.get(target) {
             Some(_) if sender == target => refusal("nobody puts themselves out, leave instead".into()),
-            Some(member) if !member.is_student() => refusal(format!("user {target} teaches too, and can't be put out")),
+            Some(member) if !member.is_student() => {
+                let role = if self.conferences.is_some() { "moderates" } else { "teaches" };
+                refusal(format!("user {target} {role} too, and can't be put out"))
+            }
             _ => Ok(()),
         }
     }
@@ -99,7 +109,8 @@ impl Room {
         limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
-        let refusal = || RoomRefusal::new(ErrorCode::Removed, "the teacher has put you out of the room");
+        let message = format!("{} has put you out of the room", self.keeper());
+        let refusal = RoomRefusal::new(ErrorCode::Removed, message).of(self.kind());
         let outcast = |client: Option<&Newcomer>, network| Outcast {
             user: target.clone(),
             session: client.map(|client| client.session.clone()),
@@ -110,12 +121,12 @@ impl Room {
         if let Some(waiting) = self.lobby.take(now, target, limits.lobby_interval) {
             let network = self.network_to_ban(target, &waiting.newcomer).filter(|_| is_ban);
             self.gate.put_out(outcast(Some(&waiting.newcomer), network));
-            refusal().close(waiting.conn, out);
+            refusal.close(waiting.conn, out);
         } else if let Some(member) = self.members.get(target) {
             let network = self.network_to_ban(target, &member.newcomer).filter(|_| is_ban);
             let outcast = outcast(Some(&member.newcomer), network);
             self.gate.put_out(outcast);
-            self.put_out(now, target, (refusal(), LeaveReason::Removed), limits, out);
+            self.put_out(now, target, (refusal, LeaveReason::Removed), limits, out);
         } else if is_ban {
             self.gate.put_out(outcast(None, None));
         } else {

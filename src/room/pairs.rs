@@ -44,6 +44,7 @@ impl Room {
                 self.decline(now, (id, conn), &target_uid, reason, out);
             }
             ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
+            ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
             ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
             // The move to the server is decided where the places at the server are known.
             ClientMessage::Overloaded => {}

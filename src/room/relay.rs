@@ -22,7 +22,10 @@ impl Room {
         if self.members.get(id).is_none_or(|member| member.conn() != Some(conn)) {
             match message {
                 ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
-                _ => refuse(conn, ErrorCode::NotAllowed, "wait until the teacher admits you", out),
+                _ => {
+                    let message = format!("wait until {} admits you", self.keeper());
+                    refuse(conn, ErrorCode::NotAllowed, message, out);
+                }
             }
             return;
         }
@@ -91,6 +94,7 @@ impl Room {
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
+            | ClientMessage::Spotlight { .. }
             | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }

@@ -11,6 +11,7 @@ use super::joining::wrong_kind;
 use super::member::{Applicant, Opening};
 use super::members::Room;
 use super::places::{Place, media_place_for};
+use super::refusals::Refusals;
 use super::{ConnId, Input, Meetings, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
@@ -42,6 +43,7 @@ pub struct Rooms {
     pub(super) files: FileLedger,
     /// Wrong join codes.
     attempts: Attempts,
+    refusals: Refusals,
     /// The secret of the network tags.
     tags: RandomState,
     /// Not later than the earliest deadline of any room.
@@ -89,6 +91,7 @@ impl Rooms {
             openings: RateLimit::new(limits.openings),
             files: FileLedger::default(),
             attempts: Attempts::default(),
+            refusals: Refusals::default(),
             tags: RandomState::new(),
             next_tick: None,
             limits,
@@ -113,6 +116,7 @@ impl Rooms {
             }
             Input::Tick => self.tick(now, &mut out),
         }
+        self.refusals.count(&out);
         for output in &out {
             if let Output::Close { conn, .. } = output {
                 self.conns.remove(conn);
@@ -120,6 +124,11 @@ impl Rooms {
             }
         }
         out
+    }
+
+    /// How often clients were refused because something was full.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals
     }
 
     /// Sets the time for the stamps of chat messages, in milliseconds since 1970.
@@ -221,7 +230,10 @@ impl Rooms {
             Ok(()) => {
                 self.conns.insert(conn, (room_id.clone(), user));
             }
-            Err(refusal) => refusal.close(conn, out),
+            Err(refusal) => {
+                let kind = self.rooms.get(&room_id).map_or(RoomKind::Lecture, Room::kind);
+                refusal.of(kind).close(conn, out);
+            }
         }
         self.settle(now, &room_id, out);
     }

@@ -403,7 +403,8 @@ impl Talk {
             return Err(muted());
         }
         if !allowed.reactions {
-            return Err((ErrorCode::ReactionsOff, "the teacher has switched reactions off".to_owned()));
+            let keeper = if self.teacher.is_some() { "the teacher" } else { "the owner" };
+            return Err((ErrorCode::ReactionsOff, format!("{keeper} has switched reactions off")));
         }
         let participant = self.participants.sender(user);
         if self.reactions.take(now, &mut participant.reactions).is_err() {

@@ -17,6 +17,7 @@ mod meetings;
 mod order;
 mod ownership;
 mod places;
+mod spotlight;
 mod stage;
 mod unsteady;
 

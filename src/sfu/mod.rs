@@ -53,7 +53,7 @@ use std::time::Duration;
 pub use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
-pub use crate::ingest::AudioFloor;
+pub use crate::ingest::{AudioFloor, FloorCounts};
 pub use config::{SfuConfig, SfuError, UdpBinding};
 pub(crate) use event::PublisherStats;
 pub use event::{OfferRefusal, Queue, SessionEvent, SfuEvent, SfuStats};

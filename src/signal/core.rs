@@ -24,7 +24,7 @@ use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
 use crate::id::RoomId;
 use crate::network::{ClientAddress, SharedClientState};
-use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Rooms};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
@@ -331,7 +331,8 @@ fn denied_message(denied: &Denied) -> ServerMessage {
     let Denied { code, message, retry_after, .. } = denied;
     // Rounded up, so that a client that returns after this time is not early.
     let retry_after_ms = retry_after.map(|wait| wait.as_millis() as u64 + 1);
-    ServerMessage::Error { code: *code, message: message.clone(), user_id: None, retry_after_ms, codec: None }
+    let (code, message, kind) = (*code, message.clone(), RoomKind::Lecture);
+    ServerMessage::Error { code, message, user_id: None, retry_after_ms, codec: None, kind }
 }
 
 /// Ticks the rooms until the server is dropped.

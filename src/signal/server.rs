@@ -21,7 +21,9 @@ use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
-use crate::room::{self, Creation, FileClaim, FileDenied, FileState, Meetings, Reservation, RoomRefusal, RoomSummary};
+use crate::room::{
+    self, Creation, FileClaim, FileDenied, FileState, Meetings, Refusals, Reservation, RoomRefusal, RoomSummary,
+};
 use crate::store::StoreError;
 
 /// The ids of created rooms: short enough to say and to type.
@@ -123,7 +125,10 @@ impl Server {
         address: ClientAddress,
     ) -> Result<Authorization, RoomRefusal> {
         let checked = self.core.check(request, credentials, address);
-        checked.map_err(|Denied { code, message, retry_after, .. }| RoomRefusal { code, message, retry_after })
+        checked.map_err(|Denied { code, message, retry_after, .. }| {
+            let kind = RoomKind::Lecture;
+            RoomRefusal { code, message, retry_after, kind }
+        })
     }
 
     /// The media hosts to run from now on. Few wait, as the rooms limit their number
@@ -147,6 +152,11 @@ impl Server {
     /// The rooms of this node, ordered by id.
     pub fn own_rooms(&self) -> Vec<RoomSummary> {
         self.core.lock().rooms.summaries(Instant::now())
+    }
+
+    /// How often clients were refused because something was full.
+    pub fn refusals(&self) -> Refusals {
+        self.core.lock().rooms.refusals()
     }
 
     /// The room with this id.
@@ -191,14 +201,14 @@ impl Server {
         let meetings = self.core.limits.room.meetings;
         if kind != RoomKind::Lecture && meetings == Meetings::Off {
             let message = room::NO_MEETINGS.into();
-            return Err(RoomRefusal { code: ErrorCode::WrongKind, message, retry_after: None });
+            return Err(RoomRefusal { code: ErrorCode::WrongKind, message, retry_after: None, kind });
         }
         let is_open = kind != RoomKind::Lecture && meetings == Meetings::Anyone;
         // A wrong key is told to everybody who has typed one.
         if let Some(Denied { code, message, retry_after, .. }) =
             denied.filter(|_| !is_open || credentials.key.is_some())
         {
-            return Err(RoomRefusal { code, message, retry_after });
+            return Err(RoomRefusal { code, message, retry_after, kind });
         }
         // A server has at most a twentieth as many rooms as there are ids, so few draws are needed.
         let room = loop {
@@ -213,7 +223,7 @@ impl Server {
         let state = self.core.lock();
         if state.shutting_down {
             let message = "the server is ending".into();
-            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None });
+            return Err(RoomRefusal { code: ErrorCode::ServerShutdown, message, retry_after: None, kind });
         }
         self.core.change(state, |state| {
             let creation = Creation { room_id: room.clone(), name, kind, network: address.network, may_teach };
@@ -299,7 +309,7 @@ impl Server {
 /// The refusal of a request that needs the other nodes.
 fn no_store(error: StoreError) -> RoomRefusal {
     let retry_after = Some(Duration::from_secs(1));
-    RoomRefusal { code: ErrorCode::ServerFull, message: error.to_string(), retry_after }
+    RoomRefusal { code: ErrorCode::ServerFull, message: error.to_string(), retry_after, kind: RoomKind::Lecture }
 }
 
 fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response<String> {

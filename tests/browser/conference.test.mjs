@@ -207,6 +207,11 @@ test('the owner of a meeting calls all', () => {
   assert.equal(rings().hears('room', { isCalling: false }).state.other, null);
 });
 
+test('who takes part may be large for everybody', () => {
+  meeting('1002').does('spotlight', { on: true }).is('in', null, { type: 'spotlight', on: true });
+  new Page('meeting').does('spotlight', { on: true }).is('outside', null);
+});
+
 test('an overloaded computer is reported while the media is in the mesh', () => {
   const page = meeting('1002').does('overloaded').is('in', null, { type: 'overloaded' });
   page.hears('participants', { participants: [{ userId: '1001' }], media: 'server', moved: 'overload' });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { call, rows, stage } from '../../src/http/page/arrange.js';
 import { awaitsPicture } from '../../src/http/page/server_media.js';
+import { Spotlight } from '../../src/http/page/spotlight.js';
 import { CallChannel, SignallingChannel } from '../../src/http/page/talk_channel.js';
 
 const GAP = 8;
@@ -96,6 +97,32 @@ test('in a meeting, the messages travel by signalling', () => {
   channel.heard({ type: 'hands', hands: [] });
   assert.deepEqual(sent, [{ type: 'channel', message: { type: 'hand', raised: true } }]);
   assert.deepEqual(got, ['{"type":"hands","hands":[]}']);
+});
+
+test('a participant is large once its picture is there, and until then the one before', () => {
+  const spotlight = new Spotlight(() => '1001');
+  const all = ['1001', '1002', '1003'];
+  const is = (shown, awaited) => assert.deepEqual([spotlight.shown, spotlight.awaited], [shown, awaited]);
+  spotlight.listed('', all);
+  is(null, null);
+  spotlight.listed('1002', all);
+  is(null, '1002');
+  assert.ok(!spotlight.arrived('1003') && spotlight.arrived('1002') && !spotlight.arrived('1002'));
+  is('1002', null);
+  spotlight.listed('1003', all);
+  is('1002', '1003');
+  spotlight.listed('1003', ['1001', '1003']);
+  is(null, '1003');
+  assert.ok(spotlight.arrived('1003'));
+  spotlight.listed('1001', all);
+  is(null, null);
+  assert.ok(spotlight.isMine && !spotlight.arrived('1001'), 'nobody sees itself large');
+  spotlight.listed('1002', all);
+  spotlight.listed('', all);
+  assert.ok(!spotlight.arrived('1002'), 'it came too late');
+  spotlight.listed('1009', all);
+  is(null, null);
+  assert.equal(spotlight.named, null, 'somebody who takes no part');
 });
 
 test('media from the server has arrived without a picture where none is shown', () => {

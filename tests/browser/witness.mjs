@@ -4,6 +4,7 @@ function install() {
   const connections = [];
   const channels = [];
   const sockets = [];
+  const signalling = [];
   const violations = [];
 
   const Real = globalThis.RTCPeerConnection;
@@ -24,6 +25,7 @@ function install() {
     constructor(...given) {
       super(...given);
       sockets.push(this.url);
+      signalling.push(this);
     }
   };
   document.addEventListener('securitypolicyviolation', (event) => {
@@ -97,6 +99,9 @@ function install() {
     /** The addresses of the page's WebSockets. */
     sockets,
     violations,
+
+    /** Sends a message to the server, as the page would. */
+    tells: (message) => signalling.at(-1).send(JSON.stringify(message)),
 
     /** Sends a message over the data channel that the page opened first, as another client would. */
     sends: (message) => channels.find(({ readyState }) => readyState === 'open').send(JSON.stringify(message)),

@@ -51,7 +51,7 @@ fn a_server_reports_its_rooms_and_its_end() {
     let text = wait_for_metrics(&authority, "student", |text| {
         value(text, r#"classroom_room_members{role="student"}"#) == Some(1.0)
     });
-    assert_eq!(value(&text, r#"classroom_rooms{state="waiting"}"#), Some(1.0), "{text}");
+    assert_eq!(value(&text, r#"classroom_rooms{kind="lecture",state="waiting"}"#), Some(1.0), "{text}");
     assert_eq!(value(&text, "classroom_connections"), Some(1.0), "{text}");
     assert!(value(&text, "process_resident_memory_bytes").unwrap() > 1e6, "{text}");
     assert!(value(&text, "process_start_time_seconds").unwrap() > 1e9, "{text}");

@@ -4,28 +4,11 @@
 //
 //   node tests/pictures/meeting.mjs [path of the classroom program]
 
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { here, made, withBrowser } from './browser.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.join(here, '../..');
-const program = process.argv[2] ?? path.join(root, 'target/release/classroom');
-const chromium = process.env.CLASSROOM_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome']
-  .flatMap((name) => process.env.PATH.split(':').map((folder) => path.join(folder, name))).find(existsSync);
-mkdirSync(path.join(root, 'target/tmp'), { recursive: true });
-const work = mkdtempSync(path.join(root, 'target/tmp/m-'));
-process.env.TMPDIR = work;
-const { launch } = await import(pathToFileURL(path.join(root, 'tests/browser/chromium.mjs')));
-const browser = await launch(chromium);
-
-const address = '127.0.0.1:18097';
-const server = spawn(program, ['serve', '--listen', address, '--json', '--quiet'], {
-  stdio: ['ignore', 'pipe', 'inherit'],
-  env: { ...process.env, XDG_STATE_HOME: work },
-});
+const ADDRESS = '127.0.0.1:18097';
 
 /** Replaces the camera and the screen of a page by drawings: a person in this colour, and a slide. */
 function draw([wall, shirt, hair]) {
@@ -88,7 +71,8 @@ const PEOPLE = [
   ['Fatima', ['#e6dcec', '#a6672b', '#3d2b4f']],
 ];
 
-try {
+await withBrowser(async ({ browser, start }) => {
+  const server = start(['serve', '--listen', ADDRESS]);
   await new Promise((ready) => createInterface({ input: server.stdout }).once('line', ready));
   const pages = [];
   for (const [n, [name, colours]] of PEOPLE.entries()) {
@@ -96,7 +80,7 @@ try {
     await context.addInitScript(`(${draw})(${JSON.stringify(colours)})`);
     const page = await browser.page(context);
     const who = `userId=${1001 + n}&nickname=${encodeURIComponent(name)}`;
-    await browser.goto(page, `http://${address}/room/20014?kind=meeting&${who}`);
+    await browser.goto(page, `http://${ADDRESS}/room/20014?kind=meeting&${who}`);
     await page.waitForFunction(() => document.querySelector('#own-camera-video')?.videoWidth > 0);
     await browser.click(page, 'button', 'Enter the meeting');
     await page.waitForFunction(() => document.querySelector('#room').dataset.phase === 'in');
@@ -114,9 +98,5 @@ try {
     [...tile.querySelectorAll('video')].some((video) => !video.hidden && video.videoWidth >= 640));
   await ada.waitForFunction(isWhole);
   await ada.screenshot({ path: path.join(here, 'meeting.png') });
-  console.log(`made ${path.relative(process.cwd(), path.join(here, 'meeting.png'))}`);
-} finally {
-  server.kill();
-  await browser.close();
-  rmSync(work, { recursive: true, force: true });
-}
+  made('meeting.png');
+});

@@ -5,32 +5,16 @@
 //
 //   node tests/pictures/page.mjs [path of the classroom program]
 
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.join(here, '../..');
-const program = process.argv[2] ?? path.join(root, 'target/release/classroom');
-const chromium = process.env.CLASSROOM_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome']
-  .flatMap((name) => process.env.PATH.split(':').map((folder) => path.join(folder, name))).find(existsSync);
-
-mkdirSync(path.join(root, 'target/tmp'), { recursive: true });
-const work = mkdtempSync(path.join(root, 'target/tmp/p-'));
-process.env.TMPDIR = work;
-const { launch } = await import(pathToFileURL(path.join(root, 'tests/browser/chromium.mjs')));
-const browser = await launch(chromium);
-const children = [];
+import { pathToFileURL } from 'node:url';
+import { here, made, withBrowser } from './browser.mjs';
 
 /** The program with a pipe to type into; resolves once an event of it is as wanted. */
-function run(given, isReady) {
-  const child = spawn(program, [...given, '--json', '--quiet', '--chat'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, XDG_STATE_HOME: work, DISPLAY: '', WAYLAND_DISPLAY: '' },
-  });
-  children.push(child);
+function run(start, given, isReady) {
+  const child = start([...given, '--chat']);
   const events = [];
   const waiting = new Set();
   createInterface({ input: child.stdout }).on('line', (line) => {
@@ -54,14 +38,14 @@ function run(given, isReady) {
 }
 
 /** What slide.html has, as files. */
-async function draw(...names) {
+async function draw({ browser, work }, ...names) {
   const page = await browser.page(await browser.context({ width: 1280, height: 1100 }));
   await browser.goto(page, pathToFileURL(path.join(here, 'slide.html')).href);
   for (const name of names) await page.locator(`#${name}`).screenshot({ path: path.join(work, `${name}.png`) });
 }
 
 /** The file, and a camera that always sees the same. */
-const pipeline = `
+const pipeline = (work) => `
 filesrc location=${work}/lecture.mkv ! matroskademux name=lecture
 lecture. ! queue ! avdec_h264 ! clocksync ! videoconvert
   ! x264enc name=screen-encoder tune=zerolatency speed-preset=superfast bitrate=6000 key-int-max=300
@@ -79,19 +63,19 @@ const gst = (graph) => execFileSync('gst-launch-1.0', ['--quiet', ...graph.trim(
   stdio: ['ignore', 'ignore', 'inherit'],
 });
 
-try {
+await withBrowser(async ({ browser, work, start }) => {
   // The lecture: a slide and a voice, in a file.
-  await draw('slide', 'camera');
+  await draw({ browser, work }, 'slide', 'camera');
   const speech = 'A vector that keeps its direction is an eigenvector. '.repeat(16);
   execFileSync('espeak-ng', ['-w', `${work}/voice.wav`, speech]);
   gst(`filesrc location=${work}/slide.png ! pngdec ! videoconvert ! imagefreeze num-buffers=900 !
     video/x-raw,format=I420,framerate=15/1 ! x264enc pass=quant quantizer=18 key-int-max=30 ! h264parse ! queue ! out.
     filesrc location=${work}/voice.wav ! wavparse ! audioconvert ! audioresample ! opusenc ! queue ! out.
     matroskamux name=out ! filesink location=${work}/lecture.mkv`);
-  writeFileSync(`${work}/lecture.gst`, pipeline);
+  writeFileSync(`${work}/lecture.gst`, pipeline(work));
 
   const server = '127.0.0.1:18098';
-  const teacher = await run(
+  const teacher = await run(start,
     ['teach', '--room', '10013', '--name', 'Linear algebra', '--nickname', 'Ms Li', '--pipeline', `${work}/lecture.gst`,
       '--listen', server],
     (event) => event.event === 'joined',
@@ -101,7 +85,7 @@ try {
   for (const [user, nickname] of Object.entries(class_)) {
     const given = ['watch', '--room', '10013', '--user', user, '--nickname', nickname];
     given.push('--server', server, '--sink', 'null');
-    students[nickname] = await run(given, (event) => event.event === 'first-frame');
+    students[nickname] = await run(start, given, (event) => event.event === 'first-frame');
   }
   const context = await browser.context({ width: 1360, height: 672 });
   const page = await browser.page(context);
@@ -152,11 +136,6 @@ try {
   const colours = ['-dither', 'None', '-colors', '128'];
   execFileSync('convert', ['-delay', '110', ...frames, '-resize', '900x', ...colours, '-layers', 'optimize',
     '-loop', '0', path.join(here, 'lecture.gif')]);
-  for (const made of ['page.png', 'lecture.gif']) {
-    console.log(`made ${path.relative(process.cwd(), path.join(here, made))}`);
-  }
-} finally {
-  for (const child of children) child.kill();
-  await browser.close();
-  rmSync(work, { recursive: true, force: true });
-}
+  made('page.png');
+  made('lecture.gif');
+});

@@ -24,6 +24,8 @@ pub(in crate::commands) enum Change {
     Entered(Participant),
     /// Another one sends other tracks than before.
     Sends(Participant),
+    /// Another one asks the owner to be large for everybody.
+    Asks(UserId),
     /// Another one has left.
     Left(Participant),
     /// The pair gets a new connection, in place of one that it has.
@@ -102,6 +104,9 @@ impl ParticipantList {
                 Some(_) if is_same => {}
                 _ => begins.push(Change::Entered(participant.clone())),
             }
+            if participant.asks_for_spotlight && !(is_same && known.is_some_and(|known| known.asks_for_spotlight)) {
+                begins.push(Change::Asks(user.clone()));
+            }
             if let Some(entry) = entry
                 && has_pairs
                 && (!is_same || has_entered_again || returns)
@@ -122,7 +127,7 @@ mod tests {
 
     fn participant(user: u32, entry: u32, sends: &[TrackName]) -> Participant {
         let user_id = user.to_string().parse().unwrap();
-        Participant { user_id, nickname: "".into(), entry, sends: sends.to_vec(), published: false }
+        Participant::new(user_id, "".into(), entry, sends.to_vec())
     }
 
     fn changes(list: &mut ParticipantList, participants: &[Participant]) -> Vec<String> {
@@ -130,6 +135,7 @@ mod tests {
         let word = |change: &Change| match change {
             Change::Entered(who) => format!("{} entered", who.user_id),
             Change::Sends(who) => format!("{} sends {}", who.user_id, who.sends.len()),
+            Change::Asks(user) => format!("{user} asks"),
             Change::Left(who) => format!("{} left", who.user_id),
             Change::Open(side) => {
                 let word = if side.offers { "offer to" } else { "wait for" };
@@ -154,6 +160,9 @@ mod tests {
         let silent = participant(1003, 3, &[]);
         assert_eq!(changes(&mut list, &[anna.clone(), ben.clone(), silent]), ["1003 sends 0"]);
         assert_eq!(list.entry_of(&"1003".parse().unwrap()), Some(3));
+        let asks = Participant { asks_for_spotlight: true, ..participant(1003, 3, &[]) };
+        assert_eq!(changes(&mut list, &[anna.clone(), ben.clone(), asks.clone()]), ["1003 asks"]);
+        assert_eq!(changes(&mut list, &[anna.clone(), ben.clone(), asks]), Vec::<String>::new(), "once");
         // Anna has loaded her page again, and Cleo has left.
         let again = participant(1001, 4, &[]);
         let expected = ["close 1003", "1003 left", "1001 entered", "wait for 1001"];

@@ -3,6 +3,7 @@
 //! carries the media, and tells the room whose media it has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::host::HostSettings;
@@ -10,7 +11,7 @@ use crate::commands::stage::{SpeakerFact, StageMedia, StageOffer, StageOutput};
 use crate::id::{RoomId, UserId};
 use crate::protocol::{ClientMessage, ErrorCode, MediaHost, Participants, ServerMessage};
 use crate::report::Reporter;
-use crate::sfu::AudioFloor;
+use crate::sfu::{AudioFloor, FloorCounts};
 use crate::signal::LocalMember;
 use crate::token_bucket::TokenBucket;
 
@@ -19,7 +20,7 @@ const VOICES: usize = 3;
 
 /// Runs the host of a meeting until the room or the server ends it.
 pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSettings) {
-    let HostSettings { meetings, reporter, .. } = settings;
+    let HostSettings { meetings, meter, reporter, .. } = settings;
     reporter.detail(format!("the server carries the media of meeting {room}"));
     let mut host = MeetingHost {
         room,
@@ -27,6 +28,7 @@ pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSetting
         media: StageMedia::new(meetings),
         participants: BTreeMap::new(),
         floors: BTreeMap::new(),
+        counts: meter.floors(),
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
@@ -45,6 +47,8 @@ struct MeetingHost {
     participants: BTreeMap<UserId, Place>,
     /// The audio floors of the meeting and of its breakout rooms.
     floors: BTreeMap<u32, AudioFloor>,
+    /// What all floors of the server count.
+    counts: Arc<FloorCounts>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
@@ -113,7 +117,8 @@ impl MeetingHost {
             Some(_) => self.exit(&user),
             None => {}
         }
-        let floor = self.floors.entry(place.breakout).or_insert_with(|| AudioFloor::new(VOICES));
+        let floor =
+            self.floors.entry(place.breakout).or_insert_with(|| AudioFloor::new(VOICES, Arc::clone(&self.counts)));
         self.media.enter(user.clone(), floor.clone());
         self.participants.insert(user, place);
     }

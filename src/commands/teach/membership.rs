@@ -143,6 +143,9 @@ impl Membership {
             // The orders of meetings.
             RoomOrder::Rename { .. }
             | RoomOrder::HandOver { .. }
+            | RoomOrder::Spotlight { .. }
+            | RoomOrder::SpotlightOff { .. }
+            | RoomOrder::RestrictSpotlight { .. }
             | RoomOrder::End
             | RoomOrder::Split { .. }
             | RoomOrder::Assign { .. }

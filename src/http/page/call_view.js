@@ -120,7 +120,8 @@ export class CallView {
     this.#last = { user, withCamera };
     this.#ringing.out(user, withCamera ? ['audio', 'camera'] : ['audio']);
     await own.open(withCamera);
-    if (!this.#isOpening) return;
+    // The person has cancelled while the browser asked for the devices.
+    if (!this.#isOpening) return this.isIn || own.close();
     this.#isOpening = false;
     this.#conference.happens({ type: 'call', ...user, sends: own.sends });
   }

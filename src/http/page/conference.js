@@ -13,7 +13,7 @@
 //   { type: 'call', userId, nickname, sends }, { type: 'accept', sends }, { type: 'decline', reason },
 //   { type: 'hangUp' }, { type: 'resume', sends }, { type: 'close' }         a person in a call room
 //   { type: 'enter', sends }, { type: 'accept', sends }, { type: 'decline', reason }, { type: 'leave' },
-//   { type: 'callAll' }, { type: 'close' }                                   a person in a meeting
+//   { type: 'callAll' }, { type: 'spotlight', on }, { type: 'close' }        a person in a meeting
 //   { type: 'sends', sends }       the person sends other tracks now
 //
 // What to do:

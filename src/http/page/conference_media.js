@@ -4,25 +4,31 @@ import { $, Part, announce, clean, list, nameOf, onFrame } from './dom.js';
 import { say } from './i18n.js';
 import { Grid } from './grid.js';
 import { Mesh } from './mesh.js';
+import { Spotlight } from './spotlight.js';
 
 /** The most participants (`MAX_PARTICIPANTS`). */
 const MOST_PARTICIPANTS = 25;
 const TRACKS = ['audio', 'screen', 'camera'];
 /** How often to look whether this user speaks. */
 const SELF_MS = 250;
+/** How often to look whether the picture of who is about to be large is there. */
+const AWAIT_MS = 100;
 /** A picture that is shown with fewer pixels across may be a small one. */
 const SMALL_PX = 480;
 /** A first connection takes a moment, which is no trouble. */
 const SETTLING_MS = 3_000;
 
 export class ConferenceMedia {
-  /** `{ userId, nickname, entry, sends, published }`, in the order in which they entered. */
+  /** `{ userId, nickname, entry, sends, published, isAsking }`, in the order in which they entered. */
   participants = [];
   /** The host of the media, and why it has moved. */
   host = 'publisher';
   moved = null;
   /** The owner of the room. */
   ownerId = null;
+  /** Who is large for everybody. */
+  spotlight;
+  #isAwaiting = false;
   #speaks = false;
   /** The element with the own picture. */
   #preview = $('live-preview');
@@ -40,13 +46,14 @@ export class ConferenceMedia {
 
   /**
    * `room` is the student's room; `own` is an `OwnMedia`; `area` is the element for the pictures. `on` has
-   * `changed(states)` for other states of connections, by user id, `message(userId, data)` and `file(userId, channel)`
-   * as a `Mesh`, and `overloaded()`.
+   * `changed(states)` for other states of connections, by user id, `listed()` for another list of participants,
+   * `message(userId, data)` and `file(userId, channel)` as a `Mesh`, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;
     this.#own = own;
     this.#on = on;
+    this.spotlight = new Spotlight(() => room.userId);
     this.#grid = new Grid(area, { changed: (grid) => room.layout.beside(grid), placed: () => this.#choose() });
     const here = {
       get userId() {
@@ -87,6 +94,11 @@ export class ConferenceMedia {
     return this.participants.find(({ userId }) => userId === this.#room.userId) ?? null;
   }
 
+  /** The participant that has asked first to be large for everybody, if the owner has to decide. */
+  get asking() {
+    return this.others.find(({ isAsking }) => isAsking) ?? null;
+  }
+
   get others() {
     return this.participants.filter(({ userId }) => userId !== this.#room.userId);
   }
@@ -111,6 +123,10 @@ export class ConferenceMedia {
     const known = new Set(this.participants.map(({ userId }) => userId));
     for (const userId of this.#since.keys()) if (!known.has(userId)) this.#since.delete(userId);
     for (const userId of known) if (!this.#since.has(userId)) this.#since.set(userId, performance.now());
+    this.spotlight.listed(clean(message.spotlight, 64), [...known]);
+    this.#grid.spotlight = this.spotlight.shown;
+    this.#await();
+    this.#on.listed();
     this.#draw();
   }
 
@@ -200,9 +216,26 @@ export class ConferenceMedia {
     if (!server?.isOn) return;
     for (const { userId } of this.others) {
       const px = this.#grid.widthOf(userId) * devicePixelRatio;
-      const tier = document.hidden || px === 0 ? 'none' : px < SMALL_PX ? 'low' : 'full';
+      const isSmall = px < SMALL_PX && userId !== this.spotlight.awaited;
+      const tier = document.hidden || px === 0 ? 'none' : isSmall ? 'low' : 'full';
       server.show(userId, { screen: tier, camera: tier });
     }
+  }
+
+  /** Waits for the picture of the participant who is to be large for everybody. */
+  async #await() {
+    if (this.#isAwaiting) return;
+    this.#isAwaiting = true;
+    while (this.spotlight.awaited !== null) {
+      const userId = this.spotlight.awaited;
+      this.#choose();
+      const isThere = this.#grid.hasPicture(userId) && ((await this.#server.loaded?.hasBest(userId)) ?? true);
+      if (isThere && this.spotlight.arrived(userId)) {
+        this.#grid.spotlight = userId;
+        this.#draw();
+      } else await new Promise((done) => setTimeout(done, AWAIT_MS));
+    }
+    this.#isAwaiting = false;
   }
 
   #lookAtSelf() {
@@ -261,6 +294,7 @@ export class ConferenceMedia {
       ...(sends.includes('camera') ? [] : [['i-camera-off', say('camIsOff')]]),
       ...(sends.includes('screen') ? [['i-screen', say('sharesScreen')]] : []),
       ...(this.#hands.has(userId) ? [['i-hand', say('handIsUp')]] : []),
+      ...(userId === this.spotlight.named ? [['i-spotlight', say('largeForAll')]] : []),
       ...(userId === this.ownerId ? [['i-owner', say('isOwner')]] : []),
     ];
   }
@@ -273,6 +307,7 @@ function participantOf(one) {
     entry: Number(one?.entry) || 0,
     sends: list(one?.sends, TRACKS.length).filter((name) => TRACKS.includes(name)),
     published: one?.published === true,
+    isAsking: one?.asksForSpotlight === true,
   };
 }
 

@@ -6,13 +6,14 @@ import { linkTo } from './identity.js';
 import { CallView } from './call_view.js';
 import { begin, reduce } from './conference.js';
 import { ConferenceMedia } from './conference_media.js';
-import { prepareDevices } from './devices.js';
+import { addSetupView, prepareDevices } from './devices.js';
 import { fetchFile } from './file_server.js';
 import { FilesView } from './files_view.js';
 import { MeetingView } from './meeting_view.js';
 import { OwnMedia } from './own_media.js';
 import { Owner } from './owner.js';
 import { Recipients } from './recipients.js';
+import { SpotlightView } from './spotlight_view.js';
 import { prepareTiles } from './tiles.js';
 
 const WORDS = { en: './conference_english.js', zh: './conference_chinese.js' };
@@ -32,6 +33,7 @@ const KEYS = [
   ['s', 'share', 'keyShareHere'],
   ['Space', '', 'keyTalk'],
   ['h', 'hand', 'keyHand'],
+  ['b', 'spotlight', 'keySpotlight'],
   ['l', 'layout', 'keyLayout'],
   ['c', 'write', 'keyChat'],
   ['u', 'people', 'keyPeople'],
@@ -53,14 +55,15 @@ export async function startConference(room) {
   $('chat-form').prepend(part('chat-to-line'));
   $('chat-text').before(part('file-choose'), part('file-input'));
   document.body.append(...elements.children);
+  addSetupView($('entrance'));
   $('room').classList.add('conferring');
   translate();
   return new ConferenceRoom(room);
 }
 
 class ConferenceRoom {
-  /** What the server says about the room: `{ name, owner, isLocked, isCalling }`. */
-  info = { name: '', owner: null, isLocked: false, isCalling: false };
+  /** What the server says about the room: `{ name, owner, isLocked, isCalling, isSpotlightRestricted }`. */
+  info = { name: '', owner: null, isLocked: false, isCalling: false, isSpotlightRestricted: false };
   /** The state of `conference.js`; `null` before the kind of the room is known. */
   state = null;
   room;
@@ -90,6 +93,7 @@ class ConferenceRoom {
     });
     this.media = new ConferenceMedia(room, this.own, $('tiles'), {
       changed: (states) => this.happens({ type: 'media', states }),
+      listed: () => this.spotlight?.changed(),
       message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
       file: (userId, channel) => this.#files.channel(userId, channel),
       overloaded: () => this.happens({ type: 'overloaded' }),
@@ -99,6 +103,11 @@ class ConferenceRoom {
       told: (text) => this.tell(text),
     });
     this.owner = new Owner(this);
+    this.spotlight = new SpotlightView(this);
+    this.media.grid.actionsFor = (person) => {
+      const parts = [this.spotlight.buttonsFor(person), this.owner.buttonsFor(person)];
+      return { key: parts.map(({ key }) => key).join(' / '), make: () => parts.flatMap(({ make }) => make()) };
+    };
     room.controls.takeOver(KEYS, {
       microphone: () => this.own.toggleMicrophone(),
       camera: () => this.own.toggleCamera(),
@@ -107,6 +116,7 @@ class ConferenceRoom {
       unshare: () => this.own.unshare(),
       devices: () => $('conference-devices').showModal(),
       layout: () => this.#toggleLayout(),
+      spotlight: () => this.spotlight.toggle(),
       owner: () => this.owner.open(),
       hangup: () => this.#view?.leave(),
     });
@@ -252,7 +262,7 @@ class ConferenceRoom {
   }
 
   #is(message) {
-    const { type, kind, isLocked, isCalling } = message;
+    const { type, kind, isLocked, isCalling, isSpotlightRestricted } = message;
     if (type === 'joined') this.#lostAt = 0;
     this.info.name = clean((type === 'joined' ? message.roomName : message.name) ?? '', 80);
     if (!this.state && (kind === 'meeting' || kind === 'call')) {
@@ -264,7 +274,8 @@ class ConferenceRoom {
       this.#place();
     }
     if (type !== 'room') return;
-    Object.assign(this.info, { isLocked: isLocked === true, isCalling: isCalling === true });
+    const flags = { isLocked, isCalling, isSpotlightRestricted };
+    for (const [name, isOn] of Object.entries(flags)) this.info[name] = isOn === true;
     this.#owned(typeof message.owner === 'string' ? message.owner : null);
   }
 
@@ -336,6 +347,7 @@ class ConferenceRoom {
     write('conference-toast', performance.now() < this.#told.until ? this.#told.text : '');
     this.#view.draw();
     this.owner.draw();
+    this.spotlight.draw();
     this.#recipients?.draw();
     this.#filesView.isOpen = this.#view.isIn;
     this.#breakouts.loaded?.draw();

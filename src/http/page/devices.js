@@ -1,6 +1,6 @@
 // The devices of those who send, teachers and speakers: the elements, words and style, and what follows a change.
 
-import { addStyle, elementsOf } from './dom.js';
+import { $, addStyle, elementsOf } from './dom.js';
 import { addWords } from './i18n.js';
 
 const WORDS = { en: './devices_english.js', zh: './devices_chinese.js' };
@@ -10,6 +10,9 @@ export async function prepareDevices() {
   const [elements] = await Promise.all([elementsOf('./devices.html'), addWords(WORDS), addStyle('./devices.css')]);
   document.body.append(...elements.children);
 }
+
+/** Puts the preview and the buttons for what to send in front of a form. */
+export const addSetupView = (section) => section.prepend($('setup-view').content);
 
 /**
  * A source of `{ sources, sound, studio, broadcast }` is another one now: `camera`, `microphone` or `screen`, or the

@@ -1,21 +1,26 @@
 // The pictures of a meeting or a call: all of one size in rows, or one large and the others small.
 
-import { announce, nameOf, onFrame, store } from './dom.js';
-import { onLanguage, say } from './i18n.js';
+import { onFrame, store } from './dom.js';
+import { onLanguage } from './i18n.js';
 import { call, rows, stage } from './arrange.js';
+import { KeptButtons } from './kept_buttons.js';
+import { Pin } from './pin.js';
 import { Tile } from './tile.js';
 
 /** The space between two pictures, and around them, in pixels. */
 const GAP_PX = 8;
 
 export class Grid {
-  /** Elements for more actions on a participant: `actionsFor(person)` makes them. */
-  actionsFor = () => [];
+  /** More buttons about a participant: `actionsFor(person)` returns `{ key, make }` as `KeptButtons` wants them. */
+  actionsFor = () => ({ key: '', make: () => [] });
+  /** The user who is large for everybody, once that one's picture is there; `null` for nobody. */
+  spotlight = null;
   #area;
   #on;
   #tiles = new Map();
   #people = [];
-  #pinned = null;
+  #pin = new Pin(() => this.#draw());
+  #buttons = new KeptButtons();
   /** Who shares a screen, the newest last. */
   #sharing = [];
   #spoke = null;
@@ -30,10 +35,6 @@ export class Grid {
     this.#area = area;
     this.#on = on;
     new ResizeObserver(() => this.#arrange()).observe(area);
-    document.addEventListener('keydown', (event) => {
-      const isBusy = event.defaultPrevented || document.querySelector('dialog[open], [aria-expanded=true]');
-      if (event.key === 'Escape' && !isBusy && this.#pinned !== null) this.pin(this.#pinned);
-    });
     onLanguage(() => this.#draw());
   }
 
@@ -51,8 +52,8 @@ export class Grid {
     for (const userId of gone) {
       this.#tiles.get(userId).remove();
       this.#tiles.delete(userId);
+      this.#pin.forget(userId);
     }
-    if (!this.#tiles.has(this.#pinned)) this.#pinned = null;
     const sharing = people.filter(({ isMe, tracks }) => !isMe && tracks.includes('screen')).map(({ userId }) => userId);
     const before = this.#sharing.filter((userId) => sharing.includes(userId));
     this.#sharing = [...before, ...sharing.filter((userId) => !before.includes(userId))];
@@ -61,10 +62,7 @@ export class Grid {
 
   /** Makes the picture of a participant large for this person, or no longer so. */
   pin(userId) {
-    this.#pinned = this.#pinned === userId ? null : userId;
-    const person = this.#people.find((one) => one.userId === this.#pinned);
-    announce(person ? say('isLarge', { name: nameOf(person) }) : '');
-    this.#draw();
+    this.#pin.toggle(userId, this.#people.find((one) => one.userId === userId));
   }
 
   /** Whether one picture is large although nobody has asked for that, by pin or by sharing a screen. */
@@ -81,7 +79,8 @@ export class Grid {
   /** The user whose picture is large; `null` if all have one size. */
   get large() {
     const others = this.#people.filter(({ isMe }) => !isMe).map(({ userId }) => userId);
-    const wanted = this.#pinned ?? this.#sharing.at(-1) ?? null;
+    const spotlight = others.includes(this.spotlight) ? this.spotlight : null;
+    const wanted = this.#pin.now ?? spotlight ?? this.#sharing.at(-1) ?? null;
     if (wanted !== null || !(this.#isStage || this.isCall)) return wanted;
     return others.includes(this.#spoke) ? this.#spoke : (others[0] ?? null);
   }
@@ -96,6 +95,11 @@ export class Grid {
     return this.#tiles.get(this.large)?.video ?? null;
   }
 
+  /** Whether a frame of a participant is shown, large or small. */
+  hasPicture(userId) {
+    return this.#tiles.get(userId)?.hasPicture ?? false;
+  }
+
   /** The elements that play sound. */
   get sounds() {
     return [...this.#tiles.values()].filter((tile) => tile.hasSound).map((tile) => tile.audio);
@@ -105,10 +109,12 @@ export class Grid {
     const { large } = this;
     for (const person of this.#people) {
       const tile = this.#tiles.get(person.userId);
-      const isPinned = this.#pinned === person.userId;
+      const isPinned = this.#pin.now === person.userId;
       tile.show(person, { place: person.userId === large ? null : 0, isPinned, isSpotlight: false });
-      tile.actions(this.actionsFor(person));
+      const { key, make } = this.actionsFor(person);
+      tile.actions(this.#buttons.of(person.userId, key, make));
     }
+    this.#buttons.keep(this.#tiles.keys());
     this.#arrange();
     this.#on.changed(this);
   }

@@ -92,6 +92,9 @@ const acts = {
   callAll(state, act, { send }) {
     if (isInside(state)) send({ type: 'callAll' });
   },
+  spotlight(state, { on }, { send }) {
+    if (isInside(state)) send({ type: 'spotlight', on });
+  },
   sends(state, { sends }, { send }) {
     state.sends = sends;
     if (isInside(state)) send({ type: 'participate', sends });

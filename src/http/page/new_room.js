@@ -29,6 +29,7 @@ class NewRoom {
   #created;
   /** `{ id, kind }` of the room that was created last. */
   #room = null;
+  #isCreating = false;
 
   constructor(created) {
     this.#created = created;
@@ -48,6 +49,9 @@ class NewRoom {
     const error = $('create-error');
     error.textContent = name ? '' : say('nameMissing');
     if (!name) return $('create-name').focus();
+    // A second click makes no second room.
+    if (this.#isCreating) return;
+    this.#isCreating = true;
     const key = $('create-key').value.trim() || teachingKey();
     try {
       const response = await fetch('/api/rooms', {
@@ -70,6 +74,8 @@ class NewRoom {
       this.#created();
     } catch {
       error.textContent = `${say('cannotCreate')} ${say('noServer')}`;
+    } finally {
+      this.#isCreating = false;
     }
   }
 

@@ -38,7 +38,6 @@ export class Owner {
     conference.room.people.moreFor = (user) => {
       return user.userId === conference.info.owner ? [el('span', 'badge teacher', say('owner'))] : [];
     };
-    conference.media.grid.actionsFor = (person) => (person.isMe ? [] : this.#actionsFor(person));
     onLanguage(() => this.draw());
   }
 
@@ -84,18 +83,21 @@ export class Owner {
     $('hand-over-now').disabled = others.length === 0;
   }
 
-  /** The actions about another participant, on its picture. */
-  #actionsFor(user) {
+  /** The buttons about a participant on its picture, as `KeptButtons` wants them. */
+  buttonsFor(user) {
     const { room, isOwner } = this.#conference;
-    if (!isOwner || user.userId === room.userId) return [];
-    const name = nameOf(user);
-    const out = el('button', 'dark round', icon('i-close'));
-    out.type = 'button';
-    label(out, say('putOutName', { name }));
-    out.addEventListener('click', () => {
-      this.#ask(user, () => room.signalling.send({ type: 'order', order: 'kick', targetUid: user.userId }));
-    });
-    return [out];
+    if (!isOwner || user.isMe) return { key: '', make: () => [] };
+    const words = say('putOutName', { name: nameOf(user) });
+    const make = () => {
+      const out = el('button', 'dark round', icon('i-close'));
+      out.type = 'button';
+      label(out, words);
+      out.addEventListener('click', () => {
+        this.#ask(user, () => room.signalling.send({ type: 'order', order: 'kick', targetUid: user.userId }));
+      });
+      return [out];
+    };
+    return { key: words, make };
   }
 
   /** Asks before somebody is put out: the button is small, and its neighbours are others. */

@@ -79,7 +79,8 @@ function describe(room) {
   const { owner } = room;
   const host = owner && nameOf({ userId: clean(owner.userId, 64), nickname: clean(owner.nickname, 40) });
   const inside = Number(room.participants) || 0;
-  const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
+  const lobby = kind === 'lecture' ? 'hasLobby' : 'ownerHasLobby';
+  const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? lobby : '';
   const breakouts = list(room.breakouts, MOST_BREAKOUTS).length;
   const who = { teacher, host, watching, inside, breakouts };
   return { id: room.roomId, kind, state, name, ...who, since, asks: asks && say(asks) };

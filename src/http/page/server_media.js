@@ -7,6 +7,8 @@ import { Receiver } from './stage.js';
 /** How often to look for the first frame of a participant. */
 const LOOK_MS = 100;
 const NO_MEDIA = { audio: null, screen: null, camera: null };
+/** A path that has not brought the best picture of a participant after this time, in ms, carries no more. */
+const BEST_WITHIN_MS = 4_000;
 /** How much of a video to receive: all, a small picture, or nothing (`SentTier`). */
 const WHOLE = { screen: 'full', camera: 'full' };
 
@@ -103,6 +105,14 @@ export class ServerMedia {
     this.#sources.get(userId)?.want(tiers);
   }
 
+  /**
+   * Whether the best picture of this participant that the path carries has been decoded, since it is wanted in full.
+   * Without media from the server, any picture is the best one.
+   */
+  async hasBest(userId) {
+    return (await this.#sources.get(userId)?.hasBest()) ?? true;
+  }
+
   /** The room has another track in this role, or none. */
   replace(role) {
     if (this.#isOn) this.#broadcast.replace(role);
@@ -174,9 +184,14 @@ class Source {
   receiver;
   #room;
   #hasArrived = false;
+  #isClosed = false;
   #tiers = WHOLE;
   /** The data channel that knows of the tiers, and what it knows. */
   #told = { channel: null, tiers: WHOLE };
+  /** The data channel that is heard, and the tiers that the server sends by its last message. */
+  #heard = { channel: null, tiers: {} };
+  /** Since when the best picture is awaited, and what was there then; `null` while a small one is enough. */
+  #awaits = null;
   #timer;
 
   constructor(room, { userId, entry, sends }, arrived) {
@@ -191,6 +206,7 @@ class Source {
         return room.iceServers;
       },
       changed: () => {
+        this.#listen();
         this.#tell();
         room.changed();
       },
@@ -211,7 +227,20 @@ class Source {
 
   want(tiers) {
     this.#tiers = { ...WHOLE, ...tiers };
+    if (!isWhole(this.#tiers, this.sends)) this.#awaits = null;
     this.#tell();
+  }
+
+  /** See `ServerMedia.hasBest`. While its pair goes on, a participant has no other picture. */
+  async hasBest() {
+    if (!this.#hasArrived) return true;
+    const { frames, keyFrames } = await this.receiver.decoded();
+    if (frames === 0 || !isWhole(this.#tiers, this.sends)) return false;
+    const isSent = isWhole(this.#heard.tiers, this.sends);
+    this.#awaits ??= { since: performance.now(), isSent, keyFrames };
+    if (performance.now() - this.#awaits.since > BEST_WITHIN_MS) return true;
+    // Another tier begins with a key frame.
+    return isSent && (this.#awaits.isSent || keyFrames > this.#awaits.keyFrames);
   }
 
   async second() {
@@ -220,18 +249,35 @@ class Source {
   }
 
   close() {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.receiver.end();
   }
 
   async #look(arrived) {
+    this.#listen();
     if (!this.receiver.isConnected || this.#hasArrived) return;
-    if (awaitsPicture(this.sends, this.#tiers) && (await this.receiver.decodedFrames()) === 0) return;
-    if (this.#hasArrived) return;
+    if (awaitsPicture(this.sends, this.#tiers) && (await this.receiver.decoded()).frames === 0) return;
+    if (this.#hasArrived || this.#isClosed) return;
     this.#hasArrived = true;
     clearInterval(this.#timer);
     arrived();
     this.#room.changed();
+  }
+
+  /** Hears from the server which tiers it sends. */
+  #listen() {
+    const { channel } = this.receiver;
+    if (!channel || channel === this.#heard.channel) return;
+    this.#heard = { channel, tiers: {} };
+    channel.onmessage = ({ data }) => {
+      try {
+        const { type, tiers } = JSON.parse(data);
+        if (type === 'tier' && tiers) this.#heard = { channel, tiers };
+      } catch {
+        // Nothing that this version knows.
+      }
+    };
   }
 
   #tell() {
@@ -244,3 +290,7 @@ class Source {
     this.#told = { channel, tiers: this.#tiers };
   }
 }
+
+/** Whether the videos among these tracks have their best tier, which is that of an absent one. */
+const isWhole = (tiers, sends = []) =>
+  sends.every((role) => role === 'audio' || tiers[role] === undefined || tiers[role] === 'full');

@@ -173,10 +173,11 @@ export class Receiver {
     return this.#negotiation.connection?.channel ?? null;
   }
 
-  /** The number of frames that were decoded. */
-  async decodedFrames() {
+  /** The numbers of frames and of key frames that were decoded: `{ frames, keyFrames }`. */
+  async decoded() {
     const report = await (this.#negotiation.connection?.stats() ?? Promise.resolve(new Map())).catch(() => new Map());
-    return [...report.values()].reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0);
+    const sum = (key) => [...report.values()].reduce((sum, entry) => sum + (entry[key] ?? 0), 0);
+    return { frames: sum('framesDecoded'), keyFrames: sum('keyFramesDecoded') };
   }
 
   /** Whether a connection is being made. */

@@ -7,7 +7,7 @@ import { Broadcast } from './broadcast.js';
 import { Chat } from './chat.js';
 import { Danmaku } from './danmaku.js';
 import { Desk } from './desk.js';
-import { prepareDevices, sourceChanged } from './devices.js';
+import { addSetupView, prepareDevices, sourceChanged } from './devices.js';
 import { Invite, drawnCode } from './invite.js';
 import { Order } from './order.js';
 import { People } from './people.js';
@@ -44,6 +44,7 @@ async function addElements() {
   $('controls').replaceChildren(...childrenOf('teach-controls'));
   document.body.append(...parts.children);
   for (const id of ['teach-stage', 'teach-controls']) $(id).remove();
+  addSetupView($('setup'));
   $('setup-preview').append($('preview'));
   document.querySelector('#room-header .facts').append(el('span', 'soft uplink'));
   $('room').classList.add('teaching');

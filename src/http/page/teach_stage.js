@@ -3,6 +3,7 @@
 import { $, announce, nameOf, onFrame, store } from './dom.js';
 import { say } from './i18n.js';
 import { DeviceInvitation } from './device_invitation.js';
+import { KeptButtons } from './kept_buttons.js';
 import { Stage } from './stage.js';
 import { Tiles, prepareTiles } from './tiles.js';
 
@@ -13,8 +14,8 @@ export class TeacherStage {
   #stage;
   #tiles;
   #phone;
-  /** The buttons on the pictures by user id, each with the state that they were made for. */
-  #buttons = new Map();
+  /** The buttons on the pictures. */
+  #buttons = new KeptButtons();
   /** The elements whose sound the browser holds back until a click. */
   #refused = new Set();
   #draw = onFrame(() => this.#show());
@@ -123,21 +124,14 @@ export class TeacherStage {
     const { speakers, spotlight, most, isOpen, invited } = this.#stage;
     this.#tiles.show(speakers, spotlight);
     this.#teacher.order.stage.show({ speakers, spotlight, most, isOpen, invited });
-    for (const userId of this.#buttons.keys()) {
-      if (!speakers.some((speaker) => speaker.userId === userId)) this.#buttons.delete(userId);
-    }
+    this.#buttons.keep(speakers.map(({ userId }) => userId));
     $('stage-volume-part').hidden = most === 0;
     $('phone').hidden = most === 0;
   }
 
-  /** The same buttons until their words change: a button that is replaced under a finger is not clicked. */
   #buttonsFor(speaker) {
     const key = JSON.stringify([nameOf(speaker), this.#stage.spotlight === speaker.userId, say('offStage')]);
-    const made = this.#buttons.get(speaker.userId);
-    if (made?.key === key) return made.buttons;
-    const buttons = this.#teacher.order.stage.pictureButtons(speaker);
-    this.#buttons.set(speaker.userId, { key, buttons });
-    return buttons;
+    return this.#buttons.of(speaker.userId, key, () => this.#teacher.order.stage.pictureButtons(speaker));
   }
 
   async #play(sounds) {

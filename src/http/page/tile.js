@@ -41,6 +41,12 @@ export class Tile {
     return Boolean(this.audio.srcObject);
   }
 
+  /** Whether a frame is shown. */
+  get hasPicture() {
+    const { screen, camera } = this.#videos;
+    return !(screen.hidden && camera.hidden);
+  }
+
   /** The video that fills the tile. */
   get video() {
     const { screen, camera } = this.#videos;
@@ -68,7 +74,10 @@ export class Tile {
 
   /** Puts the elements of more actions beside the pin. */
   actions(elements) {
-    this.#tools.replaceChildren(this.#pin, ...elements);
+    const now = [...this.#tools.children].slice(1);
+    const isSame = now.length === elements.length && now.every((one, n) => one === elements[n]);
+    // What is taken out and put back loses the focus.
+    if (!isSame) this.#tools.replaceChildren(this.#pin, ...elements);
   }
 
   remove() {

@@ -1,7 +1,8 @@
 // The pictures of the speakers, in a row beside that of the lecture. One of them may be large, and the lecture small.
 
-import { addStyle, announce, el, nameOf } from './dom.js';
+import { addStyle, el, nameOf } from './dom.js';
 import { addWords, label, onLanguage, say } from './i18n.js';
+import { Pin } from './pin.js';
 import { Tile, pinButton } from './tile.js';
 
 /** A pin of the lecture, which is small while a speaker is large for everybody. No user has this id. */
@@ -19,8 +20,8 @@ export class Tiles {
   #tiles = new Map();
   #speakers = [];
   #spotlight = null;
-  /** The user whom this person wants large, or `LECTURE`; `null` where the teacher decides. */
-  #pinned = null;
+  /** The user whom this person wants large, or `LECTURE`; without a pin, the teacher decides. */
+  #pin = new Pin(() => this.#draw());
   #lectureButton = pinButton();
   #lectureName = el('p', 'tile-name');
 
@@ -36,10 +37,6 @@ export class Tiles {
     main.classList.add('beside-tiles');
     main.append(this.#lectureName, this.#lectureButton);
     main.addEventListener('dblclick', () => this.large !== null && this.pin(LECTURE));
-    document.addEventListener('keydown', (event) => {
-      const isBusy = event.defaultPrevented || document.querySelector('dialog[open], [aria-expanded=true]');
-      if (event.key === 'Escape' && !isBusy && this.#pinned !== null) this.pin(this.#pinned);
-    });
     onLanguage(() => this.#draw());
   }
 
@@ -60,22 +57,19 @@ export class Tiles {
     for (const userId of before) {
       this.#tiles.get(userId).remove();
       this.#tiles.delete(userId);
+      this.#pin.forget(userId);
     }
-    if (this.#pinned && !this.#tiles.has(this.#pinned)) this.#pinned = null;
     this.#draw();
   }
 
   /** Makes the picture of a user large for this person, or, if it is that already, leaves that to the teacher. */
   pin(userId) {
-    this.#pinned = this.#pinned === userId ? null : userId;
-    const speaker = this.#speakers.find((one) => one.userId === this.#pinned);
-    announce(speaker ? say('isLarge', { name: nameOf(speaker) }) : '');
-    this.#draw();
+    this.#pin.toggle(userId, this.#speakers.find((one) => one.userId === userId));
   }
 
   /** The user whose picture is large; `null` for the lecture. Nobody sees itself large. */
   get large() {
-    const wanted = this.#pinned ?? this.#spotlight;
+    const wanted = this.#pin.now ?? this.#spotlight;
     const speaker = this.#speakers.find(({ userId }) => userId === wanted);
     return speaker && !speaker.isMe ? wanted : null;
   }
@@ -104,7 +98,7 @@ export class Tiles {
     const first = large === null ? 0 : 1;
     for (const speaker of this.#speakers) {
       const place = speaker.userId === large ? null : first + small.indexOf(speaker);
-      const isPinned = this.#pinned === speaker.userId;
+      const isPinned = this.#pin.now === speaker.userId;
       const tile = this.#tiles.get(speaker.userId);
       const trouble = speaker.isLost ? say('speakerLost', { name: nameOf(speaker) }) : '';
       tile.show({ ...speaker, trouble }, { place, isPinned, isSpotlight: speaker.userId === this.#spotlight });

@@ -38,7 +38,7 @@ pub(super) enum Arrangement {
     /// One is large, the others are a column.
     #[default]
     Column,
-    /// All have the same size.
+    /// All have the same size, unless a speaker is large.
     Grid,
 }
 
@@ -122,16 +122,16 @@ impl Scene {
     pub(super) fn places(&self) -> Vec<(Picture, Rect)> {
         let canvas = self.canvas();
         let visible: Vec<&Arrived> = self.arrived.iter().filter(|known| !known.is_off).collect();
-        if self.arrangement == Arrangement::Grid {
-            let tiles = grid::tiles(canvas, visible.len());
-            return visible.iter().map(|known| known.picture).zip(tiles).collect();
-        }
         let is_large = |known: &&&Arrived| match known.picture {
             Picture::Speaker(of, _) => Some(of) == self.large,
             Picture::Lecture(_) => false,
         };
         // A speaker who shares a screen wants that one to be seen.
         let of_speaker = visible.iter().filter(is_large).max_by_key(|known| is_screen(known.picture));
+        if self.arrangement == Arrangement::Grid && of_speaker.is_none() {
+            let tiles = grid::tiles(canvas, visible.len());
+            return visible.iter().map(|known| known.picture).zip(tiles).collect();
+        }
         let Some(large) = of_speaker.or(visible.first()).map(|known| known.picture) else { return Vec::new() };
         let insets = visible.iter().filter(|known| known.picture != large).map(|known| **known);
         let mut places = vec![(large, Rect { x: 0, y: 0, size: canvas })];
@@ -276,6 +276,19 @@ mod tests {
         scene.remove(SpeakerNumber(7));
         scene.arrived(speaker(7, Track::Camera), CAMERA);
         assert_eq!(place(&scene, SCREEN_OF_LECTURE), whole(HD), "a speaker who returns is not large by itself");
+    }
+
+    #[test]
+    fn in_a_grid_all_have_one_size_until_one_is_large() {
+        let mut meeting = scene(&[1, 2, 3].map(|number| (speaker(number, Track::Camera), CAMERA)));
+        meeting.arrange_as(Arrangement::Grid);
+        assert_eq!(place(&meeting, speaker(1, Track::Camera)).unwrap().size, CAMERA);
+        meeting.enlarge(Some(SpeakerNumber(2)));
+        assert_eq!(place(&meeting, speaker(2, Track::Camera)), whole(HD));
+        assert_eq!(meeting.places().len(), 3);
+        check(&meeting);
+        meeting.remove(SpeakerNumber(2));
+        assert_eq!(place(&meeting, speaker(3, Track::Camera)).unwrap().size, CAMERA);
     }
 
     #[test]

@@ -167,7 +167,8 @@ impl Talk {
         let slow = Duration::from_millis(ms.into());
         if !slow.is_zero() && !(MIN_SLOW..=MAX_SLOW).contains(&slow) {
             let (min, max) = (MIN_SLOW.as_secs(), MAX_SLOW.as_secs() / 60);
-            let sentence = format!("slow mode takes {min} s to {max} min between two messages of a student");
+            let whom = if self.teacher.is_some() { "a student" } else { "one person" };
+            let sentence = format!("slow mode takes {min} s to {max} min between two messages of {whom}");
             return Err((ErrorCode::NotAllowed, sentence));
         }
         self.rights.class.slow_ms = ms;

@@ -53,7 +53,7 @@ fn texts(out: &[Output], conn: ConnId) -> Vec<String> {
 
 impl TestServer {
     /// An order of the owner that is carried out, and what follows within a second.
-    fn ordered(&mut self, conn: ConnId, order: RoomOrder) -> Vec<Output> {
+    pub(super) fn ordered(&mut self, conn: ConnId, order: RoomOrder) -> Vec<Output> {
         let out = self.order(conn, order);
         assert_eq!(error_code(&out, conn), None, "{out:?}");
         [out, self.pass(SECOND)].concat()

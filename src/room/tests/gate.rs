@@ -1,5 +1,6 @@
 //! Join codes and locks.
 
+use super::meetings::guest;
 use super::*;
 
 fn code(code: &str) -> RoomSettings {
@@ -140,4 +141,24 @@ fn a_co_teacher_learns_that_the_room_is_locked_or_has_a_lobby() {
         .collect();
     assert_eq!(orders, [RoomOrder::Lock { locked: true }, RoomOrder::Lobby { lobby: true }]);
     assert_eq!(told(&out, conn).len(), 1, "the teacher hears only that somebody joined");
+}
+
+#[test]
+fn the_sentences_of_a_meeting_name_its_owner() {
+    let mut server = TestServer::new();
+    let (one, two) = (server.let_in(guest("1001")), server.let_in(guest("1002")));
+    let sentence = |out: &[Output], conn| match told(out, conn).pop() {
+        Some(ServerMessage::Error { message, kind: RoomKind::Meeting, .. }) => message,
+        other => panic!("{other:?}"),
+    };
+    let out = server.order(one, RoomOrder::Kick { target_uid: id("1002") });
+    assert_eq!(sentence(&out, two), "the owner has put you out of the room");
+    let (two, out) = server.enter(guest("1002"));
+    assert_eq!(sentence(&out, two), "the owner has put you out of room 10013");
+    server.order(one, RoomOrder::Lobby { lobby: true });
+    let (three, out) = server.enter(guest("1003"));
+    assert!(matches!(told(&out, three)[..], [ServerMessage::Waiting { kind: RoomKind::Meeting, .. }]), "{out:?}");
+    server.order(one, RoomOrder::Lock { locked: true });
+    let (four, out) = server.enter(guest("1004"));
+    assert_eq!(sentence(&out, four), "the owner has locked room 10013");
 }

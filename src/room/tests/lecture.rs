@@ -283,7 +283,7 @@ fn the_sender_is_stamped_and_a_rejection_names_who_rejects() {
     let no = ClientMessage::Reject { target_uid: id("1001"), code, message: "no".into(), codec, source: None };
     let out = server.say(teacher, no);
     let (message, user_id) = ("no".into(), Some(id(TEACHER)));
-    let error = ServerMessage::Error { code, message, user_id, retry_after_ms: None, codec };
+    let error = ServerMessage::Error { code, message, user_id, retry_after_ms: None, codec, kind: RoomKind::Lecture };
     assert_eq!(told(&out, student), [error]);
 }
 

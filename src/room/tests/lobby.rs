@@ -33,7 +33,7 @@ fn a_client_in_the_lobby_hears_nothing_and_nobody_but_the_teacher_hears_of_it() 
     server.pass(Duration::from_secs(1));
     let (waiting, out) = server.enter(student("1002"));
     let room_id = "10013".parse().unwrap();
-    assert_eq!(flat(&out), [(waiting, ServerMessage::Waiting { room_id, room_name: None })]);
+    assert_eq!(flat(&out), [(waiting, ServerMessage::Waiting { room_id, room_name: None, kind: RoomKind::Lecture })]);
     for message in [offer_to(TEACHER), candidate_to(TEACHER), ClientMessage::RoomUserList] {
         let out = server.say(waiting, message);
         assert_eq!((flat(&out).len(), error_code(&out, waiting)), (1, Some(ErrorCode::NotAllowed)));

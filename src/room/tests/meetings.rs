@@ -45,6 +45,7 @@ fn members_enter_and_leave_the_meeting_and_everybody_hears_of_it() {
         owner: Some(id("1001")),
         is_locked: false,
         is_calling: false,
+        is_spotlight_restricted: false,
         most: MAX_MESH,
     };
     assert_eq!(told_first[1..3], [ServerMessage::Room(info), ServerMessage::Participants(Participants::default())]);

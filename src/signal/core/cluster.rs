@@ -41,7 +41,7 @@ pub(super) use self::sync::run as sync;
 use super::{Core, Outgoing, State, outbox};
 use crate::id::{NodeId, RoomId};
 use crate::network::SharedClientState;
-use crate::protocol::{ErrorCode, ServerMessage};
+use crate::protocol::{ErrorCode, RoomKind, ServerMessage};
 use crate::room::{ConnId, Input, Newcomer, RoomSummary};
 use crate::store::{Lease, Node, NodeView, Store, StoreError, Times};
 
@@ -208,8 +208,8 @@ impl Core {
         for conn in waiting {
             let retry_after_ms = Some(RETRY.as_millis() as u64);
             let message = format!("the server can't open room {room} at the moment: {cause}");
-            let (code, user_id, codec) = (ErrorCode::ServerFull, None, None);
-            let message = ServerMessage::Error { code, message, user_id, retry_after_ms, codec };
+            let (code, user_id, codec, kind) = (ErrorCode::ServerFull, None, None, RoomKind::Lecture);
+            let message = ServerMessage::Error { code, message, user_id, retry_after_ms, codec, kind };
             state.push(conn, message.to_json().into());
             state.close_away(conn, Some(code));
         }

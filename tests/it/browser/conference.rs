@@ -89,6 +89,14 @@ impl Page<'_> {
         self.sees_moving(&video);
     }
 
+    /// Waits until this user, or nobody, has the large picture.
+    #[track_caller]
+    pub fn has_large(&self, user: Option<u32>) {
+        let large = "document.querySelector('.people-tiles .tile.is-large')?.dataset.user ?? null";
+        let wanted = json!(user.map(|user| user.to_string()));
+        self.wait(&format!("{wanted} large"), large, |found| *found == wanted);
+    }
+
     /// Waits until a track of another user is not shown.
     #[track_caller]
     pub fn sees_no(&self, user: u32, track: &str) {

@@ -65,9 +65,42 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
 
     ben.clicks("button", "Share screen");
     ada.sees(1002, "screen");
-    ada.wait_until("a large screen", "document.querySelector('.tile.is-large')?.dataset.user === '1002'");
+    ada.has_large(Some(1002));
     ben.clicks("button", "Stop sharing");
-    ada.wait_until("pictures of one size", "!document.querySelector('.tile.is-large')");
+    ada.has_large(None);
+
+    // On the big screen of all, where one's own pin goes first.
+    cleo.presses("b");
+    for page in [&ada, &ben, &dan] {
+        page.has_large(Some(1003));
+    }
+    cleo.shows("You are on everybody’s big screen.");
+    cleo.has_large(None);
+    ben.value("document.querySelector('.tile[data-user=\"1004\"] .tile-tools button').click()");
+    ben.has_large(Some(1004));
+    ben.presses("Escape");
+    ben.has_large(Some(1003));
+    cleo.presses("b");
+    for page in [&ada, &ben, &dan] {
+        page.has_large(None);
+    }
+    // The owner wants to be asked.
+    let restrict = || {
+        ada.clicks("button", "Owner of the room");
+        ada.clicks("checkbox", "Ask me before somebody is on everybody’s big screen");
+        ada.presses("Escape");
+        ada.wait_until("no dialog", "!document.querySelector('dialog[open]')");
+    };
+    restrict();
+    dan.wait_until("a restriction", "document.querySelector('#menu-spotlight .name').textContent.startsWith('Ask')");
+    dan.presses("b");
+    dan.shows("The owner of the room decides; you have asked.");
+    ada.shows("Dan would like to be on everybody’s big screen.");
+    ada.clicks("button", "Show");
+    cleo.has_large(Some(1004));
+    ada.clicks("button", "Take Dan off everybody’s big screen");
+    cleo.has_large(None);
+    restrict();
 
     cleo.presses("h");
     ada.wait_until("a hand", "document.querySelectorAll('#hands li').length === 1");
@@ -141,6 +174,19 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     let is_owner = |page: &super::driver::Page<'_>| page.value(owner) == json!(true);
     cleo.wait_until("another owner", "document.querySelector('.tile [href=\"#i-owner\"]') !== null");
     assert_eq!([&ben, &cleo, &dan].into_iter().filter(|page| is_owner(page)).count(), 1, "one owns the room");
+    // The media moves to the server, where the large one arrives in full.
+    cleo.value("witness.tells({ type: 'overloaded' })");
+    for page in [&ben, &cleo] {
+        page.shows("Somebody’s computer or line was too slow: the server passes picture and sound on.");
+        page.sees(1004, "camera");
+    }
+    dan.presses("b");
+    for page in [&ben, &cleo] {
+        page.has_large(Some(1004));
+        page.sees(1004, "camera");
+    }
+    dan.closes();
+    cleo.has_large(None);
     cleo.was_calm(&lab.site());
 }
 
