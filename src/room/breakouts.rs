@@ -59,8 +59,9 @@ impl Room {
         let chats: Vec<_> = (1..=rooms).map(|_| rights.of_breakout()).collect();
         let before = conferences.division.as_ref().map_or(0, Division::rooms);
         for (breakout, chat) in (1..).zip(chats) {
+            // Another group reads neither the files nor the chat of the last one.
+            conferences.files.end(breakout);
             match conferences.conference_mut(breakout) {
-                // Another group does not read what the last one wrote.
                 Some(conference) => conference.talk = Some(chat),
                 None => conferences.open(breakout, chat),
             }
