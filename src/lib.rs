@@ -18,6 +18,7 @@
 //! report exit                            | what people and scripts are told
 //! pair                                   | a connection that sends and receives: a viewer and a publisher in one
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
+//! peer_connection                        | a connection of the `webrtc` library with its data channel
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                                   | session keys, sealing, opening
 //! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back
@@ -105,6 +106,7 @@ mod ingest;
 pub mod media;
 pub mod network;
 pub mod pair;
+mod peer_connection;
 mod process;
 pub mod protocol;
 pub mod publisher;

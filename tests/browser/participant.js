@@ -94,6 +94,11 @@ async ({ userId, room, session, hue, tone }) => {
       const angle = Math.atan2(Math.sqrt(3) * (green - blue), 2 * red - green - blue);
       return Math.round((angle * 180) / Math.PI + 360) % 360;
     },
+    /** The decoded frames of a participant's picture. */
+    framesOf(other, role = 'camera') {
+      const track = mesh.source(other).media[role];
+      return track ? playerOf(track).element.getVideoPlaybackQuality().totalVideoFrames : 0;
+    },
     /** The loudest frequency of a participant's sound, in Hz; `null` in silence. */
     toneOf(other) {
       const track = mesh.source(other).media.audio;

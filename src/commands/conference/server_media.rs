@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
-use super::own_media::SERVER;
+use super::own_media::{SERVER, SentVideo};
 use super::pair::PairContext;
 use crate::commands::negotiation::{candidate_init, wire_candidate};
 use crate::commands::or_never;
@@ -106,7 +106,10 @@ impl ServerMedia {
         };
         let mut newly = Vec::new();
         for other in others.filter(|other| !self.arrived.contains(&other.user_id)) {
-            if self.views.with_render(&other.user_id, |render| has_frames(render, other)) == Some(true) {
+            // Nothing arrives from a participant that sends nothing, and the pair would carry the own media for ever.
+            let sends_nothing = other.sends.is_empty();
+            if sends_nothing || self.views.with_render(&other.user_id, |render| has_frames(render, other)) == Some(true)
+            {
                 newly.push(other.user_id.clone());
             }
         }
@@ -155,7 +158,9 @@ impl ServerMedia {
                 }
                 PublisherEvent::Connected => uplink.connected(),
                 PublisherEvent::KeyFrameNeeded(encoding) => media.request_key_frame(encoding),
-                PublisherEvent::Encodings(active) => media.set_active(SERVER, active),
+                PublisherEvent::Encodings(encodings) => {
+                    media.set_sent(SERVER, SentVideo { encodings, is_narrow: false });
+                }
                 PublisherEvent::Heard(text) => {
                     if let Ok(PublisherMessage::Encodings { needed }) = PublisherMessage::parse(&text)
                         && let Some(publisher) = uplink.publisher()

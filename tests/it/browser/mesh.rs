@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::driver::{Kind, Page};
 use super::lab::Lab;
-use crate::support::{Process, ROOM};
+use crate::calls::has_frames;
+use crate::support::{Process, ROOM, Recorded};
 
 /// The script of a participant.
 const PARTICIPANT: &str = include_str!("../../browser/participant.js");
@@ -12,6 +13,10 @@ const PARTICIPANT: &str = include_str!("../../browser/participant.js");
 /// Coding and scaling move a hue by some degrees, and a bin of the spectrum has 6 Hz.
 const HUE_TOLERANCE: f64 = 25.0;
 const TONE_TOLERANCE: f64 = 12.0;
+
+/// The user id and the tone of a terminal.
+const TERMINAL: u32 = 1009;
+const TERMINAL_TONE: f64 = 440.0;
 
 /// Participant 1 to 4, known by a colour and a tone.
 struct Guest<'a> {
@@ -63,6 +68,21 @@ impl<'a> Guest<'a> {
         let open = "witness.connections.map((pc) => pc.connectionState).filter((state) => state !== 'closed')";
         let is_whole = |states: &Value| *states == json!(vec!["connected"; others.len()]);
         self.page.wait("one connection for each", open, is_whole);
+    }
+}
+
+impl Guest<'_> {
+    #[track_caller]
+    fn sees_the_terminal(&self) {
+        let frames = format!("participant.framesOf('{TERMINAL}')");
+        self.page.wait("picture of the terminal", &frames, |frames| frames.as_u64().is_some_and(|frames| frames > 20));
+    }
+
+    #[track_caller]
+    fn hears_the_terminal(&self) {
+        let is_tone =
+            |heard: &Value| heard.as_f64().is_some_and(|heard| (heard - TERMINAL_TONE).abs() < TONE_TOLERANCE);
+        self.page.wait("sound of the terminal", &format!("participant.toneOf('{TERMINAL}')"), is_tone);
     }
 }
 
@@ -122,5 +142,39 @@ fn four_in_a_meeting_see_and_hear_each_other_through_reloads_and_losses() {
     dan.page.value("participant.leave()");
     let rest = &all[..3];
     meet(rest);
+
+    let file = lab.class.directory().join("meeting.mkv");
+    let flags = ["--sink", file.to_str().unwrap(), "--expect", "participants==3"];
+    let mut terminal = lab.terminal("meet", TERMINAL, "Terminal", &flags);
+    for guest in rest {
+        guest.sees_the_terminal();
+        guest.hears_the_terminal();
+        for track in ["audio", "camera"] {
+            terminal.wait_for(track, has_frames(&user(guest.number), track));
+        }
+    }
+    terminal.types("/leave");
+    terminal.ends_with(0);
+    let recorded = Recorded::of(&file);
+    for guest in rest {
+        recorded.has(f64::from(90 * guest.number), f64::from(400 * guest.number));
+    }
+    meet(rest);
     drop(server);
+}
+
+#[test]
+fn firefox_and_a_terminal_meet() {
+    let Some(lab) = Lab::new("Firefox and a terminal in a meeting", Kind::Firefox) else { return };
+    let _server = serve(&lab);
+    let ada = Guest::enters(&lab, 1);
+    let mut terminal = lab.terminal("meet", TERMINAL, "Terminal", &["--sink", "null"]);
+    for track in ["audio", "camera"] {
+        terminal.wait_for(track, has_frames("1001", track));
+    }
+    ada.hears_the_terminal();
+    // Without the plug-in that it would download, Firefox has no H.264.
+    terminal.wait_for("a missing picture", |event| event["state"] == "undecodable" && event["user"] == "1001");
+    terminal.types("/leave");
+    terminal.ends_with(0);
 }

@@ -10,6 +10,7 @@ mod numbered;
 mod process;
 mod publisher;
 mod receiver;
+mod recorded;
 mod sending;
 mod stage;
 mod wait;
@@ -24,6 +25,7 @@ pub use self::numbered::{Pace, now};
 pub use self::process::Process;
 pub use self::publisher::{Desk, Publisher};
 pub use self::receiver::Receiver;
+pub use self::recorded::Recorded;
 pub use self::stage::{Member, id};
 pub use self::wait::{DEADLINE, poll, until};
 
