@@ -1,4 +1,4 @@
-//! A peer connection of the async `webrtc` API with a data channel: what a viewer, a publisher and a pair have in common.
+//! A peer connection of the async `webrtc` API with a data channel: the common part of a viewer, a publisher and a pair.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -16,7 +16,8 @@ use crate::id::{UserId, named};
 use crate::protocol::{ClientKind, ClientMessage, RoomKind, ServerMessage};
 use crate::report::{CallEnd, EndReason, Event, Reporter};
 
-/// Calls, or takes calls, until `stop`, the end of the call, or until the window is closed. Then checks the expectations.
+/// Calls, or takes calls, until `stop`, the end of the call, or until the window is closed. Then checks the
+/// expectations.
 pub(super) async fn run(
     call: Call,
     reporter: &Reporter,
