@@ -145,6 +145,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, UserId};
 
+pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS, RECALL_S};
 pub use client_message::ClientMessage;
 pub use conference::{
     DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,
@@ -157,6 +158,7 @@ pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, V
 pub use order::RoomOrder;
 pub use server_message::ServerMessage;
 
+mod breakout;
 pub mod channel;
 mod client_message;
 pub mod conference;

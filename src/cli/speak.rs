@@ -17,7 +17,7 @@ const NO_DEVICE: &str = "none";
 #[command(next_help_heading = "Speaking")]
 pub(super) struct TypedSpeaking {
     /// Let the teacher invite you to the stage, where the class sees and hears you; watch asks you first. yes accepts
-    /// without asking
+    /// without asking. While the floor is open, /speak brings you there
     #[arg(
         long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "ask",
         hide_short_help = true

@@ -61,6 +61,8 @@ pub(super) enum StudentInput {
     Hand,
     /// Send a reaction.
     React(Reaction),
+    /// Come to the stage while the floor is open.
+    Speak,
     /// Leave the stage.
     StepDown,
     /// Show a speaker large, by id or name, or follow the teacher's choice again.
@@ -123,7 +125,8 @@ const LECTURE_COMMANDS: [Group; 1] = [(
     &[
         ("/hand", "raise or lower your hand"),
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
-        ("/stepdown", "leave the stage, if the teacher has invited you there"),
+        ("/speak", "come to the stage while the teacher has opened the floor"),
+        ("/stepdown", "leave the stage"),
         ("/pin 1001", "show student 1001 (or a name) on the stage large for yourself; /pin off: follow the teacher"),
     ],
 )];
@@ -196,6 +199,7 @@ impl StudentInput {
         let Some((command, argument)) = command(line) else { return Self::Say(said(line)) };
         match (place, command, argument) {
             (Place::Lecture | Place::Meeting, "hand", "") => Self::Hand,
+            (Place::Lecture, "speak", "") => Self::Speak,
             (Place::Lecture, "stepdown", "") => Self::StepDown,
             (Place::Lecture, "pin", "") => {
                 Self::Advice("/pin needs the id or the name of a student on the stage, or off".to_owned())
@@ -448,6 +452,7 @@ mod tests {
                 "/reactions",
                 "/stage",
                 "/spotlight",
+                "/floor",
                 "/who",
                 "/kick",
                 "/ban",
@@ -462,6 +467,6 @@ mod tests {
             ]
         );
         let lecture = StudentInput::commands(Place::Lecture);
-        assert_eq!(lecture, ["/hand", "/react", "/stepdown", "/pin", "/help"]);
+        assert_eq!(lecture, ["/hand", "/react", "/speak", "/stepdown", "/pin", "/help"]);
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::breakouts::Whereabouts;
 use super::conference::{Conference, ConferenceEvent, ConferenceOptions};
 use super::or_never;
 use crate::cli::Meet;
 use crate::exit::Failure;
 use crate::expect;
+use crate::id::named;
 use crate::protocol::{ClientKind, ClientMessage, RoomKind, ServerMessage};
 use crate::report::{EndReason, Reporter};
 
@@ -42,6 +44,7 @@ async fn take_part(
     let mut stop = std::pin::pin!(stop);
     // When to try again to enter.
     let mut again = None;
+    let mut here = Whereabouts::default();
     loop {
         let event = tokio::select! {
             reason = &mut stop => return Ok(reason),
@@ -77,6 +80,13 @@ async fn take_part(
             }
             ConferenceEvent::Listed if conference.list().is_alone() => reporter.status("nobody else is here"),
             ConferenceEvent::Leave => return Ok(EndReason::Left),
+            ConferenceEvent::Message(ServerMessage::Breakouts(breakouts)) => {
+                here.told(&breakouts).into_iter().for_each(|sentence| reporter.notice(sentence));
+            }
+            ConferenceEvent::Message(ServerMessage::Announcement { user_id, nickname, text }) => {
+                let who = named(&user_id, nickname.as_str());
+                reporter.notice(format!("{who} says to all breakout rooms: {text}"));
+            }
             ConferenceEvent::Message(_)
             | ConferenceEvent::Listed
             | ConferenceEvent::Connected

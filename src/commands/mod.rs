@@ -3,6 +3,7 @@
 mod access;
 mod announcement;
 mod bench;
+mod breakouts;
 mod call;
 mod chat_commands;
 mod client_network;

@@ -105,6 +105,10 @@ fn table(rooms: &[RoomSummary], server: &str) -> String {
         };
         let (id, kind) = (room.room_id.to_string(), room.kind.name().to_owned());
         lines.push(line([id, kind, state.into(), name, host, media.into(), count, since]));
+        if !room.breakouts.is_empty() {
+            let inside: Vec<String> = room.breakouts.iter().map(usize::to_string).collect();
+            lines.push(format!("         {} breakout rooms, in them: {}", inside.len(), inside.join(", ")));
+        }
     }
     lines.join("\n")
 }
@@ -133,6 +137,7 @@ mod tests {
             kind: RoomKind::Lecture,
             owner: None,
             participants: 0,
+            breakouts: Vec::new(),
             publisher: None,
             media: None,
             watching: 30,

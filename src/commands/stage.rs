@@ -74,12 +74,6 @@ impl StageSettings {
         let source = SourceSettings { max_receivers, ..source };
         Self { source, meter, capacity: Arc::new(Semaphore::new(most)) }
     }
-
-    /// The same for a meeting with this audio floor. Its participants share the capacity of all meetings.
-    pub(super) fn with_floor(&self, floor: AudioFloor) -> Self {
-        let source = SourceSettings { floor: Some(floor), ..self.source.clone() };
-        Self { source, ..self.clone() }
-    }
 }
 
 impl StageMedia {
@@ -92,7 +86,7 @@ impl StageMedia {
     pub(super) fn changed(&mut self, change: StageChange) {
         match change {
             StageChange::Invited { user, .. } => self.invited(user),
-            StageChange::Accepted { user, .. } => self.accepted(user),
+            StageChange::Accepted { user, .. } => self.accepted(user, self.settings.source.clone()),
             StageChange::Speaks { user, .. } => {
                 self.live.insert(user);
                 self.tell_count();
@@ -107,9 +101,11 @@ impl StageMedia {
         }
     }
 
-    /// A participant of a meeting may send: starts its SFU.
-    pub(super) fn enter(&mut self, user: UserId) {
-        self.accepted(user);
+    /// A participant of a meeting with this audio floor may send: starts its SFU. The participants share the capacity
+    /// of all meetings.
+    pub(super) fn enter(&mut self, user: UserId, floor: AudioFloor) {
+        let source = SourceSettings { floor: Some(floor), ..self.settings.source.clone() };
+        self.accepted(user, source);
     }
 
     /// A participant of a meeting has left it.
@@ -128,9 +124,9 @@ impl StageMedia {
     }
 
     /// A student has accepted: starts its SFU.
-    fn accepted(&mut self, user: UserId) {
+    fn accepted(&mut self, user: UserId, source: SourceSettings) {
         let speaker = self.users.entry(user.clone()).or_insert_with(|| SpeakerMedia::invited(user.clone()));
-        let start = open(user, self.settings.source.clone(), Arc::clone(&self.settings.capacity));
+        let start = open(user, source, Arc::clone(&self.settings.capacity));
         speaker.start(tokio::spawn(start), self.settings.meter.speaker());
     }
 

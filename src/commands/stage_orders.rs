@@ -24,13 +24,16 @@ pub(super) enum StageOrder {
     Off(Whom),
     /// Show a speaker large; `None` shows the teacher large.
     Spotlight(Option<String>),
+    /// Let students come to the stage by themselves, or no longer.
+    Floor(bool),
 }
 
 /// The commands with what they do, for the list of commands.
-pub(super) const STAGE_COMMANDS: [(&str, &str); 3] = [
+pub(super) const STAGE_COMMANDS: [(&str, &str); 4] = [
     ("/stage", "invite the student whose hand was raised first; /stage list: who is on the stage"),
     ("/stage 1001", "invite student 1001 (or a name); /stage off 1001: end that; /stage off: all"),
     ("/spotlight 1001", "show student 1001 large; /spotlight off: show yourself large"),
+    ("/floor", "let students come to the stage by themselves; /floor off: no longer"),
 ];
 
 /// Parses a command about the stage. `None` for another command; an error is a sentence that helps.
@@ -47,6 +50,11 @@ pub(super) fn parse(command: &str, argument: &str) -> Option<Result<StageCommand
             "" => return Some(Err("/spotlight needs the id or the name of a student on the stage, or off".to_owned())),
             "off" => StageOrder::Spotlight(None),
             one => StageOrder::Spotlight(Some(one.to_owned())),
+        },
+        ("floor", _) => match argument {
+            "" | "on" => StageOrder::Floor(true),
+            "off" => StageOrder::Floor(false),
+            _ => return Some(Err("/floor opens the floor, /floor off closes it".to_owned())),
         },
         _ => return None,
     };
@@ -68,6 +76,8 @@ impl StageOrder {
             Self::Off(Whom::One(user)) => Moderation::OffStage { user_id: find(&user)? },
             Self::Spotlight(Some(user)) => Moderation::Spotlight { user_id: find(&user)? },
             Self::Spotlight(None) => Moderation::SpotlightOff,
+            Self::Floor(true) => Moderation::OpenFloor,
+            Self::Floor(false) => Moderation::CloseFloor,
         })
     }
 }
@@ -98,6 +108,7 @@ pub(super) fn describe(stage: &Stage, name: impl Fn(&UserId) -> String) -> Strin
     }];
     parts.extend((!invited.is_empty()).then(|| format!("invited: {}", invited.join(", "))));
     parts.extend((stage.most > 0).then(|| format!("{} can be there at the same time", stage.most)));
+    parts.extend(stage.is_open.then(|| "the floor is open".to_owned()));
     parts.join("; ")
 }
 
@@ -111,7 +122,13 @@ mod tests {
     fn stage() -> Stage {
         let (user_id, nickname) = ("1001".parse().unwrap(), "Anna".into());
         let speaker = Speaker { user_id, nickname, id: 1, tracks: vec![TrackName::Audio], silent: vec![], lost: false };
-        Stage { speakers: vec![speaker], spotlight: None, most: 2, invited: vec!["1002".parse().unwrap()] }
+        Stage {
+            speakers: vec![speaker],
+            spotlight: None,
+            most: 2,
+            is_open: false,
+            invited: vec!["1002".parse().unwrap()],
+        }
     }
 
     #[test]
@@ -150,11 +167,15 @@ mod tests {
             ("stage", "off  Anna Li", StageOrder::Off(Whom::One(anna()))),
             ("spotlight", "Anna Li", StageOrder::Spotlight(Some(anna()))),
             ("spotlight", "off", StageOrder::Spotlight(None)),
+            ("floor", "", StageOrder::Floor(true)),
+            ("floor", "off", StageOrder::Floor(false)),
         ] {
             assert_eq!(parse(command, argument), Some(Ok(StageCommand::Order(order))), "/{command} {argument}");
         }
         assert_eq!(parse("stage", "list"), Some(Ok(StageCommand::List)));
-        assert!(matches!(parse("spotlight", ""), Some(Err(_))));
+        for (command, argument) in [("spotlight", ""), ("floor", "x")] {
+            assert!(matches!(parse(command, argument), Some(Err(_))), "/{command} {argument}");
+        }
         assert_eq!(parse("kick", "1001"), None);
     }
 

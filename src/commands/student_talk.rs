@@ -188,6 +188,8 @@ impl StudentTalk {
                 let first = || stage_orders::first_hand(&self.hands, &self.stage);
                 give(order.moderation(first, id), reporter)
             }
+            // Only the student's own place on the stage knows whether it may speak.
+            StudentInput::Speak => None,
             StudentInput::StepDown => {
                 reporter.notice("you are not on the stage");
                 None
@@ -199,6 +201,12 @@ impl StudentTalk {
                 None
             }
         }
+    }
+
+    /// Raises the hand. With an open floor that is the request to speak.
+    pub(super) fn raise_hand(&mut self) -> StudentMessage {
+        self.raised = true;
+        StudentMessage::Hand { raised: true }
     }
 
     fn show(&mut self, message: ChatMessage, reporter: &Reporter, screen: &RenderInput) {

@@ -284,6 +284,8 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
@@ -383,6 +385,7 @@ impl Session<'_> {
             return;
         }
         let message = match StudentInput::parse(line, Place::Lecture) {
+            StudentInput::Speak => return self.speak().await,
             StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
             StudentInput::Pin(whom) => return self.speakers.pin(whom),
             input => self.talk.typed(input, self.reporter),

@@ -106,6 +106,12 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
 /// The files of rooms for meetings and calls. The service worker does not cache them.
 pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "arrange.js": JAVASCRIPT,
+    "breakout_rules.js": JAVASCRIPT,
+    "breakouts.css": CSS,
+    "breakouts.html": HTML,
+    "breakouts.js": JAVASCRIPT,
+    "breakouts_chinese.js": JAVASCRIPT,
+    "breakouts_english.js": JAVASCRIPT,
     "call_rules.js": JAVASCRIPT,
     "call_view.js": JAVASCRIPT,
     "conference.css": CSS,

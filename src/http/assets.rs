@@ -292,14 +292,16 @@ mod tests {
     #[test]
     fn every_sentence_exists_in_both_languages() {
         // The words of each visit, and those that a part of the page adds.
-        let parts = ["", "device_", "devices_", "orders_", "stage_", "teach_", "conference_", "new_room_"];
-        let [english, device, devices, orders, stage, teach, conference, new_room] = parts.map(|part| {
+        let parts =
+            ["", "device_", "devices_", "orders_", "stage_", "teach_", "conference_", "new_room_", "breakouts_"];
+        let [english, device, devices, orders, stage, teach, conference, new_room, breakouts] = parts.map(|part| {
             let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
             assert_eq!(english, chinese, "{part}");
             english
         });
         assert!(english.len() > 100 && teach.len() > 50 && devices.len() > 50 && stage.len() > 20);
-        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach, &conference, &new_room].concat();
+        let rooms = [conference.as_slice(), &new_room, &breakouts].concat();
+        let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach, &rooms].concat();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(twice.is_empty(), "{twice:?} have two sentences");
@@ -313,7 +315,8 @@ mod tests {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
         let parts = ["devices.html", "speaker.html", "device.html", "new_room.html"].map(file).concat();
-        let here = used_by(file("conference.html"), CONFERENCE_FILES);
+        let of_rooms = ["conference.html", "breakouts.html"].map(file).concat();
+        let here = used_by(&of_rooms, CONFERENCE_FILES);
         for key in used_by(&parts, PART_FILES).into_iter().chain(here) {
             assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");
         }

@@ -163,6 +163,7 @@ mod tests {
             kind: RoomKind::Lecture,
             owner: None,
             participants: 0,
+            breakouts: Vec::new(),
             publisher: None,
             media: None,
             watching: 0,

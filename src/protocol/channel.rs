@@ -36,6 +36,10 @@
 //! `encodings` and `ingest`. Once its first key frame has arrived, `stage` names it as a speaker, and everybody else
 //! opens a receiving connection by an offer whose target is the speaker.
 //!
+//! The order `openFloor` opens the floor, as `isOpen` in `stage` tells everybody: students then come to the stage by
+//! themselves. A raised hand is the floor request (RFC 8855): the student is `invited` at once if the stage has a
+//! place, and otherwise when one is free, in the order of the hands. A turn or an invitation that ends lowers the hand.
+//!
 //! A publisher whose media lives on the server has such a channel too. Its messages count as the teacher's: it may give
 //! every order, and it alone may send `allow`. Beside the messages to students it gets:
 //!
@@ -192,8 +196,8 @@ pub enum PublisherMessage {
     Allows(Allowed),
     /// Which videos have no source any more. Replaces the previous message.
     Stopped(Stopped),
-    /// The stage. Replaces the previous message. A newcomer gets the message if somebody speaks; the teacher and those
-    /// who moderate get it whenever the lecture has a stage.
+    /// The stage. Replaces the previous message. A newcomer gets the message if somebody speaks or the floor is open;
+    /// the teacher and those who moderate get it whenever the lecture has a stage.
     Stage(Stage),
     /// The student is invited to the stage. A student whose channel opens again before it speaks is invited again; it
     /// may ignore that if it publishes already.

@@ -129,6 +129,11 @@ pub enum ClientMessage {
         #[serde(default)]
         sends: Vec<TrackName>,
     },
+    /// Goes to a breakout room. A member that does not moderate goes to its own, or back to the meeting.
+    Visit {
+        /// The breakout room; 0 for the meeting.
+        breakout: u32,
+    },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
     /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.

@@ -83,6 +83,31 @@
 //! server carries media and has a place. It returns to its participants only if the server's media fails, for as many
 //! as [`MAX_MESH`]; the others are out, with [`ErrorCode::MeetingFull`]. Then it stays there until it is over.
 //!
+//! # Breakout rooms
+//!
+//! The owner may `split` a meeting into breakout rooms. A breakout room is one more conference of the same room (a
+//! *sidebar*, RFC 5239): it has a number from 1, participants and a chat of its own, while 0 is the meeting itself.
+//! Nobody joins a breakout room: members stay in the room, behind the same gate and under the same owner, and the
+//! server moves them. A participant that is moved gets another entry, in the `participants` of the other conference; it
+//! need not know of breakout rooms to follow. Whoever is moved also gets `breakouts` and the chat of the new place.
+//!
+//! ```text
+//! 1001 -> server   {"type":"order","order":"split","rooms":2,"assign":{"1002":1},"limitS":600}
+//! server -> 1002   {"type":"breakouts","rooms":2,"at":1,"own":1,"endsInMs":600000}
+//! server -> 1001   {"type":"breakouts","rooms":2,"at":0,"endsInMs":600000,"places":{"1001":0,"1002":1,"1003":2}}
+//! 1001 -> server   {"type":"visit","breakout":2}
+//! 1001 -> server   {"type":"order","order":"announce","text":"five more minutes"}
+//! server -> all    {"type":"announcement","userId":"1001","nickname":"Ada","text":"five more minutes"}
+//! 1001 -> server   {"type":"order","order":"recall","withinS":30}
+//! server -> all    {"type":"breakouts","rooms":2,"at":1,"own":1,"endsInMs":30000,"isRecalled":true}
+//! ```
+//!
+//! Members that moderate stay in the meeting and visit any breakout room. The others go to their own one and back to
+//! the meeting; elsewhere they are refused with [`ErrorCode::NotAllowed`]. A newcomer is assigned to the smallest one.
+//! When the owner leaves the room, the others are called back within [`RECALL_S`](super::RECALL_S); the order `end`
+//! ends everything. The media of a breakout room goes where that of the meeting went, and moves as that of a meeting
+//! does; the server carries [`MAX_PARTICIPANTS`] participants of a room and its breakout rooms together.
+//!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,
@@ -184,6 +209,9 @@ pub struct Participant {
 pub struct Participants {
     /// The participants; none after the end.
     pub participants: Vec<Participant>,
+    /// The breakout room that they are in; 0 for the meeting, or a call.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub breakout: u32,
     /// The host of the media: each participant for itself (`publisher`), or the server.
     #[serde(default)]
     pub media: MediaHost,
@@ -224,6 +252,11 @@ pub enum DeclineReason {
     /// A reason of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// The most tracks that `sends` names.

@@ -1,7 +1,10 @@
 //! Orders of the members that moderate a room.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::channel::ChatText;
 use crate::id::{RoomName, UserId};
 
 /// An order about the members of a room.
@@ -64,4 +67,36 @@ pub enum RoomOrder {
     },
     /// Ends a meeting, or all calls of a call room. The members stay.
     End,
+    /// Splits a meeting into breakout rooms, perhaps anew, and moves all members there that do not moderate.
+    Split {
+        /// The number of breakout rooms, from [`MIN_BREAKOUTS`](super::MIN_BREAKOUTS) to
+        /// [`MAX_BREAKOUTS`](super::MAX_BREAKOUTS), and not more than members.
+        rooms: u32,
+        /// The breakout rooms of some members; 0 leaves a member in the meeting. The others are distributed evenly and
+        /// at random.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        assign: BTreeMap<UserId, u32>,
+        /// The time after which everybody is moved back, in seconds, at most
+        /// [`MAX_BREAKOUT_S`](super::MAX_BREAKOUT_S).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_s: Option<u32>,
+    },
+    /// Assigns a member to another breakout room, and moves it there.
+    Assign {
+        /// The member.
+        target_uid: UserId,
+        /// The breakout room; 0 for the meeting.
+        breakout: u32,
+    },
+    /// Sends a sentence to the meeting and all its breakout rooms.
+    Announce {
+        /// The sentence.
+        text: ChatText,
+    },
+    /// Moves everybody back to the meeting.
+    Recall {
+        /// In this time, in seconds; 0 for at once.
+        #[serde(default)]
+        within_s: u32,
+    },
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::PublisherMessage;
+use super::channel::{ChatText, PublisherMessage};
 use super::{
-    BUSY_RETRY_MS, ErrorCode, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder, TrackName, User,
+    BUSY_RETRY_MS, Breakouts, ErrorCode, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder, TrackName,
+    User,
 };
 use super::{DeclineReason, Participants, RoomInfo, RoomKind, VideoCodec, VideoTrack, to_json};
 use crate::id::{Nickname, RoomId, RoomName, UserId};
@@ -168,6 +169,17 @@ pub enum ServerMessage {
     Participants(Participants),
     /// What the members of a meeting or call room know of the room.
     Room(RoomInfo),
+    /// The breakout rooms of the meeting, and the receiver's place.
+    Breakouts(Breakouts),
+    /// A sentence to the meeting and all its breakout rooms.
+    Announcement {
+        /// The member that sent it.
+        user_id: UserId,
+        /// The name that others see, possibly empty.
+        nickname: Nickname,
+        /// The sentence.
+        text: ChatText,
+    },
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.

@@ -120,8 +120,7 @@ fn messages_of_calls_look_as_specified() {
             sends: vec![TrackName::Audio],
             published: false,
         }],
-        media: MediaHost::Publisher,
-        moved: None,
+        ..Participants::default()
     };
     let text = concat!(
         r#"{"type":"participants","participants":[{"userId":"1001","nickname":"Ada","entry":7,"sends":["audio"]}],"#,

@@ -32,6 +32,10 @@ pub enum Order {
     Spotlight,
     /// The teacher is shown large.
     SpotlightOff,
+    /// Students may come to the stage by themselves.
+    OpenFloor,
+    /// Students need an invitation again.
+    CloseFloor,
     /// One student is put out for this lecture.
     Kick,
     /// One user is put out, and kept out with its network.

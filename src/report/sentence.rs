@@ -148,6 +148,8 @@ impl Order {
             Order::ClearStage => "clears the stage".to_owned(),
             Order::Spotlight => format!("shows {whom} large"),
             Order::SpotlightOff => "shows the teacher large".to_owned(),
+            Order::OpenFloor => "opens the floor: students come to the stage by themselves".to_owned(),
+            Order::CloseFloor => "closes the floor; those on the stage stay there".to_owned(),
             Order::Kick => format!("puts {whom} out of the room"),
             Order::Ban => format!("bans {whom}"),
             Order::Unban => format!("lets {whom} come back"),

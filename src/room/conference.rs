@@ -1,18 +1,18 @@
 //! The conferences of a meeting or call room: who takes part, under which entry, and who has to hear of it.
 //!
-//! A meeting has one conference, which is empty at first. A call is a conference of two, which ends when one of them
+//! A meeting has one conference, which is empty at first, and one more for each of its breakout rooms (`breakouts`).
+//! A call is a conference of two, which ends when one of them
 //! leaves. A participant whose page is loaded again keeps its place for a while, and gets another entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::division::{Division, MEETING};
+use super::news::News;
 use super::rings::Rings;
 use super::talk::Talk;
 use crate::id::{Nickname, UserId};
 use crate::protocol::{MediaHost, MediaMove, Participant, Participants, RoomKind, TrackName};
-
-/// The number of the conference of a meeting; calls have higher ones.
-pub(super) const MEETING: u32 = 0;
 
 /// A part of the state of a room that only meeting and call rooms have.
 #[derive(Debug)]
@@ -36,13 +36,13 @@ pub(super) struct Conferences {
     pub(super) rings: Rings,
     /// Changes of what the members know of the room.
     pub(super) info: News,
-    /// The chat of a meeting.
-    pub(super) talk: Option<Talk>,
-    /// The time for its next message, in milliseconds since 1970.
+    /// The breakout rooms of a meeting.
+    pub(super) division: Option<Division>,
+    /// The time for the next message of a chat, in milliseconds since 1970.
     pub(super) time: u64,
 }
 
-/// A call, or the meeting.
+/// A call, the meeting, or a breakout room.
 #[derive(Debug, Default)]
 pub(super) struct Conference {
     /// In the order of their entries.
@@ -52,39 +52,17 @@ pub(super) struct Conference {
     pub(super) media: MediaHost,
     pub(super) moved: Option<MediaMove>,
     pub(super) since: Option<Instant>,
+    /// The chat of a meeting or of a breakout room.
+    pub(super) talk: Option<Talk>,
     news: News,
 }
 
-/// Changes that have to be told, all in one message, and not too often.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    due: Option<Instant>,
-    /// The earliest time of the next message.
-    rests_until: Option<Instant>,
-}
-
-impl News {
-    /// Something has changed, and may be told after `wait`.
-    pub(super) fn changed(&mut self, now: Instant, wait: Duration) {
-        let due = self.rests_until.map_or(now, |rest| rest.max(now)).max(now + wait);
-        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-    }
-
-    /// Whether it is time to tell the changes; the next message follows after `interval`.
-    pub(super) fn take(&mut self, now: Instant, interval: Duration) -> bool {
-        let is_due = self.due.take_if(|due| *due <= now).is_some();
-        if is_due {
-            self.rests_until = Some(now + interval);
-        }
-        is_due
-    }
-
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-}
-
 impl Conference {
+    /// The meeting, or a breakout room, without participants.
+    pub(super) fn with_chat(talk: Talk) -> Self {
+        Self { talk: Some(talk), ..Self::default() }
+    }
+
     /// The participants, and those whose place is kept.
     pub(super) fn taken(&self) -> usize {
         self.participants.len() + self.kept.len()
@@ -97,16 +75,6 @@ impl Conference {
     /// Whether the user has a place.
     pub(super) fn holds(&self, user: &UserId) -> bool {
         self.get(user).is_some() || self.kept.contains_key(user)
-    }
-
-    /// All that have a place.
-    pub(super) fn holders(&self) -> Vec<UserId> {
-        self.participants.iter().map(|participant| &participant.user_id).chain(self.kept.keys()).cloned().collect()
-    }
-
-    /// The list for the members.
-    pub(super) fn list(&self) -> Participants {
-        Participants { participants: self.participants.clone(), media: self.media, moved: self.moved }
     }
 
     fn due(&self) -> Option<Instant> {
@@ -125,12 +93,12 @@ impl Conferences {
             was_lost: false,
             arrivals: Vec::new(),
             last,
-            running: is_meeting.then(|| (MEETING, Conference::default())).into_iter().collect(),
+            running: is_meeting.then(|| (MEETING, Conference::with_chat(Talk::of_meeting()))).into_iter().collect(),
             places: BTreeMap::new(),
             waiting: BTreeSet::new(),
             rings: Rings::default(),
             info: News::default(),
-            talk: is_meeting.then(Talk::of_meeting),
+            division: None,
             time: 0,
         }
     }
@@ -179,13 +147,62 @@ impl Conferences {
         self.running.get(self.places.get(user)?)
     }
 
-    /// The conference of the meeting; none in a call room.
-    pub(super) fn meeting(&self) -> Option<&Conference> {
-        self.running.get(&MEETING)
+    /// Where a member of a meeting is: the number of a breakout room, or [`MEETING`].
+    pub(super) fn at(&self, user: &UserId) -> u32 {
+        self.division.as_ref().map_or(MEETING, |division| division.at(user))
     }
 
-    pub(super) fn meeting_mut(&mut self) -> Option<&mut Conference> {
-        self.running.get_mut(&MEETING)
+    /// The list of a conference for its members.
+    pub(super) fn list(&self, id: u32) -> Participants {
+        let breakout = if self.is_meeting() { id } else { MEETING };
+        let Some(Conference { participants, media, moved, .. }) = self.running.get(&id) else {
+            return Participants { breakout, ..Participants::default() };
+        };
+        Participants { participants: participants.clone(), breakout, media: *media, moved: *moved }
+    }
+
+    pub(super) fn conference_mut(&mut self, id: u32) -> Option<&mut Conference> {
+        self.running.get_mut(&id)
+    }
+
+    /// Adds a breakout room, or replaces it.
+    pub(super) fn open(&mut self, id: u32, talk: Talk) {
+        self.running.insert(id, Conference::with_chat(talk));
+    }
+
+    /// Removes a breakout room, which nobody is in any more.
+    pub(super) fn remove(&mut self, id: u32) {
+        self.waiting.remove(&id);
+        self.running.remove(&id);
+    }
+
+    /// The numbers of all conferences.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.running.keys().copied().collect()
+    }
+
+    /// The chats of a meeting and of its breakout rooms, by their numbers.
+    pub(super) fn chats(&self) -> impl Iterator<Item = (u32, &Talk)> {
+        // A call has no chat here, and a room for calls may have thousands of them.
+        let all = self.is_meeting().then_some(&self.running).into_iter().flatten();
+        all.filter_map(|(id, conference)| Some((*id, conference.talk.as_ref()?)))
+    }
+
+    /// The chat where a member is.
+    pub(super) fn chat_of(&mut self, user: &UserId) -> Option<&mut Talk> {
+        let at = self.at(user);
+        self.running.get_mut(&at)?.talk.as_mut()
+    }
+
+    /// The participants whose media the server carries, and those whose place is kept there.
+    pub(super) fn on_server(&self) -> usize {
+        let carried = self.running.values().filter(|conference| conference.media == MediaHost::Server);
+        carried.map(Conference::taken).sum()
+    }
+
+    /// All users that have a place.
+    pub(super) fn holders(&self) -> Vec<UserId> {
+        self.places.keys().cloned().collect()
     }
 
     /// The user as a participant.
@@ -201,6 +218,12 @@ impl Conferences {
     /// The number of participants of all conferences.
     pub(super) fn participants(&self) -> usize {
         self.running.values().map(|conference| conference.participants.len()).sum()
+    }
+
+    /// The number of participants of each breakout room.
+    pub(super) fn breakouts(&self) -> Vec<usize> {
+        let rooms = self.division.as_ref().map_or(0, Division::rooms);
+        (1..=rooms).map(|id| self.conference(id).map_or(0, |breakout| breakout.participants.len())).collect()
     }
 
     /// Since when the conference runs that runs for longest.
@@ -261,8 +284,8 @@ impl Conferences {
         conference.kept.remove(user);
         conference.participants.retain(|participant| participant.user_id != *user);
         if conference.taken() == 0 {
-            let news = std::mem::take(&mut conference.news);
-            *conference = Conference { news, ..Conference::default() };
+            let (news, talk) = (std::mem::take(&mut conference.news), conference.talk.take());
+            *conference = Conference { news, talk, ..Conference::default() };
         }
         self.changed(now, id, Duration::ZERO);
     }
@@ -277,11 +300,6 @@ impl Conferences {
         users
     }
 
-    /// The numbers of the calls.
-    pub(super) fn calls(&self) -> Vec<u32> {
-        self.running.keys().copied().filter(|id| *id != MEETING).collect()
-    }
-
     /// The list of this conference has changed.
     pub(super) fn changed(&mut self, now: Instant, id: u32, wait: Duration) {
         if let Some(conference) = self.running.get_mut(&id) {
@@ -293,21 +311,23 @@ impl Conferences {
     /// When the room has to look after its conferences.
     pub(super) fn due(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().filter_map(|id| self.running.get(id)?.due());
-        let others = [self.rings.due(), self.info.due(), self.talk.as_ref().and_then(Talk::next_tick)];
-        waiting.chain(others.into_iter().flatten()).min()
+        let division = self.division.as_ref().and_then(Division::due);
+        let others = [self.rings.due(), self.info.due(), division];
+        let chats = self.chats().filter_map(|(_, talk)| talk.next_tick());
+        waiting.chain(others.into_iter().flatten()).chain(chats).min()
     }
 
     /// The lists that have changed and are due, with the numbers of their conferences.
     pub(super) fn take_lists(&mut self, now: Instant, interval: Duration) -> Vec<(u32, Participants)> {
-        let mut lists = Vec::new();
+        let mut changed = Vec::new();
         self.waiting.retain(|id| {
             let Some(conference) = self.running.get_mut(id) else { return false };
             if conference.news.take(now, interval) {
-                lists.push((*id, conference.list()));
+                changed.push(*id);
             }
             conference.due().is_some()
         });
-        lists
+        changed.into_iter().map(|id| (id, self.list(id))).collect()
     }
 
     /// The users whose places are not kept any longer.

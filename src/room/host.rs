@@ -7,7 +7,6 @@
 
 use std::time::Instant;
 
-use super::conference::Conferences;
 use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
 use super::relay::of_holder;
@@ -139,8 +138,9 @@ impl Room {
                 ice_servers: Vec::new(),
             },
         });
-        if let Some(meeting) = self.conferences.as_ref().and_then(Conferences::meeting) {
-            out.push(Output::Send { to: conn, message: ServerMessage::Participants(meeting.list()) });
+        if let Some(conferences) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) {
+            let lists = conferences.ids().into_iter().map(|id| ServerMessage::Participants(conferences.list(id)));
+            out.extend(lists.map(|message| Output::Send { to: conn, message }));
         }
         true
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::conference::{Conferences, MEETING};
+use super::conference::Conferences;
 use super::member::{Media, Member};
 use super::members::{Room, refuse};
 use super::pending::Presence;
@@ -15,6 +15,11 @@ use crate::protocol::{
 };
 
 impl Room {
+    /// Whether the room is for a meeting.
+    pub(super) fn is_meeting(&self) -> bool {
+        self.conferences.as_ref().is_some_and(Conferences::is_meeting)
+    }
+
     /// The kind of the room.
     pub(super) fn kind(&self) -> RoomKind {
         self.conferences.as_ref().map_or(RoomKind::Lecture, |conferences| conferences.kind)
@@ -26,7 +31,7 @@ impl Room {
         early.sort_by_key(|member| member.since);
         for member in early {
             conferences.arrived(&member.user.user_id, &member.user.nickname);
-            conferences.talk.iter_mut().for_each(|talk| talk.joined(&member.user));
+            conferences.chat_of(&member.user.user_id).into_iter().for_each(|talk| talk.joined(&member.user));
             self.gate.admit(&member.newcomer.session);
         }
         self.members.values_mut().for_each(|member| member.is_admitted = true);
@@ -45,7 +50,10 @@ impl Room {
             conferences.info.changed(now, Duration::ZERO);
         }
         user.moderates |= conferences.is_owner(&user.user_id);
-        conferences.talk.iter_mut().for_each(|talk| talk.joined(user));
+        if let Some(division) = &mut conferences.division {
+            division.arrived(now, user, &self.members);
+        }
+        conferences.chat_of(&user.user_id).into_iter().for_each(|talk| talk.joined(user));
     }
 
     /// Tells a member that has just joined, perhaps again, what the room is, who takes part, and what rings.
@@ -53,8 +61,8 @@ impl Room {
         let Some(conferences) = &mut self.conferences else { return };
         let Some(member) = self.members.get(id) else { return };
         let Some(to) = member.conn() else { return };
-        let conference = conferences.meeting().or_else(|| conferences.of(id));
-        let participants = conference.map_or_else(Participants::default, super::conference::Conference::list);
+        let conference = if conferences.is_meeting() { Some(conferences.at(id)) } else { conferences.place(id) };
+        let participants = conference.map_or_else(Participants::default, |conference| conferences.list(conference));
         if conferences.is_meeting()
             && member.since == now
             && conferences.place(id).is_none()
@@ -71,6 +79,7 @@ impl Room {
             let nickname = nickname.unwrap_or_else(|| "".into());
             out.push(Output::Send { to, message: ServerMessage::Call { user_id: caller, nickname, sends } });
         }
+        self.tell_breakouts(now, id, out);
         self.open_chat(now, id, out);
     }
 
@@ -105,6 +114,7 @@ impl Room {
         let Some(conferences) = &mut self.conferences else { return };
         conferences.was_lost = is_lost;
         conferences.departed(id);
+        let was_at = conferences.at(id);
         if let Some(Ring { caller, .. }) = conferences.rings.stop(id) {
             if conferences.is_meeting() {
                 conferences.info.changed(now, Duration::ZERO);
@@ -114,7 +124,9 @@ impl Room {
             }
         }
         self.leave_chat(now, id, out);
+        self.left_breakout(now, was_at);
         if self.conferences.as_ref().is_some_and(|conferences| conferences.is_owner(id)) {
+            self.owner_left_breakouts(now, out);
             let next = self.next_owner();
             self.set_owner(now, next, limits, out);
         }
@@ -124,7 +136,7 @@ impl Room {
     pub(super) fn free_place(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
         let Some(conferences) = &self.conferences else { return };
         match conferences.place(id) {
-            Some(MEETING) => self.leave_meeting(now, id, out),
+            Some(_) if conferences.is_meeting() => self.leave_meeting(now, id, out),
             Some(call) => self.end_call(now, call, id, out),
             None => {}
         }
@@ -146,10 +158,10 @@ impl Room {
             return conferences.set_sends(now, id, sends, wait);
         }
         let place = conferences.place(id);
-        let Some(conference) = place.or_else(|| conferences.is_meeting().then_some(MEETING)) else {
+        let Some(conference) = place.or_else(|| conferences.is_meeting().then(|| conferences.at(id))) else {
             return refuse(conn, ErrorCode::NotAllowed, "you are in no call: call somebody", out);
         };
-        let most = conferences.most_now();
+        let most = conferences.most_now(conference);
         if place.is_none() && conferences.conference(conference).is_none_or(|meeting| meeting.taken() >= most) {
             return meeting_full(most).answer(conn, out);
         }
@@ -171,13 +183,10 @@ impl Room {
     pub(super) fn leave_meeting(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
         let Some(conferences) = &mut self.conferences else { return };
         conferences.leave(now, id);
-        let is_empty = conferences.meeting().is_some_and(|meeting| meeting.taken() == 0);
         if let Some(member) = self.members.get_mut(id) {
             member.media = Media::Missing { since: now };
         }
-        if is_empty {
-            self.end_host(out);
-        }
+        self.end_unused_host(out);
     }
 
     /// Carries out an order that only the owner of a meeting or call room gives.
@@ -204,6 +213,10 @@ impl Room {
             RoomOrder::HandOver { target_uid } => self.set_owner(now, Some(target_uid.clone()), limits, out),
             RoomOrder::Rename { name } => self.rename(now, name),
             RoomOrder::End => self.end_conferences(now, id, out),
+            RoomOrder::Split { rooms, assign, limit_s } => return self.split(now, id, (*rooms, assign, *limit_s), out),
+            RoomOrder::Assign { target_uid, breakout } => return self.assign(now, target_uid, *breakout, out),
+            RoomOrder::Announce { text } => return self.announce(now, id, text, out),
+            RoomOrder::Recall { within_s } => return self.recall(now, *within_s, out),
             _ => {}
         }
         Ok(())
@@ -217,10 +230,12 @@ impl Room {
             self.stop_calling(now, &caller, out);
         }
         let Some(conferences) = &self.conferences else { return };
-        let participants = conferences.meeting().map(super::conference::Conference::holders).unwrap_or_default();
-        let calls = conferences.calls();
-        participants.iter().for_each(|user| self.leave_meeting(now, user, out));
-        calls.into_iter().for_each(|call| self.end_call(now, call, by, out));
+        if conferences.is_meeting() {
+            conferences.holders().iter().for_each(|user| self.leave_meeting(now, user, out));
+            self.end_breakouts(now, out);
+        } else {
+            conferences.ids().into_iter().for_each(|call| self.end_call(now, call, by, out));
+        }
         self.retention.ended(now);
         // What was decided about people counts until now.
         self.gate.forget_people();
@@ -253,7 +268,7 @@ impl Room {
                 continue;
             }
             let (user, conn) = (member.user.clone(), member.conn());
-            conferences.talk.iter_mut().for_each(|talk| talk.joined(&user));
+            conferences.chat_of(&id).into_iter().for_each(|talk| talk.joined(&user));
             self.tell_joined(now, &user, limits, out);
             if let Some(conn) = conn.filter(|_| moderates) {
                 self.tell_order(conn, &user, out);
@@ -302,12 +317,13 @@ impl Room {
         let interval = Presence::interval(self.members.len(), limits);
         let Some(conferences) = &mut self.conferences else { return };
         let (has_info, lists) = (conferences.info.take(now, interval), conferences.take_lists(now, interval));
+        self.tell_places(now, interval, out);
         if has_info && let Some(info) = self.room_info(limits) {
             self.broadcast(ServerMessage::Room(info), None, out);
         }
         for (id, list) in lists {
-            if id == MEETING {
-                self.broadcast(ServerMessage::Participants(list), None, out);
+            if self.is_meeting() {
+                self.tell_place(id, ServerMessage::Participants(list), out);
                 continue;
             }
             let participants = list.participants.iter().filter_map(|known| self.members.get(&known.user_id));
@@ -320,10 +336,13 @@ impl Room {
 }
 
 impl Conferences {
-    /// The most participants at present.
-    pub(super) fn most_now(&self) -> usize {
-        match self.meeting().map(|meeting| meeting.media) {
-            Some(MediaHost::Server) => MAX_PARTICIPANTS,
+    /// The most participants of the meeting or of a breakout room at present. The server carries [`MAX_PARTICIPANTS`]
+    /// of all of them together.
+    pub(super) fn most_now(&self, id: u32) -> usize {
+        match self.conference(id) {
+            Some(conference) if conference.media == MediaHost::Server => {
+                (MAX_PARTICIPANTS + conference.taken()).saturating_sub(self.on_server())
+            }
             _ => MAX_MESH,
         }
     }
@@ -331,12 +350,7 @@ impl Conferences {
 
 /// The refusal of a meeting that takes no more participants.
 pub(super) fn meeting_full(most: usize) -> RoomRefusal {
-    let message = if most == MAX_PARTICIPANTS {
-        format!("the meeting is full: it takes {most} participants")
-    } else {
-        format!("the meeting is full: it takes {most} participants while the server does not carry its media")
-    };
-    RoomRefusal::new(ErrorCode::MeetingFull, message)
+    RoomRefusal::new(ErrorCode::MeetingFull, format!("the meeting is full: it takes {most} participants at present"))
 }
 
 impl super::Meetings {

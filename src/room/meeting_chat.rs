@@ -1,10 +1,11 @@
-//! The chat of a meeting: the rules of a lecture's, whose messages travel by signalling.
+//! The chat of a meeting, and of each of its breakout rooms: the rules of a lecture's, whose messages travel by
+//! signalling.
 
 use std::time::Instant;
 
 use super::member::Member;
 use super::members::{Room, refuse};
-use super::talk::TalkOutput;
+use super::talk::{Talk, TalkOutput};
 use super::{ConnId, Output};
 use crate::id::UserId;
 use crate::protocol::channel::StudentMessage;
@@ -20,37 +21,45 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         let time = self.conferences.as_ref().map_or(0, |conferences| conferences.time);
-        let Some(talk) = self.conferences.as_mut().and_then(|conferences| conferences.talk.as_mut()) else {
+        let at = self.place_of(id);
+        let Some(talk) = self.conferences.as_mut().and_then(|conferences| conferences.chat_of(id)) else {
             let message = "the chat of a call goes over the data channel of the two";
             return refuse(conn, ErrorCode::NotAllowed, message, out);
         };
         let outputs = talk.heard_message(now, time, id, message);
-        self.send_chat(outputs, out);
+        self.send_chat(at, outputs, out);
     }
 
-    /// A member has joined, perhaps again: it gets the history.
+    /// A member has joined, perhaps again, or has come to this conference: it gets the history.
     pub(super) fn open_chat(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
-        let talk = self.conferences.as_ref().and_then(|conferences| conferences.talk.as_ref());
+        let at = self.place_of(id);
+        let talk = self.conferences.as_mut().and_then(|conferences| conferences.chat_of(id));
         let outputs = talk.map(|talk| talk.opened(now, id)).unwrap_or_default();
-        self.send_chat(outputs, out);
+        self.send_chat(at, outputs, out);
     }
 
-    /// A member has left the room for good.
+    /// A member has left the room for good, or goes to another conference.
     pub(super) fn leave_chat(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
-        let talk = self.conferences.as_mut().and_then(|conferences| conferences.talk.as_mut());
+        let at = self.place_of(id);
+        let talk = self.conferences.as_mut().and_then(|conferences| conferences.chat_of(id));
         let outputs = talk.map(|talk| talk.left(now, id)).unwrap_or_default();
-        self.send_chat(outputs, out);
+        self.send_chat(at, outputs, out);
     }
 
     /// Sends what is due.
     pub(super) fn tick_chat(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let talk = self.conferences.as_mut().and_then(|conferences| conferences.talk.as_mut());
-        let due = talk.filter(|talk| talk.next_tick().is_some_and(|due| due <= now));
-        let outputs = due.map(|talk| talk.tick(now)).unwrap_or_default();
-        self.send_chat(outputs, out);
+        let Some(conferences) = &self.conferences else { return };
+        let is_due = |talk: &Talk| talk.next_tick().is_some_and(|due| due <= now);
+        let due: Vec<u32> = conferences.chats().filter(|(_, talk)| is_due(talk)).map(|(id, _)| id).collect();
+        for id in due {
+            let talk = self.conferences.as_mut().and_then(|known| known.conference_mut(id)?.talk.as_mut());
+            let outputs = talk.map(|talk| talk.tick(now)).unwrap_or_default();
+            self.send_chat(id, outputs, out);
+        }
     }
 
-    fn send_chat(&self, outputs: Vec<TalkOutput>, out: &mut Vec<Output>) {
+    /// Sends to the members that are in a conference.
+    pub(super) fn send_chat(&self, at: u32, outputs: Vec<TalkOutput>, out: &mut Vec<Output>) {
         for output in outputs {
             match output {
                 TalkOutput::To(user, message) => {
@@ -59,7 +68,7 @@ impl Room {
                     }
                 }
                 TalkOutput::All(message) => {
-                    let to: Vec<ConnId> = self.members.values().filter_map(Member::conn).collect();
+                    let to: Vec<ConnId> = self.members_at(at).filter_map(|(_, member)| member.conn()).collect();
                     if !to.is_empty() {
                         out.push(Output::Broadcast { to, message: ServerMessage::Channel { message } });
                     }

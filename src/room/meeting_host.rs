@@ -1,48 +1,79 @@
 //! A meeting whose media the server carries: when it moves there, what goes to the media host, and what if that fails.
 //!
-//! The media host of a meeting has no publisher. Its messages are about a participant each, their `source`.
+//! The media host of a meeting has no publisher. Its messages are about a participant each, their `source`. The same
+//! host carries the media of the meeting and of its breakout rooms, each of which moves on its own.
 
 use std::time::{Duration, Instant};
 
-use super::conference::MEETING;
 use super::meeting::meeting_full;
 use super::member::{Host, Media, Member};
 use super::members::{Room, refuse};
 use super::relay::of_holder;
 use super::{ConnId, Output, RoomLimits};
 use crate::id::{RoomId, UserId};
-use crate::protocol::{ClientMessage, ErrorCode, MAX_MESH, MediaHost, MediaMove, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, MAX_MESH, MAX_PARTICIPANTS, MediaHost, MediaMove, ServerMessage};
 
 impl Room {
-    /// Why the meeting has to move to the server before this message of a member is carried out, if it has to.
-    pub(super) fn move_before(&self, id: &UserId, message: &ClientMessage, limits: &RoomLimits) -> Option<MediaMove> {
+    /// The conference that has to move to the server before this message of a member is carried out, and why.
+    pub(super) fn move_before(
+        &self,
+        id: &UserId,
+        message: &ClientMessage,
+        limits: &RoomLimits,
+    ) -> Option<(u32, MediaMove)> {
         let conferences = self.conferences.as_ref().filter(|_| limits.max_media_rooms > 0)?;
-        let meeting = conferences.meeting()?;
+        let here = conferences.at(id);
+        let to = match message {
+            ClientMessage::Visit { breakout } if *breakout != here && self.may_visit(id, *breakout) => *breakout,
+            _ => here,
+        };
+        let conference = conferences.conference(to).filter(|_| conferences.is_meeting())?;
         // Once its server has failed, a meeting stays where it is.
-        if meeting.media == MediaHost::Server || meeting.moved.is_some() {
+        if conference.media == MediaHost::Server || conference.moved.is_some() {
             return None;
         }
+        let is_possible = conferences.on_server() + conference.taken() < MAX_PARTICIPANTS;
+        let is_full = conference.taken() >= MAX_MESH && is_possible;
         match message {
             ClientMessage::Participate { .. } | ClientMessage::Accept { .. } => {
-                (conferences.place(id).is_none() && meeting.taken() >= MAX_MESH).then_some(MediaMove::Size)
+                (conferences.place(id).is_none() && is_full).then_some((to, MediaMove::Size))
+            }
+            ClientMessage::Visit { .. } => {
+                (to != here && conferences.get(id).is_some() && is_full).then_some((to, MediaMove::Size))
             }
             ClientMessage::Overloaded => {
-                (meeting.get(id).is_some() && meeting.participants.len() > 1).then_some(MediaMove::Overload)
+                let is_alone = conference.get(id).is_none() || conference.participants.len() < 2;
+                (!is_alone && is_possible).then_some((to, MediaMove::Overload))
             }
             _ => None,
         }
     }
 
-    /// The meeting moves to the server, which has a place for it.
-    pub(super) fn move_to_server(&mut self, now: Instant, room: &RoomId, why: MediaMove, out: &mut Vec<Output>) {
+    /// A conference of the meeting moves to the server, which has a place for the room.
+    pub(super) fn move_to_server(
+        &mut self,
+        now: Instant,
+        room: &RoomId,
+        (id, why): (u32, MediaMove),
+        out: &mut Vec<Output>,
+    ) {
         let network = self.opener();
         let Some(conferences) = &mut self.conferences else { return };
-        let Some(meeting) = conferences.meeting_mut() else { return };
-        (meeting.media, meeting.moved) = (MediaHost::Server, Some(why));
-        conferences.changed(now, MEETING, Duration::ZERO);
-        out.push(Output::StartHost { room: room.clone(), publisher: None });
-        let (conn, until, without_media_from) = (None, None, Some(now));
-        self.host = Some(Host { publisher: None, epoch: 0, conn, until, network, without_media_from });
+        let Some(conference) = conferences.conference_mut(id) else { return };
+        (conference.media, conference.moved) = (MediaHost::Server, Some(why));
+        conferences.changed(now, id, Duration::ZERO);
+        if self.host.is_none() {
+            out.push(Output::StartHost { room: room.clone(), publisher: None });
+            let (conn, until, without_media_from) = (None, None, Some(now));
+            self.host = Some(Host { publisher: None, epoch: 0, conn, until, network, without_media_from });
+        }
+    }
+
+    /// Ends the host of a meeting once the server carries the media of nobody.
+    pub(super) fn end_unused_host(&mut self, out: &mut Vec<Output>) {
+        if self.conferences.as_ref().is_some_and(|conferences| conferences.on_server() == 0) {
+            self.end_host(out);
+        }
     }
 
     /// Relays an offer for the media of a participant, or a candidate for it, to the media host.
@@ -53,7 +84,7 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         let Some((conferences, sender)) = self.conferences.as_ref().zip(self.members.get_mut(id)) else { return };
-        let meeting = conferences.meeting().filter(|meeting| meeting.media == MediaHost::Server);
+        let meeting = conferences.of(id).filter(|meeting| meeting.media == MediaHost::Server);
         let Some((meeting, own)) = meeting.and_then(|meeting| Some((meeting, meeting.get(id)?))) else {
             let rule = "the server does not carry your media: name the entry of the participant you connect to";
             return refuse(conn, ErrorCode::NotAllowed, rule, out);
@@ -116,15 +147,19 @@ impl Room {
     pub(super) fn meeting_host_failed(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.end_host(out);
         let Some(conferences) = &mut self.conferences else { return };
-        let Some(meeting) = conferences.meeting_mut() else { return };
-        (meeting.media, meeting.moved) = (MediaHost::Publisher, Some(MediaMove::Failure));
-        meeting.participants.iter_mut().for_each(|participant| participant.published = false);
-        let entered = meeting.participants.iter().map(|participant| participant.user_id.clone());
-        let late: Vec<UserId> = entered.skip(MAX_MESH).collect();
+        let mut late = Vec::new();
+        for id in conferences.ids() {
+            let conference = conferences.conference_mut(id);
+            let Some(conference) = conference.filter(|known| known.media == MediaHost::Server) else { continue };
+            (conference.media, conference.moved) = (MediaHost::Publisher, Some(MediaMove::Failure));
+            conference.participants.iter_mut().for_each(|participant| participant.published = false);
+            let entered = conference.participants.iter().map(|participant| participant.user_id.clone());
+            late.extend(entered.skip(MAX_MESH));
+            conferences.changed(now, id, Duration::ZERO);
+        }
         for user in &late {
             conferences.leave(now, user);
         }
-        conferences.changed(now, MEETING, Duration::ZERO);
         for user in late {
             let Some(member) = self.members.get_mut(&user) else { continue };
             member.media = Media::Missing { since: now };

@@ -165,6 +165,7 @@ impl Room {
             kind: conferences.map_or(RoomKind::Lecture, |conferences| conferences.kind),
             owner: owner.map(|member| member.user.clone()),
             participants: conferences.map_or(0, Conferences::participants),
+            breakouts: conferences.map(Conferences::breakouts).unwrap_or_default(),
             publisher: publisher.map(|member| member.user.clone()),
             media: publisher.map(|member| member.newcomer.media),
             watching: self.members.len() - usize::from(publisher.is_some()),
@@ -259,6 +260,7 @@ impl Room {
             self.forget_media(now);
         }
         self.tick_conferences(now, out);
+        self.tick_breakouts(now, out);
         if self.presence.due().is_some_and(|due| due <= now) {
             let to: Vec<_> =
                 self.members.values().filter(|member| !member.user.publishes).filter_map(Member::conn).collect();

@@ -29,11 +29,14 @@
 //! - A meeting or call room has an owner instead of a publisher: its first member that may open such rooms, and later
 //!   the member that is there for longest. Whoever takes part in the meeting or in a call has an entry (`conference`);
 //!   the media goes from each to each, or, in a meeting of more than six, over a media host (`meeting_host`).
+//! - The owner may split a meeting into breakout rooms, which are further conferences of the same room (`breakouts`).
 //! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
 //!   has most go first.
 
+mod breakouts;
 mod calls;
 mod conference;
+mod division;
 mod eviction;
 mod gate;
 mod host;
@@ -44,6 +47,7 @@ mod meeting_chat;
 mod meeting_host;
 mod member;
 mod members;
+mod news;
 mod order;
 mod owner;
 mod pairs;
@@ -311,9 +315,12 @@ pub struct RoomSummary {
     /// The owner of a meeting or call room.
     #[serde(default)]
     pub owner: Option<User>,
-    /// The number of those who take part in the meeting or in calls.
+    /// The number of those who take part in the meeting, its breakout rooms, or calls.
     #[serde(default)]
     pub participants: usize,
+    /// The participants of each breakout room of the meeting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakouts: Vec<usize>,
     /// The publisher.
     pub publisher: Option<User>,
     /// The host of the publisher's media; absent without a publisher.

@@ -70,9 +70,13 @@ impl Room {
                 }
                 self.expel(now, target_uid, false, limits, out)
             }
-            RoomOrder::Rename { .. } | RoomOrder::HandOver { .. } | RoomOrder::End => {
-                self.owner_order(now, id, order, limits, out)
-            }
+            RoomOrder::Rename { .. }
+            | RoomOrder::HandOver { .. }
+            | RoomOrder::End
+            | RoomOrder::Split { .. }
+            | RoomOrder::Assign { .. }
+            | RoomOrder::Announce { .. }
+            | RoomOrder::Recall { .. } => self.owner_order(now, id, order, limits, out),
         }
     }
 

@@ -71,6 +71,7 @@ impl Room {
                 self.decline(now, (id, conn), &target_uid, reason, out);
             }
             ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
+            ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
             // The move to the server is decided where the places at the server are known.
             ClientMessage::Overloaded => {}
             ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),

@@ -91,6 +91,7 @@ impl Room {
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
+            | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. } => {

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
+use super::division::MEETING;
 use super::joining::wrong_kind;
 use super::member::{Applicant, Opening};
 use super::members::Room;
@@ -13,7 +14,7 @@ use super::{ConnId, Input, Meetings, Newcomer, Output, Reservation, RoomLimits, 
 use crate::access::Attempts;
 use crate::id::{RoomId, RoomName, UserId};
 use crate::network::{Network, NetworkTag, RateLimit};
-use crate::protocol::{ClientMessage, ErrorCode, NOT_OPEN_RETRY, RoomKind, SessionSecret};
+use crate::protocol::{ClientMessage, ErrorCode, MediaMove, NOT_OPEN_RETRY, RoomKind, SessionSecret};
 
 /// The time to the next request of a publisher for a media host, after a refusal.
 const MEDIA_FULL_RETRY: Duration = Duration::from_secs(5);
@@ -385,11 +386,17 @@ impl Rooms {
     fn move_meeting(&mut self, now: Instant, conn: ConnId, message: &ClientMessage, out: &mut Vec<Output>) {
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get(room_id) else { return };
-        let Some(why) = room.move_before(user, message, &self.limits) else { return };
+        let Some(moves) = room.move_before(user, message, &self.limits) else { return };
         let room_id = room_id.clone();
-        let Ok(displaced) = self.media_place(now, &room_id, room.opener()) else { return };
-        if let Some(room) = self.rooms.get_mut(&room_id) {
-            room.move_to_server(now, &room_id, why, out);
+        self.move_to_server(now, &room_id, moves, out);
+    }
+
+    /// Moves a conference of a meeting to the server, if that has a place for the room.
+    fn move_to_server(&mut self, now: Instant, room_id: &RoomId, moves: (u32, MediaMove), out: &mut Vec<Output>) {
+        let Some(opener) = self.rooms.get(room_id).map(Room::opener) else { return };
+        let Ok(displaced) = self.media_place(now, room_id, opener) else { return };
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.move_to_server(now, room_id, moves, out);
         }
         if let Some(displaced) = displaced
             && let Some(room) = self.rooms.get_mut(&displaced)
@@ -402,6 +409,10 @@ impl Rooms {
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
         if self.next_tick.is_none_or(|due| now < due) {
             return;
+        }
+        let returning = self.rooms.iter().filter(|(_, room)| room.return_needs_server(now));
+        for room_id in returning.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.move_to_server(now, &room_id, (MEETING, MediaMove::Size), out);
         }
         self.rooms.retain(|_, room| {
             room.tick(now, &self.limits, out);

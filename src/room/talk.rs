@@ -8,8 +8,9 @@
 //! - The teacher may forbid reactions and chat over the video. A newcomer learns all permissions at once.
 //! - Hands are listed in the order in which they went up. A hand stays up while its student reconnects, and goes down
 //!   when the student leaves or speaks on the stage (`hands`).
-//! - The teacher and those who moderate invite students to the stage (`stage`).
+//! - The teacher and those who moderate invite students to the stage (`stage`), or open the floor (`floor`).
 
+mod floor;
 mod hands;
 mod moderation;
 mod participants;
@@ -131,6 +132,11 @@ impl Talk {
     /// The conversation of a meeting, which has no teacher.
     pub fn of_meeting() -> Self {
         Self::with(None)
+    }
+
+    /// The conversation of a breakout room of this meeting: empty, under the same rules.
+    pub(super) fn of_breakout(&self) -> Self {
+        Self { rights: self.rights.clone(), ..Self::with(None) }
     }
 
     fn with(teacher: Option<(UserId, Nickname)>) -> Self {
@@ -275,6 +281,12 @@ impl Talk {
         self.say(ChatMessage { id: 0, user_id, nickname, publishes: true, text, at, to: None })
     }
 
+    /// The owner of a meeting says something in the meeting and all its breakout rooms, and perhaps is not here.
+    pub(super) fn announce(&mut self, at: u64, by: (&UserId, &Nickname), text: &ChatText) -> Vec<TalkOutput> {
+        let (user_id, nickname, text) = (by.0.clone(), by.1.clone(), text.clone());
+        self.say(ChatMessage { id: 0, user_id, nickname, publishes: false, text, at, to: None })
+    }
+
     /// Lowers a student's hand. Returns nothing if it is down.
     pub fn lower(&mut self, now: Instant, user: &UserId) -> Vec<TalkOutput> {
         let Some(RaisedHand { user_id: user, nickname, .. }) = self.hands.lower(now, user) else { return Vec::new() };
@@ -374,7 +386,11 @@ impl Talk {
         let nickname = participant.nickname.clone();
         let hand = RaisedHand { user_id: user.clone(), nickname: nickname.clone(), at };
         match self.hands.raise(now, hand, &mut participant.hands) {
-            Ok(()) => Ok(vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }]),
+            Ok(()) => {
+                let mut outputs = vec![TalkOutput::Hand { user: user.clone(), nickname, raised: true }];
+                outputs.extend(self.fill_stage(now));
+                Ok(outputs)
+            }
             Err(NotRaised::IsUp) => Ok(Vec::new()),
             Err(NotRaised::TooFast) => Err(too_fast("hands go up too often: wait a moment, then raise it again")),
             Err(NotRaised::Full) => Err(too_fast("too many hands are up: raise yours when some are down")),

@@ -1,6 +1,7 @@
 //! The rules of a lecture, with time as an argument.
 
 mod admission;
+mod breakouts;
 mod calls;
 mod crowds;
 mod gate;

@@ -17,7 +17,7 @@ use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
 use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedClientState};
-use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, ServerMessage};
+use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomOrder, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Output, Rooms};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
@@ -276,7 +276,9 @@ impl State {
         {
             outbox.connected();
         }
-        if let Input::Message { message: ClientMessage::Channel { .. }, .. } = &input {
+        if let Input::Message { message, .. } = &input
+            && matches!(message, ClientMessage::Channel { .. } | ClientMessage::Order(RoomOrder::Announce { .. }))
+        {
             self.rooms.set_time(unix_ms());
         }
         let outputs = self.rooms.handle(Instant::now(), input);

@@ -155,3 +155,52 @@ async fn a_meeting_has_participants_and_a_chat_and_nobody_teaches_in_it() {
     let error = teach.ends_with(5);
     assert!(error.contains("is a meeting") && error.contains("classroom meet"), "{error}");
 }
+
+#[tokio::test]
+async fn the_owner_splits_a_meeting_speaks_to_all_and_calls_them_back() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let (mut ada, _) = Peer::join(&class, "userId=1001&nickname=Ada&kind=meeting").await;
+    let (mut ben, _) = Peer::join(&class, "userId=1002&epoch=7").await;
+    let (mut cleo, _) = Peer::join(&class, "userId=1003").await;
+    let url = class.url();
+    let meet = ["meet", "--room", ROOM, "--user", "1004", "--server", &url, "--sink", "null"];
+    let dan = Process::start("meet", class.command(&meet));
+    for peer in [&mut ada, &mut ben, &mut cleo] {
+        peer.say(json!({"type": "participate", "sends": ["audio"]})).await;
+    }
+    ada.participants(4).await;
+    let assign = json!({"1002": 1, "1003": 2, "1004": 1});
+    ada.say(json!({"type": "order", "order": "split", "rooms": 2, "assign": assign, "limitS": 600})).await;
+    let seen = ben.hear("breakouts").await;
+    assert_eq!((&seen["rooms"], &seen["at"], &seen["own"]), (&json!(2), &json!(1), &json!(1)));
+    assert!(seen["places"].is_null() && seen["endsInMs"].as_u64() > Some(500_000), "{seen}");
+    let list = ben.participants(2).await;
+    assert_eq!(list.iter().map(|one| &one["userId"]).collect::<Vec<_>>(), ["1002", "1004"]);
+    assert_eq!(cleo.participants(1).await[0]["userId"], "1003");
+    let says = |words: &'static str| {
+        move |event: &Value| event["message"].as_str().is_some_and(|message| message.contains(words))
+    };
+    dan.wait_for("where it is", says("you are in breakout room 1 of 2"));
+    while ada.hear("breakouts").await["places"]["1004"] != 1 {}
+    let listed = rooms(&class).remove(0);
+    assert_eq!((&listed["breakouts"], &listed["participants"]), (&json!([2, 1]), &json!(4)));
+
+    ben.say(json!({"type": "visit", "breakout": 2})).await;
+    assert_eq!(ben.hear("error").await["code"], "notAllowed");
+    ada.say(json!({"type": "order", "order": "announce", "text": "five more minutes"})).await;
+    for peer in [&mut ben, &mut cleo] {
+        let said = peer.hear("announcement").await;
+        assert_eq!((&said["nickname"], &said["text"]), (&json!("Ada"), &json!("five more minutes")));
+    }
+    dan.wait_for("the sentence", says("Ada (1001) says to all breakout rooms: five more minutes"));
+    ada.say(json!({"type": "visit", "breakout": 2})).await;
+    cleo.participants(2).await;
+
+    ada.say(json!({"type": "order", "order": "recall", "withinS": 1})).await;
+    while cleo.hear("breakouts").await["isRecalled"] != true {}
+    for peer in [&mut ben, &mut cleo] {
+        peer.participants(4).await;
+    }
+    dan.wait_for("the way back", says("you are back in the meeting"));
+}

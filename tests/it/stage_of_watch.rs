@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use classroom::protocol::channel::{Moderation, PublisherMessage, Speaker, Stage, StudentMessage};
@@ -72,15 +73,23 @@ async fn a_recording_has_the_speakers_beside_the_lecture() {
     let mut desk = Desk::join(&class, 7).await;
     let publisher = Publisher::connect(&mut desk).await;
     let order = async |order| publisher.say(&StudentMessage::Moderate(order)).await;
-    let speaker = class.student(1001, &["--nickname", "Anna", "--may-speak=yes", "--speak-test"]);
+    let flags = ["--nickname", "Anna", "--may-speak", "--speak-test", "--sink", "null", "--chat"];
+    let mut speaker = class.watch(1001, &flags);
+    speaker.stdin(Stdio::piped());
+    let mut speaker = Process::start("student 1001", speaker);
     let file = class.directory().join("lecture.mkv");
     let mut recorder = Process::start("recorder", class.watch(1002, &["--sink", file.to_str().unwrap()]));
+    let says = |words: &'static str| {
+        move |event: &Event| event["message"].as_str().is_some_and(|message| message.contains(words))
+    };
     for watches in [&speaker, &recorder] {
         watches.wait_for("the lecture", |event| event["event"] == "first-frame" && event["track"] == "screen");
     }
     for _ in 0..2 {
-        let mark = recorder.mark();
+        let (mark, mine) = (recorder.mark(), speaker.mark());
         order(Moderation::Stage { user_id: id(1001) }).await;
+        speaker.wait_since(mine, DEADLINE, "a question", says("Answer y or n"));
+        speaker.types("y");
         let live = recorder.wait_since(mark, DEADLINE, "a speaker", is_stage("live"));
         assert_eq!((&live["nickname"], &live["tracks"]), (&json!("Anna"), &json!(["audio", "camera"])));
         for track in ["audio", "camera"] {
@@ -89,9 +98,11 @@ async fn a_recording_has_the_speakers_beside_the_lecture() {
         order(Moderation::OffStage { user_id: id(1001) }).await;
         recorder.wait_since(mark, DEADLINE, "an empty stage", is_stage("ended"));
     }
-    // The recording ends while somebody speaks.
+    // The recording ends while somebody speaks, who has come by itself.
     let mark = recorder.mark();
-    order(Moderation::Stage { user_id: id(1001) }).await;
+    order(Moderation::OpenFloor).await;
+    speaker.wait_for("the floor", says("the floor is open: /speak"));
+    speaker.types("/speak");
     recorder.wait_since(mark, DEADLINE, "media of the speaker", has_frames("camera"));
     recorder.interrupt();
     recorder.ends_with(0);

@@ -9,6 +9,7 @@ use rustix::event::{Timespec, epoll};
 use super::sample::Sample;
 use super::student::{Change, Student};
 use super::{Clock, Command, Credentials, CrowdEvent, Tally};
+use crate::bench::cpu::give_way;
 
 /// The interval at which timers and commands are handled.
 const TICK: Duration = Duration::from_millis(5);
@@ -36,6 +37,7 @@ pub(super) fn run(
     commands: &Receiver<Command>,
     events: &Sender<CrowdEvent>,
 ) {
+    give_way();
     let epoll = match epoll::create(epoll::CreateFlags::CLOEXEC) {
         Ok(epoll) => epoll,
         Err(cause) => {

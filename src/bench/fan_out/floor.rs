@@ -21,6 +21,7 @@ use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rtc::crypto::{AeadAlgorithm, AeadCipher};
 use rustix::event::{Timespec, epoll};
 
+use crate::bench::cpu::give_way;
 use crate::bench::crowd::{PAUSE, receiving_socket};
 use crate::rtp::HEADER_BYTES;
 
@@ -172,6 +173,7 @@ fn nonce(header: &[u8]) -> [u8; 12] {
 /// sender time.
 fn read(mut receivers: Vec<Receiver>, over: &AtomicBool) {
     const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    give_way();
     let Ok(epoll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return };
     for (n, receiver) in receivers.iter().enumerate() {
         // A socket that is not read fills up, and the kernel drops further packets.

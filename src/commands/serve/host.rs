@@ -154,6 +154,8 @@ impl RoomHost {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }

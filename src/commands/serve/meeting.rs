@@ -1,5 +1,6 @@
-//! The media of one meeting at the server: each participant publishes to an SFU of its own, and everybody else receives
-//! from there. The room decides who takes part; this host carries the media, and tells the room whose media it has.
+//! The media of one meeting at the server, and of its breakout rooms: each participant publishes to an SFU of its own,
+//! and everybody else of the same conference receives from there. The room decides who takes part where; this host
+//! carries the media, and tells the room whose media it has.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use super::host::HostSettings;
 use crate::commands::stage::{SpeakerFact, StageMedia, StageOffer, StageOutput};
 use crate::id::{RoomId, UserId};
-use crate::protocol::{ClientMessage, ErrorCode, Participant, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, MediaHost, Participants, ServerMessage};
 use crate::report::Reporter;
 use crate::sfu::AudioFloor;
 use crate::signal::LocalMember;
@@ -23,8 +24,9 @@ pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSetting
     let mut host = MeetingHost {
         room,
         member,
-        media: StageMedia::new(meetings.with_floor(AudioFloor::new(VOICES))),
+        media: StageMedia::new(meetings),
         participants: BTreeMap::new(),
+        floors: BTreeMap::new(),
         reporter,
         warnings: TokenBucket::new(1, 3),
     };
@@ -39,11 +41,21 @@ struct MeetingHost {
     member: LocalMember,
     /// The media of each participant.
     media: StageMedia,
-    /// The participants with their entries.
-    participants: BTreeMap<UserId, u32>,
+    /// The participants.
+    participants: BTreeMap<UserId, Place>,
+    /// The audio floors of the meeting and of its breakout rooms.
+    floors: BTreeMap<u32, AudioFloor>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.
     warnings: TokenBucket,
+}
+
+/// Where a participant takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The breakout room; 0 for the meeting.
+    breakout: u32,
+    entry: u32,
 }
 
 impl MeetingHost {
@@ -61,11 +73,12 @@ impl MeetingHost {
 
     fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Participants(list) => self.participants_are(&list.participants),
+            ServerMessage::Participants(list) => self.participants_are(list),
             ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, entry } => {
                 if let Some(entry) = entry.filter(|_| user == source) {
                     // The room collects changes of the list for a moment, so the offer may come first.
-                    self.enter(user.clone(), entry);
+                    let breakout = self.participants.get(&user).map_or(0, |known| known.breakout);
+                    self.enter(user.clone(), Place { breakout, entry });
                 }
                 self.media.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
@@ -78,28 +91,31 @@ impl MeetingHost {
         }
     }
 
-    /// Each participant has an SFU, from when it enters until it leaves the meeting.
-    fn participants_are(&mut self, list: &[Participant]) {
-        let now: BTreeMap<UserId, u32> = list.iter().map(|one| (one.user_id.clone(), one.entry)).collect();
-        let gone = self.participants.keys().filter(|user| !now.contains_key(*user));
-        for user in gone.cloned().collect::<Vec<_>>() {
-            self.exit(&user);
-        }
+    /// Each participant has an SFU, from when it enters until it leaves, if the server carries the media.
+    fn participants_are(&mut self, list: Participants) {
+        let Participants { participants, breakout, media, .. } = list;
+        let carried = participants.into_iter().filter(|_| media == MediaHost::Server);
+        let now: BTreeMap<UserId, u32> = carried.map(|one| (one.user_id, one.entry)).collect();
+        let was_here = |(user, known): &(&UserId, &Place)| known.breakout == breakout && !now.contains_key(*user);
+        let gone: Vec<UserId> = self.participants.iter().filter(was_here).map(|(user, _)| user.clone()).collect();
+        gone.iter().for_each(|user| self.exit(user));
         for (user, entry) in now {
-            self.enter(user, entry);
+            self.enter(user, Place { breakout, entry });
         }
+        self.floors.retain(|breakout, _| self.participants.values().any(|known| known.breakout == *breakout));
     }
 
-    /// A participant has entered, perhaps again: then its media starts anew.
-    fn enter(&mut self, user: UserId, entry: u32) {
+    /// A participant has entered, perhaps again, or elsewhere: then its media starts anew.
+    fn enter(&mut self, user: UserId, place: Place) {
         match self.participants.get(&user) {
             // A list or an offer that was on its way when the participant entered again.
-            Some(known) if *known >= entry => return,
+            Some(known) if *known == place || known.entry > place.entry => return,
             Some(_) => self.exit(&user),
             None => {}
         }
-        self.media.enter(user.clone());
-        self.participants.insert(user, entry);
+        let floor = self.floors.entry(place.breakout).or_insert_with(|| AudioFloor::new(VOICES));
+        self.media.enter(user.clone(), floor.clone());
+        self.participants.insert(user, place);
     }
 
     fn exit(&mut self, user: &UserId) {
@@ -129,7 +145,7 @@ impl MeetingHost {
     }
 
     fn tell_published(&self, target_uid: UserId, on: bool) {
-        if let Some(&entry) = self.participants.get(&target_uid) {
+        if let Some(&Place { entry, .. }) = self.participants.get(&target_uid) {
             self.member.send(ClientMessage::Published { target_uid, entry, on });
         }
     }

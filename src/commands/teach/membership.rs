@@ -141,7 +141,13 @@ impl Membership {
                 (if code.is_some() { Order::Code } else { Order::CodeOff }, None)
             }
             // The orders of meetings.
-            RoomOrder::Rename { .. } | RoomOrder::HandOver { .. } | RoomOrder::End => return,
+            RoomOrder::Rename { .. }
+            | RoomOrder::HandOver { .. }
+            | RoomOrder::End
+            | RoomOrder::Split { .. }
+            | RoomOrder::Assign { .. }
+            | RoomOrder::Announce { .. }
+            | RoomOrder::Recall { .. } => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
         let name = |user: &UserId| waits(user).map_or_else(|| nickname(user), |user| user.nickname.clone());

@@ -304,5 +304,7 @@ fn reported(order: &Moderation) -> Order {
         Moderation::ClearStage => Order::ClearStage,
         Moderation::Spotlight { .. } => Order::Spotlight,
         Moderation::SpotlightOff => Order::SpotlightOff,
+        Moderation::OpenFloor => Order::OpenFloor,
+        Moderation::CloseFloor => Order::CloseFloor,
     }
 }

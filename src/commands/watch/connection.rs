@@ -92,6 +92,7 @@ impl Session<'_> {
                 Effect::Nothing => {}
                 Effect::Welcomed(reply) => {
                     self.speakers.welcomed(Instant::now());
+                    self.own_stage.welcomed();
                     if let Some(reply) = reply {
                         self.send_to_teacher(reply).await;
                     }

@@ -33,6 +33,10 @@ pub(super) struct OwnStage<'a> {
     state: State,
     /// Whether the class sees and hears this student.
     is_live: bool,
+    /// Whether students may come to the stage by themselves.
+    floor_is_open: bool,
+    /// Whether the person has asked for the floor, and need not be asked again.
+    asked_for_floor: bool,
 }
 
 /// A capture that has started, and the way of its frames.
@@ -72,6 +76,8 @@ impl<'a> OwnStage<'a> {
             is_typing_possible,
             state: State::Off,
             is_live: false,
+            floor_is_open: false,
+            asked_for_floor: false,
         }
     }
 
@@ -106,7 +112,7 @@ impl<'a> OwnStage<'a> {
             let why = Some(Decline::NotAllowed);
             return Some(self.decline(why, format!("the teacher invited you to the stage, which was declined: {how}")));
         };
-        if !speaking.asks {
+        if std::mem::take(&mut self.asked_for_floor) || !speaking.asks {
             self.start(speaking);
             return None;
         }
@@ -145,8 +151,37 @@ impl<'a> OwnStage<'a> {
         self.end(Some(reason)).await;
     }
 
+    /// The person asks for the floor. Returns whether the hand has to go up, which is the request.
+    fn asks_for_floor(&mut self) -> bool {
+        let problem = if self.speaking.is_none() {
+            "to speak on the stage, start watch with --may-speak"
+        } else if !matches!(self.state, State::Off) {
+            "you are on the stage, or on the way there"
+        } else if !self.floor_is_open {
+            "the floor is not open: /hand asks the teacher for an invitation"
+        } else {
+            self.asked_for_floor = true;
+            return true;
+        };
+        self.reporter.notice(problem);
+        false
+    }
+
+    /// The holder of the lecture's media welcomes this student; if the floor is open, the list of speakers says so.
+    pub(super) fn welcomed(&mut self) {
+        self.floor_is_open = false;
+    }
+
     /// The speakers of the lecture. The host names this student once its media has arrived.
     pub(super) fn stage(&mut self, stage: &Stage) {
+        if std::mem::replace(&mut self.floor_is_open, stage.is_open) != stage.is_open {
+            self.reporter.notice(match (stage.is_open, self.speaking) {
+                (true, Some(_)) => "the floor is open: /speak brings you to the stage",
+                (true, None) => "the floor is open: with --may-speak you could come to the stage",
+                (false, _) => "the floor is closed",
+            });
+            self.asked_for_floor &= stage.is_open;
+        }
         let is_live = stage.speakers.iter().any(|speaker| speaker.user_id == self.me);
         if is_live && !self.is_live && matches!(self.state, State::On(_)) {
             self.is_live = true;
@@ -254,6 +289,14 @@ impl Session<'_> {
                 self.on_own_connection(event).await;
             }
             OwnStageEvent::Speaker(SpeakerEvent::Capture(event)) => self.on_own_capture(event).await,
+        }
+    }
+
+    /// The student comes to the stage while the floor is open.
+    pub(super) async fn speak(&mut self) {
+        if self.own_stage.asks_for_floor() {
+            let hand = self.talk.raise_hand();
+            self.send_to_teacher(hand).await;
         }
     }
 

@@ -28,7 +28,7 @@ fn offered() -> Offered {
 
 #[test]
 fn no_feedback_panics() {
-    for seed in 0..20 {
+    for seed in 0..5 {
         let (mut rng, began) = (StdRng::seed_from_u64(seed), Instant::now());
         let (mut adaptation, rates) = (Adaptation::new(began, offered(), true), rates());
         let (mut sequence, mut micros, mut changes) = (rng.random_range(0..65_536) as u16, 0, 0);

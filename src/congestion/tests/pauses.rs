@@ -20,7 +20,8 @@ fn a_noticed_sender_suspension_changes_no_layers() {
     for (seed, tells) in [(1, Rtcp::EveryPacket), (2, Rtcp::EveryPacket), (3, Rtcp::Remb), (4, Rtcp::ReceiverReports)] {
         for lasts in [0.4, 0.9, 2.0, 3.2, 4.0, 60.0] {
             for line in lines() {
-                let setup = Setup { seconds: 100, ..Setup::over(line).reporting(tells).seed(seed) };
+                let seconds = 40 + lasts as u64;
+                let setup = Setup { seconds, ..Setup::over(line).reporting(tells).seed(seed) };
                 let outcome = setup.stands_still(Who::Sender, 20.0, 20.0 + lasts).run();
                 assert_eq!(outcome.changes, [], "{tells:?} {lasts} {line:?}");
             }

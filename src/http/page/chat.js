@@ -67,6 +67,17 @@ export class Chat {
     onLanguage(() => this.#show());
   }
 
+  /** Another conversation begins, and nothing of the last one stays. */
+  forget() {
+    this.#last = -1;
+    this.#clearedUpTo = 0;
+    this.#pending = [];
+    this.#unread = 0;
+    $('chat-lines').replaceChildren();
+    this.#on.cleared();
+    this.#draw();
+  }
+
   /** Sets the student's own id. */
   iAm(userId) {
     this.#me = userId;

@@ -58,6 +58,7 @@ export const zh = {
   rename: '改名',
   handOverTo: '把主持人交给',
   handOver: '移交',
+  openBreakouts: '分组讨论…',
   callAll: '呼叫所有未进入的人（{n}）',
   callAllNobody: '所有人都在会议中',
   callAllBegun: '正在呼叫所有未进入会议的人。',

@@ -58,6 +58,7 @@ export const en = {
   rename: 'Rename',
   handOverTo: 'Make somebody else the owner',
   handOver: 'Hand over',
+  openBreakouts: 'Breakout rooms…',
   callAll: 'Call everybody who is not in ({n})',
   callAllNobody: 'Everybody is in the meeting',
   callAllBegun: 'Everybody who is not in the meeting is called.',

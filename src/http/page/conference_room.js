@@ -1,6 +1,6 @@
 // A room of the kind `meeting` or `call`: the bar, the header and the banner, and what both kinds have in common.
 
-import { $, addStyle, announce, clean, elementsOf, list, nameOf, onFrame, setIcon } from './dom.js';
+import { $, Part, addStyle, announce, clean, elementsOf, list, nameOf, onFrame, setIcon } from './dom.js';
 import { addWords, label, onLanguage, say, translate } from './i18n.js';
 import { linkTo } from './identity.js';
 import { CallView } from './call_view.js';
@@ -60,6 +60,11 @@ class ConferenceRoom {
   /** What a room of this kind shows. */
   #view = null;
   #told = { text: '', until: 0 };
+  /** The place of this user: a breakout room, or 0 for the meeting. It is `null` until the server tells. */
+  #at = null;
+  #lastAt = 0;
+  /** What only a meeting with breakout rooms needs. */
+  #breakouts = new Part(async () => (await import('./breakouts.js')).startBreakouts(this));
   #lostAt = 0;
   #sends = '[]';
   #draw = onFrame(() => this.#show());
@@ -127,6 +132,9 @@ class ConferenceRoom {
   told(message) {
     const { type } = message;
     if (type === 'joined' || type === 'room') this.#is(message);
+    if (type === 'joined') this.#at = null;
+    if (type === 'breakouts') this.#placed(message);
+    if (type === 'announcement') this.#breakouts.tell('announced', message);
     if (type === 'channel') this.#heard(message.message ?? {});
     if (['offer', 'answer', 'candidate'].includes(type)) return this.media.signalled(message);
     if (type === 'hangup' && this.state?.kind === 'meeting') this.media.signalled(message);
@@ -134,6 +142,7 @@ class ConferenceRoom {
     if (type === 'error') {
       this.media.failed(message);
       this.owner.failed(String(message.code));
+      this.#breakouts.loaded?.failed(String(message.code));
     }
     this.happens({ type: 'message', message });
     if (type === 'joined') this.media.mend();
@@ -167,6 +176,21 @@ class ConferenceRoom {
 
   draw() {
     this.#draw();
+  }
+
+  /** Opens what the owner does with breakout rooms. */
+  async openBreakouts() {
+    await this.#breakouts.need();
+    this.#breakouts.loaded?.open();
+  }
+
+  /** The message `breakouts`. Each place has a chat of its own. */
+  #placed(message) {
+    const at = Number(message.at) || 0;
+    if (at !== (this.#at ?? this.#lastAt)) this.room.chat.forget();
+    [this.#at, this.#lastAt] = [at, at];
+    this.#breakouts.tell('told', message);
+    if (message.rooms > 0) this.#breakouts.need();
   }
 
   #ponged() {
@@ -210,7 +234,9 @@ class ConferenceRoom {
   }
 
   /** A message of the conversation: the hands are shown on the pictures, too. */
-  #heard({ hands }) {
+  #heard({ type, hands }) {
+    // After `joined`, the chat comes after the place. Without a place, the breakout rooms are over.
+    if (type === 'welcome' && this.#at === null) this.#placed({ rooms: 0 });
     if (hands) this.media.hands(list(hands, MOST_HANDS).map((hand) => clean(hand?.userId, 64)));
   }
 
@@ -264,6 +290,7 @@ class ConferenceRoom {
     write('conference-toast', performance.now() < this.#told.until ? this.#told.text : '');
     this.#view.draw();
     this.owner.draw();
+    this.#breakouts.loaded?.draw();
   }
 
   #header() {

@@ -45,6 +45,7 @@ export class Controls {
   #allowed = { comments: true, reactions: true };
   #word = '';
   #isOnStage = false;
+  #isFloorOpen = false;
   #keys = KEYS;
   #others = {};
 
@@ -115,6 +116,14 @@ export class Controls {
     this.refresh();
   }
 
+  /** Whether a raised hand brings the student to the stage. The words for that come with the stage. */
+  set isFloorOpen(isFloorOpen) {
+    if (this.#isFloorOpen === isFloorOpen) return;
+    this.#isFloorOpen = isFloorOpen;
+    $('hand').classList.toggle('primary', isFloorOpen);
+    this.refresh();
+  }
+
   /** Other keys and actions than those of a lecture. */
   takeOver(keys, actions) {
     this.#keys = keys;
@@ -137,8 +146,9 @@ export class Controls {
     this.#position = position;
     $('hand-place').hidden = position === 0;
     $('hand-place').textContent = position;
-    $('hand-label').textContent = position > 0 ? say('handPlace', { n: position }) : say('raiseHand');
-    label(button, position > 0 ? `${say('handPlace', { n: position })}. ${say('lowerHand')}` : say('raiseHand'));
+    const words = position > 0 ? say('handPlace', { n: position }) : say(this.#isFloorOpen ? 'speak' : 'raiseHand');
+    $('hand-label').textContent = words;
+    label(button, position > 0 ? `${words}. ${say('lowerHand')}` : words);
   }
 
   /** What the teacher allows the class. A forbidden button can still be focused, and says why. */

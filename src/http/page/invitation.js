@@ -14,7 +14,7 @@ export class Invitation {
   #isAsked = false;
 
   /**
-   * `speaker` has `sources` and `studio`, and `teacher`, the user who invites, or `null`. `on` has
+   * `speaker` has `sources` and `studio`, `teacher`, the user who invites, or `null`, and `isFloor`. `on` has
    * `answered(accepted, why)` for an answer of the student, and `closed()` for every other end.
    */
   constructor(speaker, on) {
@@ -59,10 +59,10 @@ export class Invitation {
   /** Shows what can be sent, and the time that is left. */
   draw() {
     if (!this.isOpen) return;
-    const { sources, teacher } = this.#speaker;
+    const { sources, teacher, isFloor } = this.#speaker;
     const hasMedia = Boolean(sources.microphone || sources.camera || sources.screen);
     const name = teacher ? nameOf(teacher) : say('teacher');
-    $('invitation-title').textContent = say('invitationTitle', { name });
+    $('invitation-title').textContent = isFloor ? say('floorTitle') : say('invitationTitle', { name });
     $('accept').disabled = !hasMedia;
     const problem = !navigator.mediaDevices ? 'stageInsecure' : this.#isAsked && !hasMedia ? 'nothingToSend' : '';
     $('invitation-problem').hidden = !problem;

@@ -5,6 +5,7 @@ export const zh = {
   call: '通话',
   ownedBy: '主持人 {name}',
   inside: '会议中 {n} 人',
+  inBreakouts: '分成 {n} 组',
   calling: '通话中 {n} 人',
   createTitle: '创建教室',
   kindOfRoom: '教室的用途',

@@ -5,6 +5,7 @@ export const en = {
   call: 'Calls',
   ownedBy: '{name} owns the room',
   inside: '{n} in the meeting',
+  inBreakouts: '{n} breakout rooms',
   calling: '{n} in calls',
   createTitle: 'Create a room',
   kindOfRoom: 'What is the room for?',

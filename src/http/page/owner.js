@@ -23,6 +23,10 @@ export class Owner {
       $('owner-dialog').close();
       conference.tell(say('callAllBegun'));
     });
+    $('owner-breakouts').addEventListener('click', () => {
+      $('owner-dialog').close();
+      conference.openBreakouts();
+    });
     $('hand-over-now').addEventListener('click', () => {
       const targetUid = $('hand-over').value;
       if (targetUid) order({ order: 'handOver', targetUid });
@@ -68,6 +72,7 @@ export class Owner {
     const isMeeting = state?.kind === 'meeting';
     $('owner-lock').textContent = say(info.isLocked ? 'unlock' : 'lock');
     $('owner-call-all').hidden = !isMeeting;
+    $('owner-breakouts').hidden = !isMeeting;
     const absent = others.filter(({ userId }) => !media.others.some((one) => one.userId === userId)).length;
     $('owner-call-all').disabled = absent === 0 || info.isCalling;
     const words = info.isCalling ? 'isCalling' : absent > 0 ? 'callAll' : 'callAllNobody';

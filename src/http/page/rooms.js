@@ -7,6 +7,8 @@ import { isId, mayTeach, teachCommand, teachingLink } from './identity.js';
 const REFRESH_MS = 3_000;
 const MOST_ROOMS = 500;
 const MOST_NAME_CHARS = 80;
+/** The most breakout rooms of a meeting (`MAX_BREAKOUTS`). */
+const MOST_BREAKOUTS = 20;
 
 let rooms = null;
 let shown = '';
@@ -78,11 +80,12 @@ function describe(room) {
   const host = owner && nameOf({ userId: clean(owner.userId, 64), nickname: clean(owner.nickname, 40) });
   const inside = Number(room.participants) || 0;
   const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
-  const who = { teacher, host, watching, inside };
+  const breakouts = list(room.breakouts, MOST_BREAKOUTS).length;
+  const who = { teacher, host, watching, inside, breakouts };
   return { id: room.roomId, kind, state, name, ...who, since, asks: asks && say(asks) };
 }
 
-function card({ id, kind, state, name, teacher, host, since, watching, inside, asks }) {
+function card({ id, kind, state, name, teacher, host, since, watching, inside, breakouts, asks }) {
   const link = el('a', 'room-card');
   link.href = `/room/${encodeURIComponent(id)}`;
   link.dataset.room = id;
@@ -95,7 +98,8 @@ function card({ id, kind, state, name, teacher, host, since, watching, inside, a
   else who.append(say(state === 'ended' ? 'teacherGone' : 'nobodyTeaches'));
   const taking = inside > 0 ? say(kind === 'call' ? 'calling' : 'inside', { n: inside }) : '';
   const present = taking || say(state === 'live' && isLecture ? 'watching' : 'present', { n: watching });
-  const facts = el('p', 'soft', [present, since, asks].filter(Boolean).join(' · '));
+  const split = say(breakouts > 0 ? 'inBreakouts' : '', { n: breakouts });
+  const facts = el('p', 'soft', [present, split, since, asks].filter(Boolean).join(' · '));
   link.append(el('span', `badge ${state}`, say(state)), title, who, facts, el('span', 'go', say('join')));
   const mayStart = isLecture && state !== 'live' && mayTeach(id);
   return el('li', '', link, ...(mayStart ? [teachButton(id)] : []));

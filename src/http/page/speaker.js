@@ -31,6 +31,8 @@ export async function startSpeaker(room, changed) {
 class Speaker {
   /** The content of the student's own tile. */
   own = $('live-preview');
+  /** Whether the invitation is the answer to the student's own wish, as the floor is open. */
+  isFloor = false;
   #room;
   #changed;
   /** `away`, `invited`, `coming` after the acceptance, or `live`. */
@@ -71,12 +73,13 @@ class Speaker {
   // Messages about the stage.
 
   /** The message `invited`. */
-  invited({ withinMs }) {
+  invited({ withinMs, isFloor }) {
     const isKnown = this.#phase === 'coming' || this.#phase === 'live';
     if (isKnown) return this.#room.chat.tell({ type: 'stageAnswer', accepted: true });
     if (this.#wasOnStage) return this.#resume('coming');
     this.#phase = 'invited';
     this.studio.isLive = false;
+    this.isFloor = isFloor === true;
     this.invitation.open(Number(withinMs) || 0);
   }
 

@@ -20,6 +20,8 @@ export class Stage {
   spotlight = null;
   /** The most speakers; 0 without a stage. */
   most = 0;
+  /** Whether the floor is open: a raised hand brings its student to the stage. */
+  isOpen = false;
   /** The ids of those who were invited and do not speak yet, as far as this user may know. */
   invited = [];
   #room;
@@ -231,7 +233,7 @@ export class Receiver {
   }
 }
 
-/** The message `stage`, checked: `{ speakers, invited, most, spotlight }`. */
+/** The message `stage`, checked: `{ speakers, invited, most, isOpen, spotlight }`. */
 export function stageOf(message) {
   const all = list(message.speakers, MOST_SPEAKERS).map(speakerOf);
   const speakers = all.filter(({ userId }, n) => userId && all.findIndex((one) => one.userId === userId) === n);
@@ -240,6 +242,7 @@ export function stageOf(message) {
     speakers,
     invited: list(message.invited, MOST_INVITED).map((userId) => clean(userId, 64)),
     most: Number(message.most) || 0,
+    isOpen: message.isOpen === true,
     spotlight: speakers.some(({ userId }) => userId === spotlight) ? spotlight : null,
   };
 }

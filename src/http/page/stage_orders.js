@@ -84,7 +84,10 @@ export class StageOrders {
     return this.#used >= this.#stage.most;
   }
 
-  /** Sends an order about the stage: `stage`, `offStage` or `spotlight` for a user, `clearStage` or `spotlightOff`. */
+  /**
+   * Sends an order about the stage: `stage`, `offStage` or `spotlight` for a user, `clearStage`, `spotlightOff`,
+   * `openFloor` or `closeFloor`.
+   */
   order(order, userId) {
     this.#sent = { order, at: performance.now() };
     this.#problem.until = 0;
@@ -145,11 +148,11 @@ export class StageOrders {
   }
 
   draw() {
-    const { speakers, invited, most, spotlight } = this.#stage;
+    const { speakers, invited, most, isOpen, spotlight } = this.#stage;
     this.#part.hidden = !this.#isOn || most === 0;
     if (this.#part.hidden) return;
     const drawn = JSON.stringify([
-      speakers.map(({ userId, nickname }) => [userId, nickname]), invited, most, spotlight,
+      speakers.map(({ userId, nickname }) => [userId, nickname]), invited, most, isOpen, spotlight,
       invited.map((userId) => this.#nameOf(userId)),
     ]);
     if (drawn !== this.#drawn) {
@@ -207,8 +210,11 @@ export class StageOrders {
   }
 
   #allButtons() {
-    const { spotlight } = this.#stage;
-    const buttons = [];
+    const { spotlight, isOpen } = this.#stage;
+    const order = isOpen ? 'closeFloor' : 'openFloor';
+    const floor = button(say(order), () => this.order(order));
+    floor.title = say(isOpen ? 'floorIsOpen' : 'floorExplained');
+    const buttons = [floor];
     const large = say(this.#on.isTeacher ? 'meLarge' : 'teacherLarge');
     if (spotlight) buttons.push(button(large, () => this.order('spotlightOff')));
     if (this.#used > 0) buttons.push(button(say('clearStage'), () => this.order('clearStage')));

@@ -44,7 +44,7 @@ class StudentStage {
     if (message.type === 'welcome') this.#stage.welcomed();
     if (message.type === 'stage') this.#staged(message);
     if (message.type === 'invited') {
-      this.#speaker.tell('invited', message);
+      this.#speaker.tell('invited', { ...message, isFloor: this.#stage.isOpen });
       this.#speaker.need();
     }
     if (message.type === 'offStage') this.#speaker.loaded?.ended(String(message.reason));
@@ -83,7 +83,10 @@ class StudentStage {
 
   #staged(message) {
     const before = new Map(this.#stage.speakers.map((speaker) => [speaker.userId, speaker]));
+    const wasOpen = this.#stage.isOpen;
     this.#stage.told(message);
+    const { isOpen } = this.#stage;
+    if (isOpen !== wasOpen) announce(say(isOpen ? 'floorOpen' : 'floorClosed'));
     const others = this.#stage.speakers.filter(({ isMe }) => !isMe);
     for (const speaker of others) if (!before.delete(speaker.userId)) tell('cameToStage', speaker);
     before.delete(this.#room.userId);
@@ -95,6 +98,7 @@ class StudentStage {
   }
 
   #show() {
+    this.#room.controls.isFloorOpen = this.#stage.isOpen;
     const own = this.#speaker.loaded?.own;
     const speakers = this.#stage.speakers.map((speaker) => (speaker.isMe ? { ...speaker, own } : speaker));
     this.#tiles.show(speakers, this.#stage.spotlight);

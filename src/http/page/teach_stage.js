@@ -120,9 +120,9 @@ export class TeacherStage {
   }
 
   #show() {
-    const { speakers, spotlight, most, invited } = this.#stage;
+    const { speakers, spotlight, most, isOpen, invited } = this.#stage;
     this.#tiles.show(speakers, spotlight);
-    this.#teacher.order.stage.show({ speakers, spotlight, most, invited });
+    this.#teacher.order.stage.show({ speakers, spotlight, most, isOpen, invited });
     for (const userId of this.#buttons.keys()) {
       if (!speakers.some((speaker) => speaker.userId === userId)) this.#buttons.delete(userId);
     }

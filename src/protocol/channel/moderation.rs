@@ -56,6 +56,10 @@ pub enum Moderation {
     },
     /// Shows the teacher large.
     SpotlightOff,
+    /// Opens the floor: whoever raises a hand is invited to the stage at once, while the stage has a place.
+    OpenFloor,
+    /// Closes the floor. Students on the stage stay there.
+    CloseFloor,
 }
 
 impl Moderation {
@@ -65,7 +69,7 @@ impl Moderation {
             Self::Mute { user_id } | Self::Unmute { user_id } | Self::Lower { user_id } => Some(user_id),
             Self::Stage { user_id } | Self::OffStage { user_id } | Self::Spotlight { user_id } => Some(user_id),
             Self::MuteAll | Self::UnmuteAll | Self::Clear | Self::Slow { .. } | Self::LowerAll => None,
-            Self::ClearStage | Self::SpotlightOff => None,
+            Self::ClearStage | Self::SpotlightOff | Self::OpenFloor | Self::CloseFloor => None,
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Stage {
     /// The most speakers; 0 if the lecture has no stage.
     #[serde(default)]
     pub most: usize,
+    /// Whether the floor is open: a student that raises its hand is invited without an order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
     /// To the teacher and those who moderate: users who were invited and do not speak yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invited: Vec<UserId>,

@@ -17,7 +17,7 @@ pub(super) const MAX_SLOW: Duration = Duration::from_secs(600);
 const MAX_EXCEPTIONS: usize = 4_096;
 
 /// The permissions of the class, and of the students who differ from it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rights {
     /// The permissions of the class, as the teacher set them; `chat` is the opposite of `mute_all`.
     pub(super) class: Allowed,
@@ -43,6 +43,11 @@ impl Rights {
     /// The students who are muted alone, or who may write although the others are muted.
     pub(super) fn exceptions(&self) -> impl Iterator<Item = &UserId> {
         self.exceptions.iter()
+    }
+
+    /// Whether the student may not write although the class may.
+    pub(super) fn is_muted_alone(&self, user: &UserId) -> bool {
+        self.class.chat && self.exceptions.contains(user)
     }
 
     fn set_chat_of_all(&mut self, chat: bool) {
@@ -100,12 +105,15 @@ impl Talk {
             Moderation::ClearStage => self.clear_stage(now)?,
             Moderation::Spotlight { user_id } => self.set_spotlight(now, Some(user_id))?,
             Moderation::SpotlightOff => self.set_spotlight(now, None)?,
+            Moderation::OpenFloor => self.set_floor(now, true)?,
+            Moderation::CloseFloor => self.set_floor(now, false)?,
         };
         let nickname = order.user().map(|user| self.participants.nickname(user));
         let teacher = self.teacher.as_ref().filter(|(teacher, _)| teacher == by);
         let by_nickname = teacher.map_or_else(|| self.participants.nickname(by), |(_, nickname)| nickname.clone());
         let ordered = TalkOutput::Ordered { by: by.clone(), by_nickname, order, nickname };
-        Ok(std::iter::once(ordered).chain(outputs).collect())
+        let invited = self.fill_stage(now);
+        Ok(std::iter::once(ordered).chain(outputs).chain(invited).collect())
     }
 
     /// Sends everybody their permissions: one message to all, or one to each where they differ.

@@ -12,6 +12,8 @@ pub(super) struct Slots {
     pub(super) most: usize,
     pub(super) used: Vec<Slot>,
     pub(super) spotlight: Option<UserId>,
+    /// Whether students come to the stage without an order.
+    pub(super) is_open: bool,
     pub(super) last_id: u64,
     /// When to send a list whose tracks or names have changed.
     pub(super) due: Option<Instant>,
@@ -92,7 +94,8 @@ impl Slots {
             })
             .collect();
         speakers.sort_by_key(|speaker| speaker.id);
-        Stage { speakers, spotlight: self.spotlight.clone(), most: self.most, invited: Vec::new() }
+        let (spotlight, most, is_open) = (self.spotlight.clone(), self.most, self.is_open);
+        Stage { speakers, spotlight, most, is_open, invited: Vec::new() }
     }
 
     /// The list for the teacher and those who moderate.

@@ -271,12 +271,16 @@ impl Talk {
             let (user_id, nickname) = (user.clone(), slot.nickname.clone());
             let ended = PublisherMessage::StageEnded { user_id, nickname, reason: why };
             outputs.extend(self.tell_moderators(&ended).into_iter().filter(|output| !is_to(output, &user)));
+            outputs.extend(self.lower_after_turn(now, &user));
             outputs.push(TalkOutput::Stage(StageChange::Ended { user, nickname: slot.nickname, why }));
         }
         if was_live {
             outputs.extend(self.announce_stage(now));
         } else if !outputs.is_empty() {
             outputs.extend(self.tell_moderators_of_stage());
+        }
+        if !outputs.is_empty() {
+            outputs.extend(self.fill_stage(now));
         }
         outputs
     }
@@ -287,7 +291,7 @@ impl Talk {
         let stage = if moderates || self.is_teacher(user) {
             (self.slots.most > 0).then(|| self.slots.full_list())
         } else {
-            Some(self.slots.list()).filter(|stage| !stage.speakers.is_empty())
+            Some(self.slots.list()).filter(|stage| stage.is_open || !stage.speakers.is_empty())
         };
         let invitation = self.slots.get(user).filter(|slot| !slot.is_live()).and_then(Slot::deadline);
         let invitation = invitation.map(|(until, _)| invited(until.saturating_duration_since(now)));
@@ -303,7 +307,7 @@ impl Talk {
         outputs
     }
 
-    fn stage_size(&self) -> Result<usize, Refusal> {
+    pub(super) fn stage_size(&self) -> Result<usize, Refusal> {
         if self.slots.most == 0 {
             return Err(not_allowed("this lecture has no stage: start it with --stage 2"));
         }
@@ -322,7 +326,7 @@ impl Talk {
     }
 
     /// Tells everybody who speaks. Only those who moderate hear of invitations.
-    fn announce_stage(&mut self, now: Instant) -> Vec<TalkOutput> {
+    pub(super) fn announce_stage(&mut self, now: Instant) -> Vec<TalkOutput> {
         (self.slots.due, self.slots.rests_until) = (None, Some(now + UPDATE_INTERVAL));
         let mut outputs = vec![TalkOutput::All(PublisherMessage::Stage(self.slots.list()))];
         if self.slots.used.iter().any(|slot| !slot.is_live()) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::protocol::channel::MAX_LISTED_HANDS;
 
+mod floor;
 mod stage;
 mod teacher;
 

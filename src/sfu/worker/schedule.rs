@@ -13,7 +13,7 @@ use crate::sfu::transport::SendContext;
 use crate::sfu::watchdog::caught;
 
 /// The time for which video is sent before audio, feedback, a publisher's packets and newcomers get their turn.
-const SLICE: Duration = Duration::from_millis(2);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// The same for peers that are behind. They get a turn every 5 ms.
 const BEHIND_SLICE: Duration = Duration::from_millis(4);

@@ -68,6 +68,21 @@ impl Page<'_> {
         self.wait_until("pictures of others", "document.querySelector('#room').dataset.phase === 'in'");
     }
 
+    /// The owner opens two breakout rooms, for these users.
+    #[track_caller]
+    pub fn splits(&self, rooms: &[(u32, u32)]) {
+        self.clicks("button", "Owner of the room");
+        self.clicks("button", "Breakout rooms…");
+        self.clicks("checkbox", "Choose who goes where; the others are distributed at random");
+        for (user, room) in rooms {
+            self.value(&format!(
+                "(() => {{ const field = document.querySelector('[data-member=\"{user}\"]'); field.value = '{room}'; \
+                 field.dispatchEvent(new Event('change')); }})()"
+            ));
+        }
+        self.clicks("button", "Open the rooms");
+    }
+
     /// Waits until these users have tiles, this person included.
     #[track_caller]
     pub fn tiles_are(&self, users: &[u32]) {

@@ -82,6 +82,42 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
         page.tiles_are(&users);
     }
 
+    ada.splits(&[(1002, 1), (1003, 1), (1004, 2)]);
+    for page in [&ben, &cleo] {
+        page.shows("You are in breakout room 1 of 2.");
+        page.tiles_are(&[1002, 1003]);
+    }
+    dan.tiles_are(&[1004]);
+    cleo.sees_and_hears(&[1002]);
+    ben.says("only us");
+    cleo.reads("Ben", "only us");
+    ben.reloads();
+    ben.is_inside();
+    cleo.sees(1002, "camera");
+    ben.shows("You are in breakout room 1 of 2.");
+    ben.reads("Ben", "only us");
+    ada.clicks("button", "Visit room 2");
+    dan.tiles_are(&[1001, 1004]);
+    dan.sees(1001, "camera");
+    ada.clicks("button", "Breakout rooms…");
+    if has_axe("the rules of axe-core for breakout rooms") {
+        ada.is_accessible("breakout rooms");
+        dan.is_accessible("a breakout room");
+    }
+    ada.fills("Write to all rooms", "five minutes");
+    ada.clicks("button", "Send to all rooms");
+    for page in [&ben, &dan] {
+        page.shows("Ada to all rooms: five minutes");
+        is_readable(page);
+    }
+    ada.clicks("button", "Call everybody back now");
+    for page in [&ada, &ben, &cleo, &dan] {
+        page.tiles_are(&users);
+        page.wait_until("no breakout rooms", "!witness.visible('#breakout-strip')");
+    }
+    ben.sees(1004, "camera");
+    ben.reads("Cleo", "hello");
+
     // The owner is gone, and the one who has been there longest follows.
     ada.closes();
     for page in [&ben, &cleo, &dan] {

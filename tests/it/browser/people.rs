@@ -1,5 +1,5 @@
 //! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, the negotiation of a
-//! peer connection, and calls and meetings.
+//! peer connection, calls and meetings, and breakout rooms.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -50,4 +50,9 @@ fn calls_and_meetings_go_through_their_phases() {
 #[test]
 fn the_connection_of_two_participants_sends_in_order_and_knows_an_overload() {
     passes("pair.test.mjs");
+}
+
+#[test]
+fn the_page_checks_what_it_is_told_of_breakout_rooms() {
+    passes("breakouts.test.mjs");
 }

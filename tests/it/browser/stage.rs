@@ -176,6 +176,16 @@ fn a_student_speaks_to_the_class_and_steps_down() {
     ben.sees_tiles(0);
     ben.wait(CONNECTIONS, CONNECTIONS, |count| *count == 1);
     anna.is_off_the_stage("You have left the stage.");
+
+    // With an open floor, students come by themselves, and stay when it is closed.
+    teacher.orders(json!({"order": "openFloor"}));
+    ben.clicks("button", "Speak");
+    ben.shows("The floor is open: go on the stage?");
+    ben.goes_on_the_stage();
+    anna.sees_tiles(1);
+    teacher.orders(json!({"order": "closeFloor"}));
+    anna.wait_until("a hand for the teacher", "document.querySelector('#hand').ariaLabel === 'Raise hand'");
+    ben.is_on_the_stage();
     for page in [&anna, &ben] {
         page.was_calm(&lab.site());
     }

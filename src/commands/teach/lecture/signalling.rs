@@ -96,6 +96,8 @@ impl Lecture<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
+            | ServerMessage::Breakouts(_)
+            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }

@@ -5,9 +5,9 @@ use crate::protocol::TrackName;
 use crate::protocol::channel::{Decline, Speaker, Stage};
 
 /// A lecture with a stage, with its clock.
-struct Lecture {
-    talk: Talk,
-    now: Instant,
+pub(super) struct Lecture {
+    pub(super) talk: Talk,
+    pub(super) now: Instant,
     ms: u64,
 }
 
@@ -15,7 +15,7 @@ const BOTH: [TrackName; 2] = [TrackName::Audio, TrackName::Camera];
 
 impl Lecture {
     /// Five students and a moderator.
-    fn with_stage(most: usize) -> Self {
+    pub(super) fn with_stage(most: usize) -> Self {
         let mut talk = Talk::new(id("9999"), "Ms Li".into());
         talk.set_stage(most);
         for n in 1..=5 {
@@ -26,11 +26,11 @@ impl Lecture {
     }
 
     /// An order of the teacher that is obeyed, and what follows from it.
-    fn order(&mut self, order: Moderation) -> Vec<TalkOutput> {
+    pub(super) fn order(&mut self, order: Moderation) -> Vec<TalkOutput> {
         super::order(&mut self.talk, self.now, order)
     }
 
-    fn refused(&mut self, order: Moderation) -> (ErrorCode, String) {
+    pub(super) fn refused(&mut self, order: Moderation) -> (ErrorCode, String) {
         self.talk.moderate(self.now, self.ms, &id("9999"), order).unwrap_err()
     }
 
@@ -38,15 +38,15 @@ impl Lecture {
         self.order(stage(user))
     }
 
-    fn says(&mut self, user: &str, message: &StudentMessage) -> Vec<TalkOutput> {
+    pub(super) fn says(&mut self, user: &str, message: &StudentMessage) -> Vec<TalkOutput> {
         self.talk.heard(self.now, self.ms, &id(user), &message.to_json())
     }
 
-    fn accepts(&mut self, user: &str) -> Vec<TalkOutput> {
+    pub(super) fn accepts(&mut self, user: &str) -> Vec<TalkOutput> {
         self.says(user, &StudentMessage::StageAnswer { accepted: true, why: None })
     }
 
-    fn sends(&mut self, user: &str, silent: &[TrackName]) -> Vec<TalkOutput> {
+    pub(super) fn sends(&mut self, user: &str, silent: &[TrackName]) -> Vec<TalkOutput> {
         self.talk.speaker_live(self.now, &id(user), BOTH.to_vec(), silent.to_vec())
     }
 
@@ -58,12 +58,12 @@ impl Lecture {
         assert!(self.talk.is_speaker(&id(user)));
     }
 
-    fn speakers(&self) -> Vec<String> {
+    pub(super) fn speakers(&self) -> Vec<String> {
         self.talk.stage().speakers.iter().map(|speaker| speaker.user_id.to_string()).collect()
     }
 
     /// Lets time pass, and ticks whenever a tick is due.
-    fn pass(&mut self, time: Duration) -> Vec<TalkOutput> {
+    pub(super) fn pass(&mut self, time: Duration) -> Vec<TalkOutput> {
         let end = self.now + time;
         let mut outputs = Vec::new();
         while let Some(due) = self.talk.next_tick().filter(|due| *due <= end) {
@@ -81,7 +81,7 @@ fn stage(user: &str) -> Moderation {
     Moderation::Stage { user_id: id(user) }
 }
 
-fn changes(outputs: &[TalkOutput]) -> Vec<StageChange> {
+pub(super) fn changes(outputs: &[TalkOutput]) -> Vec<StageChange> {
     let change = |output: &TalkOutput| match output {
         TalkOutput::Stage(change) => Some(change.clone()),
         _ => None,
@@ -90,7 +90,7 @@ fn changes(outputs: &[TalkOutput]) -> Vec<StageChange> {
 }
 
 /// Who lost a slot, and why.
-fn ends(outputs: &[TalkOutput]) -> Vec<(String, OffStage)> {
+pub(super) fn ends(outputs: &[TalkOutput]) -> Vec<(String, OffStage)> {
     let ended = |change| match change {
         StageChange::Ended { user, why, .. } => Some((user.to_string(), why)),
         _ => None,
@@ -98,11 +98,11 @@ fn ends(outputs: &[TalkOutput]) -> Vec<(String, OffStage)> {
     changes(outputs).into_iter().filter_map(ended).collect()
 }
 
-fn ended(user: &str, why: OffStage) -> Vec<(String, OffStage)> {
+pub(super) fn ended(user: &str, why: OffStage) -> Vec<(String, OffStage)> {
     vec![(user.to_owned(), why)]
 }
 
-fn told(outputs: &[TalkOutput], to: &str) -> Vec<PublisherMessage> {
+pub(super) fn told(outputs: &[TalkOutput], to: &str) -> Vec<PublisherMessage> {
     let message = |output: &TalkOutput| match output {
         TalkOutput::To(user, message) if user.as_str() == to => Some(message.clone()),
         _ => None,
@@ -111,7 +111,7 @@ fn told(outputs: &[TalkOutput], to: &str) -> Vec<PublisherMessage> {
 }
 
 /// The lists that everybody gets.
-fn lists(outputs: &[TalkOutput]) -> Vec<Stage> {
+pub(super) fn lists(outputs: &[TalkOutput]) -> Vec<Stage> {
     let list = |output: &TalkOutput| match output {
         TalkOutput::All(PublisherMessage::Stage(stage)) => Some(stage.clone()),
         _ => None,
@@ -153,7 +153,7 @@ fn a_student_comes_to_the_stage_in_two_phases() {
         silent: vec![TrackName::Camera],
         lost: false,
     };
-    let list = Stage { speakers: vec![speaker], spotlight: None, most: 2, invited: Vec::new() };
+    let list = Stage { speakers: vec![speaker], most: 2, ..Stage::default() };
     let expected = [
         TalkOutput::Stage(speaks),
         TalkOutput::Hand { user, nickname, raised: false },

@@ -1,0 +1,42 @@
+//! Breakout rooms: the parts into which the owner splits a meeting.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::UserId;
+
+/// The fewest and the most breakout rooms of a meeting.
+pub const MIN_BREAKOUTS: u32 = 2;
+/// See [`MIN_BREAKOUTS`].
+pub const MAX_BREAKOUTS: u32 = 20;
+
+/// How long members still have in their breakout rooms when the owner calls them back or has left, in seconds: a
+/// sentence to its end.
+pub const RECALL_S: u32 = 30;
+
+/// The longest limit of breakout rooms, in seconds: a day.
+pub const MAX_BREAKOUT_S: u32 = 86_400;
+
+/// The breakout rooms of a meeting, as one member sees them. Replaces the last message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breakouts {
+    /// The number of breakout rooms, which are numbered from 1; 0 once they are over.
+    pub rooms: u32,
+    /// The place of the receiver: a breakout room, or 0 for the meeting.
+    pub at: u32,
+    /// The breakout room to which the receiver is assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<u32>,
+    /// The time until everybody is moved back to the meeting, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_in_ms: Option<u64>,
+    /// Whether everybody is called back, and the time is not just a limit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_recalled: bool,
+    /// To members that moderate: the place of each member, of at most
+    /// [`MAX_LISTED_USERS`](super::MAX_LISTED_USERS).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<UserId, u32>,
+}

@@ -1,0 +1,184 @@
+//! Who is assigned to which breakout room, who is where, and until when.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::member::Member;
+use super::news::News;
+use crate::id::UserId;
+use crate::protocol::{Breakouts, MAX_LISTED_USERS, User};
+
+/// The number of the conference of a meeting; its breakout rooms, and calls, have higher ones.
+pub(super) const MEETING: u32 = 0;
+
+/// Members that have left keep their seats, up to this number beside those of twice the members.
+const MORE_SEATS: usize = 64;
+
+/// The breakout rooms of a meeting.
+#[derive(Debug)]
+pub(super) struct Division {
+    /// The number of breakout rooms; 0 once they are over.
+    rooms: u32,
+    seats: BTreeMap<UserId, Seat>,
+    /// When everybody is moved back.
+    ends: Option<Instant>,
+    is_recalled: bool,
+    /// Changes of the places, for those who moderate.
+    news: News,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seat {
+    /// The breakout room to which the member is assigned.
+    own: Option<u32>,
+    at: u32,
+}
+
+impl Division {
+    /// Distributes the members that do not moderate: as `assign` says, and the others evenly and at random. Everybody
+    /// is still where it was `before`.
+    pub(super) fn new(
+        now: Instant,
+        (rooms, ends): (u32, Option<Instant>),
+        assign: &BTreeMap<UserId, u32>,
+        members: &BTreeMap<UserId, Member>,
+        before: Option<Self>,
+    ) -> Self {
+        let mut news = News::default();
+        news.changed(now, Duration::ZERO);
+        let mut division = Self { rooms, seats: BTreeMap::new(), ends, is_recalled: false, news };
+        let at = |user: &UserId| before.as_ref().map_or(MEETING, |before| before.at(user));
+        let mut unassigned = Vec::new();
+        for (user, member) in members {
+            let own = assign.get(user).copied();
+            let seat = Seat { own: own.filter(|own| *own != MEETING && !member.user.moderates), at: at(user) };
+            division.seats.insert(user.clone(), seat);
+            if own.is_none() && !member.user.moderates {
+                unassigned.push(user);
+            }
+        }
+        // A new state for each division: the order is another one each time, and nobody can know it.
+        let order = RandomState::new();
+        unassigned.sort_by_key(|user| order.hash_one(user));
+        let mut sizes = division.sizes(members);
+        for user in unassigned {
+            let smallest = smallest(&sizes);
+            sizes[smallest as usize - 1] += 1;
+            division.seats.entry(user.clone()).or_default().own = Some(smallest);
+        }
+        division
+    }
+
+    /// Where each member has to go: to its own breakout room. Who moderates stays, as long as there is such a room.
+    pub(super) fn targets(&self, members: &BTreeMap<UserId, Member>) -> Vec<(UserId, u32)> {
+        let target = |(user, member): (&UserId, &Member)| {
+            let seat = self.seats.get(user).copied().unwrap_or_default();
+            let visited = Some(seat.at).filter(|at| member.user.moderates && *at <= self.rooms);
+            (user.clone(), visited.or(seat.own).unwrap_or(MEETING))
+        };
+        members.iter().map(target).collect()
+    }
+
+    /// The number of breakout rooms.
+    pub(super) fn rooms(&self) -> u32 {
+        self.rooms
+    }
+
+    /// Where the user is.
+    pub(super) fn at(&self, user: &UserId) -> u32 {
+        self.seats.get(user).map_or(MEETING, |seat| seat.at)
+    }
+
+    /// The breakout room to which the user is assigned.
+    pub(super) fn own(&self, user: &UserId) -> Option<u32> {
+        self.seats.get(user)?.own
+    }
+
+    /// When everybody is moved back.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
+    /// When the room has to look after this.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.ends, self.news.due()].into_iter().flatten().min()
+    }
+
+    /// Assigns a member, which stays where it is.
+    pub(super) fn assign(&mut self, now: Instant, user: &UserId, breakout: u32) {
+        self.seats.entry(user.clone()).or_default().own = Some(breakout).filter(|own| *own != MEETING);
+        self.changed(now);
+    }
+
+    /// A member is in another place now.
+    pub(super) fn place(&mut self, now: Instant, user: &UserId, at: u32) {
+        self.seats.entry(user.clone()).or_default().at = at;
+        self.changed(now);
+    }
+
+    /// A client is about to become a member, perhaps again.
+    pub(super) fn arrived(&mut self, now: Instant, user: &User, members: &BTreeMap<UserId, Member>) {
+        self.changed(now);
+        if self.seats.contains_key(&user.user_id) {
+            return;
+        }
+        if self.seats.len() >= 2 * members.len() + MORE_SEATS {
+            self.seats.retain(|known, _| members.contains_key(known));
+        }
+        let own = (!user.moderates && self.rooms > 0).then(|| smallest(&self.sizes(members)));
+        self.seats.insert(user.user_id.clone(), Seat { own, at: own.unwrap_or(MEETING) });
+    }
+
+    /// Everybody is moved back at this time.
+    pub(super) fn recall(&mut self, ends: Instant) {
+        (self.ends, self.is_recalled) = (Some(ends), true);
+    }
+
+    /// The breakout rooms are over; returns how many there were.
+    pub(super) fn close(&mut self) -> u32 {
+        std::mem::take(&mut self.rooms)
+    }
+
+    /// The places have changed.
+    pub(super) fn changed(&mut self, now: Instant) {
+        self.news.changed(now, Duration::ZERO);
+    }
+
+    /// Whether it is time to tell the places; the next time is after `interval`.
+    pub(super) fn take_news(&mut self, now: Instant, interval: Duration) -> bool {
+        self.news.take(now, interval)
+    }
+
+    /// The message for a member.
+    pub(super) fn seen_by(&self, now: Instant, member: &Member, members: &BTreeMap<UserId, Member>) -> Breakouts {
+        if self.rooms == 0 {
+            return Breakouts::default();
+        }
+        let user = &member.user.user_id;
+        let listed = members.keys().filter(|_| member.user.moderates).take(MAX_LISTED_USERS);
+        let millis = |ends: Instant| ends.saturating_duration_since(now).as_millis();
+        Breakouts {
+            rooms: self.rooms,
+            at: self.at(user),
+            own: self.own(user),
+            ends_in_ms: self.ends.map(|ends| millis(ends).try_into().unwrap_or(u64::MAX)),
+            is_recalled: self.is_recalled,
+            places: listed.map(|user| (user.clone(), self.at(user))).collect(),
+        }
+    }
+
+    /// How many of the members are assigned to each breakout room.
+    fn sizes(&self, members: &BTreeMap<UserId, Member>) -> Vec<usize> {
+        let mut sizes = vec![0; self.rooms as usize];
+        for own in members.keys().filter_map(|user| self.own(user)) {
+            sizes.get_mut(own as usize - 1).into_iter().for_each(|size| *size += 1);
+        }
+        sizes
+    }
+}
+
+/// The number of the smallest breakout room, of those the first.
+fn smallest(sizes: &[usize]) -> u32 {
+    (1..).zip(sizes).min_by_key(|(_, size)| **size).map_or(MEETING, |(breakout, _)| breakout)
+}
