@@ -152,6 +152,10 @@ pub use conference::{
 };
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
+pub use file::{
+    FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
+    MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
+};
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
 pub use limits::*;
 pub use media::{IceCandidate, IceServer, OfferedTracks, TrackName, VideoCodec, VideoTrack};
@@ -164,6 +168,7 @@ mod client_message;
 pub mod conference;
 mod credentials;
 mod error;
+mod file;
 mod join;
 mod limits;
 mod media;

@@ -46,8 +46,9 @@ use crate::report::{EndReason, Event, ParticipantState, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
 
-/// How often to look whose media has arrived from the server, while the media moves.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often to look whose media has arrived from the server, while somebody's has not: for this long a picture may be
+/// shown twice.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The request of a verb.
 pub(super) struct ConferenceOptions<'a> {
@@ -177,13 +178,13 @@ impl<'a> Conference<'a> {
     pub(super) async fn next(&mut self) -> Result<ConferenceEvent, Failure> {
         loop {
             self.do_of_server().await;
-            let is_on_server = self.list.media() == MediaHost::Server;
+            let awaits_media = self.server_media.awaits_media();
             let event = tokio::select! {
                 event = self.server_media.next() => {
                     self.on_server_media(event);
                     None
                 }
-                _ = self.look.tick(), if is_on_server => {
+                _ = self.look.tick(), if awaits_media => {
                     self.move_pairs();
                     None
                 }
@@ -386,7 +387,8 @@ impl<'a> Conference<'a> {
 
     /// Tells the pairs of those whose media has arrived from the server.
     fn move_pairs(&mut self) {
-        for other in self.server_media.newly_arrived(self.list.others()) {
+        let pairs = &self.pairs;
+        for other in self.server_media.newly_arrived(self.list.others(), |user| pairs.is_connected(user)) {
             self.pairs.pass(&other, PairInput::Moved);
             self.tell_of(&other, ParticipantState::Connected);
         }

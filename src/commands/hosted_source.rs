@@ -20,7 +20,7 @@ use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, Tra
 use crate::rtp::Track;
 use crate::sfu::{
     AudioFloor, IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats,
-    UdpBinding,
+    SharedThreads, UdpBinding,
 };
 
 /// The longest wait for the SFU's statistics.
@@ -39,6 +39,8 @@ pub(super) struct SourceSettings {
     pub(super) max_receivers: usize,
     /// The audio floor of a meeting.
     pub(super) floor: Option<AudioFloor>,
+    /// The threads that sources share; none if each has its own.
+    pub(super) threads: Option<SharedThreads>,
 }
 
 /// Whose media a source is.
@@ -87,8 +89,8 @@ impl HostedSource {
         kind: SourceKind,
         settings: SourceSettings,
     ) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
-        let SourceSettings { port, advertise, workers, max_receivers, floor } = settings;
-        let (sfu, events) = Sfu::start(SfuConfig {
+        let SourceSettings { port, advertise, workers, max_receivers, floor, threads } = settings;
+        let config = SfuConfig {
             user: publisher.clone(),
             udp: UdpBinding::Shared(port),
             advertise,
@@ -97,7 +99,11 @@ impl HostedSource {
             encodings: Vec::new(),
             workers,
             adapts: true,
-        })?;
+        };
+        let (sfu, events) = match threads {
+            Some(threads) => Sfu::start_on(&threads, config)?,
+            None => Sfu::start(config)?,
+        };
         floor.into_iter().for_each(|floor| sfu.join_floor(floor));
         let start = match kind {
             SourceKind::Lecture => Start::EvenSilent,

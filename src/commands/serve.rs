@@ -1,6 +1,7 @@
 //! `classroom serve`: the signalling server, which `teach` also runs inside its own process, and the media of rooms
 //! whose publisher does not host it.
 
+mod files;
 mod host;
 mod media;
 mod meeting;
@@ -187,6 +188,7 @@ impl RunningServer {
             )),
         });
         let app = app.merge(http::creation(move |name, kind, key, from| creating.create_room(name, kind, key, from)));
+        let app = app.merge(http::files(files::MeetingFiles(server.clone())));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
         let app = app.merge(metrics.router());

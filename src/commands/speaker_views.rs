@@ -4,13 +4,13 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use self::view::View;
+use self::view::{Handles, View};
 pub(super) use self::view::{Prepared, StartedRender, ViewContext, ViewInput, ViewOutput};
-use crate::endpoints::RenderInput;
 use crate::id::{Nickname, UserId};
 use crate::media::Render;
 use crate::protocol::TrackName;
@@ -38,8 +38,7 @@ type OfView = (UserId, u64, ViewOutput);
 struct Running {
     id: u64,
     inputs: mpsc::Sender<ViewInput>,
-    restart: Arc<Notify>,
-    screen: Arc<RenderInput>,
+    handles: Handles,
     task: JoinHandle<()>,
 }
 
@@ -54,11 +53,25 @@ impl SpeakerViews {
     pub(super) fn open(&mut self, speaker: &UserId, nickname: &Nickname, id: u64, context: Arc<dyn ViewContext>) {
         self.close(speaker);
         let (inputs, input_queue) = mpsc::channel(INPUTS);
-        let (restart, screen) = (Arc::new(Notify::new()), Arc::default());
+        let handles = Handles::default();
         let outputs = (speaker.clone(), id, self.outputs.clone());
-        let view = View::new(context, nickname, outputs, (Arc::clone(&screen), Arc::clone(&restart)));
+        let view = View::new(context, nickname, outputs, handles.clone());
         let task = tokio::spawn(view.run(input_queue));
-        self.views.insert(speaker.clone(), Running { id, inputs, restart, screen, task });
+        self.views.insert(speaker.clone(), Running { id, inputs, handles, task });
+    }
+
+    /// Whether a view is held: another connection still brings the same media, so this one is neither heard nor seen.
+    pub(super) fn hold(&self, speaker: &UserId, is_held: bool) {
+        if let Some(view) = self.views.get(speaker)
+            && view.handles.is_held.swap(is_held, Ordering::Relaxed) != is_held
+        {
+            let _ = view.inputs.try_send(ViewInput::Held);
+        }
+    }
+
+    /// Whether media of a speaker may flow.
+    pub(super) fn is_connected(&self, speaker: &UserId) -> bool {
+        self.views.get(speaker).is_some_and(|view| view.handles.is_connected.load(Ordering::Relaxed))
     }
 
     /// The student speaks no more: closes its view.
@@ -87,12 +100,12 @@ impl SpeakerViews {
 
     /// Starts all renders again, by the context as it is now. Connections stay.
     pub(super) fn restart_renders(&self) {
-        self.views.values().for_each(|view| view.restart.notify_one());
+        self.views.values().for_each(|view| view.handles.restart.notify_one());
     }
 
     /// Calls `look` with the render of a speaker, if one runs.
     pub(super) fn with_render<T>(&self, speaker: &UserId, look: impl FnOnce(&Render) -> T) -> Option<T> {
-        self.views.get(speaker)?.screen.with(look)
+        self.views.get(speaker)?.handles.screen.with(look)
     }
 
     /// The next output of an open view. Cancel-safe.

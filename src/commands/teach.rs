@@ -201,7 +201,8 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
 /// The media of the speakers, at the port of the lecture.
 fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageMedia {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source = SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None };
+    let source =
+        SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None, threads: None };
     let meter = MediaMeter::default();
     if teach.stage.most > 0 {
         metrics.set_stage(meter.clone());

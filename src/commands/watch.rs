@@ -287,6 +287,9 @@ impl Session<'_> {
             | ServerMessage::Breakouts(_)
             | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
             | ServerMessage::Offer { .. } => {}

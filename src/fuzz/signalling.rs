@@ -7,7 +7,7 @@ use crate::id::{
     MAX_ID_CHARS, MAX_NICKNAME_CHARS, MAX_ROOM_NAME_CHARS, Nickname, RoomId, RoomName, UserId, is_printable,
 };
 use crate::protocol::channel::{MAX_TEXT_CHARS, PublisherMessage, StudentMessage};
-use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
+use crate::protocol::{ClientMessage, Credentials, FileName, JoinRequest, MAX_FILE_NAME_CHARS, ServerMessage};
 use crate::signal::ServerUrl;
 use crate::tls::{Fingerprint, Identity};
 
@@ -123,6 +123,10 @@ pub(super) fn names(bytes: &[u8]) -> bool {
         name.chars().count() <= most && name.chars().all(is_printable) && name.trim().len() == name.len()
     };
     assert!(is_clean(nickname.as_str(), MAX_NICKNAME_CHARS), "{nickname:?}");
+    let file = FileName::from(&*text);
+    let is_short = (1..=MAX_FILE_NAME_CHARS).contains(&file.as_str().chars().count());
+    assert!(is_short && !file.as_str().contains(['/', '\\']) && !file.as_str().starts_with('.'), "{file:?}");
+    assert_eq!(FileName::from(file.as_str()), file);
     assert_eq!(Nickname::from(nickname.as_str()), nickname);
     if let Ok(name) = text.parse::<RoomName>() {
         assert!(is_clean(name.as_str(), MAX_ROOM_NAME_CHARS) && !name.as_str().is_empty(), "{name:?}");

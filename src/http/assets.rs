@@ -292,15 +292,26 @@ mod tests {
     #[test]
     fn every_sentence_exists_in_both_languages() {
         // The words of each visit, and those that a part of the page adds.
-        let parts =
-            ["", "device_", "devices_", "orders_", "stage_", "teach_", "conference_", "new_room_", "breakouts_"];
-        let [english, device, devices, orders, stage, teach, conference, new_room, breakouts] = parts.map(|part| {
-            let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
-            assert_eq!(english, chinese, "{part}");
-            english
-        });
+        let parts = [
+            "",
+            "device_",
+            "devices_",
+            "orders_",
+            "stage_",
+            "teach_",
+            "conference_",
+            "new_room_",
+            "breakouts_",
+            "files_",
+        ];
+        let [english, device, devices, orders, stage, teach, conference, new_room, breakouts, files] =
+            parts.map(|part| {
+                let [english, chinese] = ["english.js", "chinese.js"].map(|name| keys_of(&format!("{part}{name}")));
+                assert_eq!(english, chinese, "{part}");
+                english
+            });
         assert!(english.len() > 100 && teach.len() > 50 && devices.len() > 50 && stage.len() > 20);
-        let rooms = [conference.as_slice(), &new_room, &breakouts].concat();
+        let rooms = [conference.as_slice(), &new_room, &breakouts, &files].concat();
         let mut all = [english.as_slice(), &device, &devices, &orders, &stage, &teach, &rooms].concat();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).collect();

@@ -8,6 +8,7 @@
 //! - `/whep/{room}` players, see [`whep::router`]
 //! - `/whip/{room}` publishers, see [`whip::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
+//! - `/api/files/{room}/{file}` the files of meetings, see [`files()`]
 //! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
 //! - `GET /api/origin`, `POST /api/qr` for a teacher's page, see [`invitation()`]
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
@@ -21,6 +22,7 @@ mod assets;
 mod ca;
 pub mod client;
 mod connections;
+mod files;
 mod forwarded;
 mod guard;
 mod health;
@@ -48,6 +50,7 @@ use axum::routing::get;
 use crate::id::RoomId;
 use crate::room::{RoomState, RoomSummary};
 pub use ca::certificate;
+pub use files::{Files, files};
 pub use guard::{Site, guard};
 pub use health::health;
 pub use invitation::invitation;

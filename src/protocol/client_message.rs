@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::channel::StudentMessage;
-use super::{DeclineReason, ErrorCode, IceCandidate, OfferedTracks, RoomOrder, TrackName, VideoCodec, VideoTrack};
+use super::{
+    DeclineReason, ErrorCode, FileId, IceCandidate, OfferedTracks, RoomOrder, ShareFile, TrackName, VideoCodec,
+    VideoTrack,
+};
 use super::{conference, media, to_json};
 use crate::id::{UserId, is_printable};
 
@@ -149,6 +152,14 @@ pub enum ClientMessage {
     Channel {
         /// The message.
         message: StudentMessage,
+    },
+    /// A participant of a meeting whose media the server carries has a file for the others. The answer is `filePlace`,
+    /// or an error with [`ErrorCode::FileRefused`].
+    ShareFile(ShareFile),
+    /// The sender of a file, or a member that moderates, takes the file from the server.
+    WithdrawFile {
+        /// The file.
+        file: FileId,
     },
     /// Goodbye: the user id is free at once.
     Leave {

@@ -114,11 +114,52 @@
 //! each as the `message` of a `channel`; `welcome` and `allows` follow each `joined`. Those who moderate have the
 //! rights of the teacher. A `msg` with a user id as `to` goes to that member and back to the sender, and is not kept.
 //! In a call, messages travel over the data channel of the two.
+//!
+//! # Files from participant to participant
+//!
+//! In a call, and in a meeting whose media does not pass the server, the sender offers a file of at most
+//! [`MAX_PAIR_FILE_BYTES`] to each receiver over the data channel of their pair. Each accepts or declines for itself.
+//! Declined files have a `reason`: `declined`, `noFiles`, `busy` or `tooLarge`. A file for one receiver of a meeting is
+//! offered with `"only":true`.
+//!
+//! ```text
+//! 1001 -> 1002   {"type":"file","id":"8f3a01c2","name":"notes.pdf","size":48213,"mime":"application/pdf"}
+//! 1002 -> 1001   {"type":"fileAnswer","id":"8f3a01c2","accepted":true}
+//! either         {"type":"fileCancel","id":"8f3a01c2"}
+//! ```
+//!
+//! The sender of an accepted file opens a data channel of its own for the bytes, ordered and reliable, with the label
+//! [`FILE_CHANNEL_LABEL`] and the id as `protocol`. Binary messages of at most 16 kB are the bytes in their order. Then
+//! the sender says `{"type":"end","sha256":"..."}`, with an empty digest if its browser makes none; the receiver checks
+//! the length and the digest, and answers `{"type":"received"}` or `{"type":"broken"}`. A channel that closes before
+//! that has lost the file. A receiver closes the channel of a sender that sends anything else.
+//!
+//! # Files over the server
+//!
+//! While the server carries the media, it takes files of at most [`MAX_SERVER_FILE_BYTES`] from the participants, and
+//! keeps them in memory for ten minutes. Once a file is whole, all participants get `file`, or those two that `to`
+//! names; who enters later gets it then.
+//!
+//! ```text
+//! 1001 -> server   {"type":"shareFile","name":"notes.pdf","size":48213,"mime":"application/pdf"}
+//! server -> 1001   {"type":"filePlace","file":19}
+//! 1001 -> server   PATCH /api/files/10013/19?userId=1001    Upload-Offset: 0
+//! server -> all    {"type":"file","file":19,"userId":"1001","nickname":"Ada","name":"notes.pdf","size":48213,...}
+//! 1002 -> server   GET /api/files/10013/19?userId=1002      Range: bytes=0-48212
+//! 1001 -> server   {"type":"withdrawFile","file":19}
+//! server -> all    {"type":"fileGone","file":19}
+//! ```
+//!
+//! Both requests have the session of the member in `Authorization: Bearer`. A part has [`FILE_PART_BYTES`], the last
+//! one of a file fewer. A sender has one unfinished file; another one replaces it.
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
-use super::{CONFERENCE_GRACE, ErrorCode, PARTICIPANT_OFFER_RATE};
+use super::{
+    CONFERENCE_GRACE, ErrorCode, FILE_CHANNEL_LABEL, FILE_PART_BYTES, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES,
+    PARTICIPANT_OFFER_RATE,
+};
 use super::{MediaHost, TrackName};
 use crate::id::{Nickname, RoomName, UserId};
 

@@ -103,6 +103,8 @@ codes! {
     /// The student's last chat message was a short time ago, and slow mode is on; comes with `retryAfterMs` over the
     /// data channel.
     SlowMode = "slowMode",
+    /// The server takes no file, or not this one; comes with `retryAfterMs` if it may take the file later.
+    FileRefused = "fileRefused",
 }
 
 impl ErrorCode {
@@ -136,6 +138,7 @@ impl ErrorCode {
             | Self::NotOnStage
             | Self::NoSuchTrack
             | Self::ReactionsOff
+            | Self::FileRefused
             | Self::Muted => true,
             Self::FloodedMessages
             | Self::SlowMode
@@ -166,6 +169,7 @@ impl ErrorCode {
             | Self::ReactionsOff
             | Self::Muted
             | Self::SlowMode
+            | Self::FileRefused
             | Self::Unknown => false,
             Self::BadRequest
             | Self::MalformedMessage

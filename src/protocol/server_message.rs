@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{ChatText, PublisherMessage};
 use super::{
-    BUSY_RETRY_MS, Breakouts, ErrorCode, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder, TrackName,
-    User,
+    BUSY_RETRY_MS, Breakouts, ErrorCode, FileId, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder,
+    SharedFile, TrackName, User,
 };
 use super::{DeclineReason, Participants, RoomInfo, RoomKind, VideoCodec, VideoTrack, to_json};
 use crate::id::{Nickname, RoomId, RoomName, UserId};
@@ -184,6 +184,18 @@ pub enum ServerMessage {
     Channel {
         /// The message.
         message: PublisherMessage,
+    },
+    /// The receiver may bring its file to the server, by HTTP.
+    FilePlace {
+        /// The number of the file.
+        file: FileId,
+    },
+    /// A file lies whole at the server: to its sender, and to those who may fetch it.
+    File(SharedFile),
+    /// The server does not have this file any more, or will not get it.
+    FileGone {
+        /// The number of the file.
+        file: FileId,
     },
     /// An error.
     Error {

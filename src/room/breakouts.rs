@@ -270,7 +270,8 @@ impl Room {
         let Some(member) = self.members.get_mut(user) else { return };
         let most = conferences.most_now(to);
         if conferences.conference(to).is_some_and(|conference| conference.taken() < most) {
-            return conferences.enter(now, to, (user, &member.user.nickname), sends);
+            conferences.enter(now, to, (user, &member.user.nickname), sends);
+            return self.tell_files(user, out);
         }
         member.media = Media::Missing { since: now };
         if let Some(conn) = member.conn() {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::division::{Division, MEETING};
+use super::files::{Reader, RoomFiles};
 use super::news::News;
 use super::rings::Rings;
 use super::talk::Talk;
@@ -26,7 +27,7 @@ pub(super) struct Conferences {
     pub(super) was_lost: bool,
     /// The members, in the order in which they came.
     arrivals: Vec<UserId>,
-    /// The last number of an entry or of a call.
+    /// The last number of an entry, of a call or of a file.
     last: u32,
     running: BTreeMap<u32, Conference>,
     /// The conference of each participant, and of those whose place is kept.
@@ -40,6 +41,8 @@ pub(super) struct Conferences {
     pub(super) division: Option<Division>,
     /// The time for the next message of a chat, in milliseconds since 1970.
     pub(super) time: u64,
+    /// The files of a meeting whose media the server carries.
+    pub(super) files: RoomFiles,
 }
 
 /// A call, the meeting, or a breakout room.
@@ -100,6 +103,7 @@ impl Conferences {
             info: News::default(),
             division: None,
             time: 0,
+            files: RoomFiles::default(),
         }
     }
 
@@ -215,6 +219,12 @@ impl Conferences {
         conference.participants.iter_mut().find(|participant| participant.user_id == *user)
     }
 
+    /// The user as a participant that may fetch files.
+    pub(super) fn reader<'a>(&self, user: &'a UserId) -> Option<Reader<'a>> {
+        self.get(user)?;
+        Some(Reader { user, conference: self.place(user)? })
+    }
+
     /// The number of participants of all conferences.
     pub(super) fn participants(&self) -> usize {
         self.running.values().map(|conference| conference.participants.len()).sum()
@@ -233,20 +243,26 @@ impl Conferences {
 
     /// A call begins, without participants.
     pub(super) fn start(&mut self) -> u32 {
+        let id = self.next_number();
+        self.running.insert(id, Conference::default());
+        id
+    }
+
+    /// A number that no entry, call or file of this room had.
+    pub(super) fn next_number(&mut self) -> u32 {
         self.last = self.last.wrapping_add(1).max(1);
-        self.running.insert(self.last, Conference::default());
         self.last
     }
 
     /// The user enters, and gets an entry.
     pub(super) fn enter(&mut self, now: Instant, id: u32, user: (&UserId, &Nickname), sends: Vec<TrackName>) {
-        self.last = self.last.wrapping_add(1).max(1);
+        let entry = self.next_number();
         let Some(conference) = self.running.get_mut(&id) else { return };
         let (user_id, nickname) = (user.0.clone(), user.1.clone());
         conference.since.get_or_insert(now);
         conference.kept.remove(&user_id);
         self.places.insert(user_id.clone(), id);
-        conference.participants.push(Participant { user_id, nickname, entry: self.last, sends, published: false });
+        conference.participants.push(Participant { user_id, nickname, entry, sends, published: false });
         self.changed(now, id, Duration::ZERO);
     }
 
@@ -271,6 +287,7 @@ impl Conferences {
     /// The participant's process is gone. Its place is kept for the next one.
     pub(super) fn keep(&mut self, now: Instant, user: &UserId, until: Instant) {
         let Some(id) = self.place(user) else { return };
+        self.files.drop_unfinished(user);
         let Some(conference) = self.running.get_mut(&id) else { return };
         conference.participants.retain(|participant| participant.user_id != *user);
         conference.kept.insert(user.clone(), until);
@@ -280,12 +297,14 @@ impl Conferences {
     /// Frees the place of a user in the meeting.
     pub(super) fn leave(&mut self, now: Instant, user: &UserId) {
         let Some(id) = self.places.remove(user) else { return };
+        self.files.drop_unfinished(user);
         let Some(conference) = self.running.get_mut(&id) else { return };
         conference.kept.remove(user);
         conference.participants.retain(|participant| participant.user_id != *user);
         if conference.taken() == 0 {
             let (news, talk) = (std::mem::take(&mut conference.news), conference.talk.take());
             *conference = Conference { news, talk, ..Conference::default() };
+            self.files.end(id);
         }
         self.changed(now, id, Duration::ZERO);
     }
@@ -312,7 +331,7 @@ impl Conferences {
     pub(super) fn due(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().filter_map(|id| self.running.get(id)?.due());
         let division = self.division.as_ref().and_then(Division::due);
-        let others = [self.rings.due(), self.info.due(), division];
+        let others = [self.rings.due(), self.info.due(), division, self.files.due()];
         let chats = self.chats().filter_map(|(_, talk)| talk.next_tick());
         waiting.chain(others.into_iter().flatten()).chain(chats).min()
     }

@@ -80,6 +80,7 @@ impl Room {
             out.push(Output::Send { to, message: ServerMessage::Call { user_id: caller, nickname, sends } });
         }
         self.tell_breakouts(now, id, out);
+        self.tell_files(id, out);
         self.open_chat(now, id, out);
     }
 
@@ -177,6 +178,7 @@ impl Room {
         }
         // Somebody meets again in a room whose meeting was over.
         self.retention.entered(true);
+        self.tell_files(id, out);
     }
 
     /// A participant leaves the meeting, or a place is not kept any longer.
@@ -310,6 +312,7 @@ impl Room {
         let lapsed = self.conferences.as_ref().map(|conferences| conferences.lapsed(now)).unwrap_or_default();
         lapsed.iter().for_each(|user| self.free_place(now, user, out));
         self.tick_chat(now, out);
+        self.expire_files(now, out);
     }
 
     /// Tells the members what has changed and is due.

@@ -16,6 +16,10 @@ use crate::token_bucket::TokenBucket;
 const CHANGE_RATE: u32 = 2;
 const CHANGE_BURST: u32 = 10;
 
+/// Files that a participant brings to the server, per second and in a burst: all others are told of each.
+const FILE_RATE: u32 = 1;
+const FILE_BURST: u32 = 10;
+
 /// A client that asks to join, with its connection.
 #[derive(Debug)]
 pub(super) struct Applicant {
@@ -62,6 +66,8 @@ pub(super) struct Pace {
     pub(super) changes: TokenBucket,
     /// Offers to other participants, and to the server for their media.
     pub(super) offers: TokenBucket,
+    /// Files for the server.
+    pub(super) files: TokenBucket,
 }
 
 /// How messages reach a member.
@@ -142,6 +148,7 @@ impl Member {
                 calls: TokenBucket::new(CALL_RATE, CALL_BURST),
                 changes: TokenBucket::new(CHANGE_RATE, CHANGE_BURST),
                 offers: TokenBucket::new(PARTICIPANT_OFFER_RATE, PARTICIPANT_OFFER_BURST),
+                files: TokenBucket::new(FILE_RATE, FILE_BURST),
             },
         }
     }

@@ -38,12 +38,14 @@ mod calls;
 mod conference;
 mod division;
 mod eviction;
+mod files;
 mod gate;
 mod host;
 mod joining;
 mod lobby;
 mod meeting;
 mod meeting_chat;
+mod meeting_files;
 mod meeting_host;
 mod member;
 mod members;
@@ -72,6 +74,7 @@ use crate::protocol::{
     self, ClientKind, ClientMessage, ErrorCode, MediaHost, RoomKind, RoomSettings, ServerMessage, SessionSecret, User,
 };
 
+pub use files::{FileClaim, FileDenied, FileState};
 pub(crate) use rooms::NO_MEETINGS;
 pub use rooms::{Creation, Rooms};
 

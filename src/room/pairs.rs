@@ -75,6 +75,9 @@ impl Room {
             // The move to the server is decided where the places at the server are known.
             ClientMessage::Overloaded => {}
             ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
+            // A file is taken where the space of the server is known.
+            ClientMessage::ShareFile(_) => {}
+            ClientMessage::WithdrawFile { file } => self.withdraw_file((id, conn), file, out),
             rest @ (ClientMessage::Order(_)
             | ClientMessage::RoomUserList
             | ClientMessage::Ping

@@ -94,7 +94,9 @@ impl Room {
             | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
-            | ClientMessage::Channel { .. } => {
+            | ClientMessage::Channel { .. }
+            | ClientMessage::ShareFile(_)
+            | ClientMessage::WithdrawFile { .. } => {
                 refuse(conn, ErrorCode::NotAllowed, "this room is a lecture, which has no calls", out);
             }
             ClientMessage::Leave { .. } => {}

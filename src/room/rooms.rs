@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
 use super::division::MEETING;
+use super::files::FileLedger;
 use super::joining::wrong_kind;
 use super::member::{Applicant, Opening};
 use super::members::Room;
@@ -37,6 +38,8 @@ pub struct Rooms {
     /// The time for chat messages, in milliseconds since 1970.
     time: u64,
     openings: RateLimit,
+    /// The space that the files of all rooms take.
+    pub(super) files: FileLedger,
     /// Wrong join codes.
     attempts: Attempts,
     /// The secret of the network tags.
@@ -84,6 +87,7 @@ impl Rooms {
             conference_offers: RateLimit::new(limits.conference_offers),
             time: 0,
             openings: RateLimit::new(limits.openings),
+            files: FileLedger::default(),
             attempts: Attempts::default(),
             tags: RandomState::new(),
             next_tick: None,
@@ -352,10 +356,17 @@ impl Rooms {
             };
         }
         self.move_meeting(now, conn, &message, out);
+        if let ClientMessage::ShareFile(share) = &message
+            && let Some(network) = self.file_network(conn, share.size)
+        {
+            self.make_space(network, share.size, out);
+        }
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         if let ClientMessage::Leave { over } = message {
             room.leave(now, (user, conn), over, &self.limits, out);
+        } else if let ClientMessage::ShareFile(share) = message {
+            room.share_file(now, (user, conn), share, &self.files, out);
         } else {
             if let ClientMessage::Offer { target_uid, entry, .. } = &message
                 && let Some(network) = room.counts_offer(user, target_uid, *entry)

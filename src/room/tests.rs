@@ -11,6 +11,7 @@ mod lecture;
 mod lobby;
 mod media_places;
 mod meeting_chat;
+mod meeting_files;
 mod meeting_host;
 mod meetings;
 mod order;

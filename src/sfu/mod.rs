@@ -31,6 +31,7 @@ mod router;
 mod sender;
 mod senders;
 mod session;
+mod shared_threads;
 mod socket;
 mod stats;
 pub(crate) mod stun_client;
@@ -61,6 +62,7 @@ pub use limits::{VideoLimit, VideoLimits};
 pub use peer::Departure;
 pub use port::{MediaPort, MediaPortStats};
 pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
+pub use shared_threads::SharedThreads;
 pub use stats::{PeerStats, PeerTotals, SentPicture};
 
 use self::command::Command;
@@ -83,6 +85,9 @@ type PeerId = u64;
 
 type Rings = PerEncoding<FrameRing>;
 
+/// The thread of an SFU, or those that it shares.
+type Threads = (Option<std::thread::JoinHandle<()>>, Option<SharedThreads>);
+
 /// A running SFU. Dropping it ends it without a goodbye; [`close`](Self::close) says goodbye.
 #[derive(Debug)]
 pub struct Sfu {
@@ -90,7 +95,10 @@ pub struct Sfu {
     input: FrameInput,
     udp: SocketAddr,
     user: UserId,
+    /// Its own thread, if it has one.
     thread: Option<std::thread::JoinHandle<()>>,
+    /// The threads that it shares; they end with their last SFU.
+    _shared: Option<SharedThreads>,
 }
 
 impl Sfu {
@@ -99,6 +107,28 @@ impl Sfu {
     /// # Errors
     /// [`SfuError`] if the port is in use, or if the certificate or a thread can't be created.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
+        Self::start_with(config, |start| {
+            let thread = std::thread::Builder::new().name("sfu".to_owned());
+            let thread = thread.spawn(move || start.run_here()).map_err(|e| SfuError::Setup(e.to_string()))?;
+            Ok((Some(thread), None))
+        })
+    }
+
+    /// The same on one of these threads.
+    ///
+    /// # Errors
+    /// As [`Sfu::start`].
+    pub fn start_on(threads: &SharedThreads, config: SfuConfig) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
+        Self::start_with(config, |start| {
+            threads.run(move || Box::pin(start.run())).map_err(|e| SfuError::Setup(e.to_string()))?;
+            Ok((None, Some(threads.clone())))
+        })
+    }
+
+    fn start_with(
+        config: SfuConfig,
+        run: impl FnOnce(router::Start) -> Result<Threads, SfuError>,
+    ) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
         let context = AnswerContext::new(config.adapts, config.max_students)?;
         let (commands, command_queue) = control_queue();
         let (frames, frame_queue) = mpsc::channel(FRAME_QUEUE);
@@ -108,12 +138,9 @@ impl Sfu {
         let input = FrameInput::new(frames, Arc::clone(&gaps));
         let user = config.user.clone();
         let queues = router::Queues { commands: command_queue, frames: frame_queue, gaps, events };
-        let thread = std::thread::Builder::new()
-            .name("sfu".to_owned())
-            .spawn(move || router::run(config, context, queues, &bound))
-            .map_err(|e| SfuError::Setup(e.to_string()))?;
+        let (thread, _shared) = run(router::Start { config, context, queues, bound })?;
         let udp = when_bound.recv().map_err(|_| SfuError::Setup("the SFU's thread ended".to_owned()))??;
-        Ok((Self { commands, input, udp, user, thread: Some(thread) }, event_queue))
+        Ok((Self { commands, input, udp, user, thread, _shared }, event_queue))
     }
 
     /// The bound UDP address.

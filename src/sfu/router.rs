@@ -51,18 +51,27 @@ pub(super) struct Queues {
     pub(super) events: mpsc::Sender<SfuEvent>,
 }
 
-/// Runs an SFU until its commands end; `bound` receives the result of binding.
-pub(super) fn run(
-    config: SfuConfig,
-    context: AnswerContext,
-    queues: Queues,
-    bound: &SyncSender<Result<SocketAddr, SfuError>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return drop(bound.send(Err(SfuError::Setup(e.to_string())))),
-    };
-    runtime.block_on(async {
+/// An SFU that is about to run.
+pub(super) struct Start {
+    pub(super) config: SfuConfig,
+    pub(super) context: AnswerContext,
+    pub(super) queues: Queues,
+    /// Receives the result of binding.
+    pub(super) bound: SyncSender<Result<SocketAddr, SfuError>>,
+}
+
+impl Start {
+    /// Runs the SFU on this thread until its commands end.
+    pub(super) fn run_here(self) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.run()),
+            Err(e) => drop(self.bound.send(Err(SfuError::Setup(e.to_string())))),
+        }
+    }
+
+    /// Runs the SFU until its commands end.
+    pub(super) async fn run(self) {
+        let Self { config, context, queues, bound } = self;
         match Router::new(config, context, queues) {
             Ok(mut router) => {
                 let _ = bound.send(Ok(router.binding.local()));
@@ -70,7 +79,7 @@ pub(super) fn run(
             }
             Err(error) => drop(bound.send(Err(error))),
         }
-    });
+    }
 }
 
 struct Router {

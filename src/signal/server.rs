@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use crate::access::{Authorization, Denied};
 use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
-use crate::room::{self, Creation, Meetings, Reservation, RoomRefusal, RoomSummary};
+use crate::room::{self, Creation, FileClaim, FileDenied, FileState, Meetings, Reservation, RoomRefusal, RoomSummary};
 
 /// The ids of created rooms: short enough to say and to type.
 const ROOM_IDS: std::ops::RangeInclusive<u32> = 10_000..=99_999;
@@ -163,6 +164,35 @@ impl Server {
             let outputs = state.rooms.create(Instant::now(), creation)?;
             state.carry_out(outputs);
             Ok(room)
+        })
+    }
+
+    /// The state of a file of a meeting, for a participant that may fetch it.
+    ///
+    /// # Errors
+    /// See [`room::Rooms::file`].
+    pub fn file(&self, claim: &FileClaim) -> Result<FileState, FileDenied> {
+        self.core.lock().rooms.file(claim)
+    }
+
+    /// The bytes `from..to` of a file of a meeting.
+    ///
+    /// # Errors
+    /// See [`room::Rooms::read_file`].
+    pub fn read_file(&self, claim: &FileClaim, from: u64, to: u64) -> Result<Vec<Bytes>, FileDenied> {
+        self.core.lock().rooms.read_file(claim, from, to)
+    }
+
+    /// Adds a part to a file of a meeting; returns the number of bytes that are there now. The participants are told of
+    /// a file that is whole.
+    ///
+    /// # Errors
+    /// See [`room::Rooms::append_file`].
+    pub fn append_file(&self, claim: &FileClaim, offset: u64, part: Bytes) -> Result<u64, FileDenied> {
+        self.core.change(self.core.lock(), |state| {
+            let (received, outputs) = state.rooms.append_file(Instant::now(), claim, offset, part)?;
+            state.carry_out(outputs);
+            Ok(received)
         })
     }
 

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
+import { smallCamera } from './small_camera.mjs';
 import { witness } from './witness.mjs';
 
 /**
@@ -24,15 +25,6 @@ const flags = `--no-sandbox --disable-gpu --disable-quic --no-first-run --disabl
 const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 10.13.0.*';
 
 const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim();
-
-/** Runs in a page: its camera has few small frames, as each page of a meeting encodes and decodes those of all. */
-function smallCamera() {
-  const { mediaDevices } = navigator;
-  const open = mediaDevices?.getUserMedia.bind(mediaDevices);
-  const small = { width: 320, height: 180, frameRate: 5 };
-  if (open) mediaDevices.getUserMedia = ({ video, ...rest }) =>
-    open({ ...rest, ...(video && { video: { ...(video === true ? {} : video), ...small } }) });
-}
 
 /** How long a click may take to find its button, in milliseconds. */
 const PATIENCE_MS = 10_000;

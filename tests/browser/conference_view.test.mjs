@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { call, rows, stage } from '../../src/http/page/arrange.js';
+import { awaitsPicture } from '../../src/http/page/server_media.js';
 import { CallChannel, SignallingChannel } from '../../src/http/page/talk_channel.js';
 
 const GAP = 8;
@@ -95,4 +96,11 @@ test('in a meeting, the messages travel by signalling', () => {
   channel.heard({ type: 'hands', hands: [] });
   assert.deepEqual(sent, [{ type: 'channel', message: { type: 'hand', raised: true } }]);
   assert.deepEqual(got, ['{"type":"hands","hands":[]}']);
+});
+
+test('media from the server has arrived without a picture where none is shown', () => {
+  const [shown, hidden] = ['low', 'none'].map((tier) => ({ screen: tier, camera: tier }));
+  assert.ok(awaitsPicture(['audio', 'camera'], shown));
+  assert.ok(!awaitsPicture(['audio', 'camera'], hidden), 'in a hidden window');
+  assert.ok(!awaitsPicture(['audio'], shown) && !awaitsPicture([], shown));
 });

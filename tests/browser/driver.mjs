@@ -35,6 +35,7 @@ const commands = {
     page.on('request', (request) => say('request', { url: request.url() }));
     page.on('websocket', (socket) => say('request', { url: socket.url() }));
     page.on('console', (message) => say('console', { kind: message.type(), text: message.text() }));
+    page.on('download', async (file) => say('download', { name: file.suggestedFilename(), path: await file.path() }));
     page.on('pageerror', (error) => say('exception', { text: String(error?.stack ?? error) }));
     page.on('dialog', async (dialog) => {
       say('dialog', { text: dialog.message() });
@@ -54,6 +55,7 @@ const commands = {
     if (!process.env.SHARED_DISPLAY) await pages.get(page).bringToFront();
     await browser.click(pages.get(page), role, name);
   },
+  choose: ({ page, selector, files }) => pages.get(page).setInputFiles(selector, files),
   press: ({ page, key }) => pages.get(page).keyboard.press(key),
   type: ({ page, text }) => pages.get(page).keyboard.type(text),
   screenshot: async ({ page, file, options }) => void (await pages.get(page).screenshot({ path: file, ...options })),

@@ -1,6 +1,7 @@
 // Drives Firefox ESR with Puppeteer, because Playwright drives only its own build of Firefox.
 
 import puppeteer from 'puppeteer-core';
+import { smallCamera } from './small_camera.mjs';
 import { witness } from './witness.mjs';
 
 const prefs = {
@@ -49,10 +50,11 @@ export async function launch(program, profile) {
   });
   return {
     context: () => browser.createBrowserContext(),
-    async page(context, { width = 1280, height = 720 }) {
+    async page(context, { width = 1280, height = 720, hasSmallCamera = false }) {
       const page = await context.newPage();
       await page.setViewport({ width, height });
       await page.evaluateOnNewDocument(witness);
+      if (hasSmallCamera) await page.evaluateOnNewDocument(smallCamera);
       return page;
     },
     evaluate: (page, expression) => page.evaluate(expression),

@@ -83,17 +83,6 @@ async ({ userId, room, session, hue, tone }) => {
     get phase() {
       return state.phase;
     },
-    /** The hue of the middle of a participant's picture, in degrees; `null` without one. */
-    hueOf(other, role = 'camera') {
-      const track = mesh.source(other).media[role];
-      const element = track && playerOf(track).element;
-      if (!element?.videoWidth || element.readyState < 2) return null;
-      const point = new OffscreenCanvas(1, 1).getContext('2d');
-      point.drawImage(element, 0, 0, 1, 1);
-      const [red, green, blue] = point.getImageData(0, 0, 1, 1).data;
-      const angle = Math.atan2(Math.sqrt(3) * (green - blue), 2 * red - green - blue);
-      return Math.round((angle * 180) / Math.PI + 360) % 360;
-    },
     /** The decoded frames of a participant's picture. */
     framesOf(other, role = 'camera') {
       const track = mesh.source(other).media[role];
@@ -108,12 +97,6 @@ async ({ userId, room, session, hue, tone }) => {
       analyser.getFloatFrequencyData(levels);
       const loudest = levels.indexOf(Math.max(...levels));
       return levels[loudest] > -60 ? Math.round((loudest * context.sampleRate) / analyser.fftSize) : null;
-    },
-    /** Sends the picture as a screen instead, or as a camera again. */
-    showAs(role) {
-      Object.assign(tracks, { screen: null, camera: null, [role]: picture });
-      for (const one of ['screen', 'camera']) mesh.replace(one);
-      happens({ type: 'sends', sends: sends() });
     },
     leave() {
       happens({ type: 'leave' });

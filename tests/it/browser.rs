@@ -42,7 +42,7 @@ mod stage;
 mod calls;
 mod conference;
 mod meetings;
-mod mesh;
+mod terminals;
 
 // A bad network in front of one page.
 mod network;
@@ -65,6 +65,9 @@ mod teach_stage;
 
 // A teacher in a browser, and students of every kind at once: what each of them sees, and how long it stands still.
 mod all_at_once;
+
+// A meeting whose seventh participant moves the media to the server: how long pictures stand still.
+mod seventh;
 
 // Accessible names, keyboard, languages, bytes.
 mod manners;

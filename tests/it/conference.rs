@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{Classroom, DEADLINE, Process, ROOM};
+use crate::support::{Answer, Classroom, DEADLINE, Process, ROOM, ask};
 
 /// A client that speaks JSON.
 struct Peer {
@@ -26,6 +26,19 @@ impl Peer {
         let mut peer = Self { socket };
         let first = peer.next().await;
         (peer, first)
+    }
+
+    /// Joins a meeting with a secret, and takes part.
+    async fn meet(class: &Classroom, user: u32, session: &str) -> Self {
+        let address: SocketAddr = class.url().replace("ws://", "").parse().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let url = format!("ws://{address}/ws?roomId={ROOM}&userId={user}&kind=meeting&auth=1");
+        let (socket, _) = client_async(url, stream).await.unwrap();
+        let mut peer = Self { socket };
+        peer.say(json!({"type": "auth", "session": session})).await;
+        peer.hear("joined").await;
+        peer.say(json!({"type": "participate", "sends": []})).await;
+        peer
     }
 
     async fn say(&mut self, message: Value) {
@@ -154,6 +167,75 @@ async fn a_meeting_has_participants_and_a_chat_and_nobody_teaches_in_it() {
     let mut teach = Process::start("teacher", class.teach(&flags));
     let error = teach.ends_with(5);
     assert!(error.contains("is a meeting") && error.contains("classroom meet"), "{error}");
+}
+
+/// The bytes of a file, which the helper for requests takes as text.
+fn contents(length: usize) -> String {
+    (0..length).map(|n| char::from(b'a' + (n % 23) as u8)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_a_meeting_on_the_server_is_for_its_participants() {
+    let class = Classroom::new();
+    let _server = class.server();
+    let [of_ada, of_bob] = ["a".repeat(32), "b".repeat(32)];
+    let mut ada = Peer::meet(&class, 1001, &of_ada).await;
+    let mut bob = Peer::meet(&class, 1002, &of_bob).await;
+    bob.participants(2).await;
+    ada.say(json!({"type": "shareFile", "name": "a", "size": 9})).await;
+    assert_eq!(ada.hear("error").await["code"], "fileRefused", "these two send files to each other");
+    ada.say(json!({"type": "overloaded"})).await;
+    while bob.hear("participants").await["media"] != "server" {}
+    ada.say(json!({"type": "shareFile", "name": "../\u{202e}a b.pdf", "size": 300_000, "mime": "text/html"})).await;
+    let file = ada.hear("filePlace").await["file"].clone();
+    let path = |user: u32| format!("/api/files/{ROOM}/{file}?userId={user}");
+    let request = |method: &str, user: u32, session: &str, headers: &[(&str, &str)], body: &str| -> Answer {
+        let bearer = format!("Bearer {session}");
+        ask(&class, method, &path(user), &[headers, &[("Authorization", &bearer)]].concat(), body)
+    };
+    let text = contents(300_000);
+    let (first, rest) = text.split_at(256 * 1024);
+    let [start, next] = [("Upload-Offset", "0"), ("Upload-Offset", "262144")];
+    let sent = request("PATCH", 1001, &of_ada, &[start], first);
+    assert_eq!((sent.status, sent.header("upload-offset")), (204, "262144"), "{sent:?}");
+    assert_eq!(request("HEAD", 1001, &of_ada, &[], "").header("upload-offset"), "262144");
+    request("GET", 1001, &of_ada, &[], "").is(409, "targetBusy");
+    request("GET", 1002, &of_bob, &[], "").is(404, "unknownTarget");
+    let twice = request("PATCH", 1001, &of_ada, &[start], first);
+    assert_eq!((twice.status, twice.header("upload-offset")), (409, "262144"), "{twice:?}");
+    request("PATCH", 1001, &of_ada, &[next], "x").is(413, "messageTooLarge");
+    request("PATCH", 1001, &of_ada, &[next], &contents(256 * 1024 + 1)).is(413, "messageTooLarge");
+    assert_eq!(request("PATCH", 1001, &of_ada, &[next], rest).status, 204);
+
+    let told = bob.hear("file").await;
+    assert_eq!((&told["file"], &told["userId"], &told["name"]), (&file, &json!("1001"), &json!("_a b.pdf")));
+    let whole = request("GET", 1002, &of_bob, &[], "");
+    assert!(whole.status == 200 && whole.body == text, "{}", whole.status);
+    for (name, value) in [
+        ("content-type", "application/octet-stream"),
+        ("content-disposition", "attachment; filename*=UTF-8''_a%20b.pdf"),
+        ("content-length", "300000"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+    ] {
+        assert_eq!(whole.header(name), value);
+    }
+    let part = request("GET", 1002, &of_bob, &[("Range", "bytes=262143-262145")], "");
+    assert_eq!((part.status, part.header("content-range")), (206, "bytes 262143-262145/300000"));
+    assert_eq!(part.body, text[262_143..262_146]);
+    request("GET", 1002, &of_bob, &[("Range", "bytes=300000-")], "").is(416, "badRequest");
+    request("PATCH", 1002, &of_bob, &[("Upload-Offset", "300000")], "x").is(403, "notAllowed");
+    request("POST", 1002, &of_bob, &[], "").is(405, "badRequest");
+    request("GET", 1002, &of_ada, &[], "").is(404, "unknownTarget");
+    ask(&class, "GET", &path(1002), &[], "").is(400, "badRequest");
+    request("GET", 1002, &of_bob, &[("Origin", "https://elsewhere.example")], "").is(403, "notAllowed");
+    // Who has left the meeting can't fetch anything any more.
+    bob.say(json!({"type": "hangup", "targetUid": "1002"})).await;
+    ada.participants(1).await;
+    request("GET", 1002, &of_bob, &[], "").is(404, "unknownTarget");
+    ada.say(json!({"type": "withdrawFile", "file": file})).await;
+    assert_eq!(ada.hear("fileGone").await["file"], file);
+    request("GET", 1001, &of_ada, &[], "").is(404, "unknownTarget");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The connection to one other participant, and its render.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use crate::id::named;
 use crate::media::{RenderEvent, RenderStage, SpeakerOptions, TrackFormat};
 use crate::pair::{Peer, PeerConfig, PeerEvent, PeerEvents};
 use crate::protocol::channel::StudentMessage;
-use crate::protocol::{IceCandidate, TrackName};
+use crate::protocol::{IceCandidate, TrackName, decline_of_file};
 use crate::rtp::{Codec, Latency, Track};
 use crate::token_bucket::TokenBucket;
 use crate::viewer::{Incoming, ViewerConfig};
@@ -25,6 +26,9 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The pause after a connection that could not be set up.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The time from the jitter buffer to the sound card.
+const PLAYS_WITHIN: Duration = Duration::from_millis(80);
 
 /// The message by which each side says that the other one's media arrives from the server.
 const MOVED: &str = r#"{"type":"moved"}"#;
@@ -88,8 +92,10 @@ pub(super) struct Pair {
     pub(super) render_events: Option<mpsc::Receiver<RenderEvent>>,
     pub(super) formats: Vec<TrackFormat>,
     pub(super) sends: Vec<TrackName>,
-    /// Whether the other one's media arrives from the server.
-    pub(super) has_moved: bool,
+    /// Whether the other one's media arrives from the server, and is not taken from here any more.
+    pub(super) has_moved: Arc<AtomicBool>,
+    /// When the last frame of the other one that was taken from here has been shown.
+    pub(super) drained: Option<Instant>,
     /// Limits the messages of the other one.
     pub(super) pace: TokenBucket,
 }
@@ -118,6 +124,9 @@ impl Pair {
                 },
             }
         }
+        if let Some(drained) = self.drained.take() {
+            sleep_until(drained).await;
+        }
         self.stop_render().await;
     }
 
@@ -128,7 +137,7 @@ impl Pair {
             match input.ok_or(())? {
                 PairInput::Offer(sdp) => offer = Some(sdp),
                 PairInput::Sends(sends) => self.set_sends(sends),
-                PairInput::Moved => self.has_moved = true,
+                PairInput::Moved => self.takes_no_more(),
                 PairInput::Say(_) => self.not_said().await,
                 PairInput::Answer(_) | PairInput::Candidate(_) => {}
             }
@@ -138,8 +147,12 @@ impl Pair {
 
     /// One connection, from its first description to its end.
     async fn connection(&mut self, offer: Option<String>, inputs: &mut mpsc::Receiver<PairInput>) -> Ended {
-        let screen = Arc::clone(&self.screen);
-        let sink = Arc::new(move |incoming: Incoming<'_>| screen.push(incoming));
+        let (screen, has_moved) = (Arc::clone(&self.screen), Arc::clone(&self.has_moved));
+        let sink = Arc::new(move |incoming: Incoming<'_>| {
+            if !has_moved.load(Ordering::Relaxed) {
+                screen.push(incoming);
+            }
+        });
         let network = self.context.network.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let encodings = self.context.media.encodings();
         let config = PeerConfig { network, encodings, is_polite: self.side.is_polite };
@@ -203,8 +216,7 @@ impl Pair {
                     Some(PairInput::Candidate(candidate)) => peer.candidate(candidate_init(candidate)).await,
                     Some(PairInput::Sends(sends)) => self.set_sends(sends),
                     Some(PairInput::Moved) => {
-                        self.has_moved = true;
-                        self.stop_render().await;
+                        self.takes_no_more();
                         is_said = peer.say(MOVED).await;
                         if is_said && is_heard {
                             self.tell(PairOutput::Moved).await;
@@ -235,7 +247,7 @@ impl Pair {
                         let is_narrow = peer.is_narrow();
                         self.context.media.set_sent(self.number, SentVideo { encodings, is_narrow });
                     }
-                    PeerEvent::ChannelOpen if self.has_moved && !is_said => is_said = peer.say(MOVED).await,
+                    PeerEvent::ChannelOpen if self.has_moved() && !is_said => is_said = peer.say(MOVED).await,
                     PeerEvent::Heard(text) if text == MOVED => {
                         is_heard = true;
                         if is_said {
@@ -243,7 +255,10 @@ impl Pair {
                         }
                     }
                     PeerEvent::Heard(text) if self.pace.take(std::time::Instant::now()).is_ok() => {
-                        self.tell(PairOutput::Heard(text)).await;
+                        match decline_of_file(&text) {
+                            Some(answer) => _ = peer.say(&answer).await,
+                            None => self.tell(PairOutput::Heard(text)).await,
+                        }
                     }
                     PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
                     // The other side has closed the pair, and its last message was lost with it.
@@ -265,6 +280,10 @@ impl Pair {
                     Some(RenderEvent::KeyFrameNeeded(track)) => peer.request_key_frame(track).await,
                     event => self.on_render(event).await,
                 },
+                () = or_never(self.drained.map(sleep_until)) => {
+                    self.drained = None;
+                    self.stop_render().await;
+                }
                 () = or_never(deadline.map(sleep_until)) => return Ended::Again(None),
             }
         }
@@ -297,7 +316,7 @@ impl Pair {
         let mut formats: Vec<TrackFormat> =
             tracks.into_iter().map(|(track, codec, payload_type)| TrackFormat { track, codec, payload_type }).collect();
         formats.sort_by_key(|format| format.track);
-        if self.has_moved || formats.is_empty() || formats == self.formats && self.render_events.is_some() {
+        if self.has_moved() || formats.is_empty() || formats == self.formats && self.render_events.is_some() {
             return;
         }
         self.stop_render().await;
@@ -326,6 +345,25 @@ impl Pair {
             }
             None => self.render_events = None,
         }
+    }
+
+    fn has_moved(&self) -> bool {
+        self.has_moved.load(Ordering::Relaxed)
+    }
+
+    /// The other one's media arrives from the server: what waits in the jitter buffer is still heard, so that the audio
+    /// from the server, which waits as long in another one, follows without a gap.
+    fn takes_no_more(&mut self) {
+        self.has_moved.store(true, Ordering::Relaxed);
+        let videos = || self.formats.iter().map(|format| format.track).filter(|track| track.is_video());
+        let delay = self.screen.with(|render| {
+            for track in videos() {
+                render.expect(track, false);
+                render.show(track, false);
+            }
+            render.delay()
+        });
+        self.drained = delay.map(|delay| Instant::now() + delay + PLAYS_WITHIN);
     }
 
     async fn stop_render(&mut self) {

@@ -41,6 +41,7 @@ struct Running {
     number: u64,
     inputs: mpsc::Sender<PairInput>,
     screen: Arc<RenderInput>,
+    is_connected: bool,
     task: JoinHandle<()>,
 }
 
@@ -64,13 +65,14 @@ impl Pairs {
             screen: Arc::clone(&screen),
             render_events: None,
             formats: Vec::new(),
-            has_moved: false,
+            has_moved: Arc::default(),
+            drained: None,
             pace: TokenBucket::new(MESSAGE_RATE, MESSAGE_BURST),
             sends: side.other.sends.clone(),
             side,
         };
         let task = tokio::spawn(pair.run(input_queue));
-        self.running.insert(other, Running { number, inputs, screen, task });
+        self.running.insert(other, Running { number, inputs, screen, is_connected: false, task });
     }
 
     /// Closes a pair.
@@ -84,6 +86,11 @@ impl Pairs {
         self.running.get(other).is_some_and(|running| running.inputs.try_send(input).is_ok())
     }
 
+    /// Whether the media of another one arrives over its pair.
+    pub(super) fn is_connected(&self, other: &UserId) -> bool {
+        self.running.get(other).is_some_and(|running| running.is_connected)
+    }
+
     /// Calls `look` with the render of a pair, if one runs.
     pub(super) fn with_render<T>(&self, other: &UserId, look: impl FnOnce(&Render) -> T) -> Option<T> {
         self.running.get(other)?.screen.with(look)
@@ -94,7 +101,12 @@ impl Pairs {
         loop {
             // This set has a sender, too, so the channel stays open.
             let Some((number, output)) = self.output_queue.recv().await else { return std::future::pending().await };
-            if let Some((other, _)) = self.running.iter().find(|(_, running)| running.number == number) {
+            if let Some((other, running)) = self.running.iter_mut().find(|(_, running)| running.number == number) {
+                match output {
+                    PairOutput::Connected => running.is_connected = true,
+                    PairOutput::Reconnecting => running.is_connected = false,
+                    _ => {}
+                }
                 return (other.clone(), output);
             }
         }

@@ -81,6 +81,7 @@ impl ServerMedia {
             if !self.viewed.contains(&viewed) {
                 let (user, context) = (&other.user_id, Arc::clone(&self.context));
                 self.views.open(user, &other.nickname, u64::from(other.entry), context);
+                self.views.hold(user, true);
                 self.viewed.push(viewed);
             }
             self.views.silent(&other.user_id, super::own_media::all_but(&other.sends));
@@ -99,18 +100,34 @@ impl ServerMedia {
         }
     }
 
-    /// Those whose media has arrived from the server since the last call.
-    pub(super) fn newly_arrived<'a>(&mut self, others: impl Iterator<Item = &'a Participant>) -> Vec<UserId> {
-        let has_frames = |render: &Render, other: &Participant| {
-            other.sends.iter().any(|track| render.stats(Track::from(*track)).frames_decoded > 0)
+    /// Whether somebody's media has not arrived yet.
+    pub(super) fn awaits_media(&self) -> bool {
+        self.viewed.len() > self.arrived.len()
+    }
+
+    /// Those whose media has arrived from the server since the last call. Until then a participant is not heard and
+    /// seen from there as long as its pair works.
+    pub(super) fn newly_arrived<'a>(
+        &mut self,
+        others: impl Iterator<Item = &'a Participant>,
+        has_pair: impl Fn(&UserId) -> bool,
+    ) -> Vec<UserId> {
+        // Of the voices only the loudest come, so audio proves nothing.
+        let has_video = |render: &Render, other: &Participant| {
+            let mut videos = other.sends.iter().copied().map(Track::from).filter(|track| track.is_video()).peekable();
+            videos.peek().is_none() || videos.any(|track| render.stats(track).frames_decoded > 0)
         };
         let mut newly = Vec::new();
-        for other in others.filter(|other| !self.arrived.contains(&other.user_id)) {
-            // Nothing arrives from a participant that sends nothing, and the pair would carry the own media for ever.
-            let sends_nothing = other.sends.is_empty();
-            if sends_nothing || self.views.with_render(&other.user_id, |render| has_frames(render, other)) == Some(true)
-            {
-                newly.push(other.user_id.clone());
+        for other in others {
+            let user = &other.user_id;
+            if !self.viewed.iter().any(|(viewed, _)| viewed == user) || self.arrived.contains(user) {
+                continue;
+            }
+            let has_video = || self.views.with_render(user, |render| has_video(render, other)) == Some(true);
+            let has_arrived = self.views.is_connected(user) && has_video();
+            self.views.hold(user, !has_arrived && has_pair(user));
+            if has_arrived {
+                newly.push(user.clone());
             }
         }
         self.arrived.extend(newly.iter().cloned());

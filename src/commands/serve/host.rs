@@ -157,6 +157,9 @@ impl RoomHost {
             | ServerMessage::Breakouts(_)
             | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::Hangup { .. } => {}

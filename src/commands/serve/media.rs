@@ -17,13 +17,13 @@ use crate::commands::stage::StageSettings;
 use crate::exit::Failure;
 use crate::protocol::{MAX_PARTICIPANTS, MAX_ROOM_USERS};
 use crate::report::Reporter;
-use crate::sfu::MediaPort;
+use crate::sfu::{MediaPort, SharedThreads};
 use crate::signal::LocalHost;
 
 /// The longest wait for the hosts at the end of the server: each says goodbye to its students within a second.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
-/// The most participants of all meetings whose media the server carries. Each takes a thread.
+/// The most participants of all meetings whose media the server carries. Each takes an SFU.
 const MAX_MEETING_SOURCES: usize = 8 * MAX_PARTICIPANTS;
 
 /// The media side of a server that has not started yet.
@@ -62,11 +62,18 @@ impl MediaServer {
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
         let (advertise, workers) = (media.advertise.clone(), media.workers);
         let (source, meter) = (
-            SourceSettings { port, advertise, workers, max_receivers: max_students, floor: None },
+            SourceSettings { port, advertise, workers, max_receivers: max_students, floor: None, threads: None },
             MediaMeter::default(),
         );
-        let of_participant =
-            SourceSettings { workers: NonZeroUsize::MIN, max_receivers: MAX_PARTICIPANTS, ..source.clone() };
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = SharedThreads::start(cores)
+            .map_err(|cause| Failure::internal(anyhow::anyhow!("can't start the threads of meetings: {cause}")))?;
+        let of_participant = SourceSettings {
+            workers: NonZeroUsize::MIN,
+            max_receivers: MAX_PARTICIPANTS,
+            threads: Some(threads),
+            ..source.clone()
+        };
         let settings = HostSettings {
             meetings: StageSettings::new(of_participant, meter.clone(), MAX_MEETING_SOURCES),
             stage: StageSettings::new(source.clone(), meter.clone(), media.max_rooms.get().saturating_mul(media.stage)),

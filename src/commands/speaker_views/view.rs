@@ -1,6 +1,7 @@
 //! One speaker: a connection to the speaker's SFU, and a render.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -71,6 +72,8 @@ pub(in crate::commands) enum ViewInput {
     NotOnStage,
     /// These tracks deliver nothing at present.
     Silent(Vec<TrackName>),
+    /// The view is held now, or is not any more: see [`Handles`].
+    Held,
 }
 
 /// An output of a view.
@@ -87,15 +90,25 @@ pub(in crate::commands) enum ViewOutput {
     Warn(String),
 }
 
+/// What a view shares with its owner.
+#[derive(Clone, Default)]
+pub(super) struct Handles {
+    pub(super) screen: Arc<RenderInput>,
+    /// Asks for a new render.
+    pub(super) restart: Arc<Notify>,
+    /// Whether the view is not heard, and its pictures are hidden: another connection still brings the same media.
+    pub(super) is_held: Arc<AtomicBool>,
+    /// Whether media may flow.
+    pub(super) is_connected: Arc<AtomicBool>,
+}
+
 /// A view that runs.
 pub(super) struct View {
     context: Arc<dyn ViewContext>,
     /// The speaker in a sentence.
     name: String,
     outputs: (UserId, u64, mpsc::Sender<(UserId, u64, ViewOutput)>),
-    screen: Arc<RenderInput>,
-    /// Asks for a new render.
-    restart: Arc<Notify>,
+    handles: Handles,
     /// The formats of the running render.
     formats: Vec<TrackFormat>,
     render_events: Option<mpsc::Receiver<RenderEvent>>,
@@ -117,11 +130,11 @@ impl View {
         context: Arc<dyn ViewContext>,
         nickname: &Nickname,
         outputs: (UserId, u64, mpsc::Sender<(UserId, u64, ViewOutput)>),
-        (screen, restart): (Arc<RenderInput>, Arc<Notify>),
+        handles: Handles,
     ) -> Self {
         let name = named(&outputs.0, nickname.as_str()).to_string();
         let (formats, silent) = (Vec::new(), Vec::new());
-        Self { context, name, outputs, screen, restart, formats, render_events: None, silent }
+        Self { context, name, outputs, handles, formats, render_events: None, silent }
     }
 
     /// Shows the speaker until the sender of the inputs is dropped.
@@ -155,6 +168,7 @@ impl View {
             match input {
                 Some(ViewInput::Silent(silent)) => self.set_silent(silent),
                 Some(ViewInput::Answer(_) | ViewInput::Candidate(_) | ViewInput::Lost | ViewInput::NotSent) => {}
+                Some(ViewInput::Held) => {}
                 Some(ViewInput::NotOnStage) | None => return Err(()),
             }
         }
@@ -163,8 +177,11 @@ impl View {
 
     /// One connection, from the offer to its end.
     async fn connection(&mut self, inputs: &mut mpsc::Receiver<ViewInput>) -> Ended {
-        let screen = Arc::clone(&self.screen);
-        let sink = Arc::new(move |incoming: Incoming<'_>| screen.push(incoming));
+        let Handles { screen, is_held, .. } = self.handles.clone();
+        let sink = Arc::new(move |incoming: Incoming<'_>| match incoming {
+            Incoming::Rtp(Track::Audio, _) if is_held.load(Ordering::Relaxed) => {}
+            incoming => screen.push(incoming),
+        });
         let (viewer, sdp, mut events) = match Viewer::offer(self.context.viewer(), sink).await {
             Ok(offered) => offered,
             Err(error) => {
@@ -174,6 +191,7 @@ impl View {
         };
         self.tell(ViewOutput::Offer(sdp)).await;
         let ended = self.receive(&viewer, &mut events, inputs).await;
+        self.handles.is_connected.store(false, Ordering::Relaxed);
         viewer.close().await;
         ended
     }
@@ -198,6 +216,7 @@ impl View {
                     Some(ViewInput::NotSent) if !is_connected => return Ended::Failed,
                     Some(ViewInput::NotSent) => {}
                     Some(ViewInput::Silent(silent)) => self.set_silent(silent),
+                    Some(ViewInput::Held) => self.set_silent(self.silent.clone()),
                     Some(ViewInput::NotOnStage) | None => return Ended::Closed,
                 },
                 event = events.recv() => match event {
@@ -210,7 +229,10 @@ impl View {
                         };
                         self.tell(ViewOutput::Candidate(candidate)).await;
                     }
-                    Some(ViewerEvent::Connected) => is_connected = true,
+                    Some(ViewerEvent::Connected) => {
+                        is_connected = true;
+                        self.handles.is_connected.store(true, Ordering::Relaxed);
+                    }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
                     // The conversation and the tiers are for students.
                     Some(ViewerEvent::ChannelOpen | ViewerEvent::Heard(_) | ViewerEvent::Disturbed) => {}
@@ -223,7 +245,7 @@ impl View {
                         self.on_render(event).await;
                     }
                 }
-                () = self.restart.notified() => self.restart_render().await,
+                () = self.handles.restart.notified() => self.restart_render().await,
                 () = sleep_until(deadline), if !is_connected => return Ended::Failed,
             }
         }
@@ -270,7 +292,7 @@ impl View {
         match blocking(move || context.start(options)).await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some((render, events)))) => {
-                self.screen.show(render);
+                self.handles.screen.show(render);
                 self.render_events = Some(events);
                 self.set_silent(self.silent.clone());
                 self.tell(ViewOutput::Rendering).await;
@@ -282,23 +304,24 @@ impl View {
 
     async fn stop_render(&mut self) {
         self.render_events = None;
-        if let Some(render) = self.screen.take() {
+        if let Some(render) = self.handles.screen.take() {
             let _ = blocking(move || render.finish()).await;
         }
     }
 
-    /// Hides pictures that have stopped.
+    /// Hides pictures that have stopped, and those of a view that is held.
     fn set_silent(&mut self, silent: Vec<TrackName>) {
         self.silent = silent;
+        let is_held = self.handles.is_held.load(Ordering::Relaxed);
         let stopped: Vec<Track> = self.silent.iter().copied().map(Track::from).collect();
         let mut videos = self.formats.iter().map(|format| format.track).filter(|track| track.is_video()).peekable();
         let has_video = videos.peek().is_some();
-        self.screen.with(|render| {
+        self.handles.screen.with(|render| {
             let mut all_stopped = has_video;
             for track in videos {
                 let has_stopped = stopped.contains(&track);
                 render.expect(track, !has_stopped);
-                render.show(track, !has_stopped);
+                render.show(track, !has_stopped && !is_held);
                 all_stopped &= has_stopped;
             }
             let message = all_stopped.then_some("no picture at present");

@@ -8,8 +8,14 @@ use crate::sfu::MediaPort;
 /// The stage of a process with so many speakers, and its meter.
 fn stage(most: usize) -> (StageMedia, MediaMeter) {
     let (port, _) = MediaPort::bind("127.0.0.1:0".parse().unwrap(), &[]).unwrap();
-    let source =
-        SourceSettings { port, advertise: Vec::new(), workers: NonZeroUsize::MIN, max_receivers: 8, floor: None };
+    let source = SourceSettings {
+        port,
+        advertise: Vec::new(),
+        workers: NonZeroUsize::MIN,
+        max_receivers: 8,
+        floor: None,
+        threads: None,
+    };
     let meter = MediaMeter::default();
     (StageMedia::new(StageSettings::new(source, meter.clone(), most)), meter)
 }

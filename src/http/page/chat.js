@@ -14,8 +14,11 @@ const NEAR_PX = 60;
 export const REACTIONS = ['like', 'clap', 'heart', 'laugh', 'wow', 'confused'];
 
 export class Chat {
-  /** The sentence in the empty field. */
-  invites = 'writeSomething';
+  /** Adds the receiver to a message; `null` if the message can't be sent. */
+  address = (message) => message;
+  /** Elements beside the name of who has written a line. */
+  signsFor = () => [];
+  #invites = 'writeSomething';
   #on;
   #me = '';
   #channel = null;
@@ -73,7 +76,8 @@ export class Chat {
     this.#clearedUpTo = 0;
     this.#pending = [];
     this.#unread = 0;
-    $('chat-lines').replaceChildren();
+    // Files stay: one that has arrived may not be saved yet.
+    for (const line of [...$('chat-lines').children]) if (line.dataset.id) line.remove();
     this.#on.cleared();
     this.#draw();
   }
@@ -126,6 +130,26 @@ export class Chat {
     if (this.#isFree === isFree) return;
     this.#isFree = isFree;
     this.#show();
+  }
+
+  /** The sentence in the empty field. */
+  set invites(key) {
+    this.#invites = key;
+    this.#show();
+  }
+
+  /** Shows an element that is no message, such as a file. */
+  put(element, isMine) {
+    this.#flush();
+    $('chat-lines').append(element);
+    if (!isMine) this.#unread += 1;
+    if (isMine) this.#toEnd();
+    this.#flush();
+  }
+
+  /** Says below the lines what is wrong; nothing if empty. */
+  complain(text) {
+    $('chat-error').textContent = text;
   }
 
   /** Marks all lines as read. */
@@ -208,6 +232,7 @@ export class Chat {
       ...person(message),
       isTeacher: message.pub === 'pub',
       text: clean(message.text, MOST_CHARS),
+      to: clean(message.to, 64),
       at: Number(message.at) || Date.now(),
     };
     this.#pending.push(line);
@@ -216,7 +241,8 @@ export class Chat {
     if (line.userId === this.#me) this.#sent = '';
     if (isNew) {
       if (line.userId !== this.#me) this.#unread += 1;
-      this.#on.line(line);
+      // Others may see the picture, over which a line may fly.
+      if (!line.to) this.#on.line(line);
     }
     this.#draw();
   }
@@ -241,7 +267,7 @@ export class Chat {
     this.#canWrite = message.chat !== false;
     this.#slowMs = slowMs;
     if (was !== this.#canWrite) announce(say(was ? 'muted' : 'unmuted'));
-    if (this.#canWrite) this.#complain('');
+    if (this.#canWrite) this.complain('');
     this.#show();
   }
 
@@ -250,7 +276,7 @@ export class Chat {
     const n = Math.ceil(Number(retryAfterMs) / 1_000) || 1;
     const input = $('chat-text');
     const words = code === 'slowMode' ? 'tooSoon' : code;
-    this.#complain(say(hasWords(words) ? words : 'unknown', { n }));
+    this.complain(say(hasWords(words) ? words : 'unknown', { n }));
     if ((code === 'slowMode' || code === 'muted') && !input.value) input.value = this.#sent;
     this.#sent = '';
     this.#typed();
@@ -275,6 +301,7 @@ export class Chat {
     const head = el('p', 'who', bdi(nameOf(line)));
     if (line.isTeacher) head.append(el('span', 'badge teacher', say('teacher')));
     else if (line.userId === this.#me) head.append(el('span', 'soft', say('you')));
+    head.append(...this.signsFor(line));
     const time = el('time', 'soft', timeOfDay(line.at));
     head.append(time);
     const text = el('p', 'text', ...withLinks(line.text));
@@ -282,6 +309,7 @@ export class Chat {
     const item = el('li', line.isTeacher ? 'line teacher' : 'line', head, text);
     item.dataset.id = line.id;
     if (line.userId === this.#me) item.classList.add('mine');
+    if (line.to) item.classList.add('is-private');
     return item;
   }
 
@@ -289,11 +317,12 @@ export class Chat {
     const input = $('chat-text');
     const text = input.value.trim();
     if (!text) return;
-    const sent = this.#send({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') });
-    if (!sent) return this.#complain(say('notSent'));
+    const message = this.address({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') });
+    if (!message) return;
+    if (!this.#send(message)) return this.complain(say('notSent'));
     this.#sent = text;
     input.value = '';
-    this.#complain('');
+    this.complain('');
     this.#typed();
   }
 
@@ -308,11 +337,7 @@ export class Chat {
   #placeholder() {
     if (!this.#canWrite) return say('muted');
     const isSlow = this.#slowMs > 0 && !this.#isFree;
-    return isSlow ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say(this.invites);
-  }
-
-  #complain(text) {
-    $('chat-error').textContent = text;
+    return isSlow ? say('writeSlowly', { n: Math.round(this.#slowMs / 1_000) }) : say(this.#invites);
   }
 
   #isAtEnd() {

@@ -40,8 +40,8 @@ export class ConferenceMedia {
 
   /**
    * `room` is the student's room; `own` is an `OwnMedia`; `area` is the element for the pictures. `on` has
-   * `changed(states)` for other states of connections, by user id, `message(userId, data)` for the data channel of a
-   * pair, and `overloaded()`.
+   * `changed(states)` for other states of connections, by user id, `message(userId, data)` and `file(userId, channel)`
+   * as a `Mesh`, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;
@@ -67,6 +67,7 @@ export class ConferenceMedia {
     this.#mesh = new Mesh(here, {
       changed: () => this.#changed(),
       message: (userId, data) => on.message(userId, data),
+      file: (userId, channel) => on.file(userId, channel),
       overloaded: () => on.overloaded(),
     });
     this.#server = new Part(async () => {
@@ -164,11 +165,22 @@ export class ConferenceMedia {
     this.told({ participants: [] });
   }
 
-  /** The data channel to a participant: whether it is open, and what sends text. */
+  /** The pairs by user id. */
+  get pairs() {
+    return this.#mesh.peers;
+  }
+
+  /** Whether the way of this user's own media to the server is in trouble. */
+  get isTroubled() {
+    return Boolean(this.#server.loaded?.uplink?.trouble);
+  }
+
+  /** The data channel to a participant: whether it is open, what sends text, and what opens a channel for a file. */
   pairTo(userId) {
     return {
       isOpen: () => this.#mesh.peers.get(userId)?.channel?.readyState === 'open',
       say: (text) => this.#mesh.say(userId, text),
+      open: (id) => this.#mesh.peers.get(userId)?.openFile(id) ?? null,
     };
   }
 

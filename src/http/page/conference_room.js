@@ -7,12 +7,16 @@ import { CallView } from './call_view.js';
 import { begin, reduce } from './conference.js';
 import { ConferenceMedia } from './conference_media.js';
 import { prepareDevices } from './devices.js';
+import { fetchFile } from './file_server.js';
+import { FilesView } from './files_view.js';
 import { MeetingView } from './meeting_view.js';
 import { OwnMedia } from './own_media.js';
 import { Owner } from './owner.js';
+import { Recipients } from './recipients.js';
 import { prepareTiles } from './tiles.js';
 
 const WORDS = { en: './conference_english.js', zh: './conference_chinese.js' };
+const FILE_WORDS = { en: './files_english.js', zh: './files_chinese.js' };
 /** The time for which a message is shown. */
 const TOLD_MS = 8_000;
 /** A `pong` that took longer came over a path that was dead. */
@@ -37,7 +41,8 @@ const KEYS = [
 
 /** Makes the part of a meeting or call room. `room` is the student's room. */
 export async function startConference(room) {
-  await Promise.all([prepareDevices(), prepareTiles(), addWords(WORDS), addStyle('./conference.css')]);
+  const styles = ['./conference.css', './files.css'].map(addStyle);
+  await Promise.all([prepareDevices(), prepareTiles(), addWords(WORDS), addWords(FILE_WORDS), ...styles]);
   const elements = await elementsOf('./conference.html');
   const part = (id) => elements.querySelector(`#${id}`);
   $('stage').append(part('conference'));
@@ -45,6 +50,8 @@ export async function startConference(room) {
   $('leave').after(part('conference-end'));
   $('more-menu').prepend(...part('conference-menu').children);
   part('conference-menu').remove();
+  $('chat-form').prepend(part('chat-to-line'));
+  $('chat-text').before(part('file-choose'), part('file-input'));
   document.body.append(...elements.children);
   $('room').classList.add('conferring');
   translate();
@@ -59,6 +66,9 @@ class ConferenceRoom {
   room;
   /** What a room of this kind shows. */
   #view = null;
+  /** To whom private messages go; only in a meeting. */
+  #recipients = null;
+  #filesView;
   #told = { text: '', until: 0 };
   /** The place of this user: a breakout room, or 0 for the meeting. It is `null` until the server tells. */
   #at = null;
@@ -80,8 +90,13 @@ class ConferenceRoom {
     });
     this.media = new ConferenceMedia(room, this.own, $('tiles'), {
       changed: (states) => this.happens({ type: 'media', states }),
-      message: (userId, data) => this.#view?.message(userId, data),
+      message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
+      file: (userId, channel) => this.#files.channel(userId, channel),
       overloaded: () => this.happens({ type: 'overloaded' }),
+    });
+    this.#filesView = new FilesView(room, this.#whereFilesGo(), {
+      recipient: () => this.#recipients?.chosen ?? null,
+      told: (text) => this.tell(text),
     });
     this.owner = new Owner(this);
     room.controls.takeOver(KEYS, {
@@ -131,6 +146,9 @@ class ConferenceRoom {
   /** Every message of the server. */
   told(message) {
     const { type } = message;
+    this.#files.told(message);
+    // This error is about nothing else.
+    if (message.code === 'fileRefused') return;
     if (type === 'joined' || type === 'room') this.#is(message);
     if (type === 'joined') this.#at = null;
     if (type === 'breakouts') this.#placed(message);
@@ -178,6 +196,32 @@ class ConferenceRoom {
     this.#draw();
   }
 
+  get #files() {
+    return this.#filesView.files;
+  }
+
+  /** What `Files` needs of the room. */
+  #whereFilesGo() {
+    const { room, media } = this;
+    return {
+      get userId() {
+        return room.userId;
+      },
+      get participants() {
+        return media.participants;
+      },
+      get isOverServer() {
+        return media.host === 'server';
+      },
+      user: (userId) => this.user(userId),
+      pairTo: (userId) => media.pairTo(userId),
+      send: (message) => room.signalling.send(message),
+      fetch: (number, request) => fetchFile(room, number, request),
+      now: () => performance.now(),
+      sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
+    };
+  }
+
   /** Opens what the owner does with breakout rooms. */
   async openBreakouts() {
     await this.#breakouts.need();
@@ -216,6 +260,7 @@ class ConferenceRoom {
       $('room').classList.toggle('is-calling', kind === 'call');
       $('tiles').classList.toggle('is-call', kind === 'call');
       this.#view = kind === 'call' ? new CallView(this) : new MeetingView(this);
+      if (kind === 'meeting') this.#recipients = new Recipients(this.room);
       this.#place();
     }
     if (type !== 'room') return;
@@ -276,6 +321,7 @@ class ConferenceRoom {
 
   async #second() {
     await this.media.second();
+    this.#files.second(this.media.pairs, this.media.isTroubled);
     this.happens({ type: 'time' });
     this.#view?.second();
   }
@@ -290,6 +336,8 @@ class ConferenceRoom {
     write('conference-toast', performance.now() < this.#told.until ? this.#told.text : '');
     this.#view.draw();
     this.owner.draw();
+    this.#recipients?.draw();
+    this.#filesView.isOpen = this.#view.isIn;
     this.#breakouts.loaded?.draw();
   }
 

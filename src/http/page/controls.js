@@ -120,7 +120,7 @@ export class Controls {
   set isFloorOpen(isFloorOpen) {
     if (this.#isFloorOpen === isFloorOpen) return;
     this.#isFloorOpen = isFloorOpen;
-    $('hand').classList.toggle('primary', isFloorOpen);
+    $('hand').classList.toggle('floor-open', isFloorOpen);
     this.refresh();
   }
 

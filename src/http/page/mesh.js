@@ -7,7 +7,7 @@ import { Pair } from './pair.js';
 /** The most participants of a list (`MAX_PARTICIPANTS`). */
 const MOST = 25;
 const NO_MEDIA = { audio: null, screen: null, camera: null };
-const NOTHING = { changed() {}, channel() {}, message() {}, overloaded() {} };
+const NOTHING = { changed() {}, channel() {}, message() {}, file: () => false, overloaded() {} };
 /** Over the data channel: the sender receives the other's media from the server now. */
 const MOVED = JSON.stringify({ type: 'moved' });
 
@@ -27,7 +27,8 @@ export class Mesh {
   /**
    * `room` has `userId`, `signalling`, `iceServers` and `tracks()`, the tracks to send: `{ audio, screen, camera }`,
    * each may be `null`. `on` may have `changed()` for a view, `channel(userId, channel)` for a data channel that is
-   * open, `message(userId, data)` of a data channel, and `overloaded()`, called once.
+   * open, `message(userId, data)` of a data channel, `file(userId, channel)`, which returns whether a channel brings a
+   * file that is wanted, and `overloaded()`, called once.
    */
   constructor(room, on) {
     this.#room = room;
@@ -143,6 +144,7 @@ export class Mesh {
         if (data === MOVED) this.#moved(userId, 'isHeard');
         else this.#on.message(userId, data);
       },
+      file: (channel) => this.#on.file(userId, channel),
     });
     this.peers.set(userId, pair);
   }

@@ -2,6 +2,7 @@
 // The participants negotiate once; later only an ICE restart needs another offer.
 
 import { BITRATES, FRAME_RATES, PRIORITIES, ROLES, change, kindOf, prefer } from './encodings.js';
+import { FILE_LABEL } from './file_rules.js';
 import { Measure } from './pair_stats.js';
 import { PerfectNegotiation, isOfParticipant } from './perfect_negotiation.js';
 
@@ -50,8 +51,9 @@ export class Pair {
 
   /**
    * `me` and `other` are participants, `{ userId, entry }`. `room` has `signalling`, `iceServers` and `tracks()`, the
-   * tracks to send, `{ audio, screen, camera }`, each may be `null`. `on` has `changed()` for a view, and
-   * `opened(channel)` and `message(data)` for the data channel.
+   * tracks to send, `{ audio, screen, camera }`, each may be `null`. `on` has `changed()` for a view, `opened(channel)`
+   * and `message(data)` for the data channel, and `file(channel)`, which returns whether a channel of the other side
+   * brings a file that is wanted.
    */
   constructor(me, other, room, on) {
     this.other = other;
@@ -128,6 +130,11 @@ export class Pair {
     return true;
   }
 
+  /** Opens a data channel for a file; `null` without a connection. */
+  openFile(id) {
+    return this.isConnected ? this.#pc.createDataChannel(FILE_LABEL, { protocol: id }) : null;
+  }
+
   /** To be called once a second: reads the statistics. */
   async second() {
     const pc = this.#pc;
@@ -165,8 +172,9 @@ export class Pair {
     });
     pc.onconnectionstatechange = () => isCurrent() && this.#becomes(pc.connectionState);
     pc.ondatachannel = ({ channel }) => {
-      if (isCurrent() && !this.channel && channel.label === LABEL) this.#listen(channel);
-      else channel.close();
+      const isFirst = !this.channel && channel.label === LABEL;
+      if (isCurrent() && isFirst) this.#listen(channel);
+      else if (!isCurrent() || channel.label !== FILE_LABEL || !this.#on.file(channel)) channel.close();
     };
     if (!offers) return;
     for (const role of ROLES) {

@@ -165,6 +165,10 @@ export class ServerMedia {
   }
 }
 
+/** Whether a picture has to come before media counts as arrived: the server sends none to a page that shows none. */
+export const awaitsPicture = (sends = [], tiers) =>
+  sends.some((track) => track !== 'audio' && tiers[track] !== 'none');
+
 /** The media of one participant from the server. */
 class Source {
   receiver;
@@ -222,8 +226,7 @@ class Source {
 
   async #look(arrived) {
     if (!this.receiver.isConnected || this.#hasArrived) return;
-    const sendsVideo = this.sends?.some((track) => track !== 'audio');
-    if (sendsVideo && (await this.receiver.decodedFrames()) === 0) return;
+    if (awaitsPicture(this.sends, this.#tiers) && (await this.receiver.decodedFrames()) === 0) return;
     if (this.#hasArrived) return;
     this.#hasArrived = true;
     clearInterval(this.#timer);

@@ -113,6 +113,11 @@ export class Signalling {
     this.#expect(OPEN_WITHIN_MS);
   }
 
+  /** The secret by which the server knows this client. */
+  get session() {
+    return this.#credentials.session;
+  }
+
   /** Sends a message; false if there is no open connection. */
   send(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;

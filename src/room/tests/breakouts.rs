@@ -74,8 +74,8 @@ fn everybody_but_the_owner_is_moved_evenly_and_meets_only_its_own_group() {
     assert_eq!((owners.rooms, owners.at, owners.own, owners.places.len()), (2, 0, None, 5));
     assert_eq!(listed(&out, conns[0]).unwrap(), ["1001"]);
     let mut groups = BTreeMap::<u32, Vec<usize>>::new();
-    for n in 1..5 {
-        let own = seen(&out, conns[n]).unwrap();
+    for (n, conn) in conns.iter().enumerate().skip(1) {
+        let own = seen(&out, *conn).unwrap();
         assert_eq!((own.rooms, own.own, own.places.len()), (2, Some(own.at), 0), "others are none of its business");
         assert_eq!(owners.places[&id(&format!("{}", 1001 + n))], own.at);
         groups.entry(own.at).or_default().push(n);
@@ -197,9 +197,12 @@ fn a_reload_stays_in_the_room_and_a_newcomer_gets_the_smallest_one() {
     assert_eq!(server.refused(guest("1005")), ErrorCode::Removed);
 }
 
+/// Ends the breakout rooms of these members in some way.
+type Recall = fn(&mut TestServer, &[ConnId]) -> Vec<Output>;
+
 #[test]
 fn everybody_is_back_after_the_countdown_or_the_limit_or_when_the_owner_has_left() {
-    let recalls: [fn(&mut TestServer, &[ConnId]) -> Vec<Output>; 3] = [
+    let recalls: [Recall; 3] = [
         |server, conns| {
             server.ordered(conns[0], split(2));
             server.ordered(conns[0], RoomOrder::Recall { within_s: RECALL_S })

@@ -11,7 +11,7 @@ fn published(user: &str, entry: u32, on: bool) -> ClientMessage {
 }
 
 /// A meeting of seven, its host, and the last list.
-fn of_seven() -> (TestServer, Vec<ConnId>, ConnId) {
+pub(super) fn of_seven() -> (TestServer, Vec<ConnId>, ConnId) {
     let mut server = with_rooms(1);
     let mut conns = server.meeting(MAX_MESH);
     conns.push(server.let_in(guest("1007")));

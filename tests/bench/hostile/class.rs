@@ -11,6 +11,7 @@ use crate::attack::Target;
 use crate::attack::publishing::FIRST_SPEAKER;
 use crate::browser::Browser;
 use crate::support::{DEADLINE, Process, ROOM, Site};
+pub use crate::usage::{Use, used};
 
 /// The healthy students.
 pub const STUDENTS: u32 = 3;
@@ -23,9 +24,6 @@ pub const SETTLES: Duration = Duration::from_secs(4);
 
 /// How often the memory is read.
 pub const SAMPLE: Duration = Duration::from_millis(100);
-
-/// The clock of `/proc/PID/stat`: USER_HZ is 100 on every Linux that Rust has.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Where the server of a class is, and the media of its lecture.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,15 +68,6 @@ pub struct Class {
     pub target: Target,
     setup: Setup,
     state: PathBuf,
-}
-
-/// The resources that a process has used so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Use {
-    /// Resident memory in kB.
-    pub memory_kb: u64,
-    /// CPU time in seconds.
-    pub cpu: f64,
 }
 
 /// The program under attack.
@@ -213,19 +202,6 @@ pub fn is_of_speaker(event: &Value) -> bool {
     event["event"] == "speaker-stats"
         && event["user"].as_str() == Some(&*SPEAKER.to_string())
         && event["track"] == "camera"
-}
-
-/// The resources that a process has used; nothing once it has ended.
-pub fn used(pid: u32) -> Use {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let status = read("status");
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let memory_kb = memory.and_then(|rest| rest.trim().split(' ').next()?.parse().ok()).unwrap_or_default();
-    // The name of the program may contain spaces, so the fields are counted from its end.
-    let stat = read("stat");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-    Use { memory_kb, cpu: (ticks(11) + ticks(12)) / TICKS_PER_SECOND }
 }
 
 /// The first picture of a student.

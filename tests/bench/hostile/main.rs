@@ -32,6 +32,9 @@ mod rows;
 #[path = "../../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use the rest")]
 mod support;
+#[path = "../usage.rs"]
+#[allow(dead_code, reason = "the bench of meetings uses the rest")]
+mod usage;
 
 use std::process::ExitCode;
 

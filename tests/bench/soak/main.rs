@@ -38,6 +38,9 @@ mod students;
 #[path = "../../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use the rest")]
 mod support;
+#[path = "../usage.rs"]
+#[allow(dead_code, reason = "the bench of meetings uses the rest")]
+mod usage;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

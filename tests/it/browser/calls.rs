@@ -1,5 +1,7 @@
 //! A room for calls: every answer, and every end of a call.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::axe::has_axe;
@@ -32,6 +34,29 @@ impl Page<'_> {
         let is_off = "['#own-camera-video', '#own-screen-video'].every((id) => \
             !document.querySelector(id).srcObject)";
         self.wait_until("no picture of oneself", is_off);
+    }
+}
+
+/// A file to send, until dropped.
+struct FileOnDisk {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl FileOnDisk {
+    fn new(name: &str, length: u32) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sent-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let bytes: Vec<u8> = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let path = folder.join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        Self { path, bytes }
+    }
+}
+
+impl Drop for FileOnDisk {
+    fn drop(&mut self) {
+        let _ = self.path.parent().map(std::fs::remove_dir_all);
     }
 }
 
@@ -133,6 +158,21 @@ fn in_a_call_people_change_what_they_send_and_write_to_each_other() {
     ada.reads("Ada", "can you read this?");
     ben.says("yes");
     ada.reads("Ben", "yes");
+
+    // A name that would look like another kind of file.
+    let sent = FileOnDisk::new("lecture \u{202e}fdp.bin", 3_000_001);
+    ada.chooses("#file-input", &sent.path);
+    ben.clicks("button", "Decline lecture fdp.bin");
+    ada.shows("Declined");
+    ada.chooses("#file-input", &sent.path);
+    ben.clicks("button", "Accept lecture fdp.bin");
+    let (name, bytes) = ben.saves("Save lecture fdp.bin");
+    assert!(name == "lecture fdp.bin" && bytes == sent.bytes, "{name}, {} bytes", bytes.len());
+    ada.shows("Sent");
+    ada.hears(1002);
+    if has_axe("the rules of axe-core with files in the chat") {
+        ben.is_accessible("files in the chat");
+    }
 
     // A reload is not the end of a call.
     ben.reloads();

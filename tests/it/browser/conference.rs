@@ -1,12 +1,13 @@
 //! What people do in rooms for meetings and calls, and what they see and hear of each other.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::json;
 
 use super::driver::Page;
 use super::lab::Lab;
-use crate::support::{Process, ROOM};
+use crate::support::{DEADLINE, Process, ROOM, poll};
 
 /// The mean power of sound that is not silence; the browser's own microphone beeps once a second.
 const SOUND: f64 = 1e-6;
@@ -105,6 +106,15 @@ impl Page<'_> {
     pub fn sees_no(&self, user: u32, track: &str) {
         let video = format!(".tile[data-user=\"{user}\"] .tile-{track}");
         self.wait_until(&format!("no {track} of {user}"), &format!("!witness.visible('{video}')"));
+    }
+
+    /// Clicks on a link that saves a file; returns the name under which the browser saves it, and its bytes.
+    #[track_caller]
+    pub fn saves(&self, link: &str) -> (String, Vec<u8>) {
+        self.clicks("link", link);
+        let saved = poll(DEADLINE, || self.events("download").pop()).expect("a file that was saved");
+        let path = Path::new(saved["path"].as_str().unwrap());
+        (saved["name"].as_str().unwrap().to_owned(), std::fs::read(path).unwrap())
     }
 
     /// Waits until another user is heard.

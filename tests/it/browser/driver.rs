@@ -312,7 +312,13 @@ impl<'a> Page<'a> {
         self.wait(&format!("text {text:?}"), "witness.text()", |shown| shown.as_str().unwrap_or("").contains(text));
     }
 
-    /// The events of one kind that the page caused: `request`, `console`, `exception`, `dialog`.
+    /// Chooses a file in a field of Chromium.
+    #[track_caller]
+    pub fn chooses(&self, selector: &str, file: &Path) {
+        self.command(json!({"do": "choose", "selector": selector, "files": [file]}));
+    }
+
+    /// The events of one kind that the page caused: `request`, `console`, `exception`, `dialog`, `download`.
     pub fn events(&self, kind: &str) -> Vec<Value> {
         let mine = |event: &Value| event["event"] == kind && event["page"] == self.name.as_str();
         self.browser.driver.borrow().events().into_iter().filter(mine).collect()

@@ -114,7 +114,7 @@ const HANDS: &str = "[...document.querySelectorAll('#hands li .name bdi:first-ch
 pub const MARK: &str = "witness.visible('#mark') ? document.querySelector('#mark').ariaLabel : ''";
 
 /// The chat messages in the panel: sender and text.
-pub const LINES: &str = "[...document.querySelectorAll('#chat-lines > li')].map((line) => \
+pub const LINES: &str = "[...document.querySelectorAll('#chat-lines > li:not(.file)')].map((line) => \
     [line.querySelector('.who bdi').textContent, line.querySelector('.text').textContent])";
 
 impl Page<'_> {

@@ -73,6 +73,20 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ada.wait_until("a hand", "document.querySelectorAll('#hands li').length === 1");
     cleo.says("hello");
     ada.reads("Cleo", "hello");
+    cleo.clicks("button", "People");
+    cleo.clicks("button", "Write to Ben privately");
+    cleo.says("between us");
+    ben.reads("Cleo", "between us");
+    ben.shows("only to you");
+    cleo.shows("privately to Ben");
+    let everybody =
+        "const to = document.querySelector('#chat-to'); to.value = ''; to.dispatchEvent(new Event('change'))";
+    cleo.value(everybody);
+    cleo.says("for all");
+    for page in [&ada, &dan] {
+        page.reads("Cleo", "for all");
+        assert_eq!(page.value("document.body.textContent.includes('between us')"), json!(false));
+    }
 
     ben.reloads();
     ben.is_inside();

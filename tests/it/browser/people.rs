@@ -53,6 +53,11 @@ fn the_connection_of_two_participants_sends_in_order_and_knows_an_overload() {
 }
 
 #[test]
+fn files_travel_whole_or_not_at_all() {
+    passes("files.test.mjs");
+}
+
+#[test]
 fn the_page_checks_what_it_is_told_of_breakout_rooms() {
     passes("breakouts.test.mjs");
 }

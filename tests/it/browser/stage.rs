@@ -179,6 +179,10 @@ fn a_student_speaks_to_the_class_and_steps_down() {
 
     // With an open floor, students come by themselves, and stay when it is closed.
     teacher.orders(json!({"order": "openFloor"}));
+    ben.wait_until("an open floor", "document.querySelector('#hand').ariaLabel === 'Speak'");
+    if has_axe("the rules of axe-core for an open floor") {
+        ben.is_accessible("an open floor");
+    }
     ben.clicks("button", "Speak");
     ben.shows("The floor is open: go on the stage?");
     ben.goes_on_the_stage();

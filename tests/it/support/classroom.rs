@@ -199,7 +199,7 @@ impl Drop for Classroom {
 }
 
 /// A port that is free for TCP and for UDP.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

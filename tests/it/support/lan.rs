@@ -22,6 +22,36 @@ const INTERFACE: &str = "lan0";
 /// The interface of a router on the side of the machine behind it.
 const FAR: &str = "far0";
 
+/// The trouble of a line, in both directions.
+#[allow(dead_code, reason = "the bench of meetings has bad lines")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Carries at most this; a packet waits for up to 200 ms.
+    Carries { kbits: u32 },
+    /// Loses packets at random.
+    Loses { percent: u32 },
+}
+
+impl Line {
+    /// The commands for an interface that sends into the line.
+    fn commands(self, interface: &str) -> String {
+        match self {
+            Self::Carries { kbits } => {
+                format!("tc qdisc add dev {interface} root tbf rate {kbits}kbit burst 4kb latency 200ms")
+            }
+            Self::Loses { percent } => {
+                let below = u32::MAX / 100 * percent;
+                // Classic BPF: for a random number (SKF_AD_RANDOM) below this one TC_ACT_SHOT, or else TC_ACT_OK.
+                let code = format!("4,32 0 0 4294963256,53 0 1 {below},6 0 0 0,6 0 0 2");
+                format!(
+                    "tc qdisc add dev {interface} clsact && \
+                     tc filter add dev {interface} egress bpf direct-action bytecode '{code}'"
+                )
+            }
+        }
+    }
+}
+
 /// Whether this process may make network namespaces. If not, the test is skipped by name; where `$CI` is set it fails.
 pub fn has_lan(test: &str) -> bool {
     if !has_tools(test, &["ip"]) {
@@ -198,6 +228,20 @@ impl Machine {
         ip(&["-netns", &self.switch, "link", "set", &self.port, "master", INTERFACE]);
     }
 
+    /// Replaces the trouble of the machine's line.
+    #[allow(dead_code, reason = "as above")]
+    pub fn set_line(&self, line: Option<Line>) {
+        for (namespace, interface) in [(&self.namespace, INTERFACE), (&self.switch, self.port.as_str())] {
+            for qdisc in ["root", "clsact"] {
+                // Fails if there is none.
+                _ = shell(namespace, &format!("tc qdisc delete dev {interface} {qdisc}"));
+            }
+            if let Some(commands) = line.map(|line| line.commands(interface)) {
+                assert!(shell(namespace, &commands), "{commands}");
+            }
+        }
+    }
+
     /// Pulls the cable: the interface of the machine has no carrier.
     #[track_caller]
     pub fn unplug(&self) {
@@ -231,6 +275,14 @@ fn try_ip(arguments: &[&str]) -> bool {
     let mut command = Command::new("ip");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a script in a namespace.
+fn shell(namespace: &str, script: &str) -> bool {
+    let mut shell = Command::new("ip");
+    shell.args(["netns", "exec", namespace, "sh", "-c", script]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.status().is_ok_and(|status| status.success())
 }
 
 fn remove(namespace: &str) {

@@ -34,11 +34,26 @@ pub enum Pace {
     WrongTypes,
     /// Nothing.
     Nothing,
+    /// 5 frames of one packet and 50 packets of audio a second, as a picture of 160x90 takes.
+    Small,
 }
 
 impl Pace {
-    const ALL: [Self; 7] =
-        [Self::Calm, Self::AudioAlone, Self::Flood, Self::NoKeyFrames, Self::Jumps, Self::WrongTypes, Self::Nothing];
+    const ALL: [Self; 8] = [
+        Self::Calm,
+        Self::AudioAlone,
+        Self::Flood,
+        Self::NoKeyFrames,
+        Self::Jumps,
+        Self::WrongTypes,
+        Self::Nothing,
+        Self::Small,
+    ];
+
+    /// The number of packets of audio for each frame.
+    fn packets_per_frame(self) -> u32 {
+        if self == Self::Small { 10 } else { 2 }
+    }
 
     /// The timestamp of a packet that would have this one at a calm pace.
     fn timestamp(self, calm: u32) -> u32 {
@@ -117,7 +132,7 @@ pub async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
             match pace {
                 Pace::Nothing => continue,
                 Pace::AudioAlone if is_video => continue,
-                _ if is_video && !ticks.is_multiple_of(2) => continue,
+                _ if is_video && !ticks.is_multiple_of(pace.packets_per_frame()) => continue,
                 _ => {}
             }
             if !is_video {
@@ -127,10 +142,15 @@ pub async fn send(user: u32, mut senders: Vec<Sender>, pace: Arc<AtomicU8>) {
             let key = pace != Pace::NoKeyFrames && wants_key.swap(0, Ordering::Relaxed) == 1;
             // 40 ms at 60 Mbit/s.
             let timestamp = pace.timestamp(ticks * 1_800);
-            let packets = if pace == Pace::Flood { 270 } else { 2 };
+            let (packets, bytes) = match pace {
+                Pace::Flood => (270, 1_100),
+                Pace::Small => (1, 700),
+                _ => (2, 1_100),
+            };
+            let frame = ticks / pace.packets_per_frame();
             for n in 0..packets {
                 let start = [if n == 0 { 0x10 } else { 0 }, u8::from(!key)];
-                sender.send(timestamp, n + 1 == packets, payload(&start, user, ticks / 2, 1_100)).await;
+                sender.send(timestamp, n + 1 == packets, payload(&start, user, frame, bytes)).await;
             }
         }
     }

@@ -99,6 +99,9 @@ impl Lecture<'_> {
             | ServerMessage::Breakouts(_)
             | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::FilePlace { .. }
+            | ServerMessage::File(_)
+            | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::Answer { .. }
             | ServerMessage::MemberCount { .. }
