@@ -293,7 +293,7 @@ pub struct Serve {
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<Box<Cluster>>,
 }
 
 /// A node of a server on several machines.
