@@ -1,4 +1,4 @@
-//! `--expect 'fps>=25'`: conditions for a whole lecture, checked once at its end.
+//! `--expect 'fps>=25'`: conditions for a whole lecture, call or meeting, checked once at its end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,11 +29,13 @@ pub enum Metric {
     /// Milliseconds from the start of the process to the first decoded picture, including the wait for server and
     /// teacher.
     StartToFrameMs,
+    /// The most other participants at one time whose picture or sound arrived.
+    Participants,
 }
 
 impl Metric {
     /// All metrics, in the order of the help text.
-    pub const ALL: [Metric; 10] = [
+    pub const ALL: [Metric; 11] = [
         Metric::Fps,
         Metric::Kbps,
         Metric::Lost,
@@ -44,6 +46,32 @@ impl Metric {
         Metric::Height,
         Metric::FirstFrameMs,
         Metric::StartToFrameMs,
+        Metric::Participants,
+    ];
+
+    /// Those of a lecture.
+    pub const OF_LECTURE: [Metric; 10] = [
+        Metric::Fps,
+        Metric::Kbps,
+        Metric::Lost,
+        Metric::Freezes,
+        Metric::FreezePercent,
+        Metric::WithheldPercent,
+        Metric::Width,
+        Metric::Height,
+        Metric::FirstFrameMs,
+        Metric::StartToFrameMs,
+    ];
+
+    /// Those of a call or a meeting.
+    pub const OF_CONFERENCE: [Metric; 7] = [
+        Metric::Fps,
+        Metric::Lost,
+        Metric::Freezes,
+        Metric::FreezePercent,
+        Metric::Width,
+        Metric::Height,
+        Metric::Participants,
     ];
 
     /// The name on the command line.
@@ -59,6 +87,7 @@ impl Metric {
             Metric::Height => "height",
             Metric::FirstFrameMs => "first_frame_ms",
             Metric::StartToFrameMs => "start_to_frame_ms",
+            Metric::Participants => "participants",
         }
     }
 }
@@ -113,12 +142,12 @@ impl Expectation {
         self.metric
     }
 
-    /// Checks the condition.
+    /// Checks the condition with the value of its metric; `None` if no picture arrived.
     ///
     /// # Errors
     /// A sentence with the expected and the actual value.
-    pub fn check(&self, run: &Run) -> Result<(), String> {
-        match run.value(self.metric) {
+    pub fn check(&self, value: Option<f64>) -> Result<(), String> {
+        match value {
             Some(value) if self.comparison.holds(value, self.bound) => Ok(()),
             Some(value) => Err(format!("expected {self}, but it was {}", short(value))),
             None => Err(format!("expected {self}, but no picture arrived")),
@@ -126,20 +155,31 @@ impl Expectation {
     }
 }
 
-impl FromStr for Expectation {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Expectation {
+    /// Parses a condition about one of these metrics.
+    ///
+    /// # Errors
+    /// A sentence that helps.
+    pub fn about(metrics: &[Metric], text: &str) -> Result<Self, String> {
         let (name, comparison, bound) = Comparison::ALL
             .into_iter()
             .find_map(|comparison| text.split_once(comparison.sign()).map(|(name, bound)| (name, comparison, bound)))
             .ok_or("is not an expectation, for example 'fps>=25' (in quotes), with >=, <=, >, < or ==")?;
         let name = name.trim();
-        let metric = Metric::ALL.into_iter().find(|metric| metric.name() == name).ok_or_else(|| {
-            format!("has no metric {name:?}, give one of {}", Metric::ALL.map(Metric::name).join(", "))
+        let metric = metrics.iter().copied().find(|metric| metric.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = metrics.iter().map(|metric| metric.name()).collect();
+            format!("has no metric {name:?}, give one of {}", names.join(", "))
         })?;
         let bound = bound.trim();
         let bound = decimal(bound).ok_or_else(|| format!("ends in {bound:?}, which is not a number"))?;
         Ok(Expectation { metric, comparison, bound })
+    }
+}
+
+impl FromStr for Expectation {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::about(&Metric::ALL, text)
     }
 }
 
@@ -196,13 +236,15 @@ impl Run {
             Metric::Height => self.size.map(|(_, height)| height.into()),
             Metric::FirstFrameMs => self.first_frame.map(|after| after.as_secs_f64() * 1000.0),
             Metric::StartToFrameMs => self.start_to_frame.map(|after| after.as_secs_f64() * 1000.0),
+            // A lecture has one publisher.
+            Metric::Participants => None,
         }
     }
 }
 
-/// Checks all expectations and returns the sentences of those that were not met.
-pub fn unmet(expectations: &[Expectation], run: &Run) -> Vec<String> {
-    expectations.iter().filter_map(|expectation| expectation.check(run).err()).collect()
+/// Checks all expectations and returns the sentences of those that were not met. `value` gives the value of a metric.
+pub fn unmet(expectations: &[Expectation], value: impl Fn(Metric) -> Option<f64>) -> Vec<String> {
+    expectations.iter().filter_map(|expectation| expectation.check(value(expectation.metric)).err()).collect()
 }
 
 /// Parses a number such as `25` or `2.5`, without a sign, an exponent, `inf` or `NaN`.
@@ -250,6 +292,9 @@ mod tests {
         assert!(refused("fps").contains("for example 'fps>=25'"));
         assert!(refused("fsp>=25").contains("fps, kbps, lost"));
         assert!(refused("fps>=fast").contains("not a number"));
+        let lecture = |text: &str| Expectation::about(&Metric::OF_LECTURE, text);
+        assert!(lecture("fps>=25").is_ok() && lecture("participants>=2").unwrap_err().contains("fps, kbps"));
+        assert!(Expectation::about(&Metric::OF_CONFERENCE, "kbps>=1").unwrap_err().contains("participants"));
         for text in ["", ">=", "fps>=", "fps>=-1", "fps>=NaN", "fps=>25", "fps>=1>=2", "fps=25"] {
             assert!(text.parse::<Expectation>().is_err(), "{text}");
         }
@@ -270,7 +315,7 @@ mod tests {
         let expectations: Vec<Expectation> =
             ["fps>=25", "fps>30", "freezes==0", "lost<1", "height>=720"].map(|text| text.parse().unwrap()).to_vec();
         let sentences = ["expected fps>30, but it was 30", "expected freezes==0, but it was 1"];
-        assert_eq!(unmet(&expectations, &run()), sentences);
+        assert_eq!(unmet(&expectations, |metric| run().value(metric)), sentences);
     }
 
     #[test]
@@ -279,7 +324,8 @@ mod tests {
         let texts =
             ["fps>=0", "lost==0", "freezes==0", "withheld_percent<1", "first_frame_ms<9", "start_to_frame_ms<9"];
         for text in texts {
-            let sentence = text.parse::<Expectation>().unwrap().check(&nothing).unwrap_err();
+            let expectation = text.parse::<Expectation>().unwrap();
+            let sentence = expectation.check(nothing.value(expectation.metric())).unwrap_err();
             assert!(sentence.ends_with("but no picture arrived"), "{sentence}");
         }
     }

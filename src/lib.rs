@@ -19,6 +19,7 @@
 //! pair                                   | a connection that sends and receives: a viewer and a publisher in one
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
+//! peer_connection                        | a connection of the `webrtc` library with its data channel
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
 //! srtp                                   | session keys, sealing, opening
 //! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back
@@ -115,6 +116,7 @@ mod ingest;
 pub mod media;
 pub mod network;
 pub mod pair;
+mod peer_connection;
 mod process;
 pub mod protocol;
 pub mod publisher;

@@ -12,7 +12,7 @@ use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::cluster::TypedCluster;
-use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLES, TypedCall, TypedMeet};
+use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
@@ -116,7 +116,7 @@ them, for ever unless you set --timeout, and it reconnects by itself.")]
     Call(Box<TypedCall>),
 
     /// Take part in a meeting: everybody sees and hears everybody
-    #[command(after_help = MEET_EXAMPLES)]
+    #[command(after_help = MEET_EXAMPLE, after_long_help = MEET_HELP)]
     Meet(Box<TypedMeet>),
 
     /// Run a server: rooms to teach in from a browser, a program or `classroom teach`
@@ -393,7 +393,10 @@ pub(super) struct TypedWatch {
     /// between pictures, for any reason), freeze_percent (time in them), withheld_percent (the part in which the
     /// teacher sent no picture), width, height, first_frame_ms (since the teacher arrived), start_to_frame_ms (since
     /// this program started)
-    #[arg(long, value_name = "'fps>=25'", help_heading = "Lecture", hide_short_help = true)]
+    #[arg(
+        long, value_name = "'fps>=25'", value_parser = values::lecture_expectation, help_heading = "Lecture",
+        hide_short_help = true
+    )]
     pub(super) expect: Vec<Expectation>,
 
     /// Send each line of stdin to the chat even if stdin is not a terminal; /help lists the commands

@@ -37,7 +37,7 @@ pub(super) struct TypedCluster {
 }
 
 impl TypedCluster {
-    pub(super) fn convert(self) -> Result<Option<Cluster>, Conflict> {
+    pub(super) fn convert(self) -> Result<Option<Box<Cluster>>, Conflict> {
         let Self { redis, redis_password_file: password_file, node: name, node_url: url } = self;
         let Some(redis) = redis.and_then(Secret::given) else {
             let flags = [
@@ -51,6 +51,6 @@ impl TypedCluster {
             };
         };
         let redis = redis.as_str().parse().map_err(Conflict::Redis)?;
-        Ok(Some(Cluster { redis, password_file, name, url }))
+        Ok(Some(Box::new(Cluster { redis, password_file, name, url })))
     }
 }

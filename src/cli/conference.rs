@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::access::TypedToken;
-use super::connect::{nickname, server_trust, turn_servers};
-use super::meaning::{Conflict, Member, Sink};
+use super::connect::{chat_input, nickname, server_trust, turn_servers};
+use super::meaning::{ChatInput, Conflict, Member, Sink};
 use super::servers::{StunServer, TypedTurn};
 use super::sink::TypedSinkArgs;
 use super::tls::TypedTrust;
 use super::values::{self, TypedServer};
 use crate::access::JoinCode;
+use crate::expect::Expectation;
 use crate::id::{RoomId, UserId};
 use crate::media::{FileList, MainSource, Sources, Wanted};
 use crate::rtp::Latency;
@@ -26,7 +27,7 @@ const TEST_DEVICE: &str = "test";
 /// The word for no device.
 const NO_DEVICE: &str = "none";
 
-/// The example of `call` in its short help, the examples in its long help, and those of `meet`.
+/// The example of each verb in its short help, and the examples in its long help.
 pub(super) const CALL_EXAMPLE: &str =
     "Example: classroom call --user 1001 --to 1002     (all flags: classroom call --help)";
 pub(super) const CALL_HELP: &str = "Examples:
@@ -36,11 +37,19 @@ pub(super) const CALL_HELP: &str = "Examples:
   classroom call --user 1002 --answer --once --sink call.mkv
   classroom call --user 1002 --answer --server ws://192.168.1.20:18080
 
-Both need the same server and the same room; without --room that is the room 'calls'. The exit code is 0 after a call, \
-9 if it was declined, 10 if the other one is busy, 11 if nobody answered, and 12 if the other one is not there.";
-pub(super) const MEET_EXAMPLES: &str = "Examples:
+Both need the same server and the same room; without --room that is the room 'calls'. Lines that you type go to the \
+other one, and /leave hangs up. The exit code is 0 after a call, 7 if its connection broke and did not come back, 8 if \
+an expectation is unmet, 9 if it was declined, 10 if the other one is busy, 11 if nobody answered, and 12 if the other \
+one is not there.";
+pub(super) const MEET_EXAMPLE: &str =
+    "Example: classroom meet --room 10013 --user 1001 --camera --mic     (all flags: classroom meet --help)";
+pub(super) const MEET_HELP: &str = "Examples:
   classroom meet --room 10013 --user 1001 --camera --mic
-  classroom meet --room 10013 --user 1001 --sink meeting.mkv";
+  classroom meet --room 10013 --user 1001 --sink meeting.mkv
+  classroom meet --room 10013 --user 1001 --sink null --for 30s --expect 'participants>=2'
+
+Lines that you type go to the chat: /to 1002 TEXT writes to 1002 alone, /hand raises your hand, /leave ends, /help \
+lists all commands. The exit code is 0 at the end, 5 if you are refused, and 8 if an expectation is unmet.";
 
 #[derive(Debug, Args)]
 pub(super) struct TypedCall {
@@ -169,6 +178,19 @@ struct TypedOutput {
     )]
     length: Option<Duration>,
 
+    /// Check this condition at the end, and exit with 8 if it does not hold. Metrics: participants (the most others at
+    /// one time from whom something arrived), fps, width, height and freeze_percent (of the worst picture), freezes and
+    /// lost (of all)
+    #[arg(
+        long, value_name = "'fps>=25'", value_parser = values::conference_expectation, help_heading = "Room",
+        hide_short_help = true
+    )]
+    expect: Vec<Expectation>,
+
+    /// Send each line of stdin to the chat even if stdin is not a terminal; /help lists the commands
+    #[arg(long, help_heading = "Room", hide_short_help = true)]
+    chat: bool,
+
     #[command(flatten)]
     sink: TypedSinkArgs,
 
@@ -190,12 +212,8 @@ pub struct Call {
     pub role: CallRole,
     /// The sources of what is sent.
     pub sources: Sources,
-    /// Where to show or write the other one.
-    pub sink: Sink,
-    /// The length of the jitter buffer.
-    pub latency: Latency,
-    /// End after this time; `None`: with the call, or when interrupted.
-    pub length: Option<Duration>,
+    /// How the call is shown, and what ends and checks it.
+    pub output: ConferenceOutput,
 }
 
 /// The call to make, or to wait for.
@@ -217,12 +235,23 @@ pub struct Meet {
     pub member: Member,
     /// The sources of what is sent; `None`: nothing is sent.
     pub sources: Option<Sources>,
+    /// How the meeting is shown, and what ends and checks it.
+    pub output: ConferenceOutput,
+}
+
+/// How a call or a meeting is shown, and what ends and checks it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConferenceOutput {
     /// Where to show or write the others.
     pub sink: Sink,
     /// The length of the jitter buffer.
     pub latency: Latency,
-    /// End after this time; `None`: when interrupted.
+    /// Which lines of stdin go to the chat.
+    pub chat: ChatInput,
+    /// End after this time; `None`: when interrupted, or with the call.
     pub length: Option<Duration>,
+    /// Conditions that the whole run must meet.
+    pub expect: Vec<Expectation>,
 }
 
 impl TryFrom<TypedCall> for Call {
@@ -242,18 +271,24 @@ impl TryFrom<TypedCall> for Call {
             microphone: Wanted::IfPresent,
             audio: true,
         };
-        let TypedOutput { length, sink, latency } = output;
         let sources = media.convert()?.unwrap_or(devices);
-        Ok(Self { member: member.convert(room)?, role, sources, sink: sink.try_into()?, latency, length })
+        Ok(Self { member: member.convert(room)?, role, sources, output: output.try_into()? })
     }
 }
 
 impl TryFrom<TypedMeet> for Meet {
     type Error = Conflict;
     fn try_from(typed: TypedMeet) -> Result<Self, Conflict> {
-        let TypedMeet { room, member, media, output: TypedOutput { length, sink, latency } } = typed;
-        let sources = media.convert()?;
-        Ok(Self { member: member.convert(room)?, sources, sink: sink.try_into()?, latency, length })
+        let TypedMeet { room, member, media, output } = typed;
+        Ok(Self { member: member.convert(room)?, sources: media.convert()?, output: output.try_into()? })
+    }
+}
+
+impl TryFrom<TypedOutput> for ConferenceOutput {
+    type Error = Conflict;
+    fn try_from(typed: TypedOutput) -> Result<Self, Conflict> {
+        let TypedOutput { length, expect, chat, sink, latency } = typed;
+        Ok(Self { sink: sink.try_into()?, latency, chat: chat_input(chat), length, expect })
     }
 }
 
@@ -309,7 +344,7 @@ impl TypedOwnMedia {
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::{Call, CallRole, Command, Meet, parse};
+    use crate::cli::{Call, CallRole, ChatInput, Command, Meet, parse};
     use crate::media::{MainSource, Wanted};
 
     fn command(line: &str) -> Result<Command, String> {
@@ -340,6 +375,9 @@ mod tests {
         assert_eq!(answer.sources.camera, Wanted::No);
         assert_eq!(answer.sources.microphone, Wanted::Yes(Some("hw:1".into())));
         assert_eq!(meet("--room 10013 --user 1001").sources, None);
+        let output = meet("--room 10013 --user 1001 --chat --expect participants>=2 --for 5s").output;
+        assert_eq!((output.chat, output.expect[0].to_string()), (ChatInput::Always, "participants>=2".to_owned()));
+        assert!(command("classroom meet --room 10013 --user 1001 --expect kbps>=2").is_err());
         let file = meet("--room 10013 --user 1001 --speak-file a.mp4").sources.unwrap();
         assert!(matches!(file.main, MainSource::Files(_)), "{file:?}");
     }

@@ -1,6 +1,6 @@
-//! What several verbs have in common: the name of a member, its trust in the server, its TURN servers.
+//! What several verbs have in common: the name of a member, its trust in the server, its TURN servers, its chat.
 
-use super::meaning::{Conflict, ServerTrust};
+use super::meaning::{ChatInput, Conflict, ServerTrust};
 use super::servers::{TurnLogin, TurnServer, TypedTurn};
 use super::tls::TypedTrust;
 use crate::access::TurnSecret;
@@ -18,6 +18,11 @@ pub(super) fn server_trust(typed: TypedTrust, server: Option<&ServerUrl>) -> Res
 pub(super) fn nickname(typed: Option<String>, user: &UserId) -> Nickname {
     let typed = Nickname::from(typed.unwrap_or_default());
     if typed.as_str().is_empty() { Nickname::from(user.as_str()) } else { typed }
+}
+
+/// `--chat`.
+pub(super) fn chat_input(chat: bool) -> ChatInput {
+    if chat { ChatInput::Always } else { ChatInput::Terminal }
 }
 
 pub(super) fn turn_servers(

@@ -7,9 +7,9 @@ use clap::parser::ValueSource;
 use super::access::turn_secret;
 use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
-use super::connect::{nickname, server_trust, turn_servers};
+use super::connect::{chat_input, nickname, server_trust, turn_servers};
 use super::meaning::{
-    ChatInput, Conflict, Demo, DemoLecture, Device, MainSource, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
+    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
 };
 use super::servers::{TurnServer, TypedRelays};
 use super::values::Bitrate;
@@ -185,7 +185,7 @@ impl TryFrom<TypedWatch> for Watch {
     fn try_from(typed: TypedWatch) -> Result<Self, Conflict> {
         let link = typed.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
         let server = typed.server.and_then(|server| server.0);
-        Ok(Watch {
+        let member = Member {
             nickname: nickname(typed.nickname, &typed.user),
             room: typed.room,
             user: typed.user,
@@ -193,15 +193,18 @@ impl TryFrom<TypedWatch> for Watch {
             token: typed.token.convert(link.token),
             trust: server_trust(typed.trust, server.as_ref())?,
             server,
+            timeout: typed.timeout,
+            stun: typed.stun,
+            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass, None)?,
+        };
+        Ok(Watch {
+            member,
             sink: typed.sink.try_into()?,
             chat: chat_input(typed.chat),
             latency: typed.latency,
             length: typed.length,
-            timeout: typed.timeout,
             retry: typed.retry,
             expect: typed.expect,
-            stun: typed.stun,
-            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass, None)?,
             speaking: typed.speaking.convert()?,
         })
     }
@@ -234,10 +237,6 @@ impl TryFrom<TypedRooms> for Rooms {
         let server = typed.server.and_then(|server| server.0);
         Ok(Rooms { trust: server_trust(typed.trust, server.as_ref())?, server })
     }
-}
-
-fn chat_input(chat: bool) -> ChatInput {
-    if chat { ChatInput::Always } else { ChatInput::Terminal }
 }
 
 fn check_low_bitrate(tiers: Tiers, full: Option<Bitrate>) -> Result<(), Conflict> {

@@ -202,20 +202,8 @@ pub enum ChatInput {
 /// `classroom watch`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watch {
-    /// The room to watch.
-    pub room: RoomId,
-    /// The student's user id.
-    pub user: UserId,
-    /// The name that others see; by default the user id.
-    pub nickname: Nickname,
-    /// The server of `--server` or `$CLASSROOM_SERVER`; `None`: search this computer, then the LAN (DNS-SD).
-    pub server: Option<ServerUrl>,
-    /// The join code of the room.
-    pub code: Option<JoinCode>,
-    /// The token to show to the server.
-    pub token: Option<Secret>,
-    /// The trust in the server.
-    pub trust: ServerTrust,
+    /// The student and its room. Its timeout also limits the wait for a teacher.
+    pub member: Member,
     /// Where to show or write the lecture.
     pub sink: Sink,
     /// Which lines of stdin go to the chat.
@@ -224,16 +212,10 @@ pub struct Watch {
     pub latency: Latency,
     /// End after this time; `None`: run until interrupted.
     pub length: Option<Duration>,
-    /// How long to wait in all for the server and for a teacher; `None`: for ever.
-    pub timeout: Option<Duration>,
     /// How long to wait for a lost lecture to come back; `None`: for ever.
     pub retry: Option<Duration>,
     /// Conditions that the whole run must meet.
     pub expect: Vec<Expectation>,
-    /// STUN servers that tell this computer its public address.
-    pub stun: Vec<StunServer>,
-    /// TURN servers to relay through.
-    pub turn: Vec<TurnServer>,
     /// How to speak on the stage; `None`: invitations are declined.
     pub speaking: Option<Speaking>,
 }
@@ -261,24 +243,6 @@ pub struct Member {
     pub stun: Vec<StunServer>,
     /// TURN servers to relay through.
     pub turn: Vec<TurnServer>,
-}
-
-impl Watch {
-    /// The student as a member of its room.
-    pub(crate) fn member(&self) -> Member {
-        Member {
-            room: self.room.clone(),
-            user: self.user.clone(),
-            nickname: self.nickname.clone(),
-            server: self.server.clone(),
-            code: self.code.clone(),
-            token: self.token.clone(),
-            trust: self.trust.clone(),
-            timeout: self.timeout,
-            stun: self.stun.clone(),
-            turn: self.turn.clone(),
-        }
-    }
 }
 
 /// How a student of `watch` speaks on the stage.
@@ -329,7 +293,7 @@ pub struct Serve {
     /// The media of rooms; `None` with `--no-media`.
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
-    pub cluster: Option<Cluster>,
+    pub cluster: Option<Box<Cluster>>,
 }
 
 /// A node of a server on several machines.

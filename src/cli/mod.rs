@@ -36,7 +36,7 @@ use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
-pub use self::conference::{Call, CallRole, Meet};
+pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,

@@ -115,9 +115,9 @@ fn flags_set_encoding_and_limits() {
 #[test]
 fn a_student_needs_a_room_and_a_user_id() {
     let plain = watch("");
-    assert_eq!((plain.user.as_str(), plain.nickname.as_str()), ("1001", "1001"));
+    assert_eq!((plain.member.user.as_str(), plain.member.nickname.as_str()), ("1001", "1001"));
     assert_eq!((plain.sink, plain.latency), (Sink::Auto { fullscreen: false }, Latency::AUTO));
-    assert_eq!((plain.timeout, plain.retry, plain.length), (None, None, None));
+    assert_eq!((plain.member.timeout, plain.retry, plain.length), (None, None, None));
     assert!(refusal("watch --room 10013").contains("required"));
 }
 
@@ -126,7 +126,7 @@ fn a_student_may_have_expectations_and_limits() {
     let watch = watch("--sink null --expect fps>=25 --expect lost==0 --timeout 5s --retry 1m --latency 200");
     let expected: Vec<String> = watch.expect.iter().map(ToString::to_string).collect();
     assert_eq!((watch.sink, expected), (Sink::Null, vec!["fps>=25".to_owned(), "lost==0".to_owned()]));
-    assert_eq!((watch.timeout, watch.retry), (Some(Duration::from_secs(5)), Some(Duration::from_secs(60))));
+    assert_eq!((watch.member.timeout, watch.retry), (Some(Duration::from_secs(5)), Some(Duration::from_secs(60))));
     assert_eq!(watch.latency, Latency::Fixed(Duration::from_millis(200)));
 }
 
@@ -158,7 +158,7 @@ fn password(user: &str, password: &str) -> TurnLogin {
 
 #[test]
 fn turn_credentials_come_from_the_url_or_from_flags() {
-    let turn = |flags: &str| watch(flags).turn.into_iter().map(|t| (t.url(), t.login)).collect::<Vec<_>>();
+    let turn = |flags: &str| watch(flags).member.turn.into_iter().map(|t| (t.url(), t.login)).collect::<Vec<_>>();
     let url = || "turn:t:3478?transport=udp".to_owned();
     assert_eq!(turn("--turn turn:me:secret@t"), [(url(), password("me", "secret"))]);
     assert_eq!(turn("--turn turn:t --turn-user me --turn-pass secret"), [(url(), password("me", "secret"))]);
@@ -426,7 +426,7 @@ fn tls_flags_name_a_certificate_and_what_a_client_trusts() {
     let trust = teach(&format!("--server wss://a --fingerprint {fingerprint}")).trust;
     assert_eq!(trust, ServerTrust { ca: None, fingerprint: fingerprint.parse().ok() });
     let Command::Watch(watch) = parse_line("watch --room 1 --user 2 --ca ca.pem").unwrap().command else { panic!() };
-    assert_eq!(watch.trust.ca, Some("ca.pem".into()), "also for a server that DNS-SD finds");
+    assert_eq!(watch.member.trust.ca, Some("ca.pem".into()), "also for a server that DNS-SD finds");
     for (line, advice) in [
         ("teach --room 1 --server wss://a --tls", "start that server with it"),
         ("teach --room 1 --ca ca.pem", "add --server wss://HOST:PORT"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::secrets::Secret;
 use crate::access::JoinCode;
-use crate::expect::decimal;
+use crate::expect::{Expectation, Metric, decimal};
 use crate::media::{Content, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::MAX_SPEAKERS;
@@ -251,6 +251,16 @@ pub(super) fn bench_students(text: &str) -> Result<NonZeroUsize, String> {
         Ok(students) if students.get() <= MOST => Ok(students),
         _ => Err(format!("is not a number of students, give 1 to {MOST}")),
     }
+}
+
+/// Parses a condition about a lecture, for example `fps>=25`.
+pub(super) fn lecture_expectation(text: &str) -> Result<Expectation, String> {
+    Expectation::about(&Metric::OF_LECTURE, text)
+}
+
+/// Parses a condition about a call or a meeting, for example `participants>=2`.
+pub(super) fn conference_expectation(text: &str) -> Result<Expectation, String> {
+    Expectation::about(&Metric::OF_CONFERENCE, text)
 }
 
 /// Parses `auto`, `80`, `80ms` or `40..200`. A bare number means milliseconds, as the flag's help says.

@@ -7,15 +7,17 @@ use std::future::Future;
 use tokio::time::Instant;
 
 use self::ringing::{Ringing, Step};
-use super::conference::{Conference, ConferenceEvent, ConferenceOptions};
+use super::conference::{Conference, ConferenceEvent, ConferenceOptions, Received};
 use super::or_never;
 use crate::cli::{Call, CallRole};
 use crate::exit::{Exit, Failure};
+use crate::expect;
 use crate::id::{UserId, named};
 use crate::protocol::{ClientKind, ClientMessage, RoomKind, ServerMessage};
 use crate::report::{CallEnd, EndReason, Event, Reporter};
 
-/// Calls, or takes calls, until `stop`, the end of the call, or until the window is closed.
+/// Calls, or takes calls, until `stop`, the end of the call, or until the window is closed. Then checks the
+/// expectations.
 pub(super) async fn run(
     call: Call,
     reporter: &Reporter,
@@ -26,8 +28,7 @@ pub(super) async fn run(
         kind: RoomKind::Call,
         client: ClientKind::Call,
         sources: Some(call.sources.clone()),
-        sink: &call.sink,
-        latency: call.latency,
+        output: &call.output,
     };
     let conference = Conference::start(options, reporter).await?;
     let to = match &call.role {
@@ -36,8 +37,10 @@ pub(super) async fn run(
     };
     let mut session = Session { call: &call, reporter, conference, ringing: Ringing::new(to), nickname: None };
     let ended = session.run(stop).await;
-    session.finish().await;
-    ended
+    let received = session.finish().await;
+    let reason = ended?;
+    let unmet = expect::unmet(&call.output.expect, |metric| received.value(metric));
+    if unmet.is_empty() { Ok(reason) } else { Err(Failure::expectation_unmet(&unmet)) }
 }
 
 struct Session<'a> {
@@ -58,6 +61,7 @@ impl Session<'_> {
                 reason = &mut stop => return Ok(reason),
                 event = self.conference.next() => match event? {
                     ConferenceEvent::Over(reason) => return Ok(reason),
+                    ConferenceEvent::Leave if self.ringing.other().is_none() => return Ok(EndReason::Left),
                     event => self.on_event(event)?,
                 },
                 () = or_never(due.map(tokio::time::sleep_until)) => {
@@ -95,6 +99,7 @@ impl Session<'_> {
                 Vec::new()
             }
             ConferenceEvent::Message(message) => self.on_message(&message)?,
+            ConferenceEvent::Leave => self.ringing.leave(),
             ConferenceEvent::Over(_) => Vec::new(),
         })
     }
@@ -170,10 +175,10 @@ impl Session<'_> {
     }
 
     /// Hangs up, and leaves the room.
-    async fn finish(self) {
+    async fn finish(self) -> Received {
         if let Some(other) = self.ringing.other() {
             self.hang_up(other.clone());
         }
-        self.conference.finish().await;
+        self.conference.finish().await
     }
 }

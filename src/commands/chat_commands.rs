@@ -37,11 +37,26 @@ pub(super) enum TeacherInput {
     Advice(String),
 }
 
-/// A line typed by a student.
+/// The place where a student or a participant types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Lecture,
+    Meeting,
+    Call,
+}
+
+/// A line typed by a student, or by a participant of a meeting or a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StudentInput {
     /// A chat message.
     Say(String),
+    /// A chat message for one member of a meeting, by id.
+    Private {
+        /// The member.
+        to: String,
+        /// The text.
+        words: String,
+    },
     /// Raise or lower the student's own hand.
     Hand,
     /// Send a reaction.
@@ -52,6 +67,8 @@ pub(super) enum StudentInput {
     StepDown,
     /// Show a speaker large, by id or name, or follow the teacher's choice again.
     Pin(Option<String>),
+    /// Leave the meeting, or hang up.
+    Leave,
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
     /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
@@ -103,7 +120,7 @@ const TEACHER_COMMANDS: [Group; 4] = [
     ("room", &ROOM_COMMANDS),
 ];
 
-const STUDENT_COMMANDS: [Group; 1] = [(
+const LECTURE_COMMANDS: [Group; 1] = [(
     "",
     &[
         ("/hand", "raise or lower your hand"),
@@ -113,6 +130,19 @@ const STUDENT_COMMANDS: [Group; 1] = [(
         ("/pin 1001", "show student 1001 (or a name) on the stage large for yourself; /pin off: follow the teacher"),
     ],
 )];
+
+const MEETING_COMMANDS: [Group; 1] = [(
+    "",
+    &[
+        ("/to 1001 words", "send a chat message to 1001 alone"),
+        ("/hand", "raise or lower your hand"),
+        ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+        ("/leave", "leave the meeting"),
+    ],
+)];
+
+const CALL_COMMANDS: [Group; 1] =
+    [("", &[("/react clap", "react with like, clap, heart, laugh, wow or confused"), ("/leave", "hang up")])];
 
 /// The lines that both teachers and students can type.
 const ALL_COMMANDS: [Described; 3] = [
@@ -153,31 +183,54 @@ impl TeacherInput {
     }
 }
 
+impl Place {
+    /// The commands beside those about order.
+    fn commands(self) -> &'static [Group] {
+        match self {
+            Self::Lecture => &LECTURE_COMMANDS,
+            Self::Meeting => &MEETING_COMMANDS,
+            Self::Call => &CALL_COMMANDS,
+        }
+    }
+}
+
 impl StudentInput {
-    pub(super) fn parse(line: &str) -> Self {
+    pub(super) fn parse(line: &str, place: Place) -> Self {
         let Some((command, argument)) = command(line) else { return Self::Say(said(line)) };
-        match (command, argument) {
-            ("hand", "") => Self::Hand,
-            ("speak", "") => Self::Speak,
-            ("stepdown", "") => Self::StepDown,
-            ("pin", "") => Self::Advice("/pin needs the id or the name of a student on the stage, or off".to_owned()),
-            ("pin", whom) => Self::Pin((whom != "off").then(|| whom.to_owned())),
-            ("react", name) => match Reaction::from_name(name) {
+        match (place, command, argument) {
+            (Place::Lecture | Place::Meeting, "hand", "") => Self::Hand,
+            (Place::Lecture, "speak", "") => Self::Speak,
+            (Place::Lecture, "stepdown", "") => Self::StepDown,
+            (Place::Lecture, "pin", "") => {
+                Self::Advice("/pin needs the id or the name of a student on the stage, or off".to_owned())
+            }
+            (Place::Lecture, "pin", whom) => Self::Pin((whom != "off").then(|| whom.to_owned())),
+            (Place::Meeting, "to", argument) => match argument.split_once(char::is_whitespace) {
+                Some((to, words)) => Self::Private { to: to.to_owned(), words: words.trim().to_owned() },
+                None => Self::Advice("/to needs the id of a member and a text, for example /to 1001 hello".to_owned()),
+            },
+            (Place::Meeting | Place::Call, "leave", "") => Self::Leave,
+            (_, "react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),
             },
-            ("help", _) => Self::Advice(table(&STUDENT_COMMANDS)),
-            (command, argument) => {
+            (_, "help", _) => Self::Advice(table(place.commands())),
+            (place, command, argument) => {
                 let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
                 let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
-                of_chat().or_else(of_stage).unwrap_or_else(|| Self::Advice(unknown(command, &STUDENT_COMMANDS)))
+                let order = match place {
+                    Place::Lecture => of_chat().or_else(of_stage),
+                    Place::Meeting => of_chat(),
+                    Place::Call => None,
+                };
+                order.unwrap_or_else(|| Self::Advice(unknown(command, place.commands())))
             }
         }
     }
 
     /// All commands for completion, each with its slash.
-    pub(super) fn commands() -> Vec<String> {
-        words(&STUDENT_COMMANDS)
+    pub(super) fn commands(place: Place) -> Vec<String> {
+        words(place.commands())
     }
 }
 
@@ -304,11 +357,30 @@ mod tests {
 
     #[test]
     fn a_student_types_messages_and_commands() {
-        assert_eq!(StudentInput::parse("hello"), StudentInput::Say("hello".into()));
-        assert_eq!(StudentInput::parse("/hand"), StudentInput::Hand);
-        assert_eq!(StudentInput::parse("/react clap"), StudentInput::React(Reaction::Clap));
+        assert_eq!(StudentInput::parse("hello", Place::Lecture), StudentInput::Say("hello".into()));
+        assert_eq!(StudentInput::parse("/hand", Place::Lecture), StudentInput::Hand);
+        assert_eq!(StudentInput::parse("/react clap", Place::Lecture), StudentInput::React(Reaction::Clap));
         for line in ["/react bomb", "/lower", "/help", "/hand up"] {
-            assert!(matches!(StudentInput::parse(line), StudentInput::Advice(_)), "{line}");
+            assert!(matches!(StudentInput::parse(line, Place::Lecture), StudentInput::Advice(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_participant_types_messages_to_all_and_to_one_and_leaves() {
+        let private = StudentInput::Private { to: "1001".into(), words: "see you".into() };
+        assert_eq!(StudentInput::parse("/to 1001  see you", Place::Meeting), private);
+        assert_eq!(StudentInput::parse("/leave", Place::Call), StudentInput::Leave);
+        let nowhere = [
+            ("/to 1001", Place::Meeting),
+            ("/to 1001 hello", Place::Call),
+            ("/to 1001 hello", Place::Lecture),
+            ("/leave", Place::Lecture),
+            ("/hand", Place::Call),
+            ("/mute all", Place::Call),
+            ("/stage list", Place::Meeting),
+        ];
+        for (line, place) in nowhere {
+            assert!(matches!(StudentInput::parse(line, place), StudentInput::Advice(_)), "{line}");
         }
     }
 
@@ -327,13 +399,13 @@ mod tests {
             ("/slow off", ChatOrder::Slow(Duration::ZERO)),
         ] {
             assert_eq!(TeacherInput::parse(line), TeacherInput::Order(order.clone()));
-            assert_eq!(StudentInput::parse(line), StudentInput::Order(order));
+            assert_eq!(StudentInput::parse(line, Place::Lecture), StudentInput::Order(order));
         }
         assert_eq!(TeacherInput::parse("/mute"), TeacherInput::Muted);
         assert_eq!(TeacherInput::parse("/slow"), TeacherInput::Slow);
         for line in ["/unmute", "/clear now", "/slow 10", "/slow fast", "/slow on"] {
             assert!(matches!(TeacherInput::parse(line), TeacherInput::Advice(_)), "{line}");
-            assert!(matches!(StudentInput::parse(line), StudentInput::Advice(_)), "{line}");
+            assert!(matches!(StudentInput::parse(line, Place::Lecture), StudentInput::Advice(_)), "{line}");
         }
         let find = |text: &str| text.parse::<UserId>();
         assert_eq!(ChatOrder::Mute(Whom::All).moderation(find), Ok(Moderation::MuteAll));
@@ -349,8 +421,11 @@ mod tests {
         for (typed, _) in TEACHER_COMMANDS.iter().flat_map(|(_, commands)| *commands) {
             assert!(!matches!(TeacherInput::parse(typed), TeacherInput::Advice(_) | TeacherInput::Say(_)), "{typed}");
         }
-        for (typed, _) in STUDENT_COMMANDS.iter().flat_map(|(_, commands)| *commands) {
-            assert!(!matches!(StudentInput::parse(typed), StudentInput::Advice(_) | StudentInput::Say(_)), "{typed}");
+        for place in [Place::Lecture, Place::Meeting, Place::Call] {
+            for (typed, _) in place.commands().iter().flat_map(|(_, commands)| *commands) {
+                let input = StudentInput::parse(typed, place);
+                assert!(!matches!(input, StudentInput::Advice(_) | StudentInput::Say(_)), "{typed}");
+            }
         }
         let TeacherInput::Advice(table) = TeacherInput::parse("/help") else { panic!("no table") };
         let commands: usize = TEACHER_COMMANDS.iter().map(|(_, commands)| commands.len()).sum();
@@ -358,7 +433,7 @@ mod tests {
         assert_eq!(table.lines().count(), 1 + titles + commands + ALL_COMMANDS.len(), "{table}");
         assert!(table.lines().count() <= 30 && table.lines().all(|line| line.len() <= 100), "{table}");
         for reaction in Reaction::ALL.map(Reaction::name) {
-            assert!(STUDENT_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
+            assert!(LECTURE_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
         }
     }
 
@@ -391,6 +466,7 @@ mod tests {
                 "/help"
             ]
         );
-        assert_eq!(StudentInput::commands(), ["/hand", "/react", "/speak", "/stepdown", "/pin", "/help"]);
+        let lecture = StudentInput::commands(Place::Lecture);
+        assert_eq!(lecture, ["/hand", "/react", "/speak", "/stepdown", "/pin", "/help"]);
     }
 }

@@ -1,10 +1,14 @@
 //! This member's part in a conference: signalling, what it sends, its connections, and what it shows of the others.
 //! `call` and `meet` share this code.
 
+mod chat;
+mod overload;
 mod own_media;
 mod pair;
 mod pairs;
 mod participants;
+mod received;
+mod second;
 mod server_media;
 mod spotlight;
 
@@ -15,27 +19,33 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use self::overload::Overload;
 use self::own_media::{CaptureEvents, OwnMedia};
 use self::pair::{PairContext, PairInput, PairOutput};
 use self::pairs::Pairs;
 use self::participants::{Change, ParticipantList};
+pub(super) use self::received::Received;
 use self::server_media::{ServerMedia, ServerMediaEvent};
 use self::spotlight::{Spotlight, SpotlightChange};
+use super::chat_commands::{Place, StudentInput};
 use super::client_network::{bind_addresses, ice_servers};
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
 use super::speaker_views::ViewOutput;
+use super::stdin::StdinLines;
+use super::student_talk::StudentTalk;
 use super::uplink_connection::UplinkEvent;
 use super::{blocking, or_never};
-use crate::cli::{Member, Sink};
+use crate::cli::{ConferenceOutput, Member};
+use crate::endpoints::RenderInput;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{CaptureEvent, GridOptions, Render, RenderEvent, Sources};
 use crate::protocol::{
     ClientKind, ClientMessage, IceCandidate, MediaHost, Participants, RoomKind, ServerMessage, TrackName,
 };
-use crate::report::{EndReason, Event, ParticipantState, Reporter, SpeakerStats};
-use crate::rtp::{Latency, Track};
+use crate::report::{EndReason, Event, ParticipantState, Reporter};
+use crate::rtp::Track;
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
 
@@ -50,8 +60,7 @@ pub(super) struct ConferenceOptions<'a> {
     pub(super) client: ClientKind,
     /// None: nothing is sent.
     pub(super) sources: Option<Sources>,
-    pub(super) sink: &'a Sink,
-    pub(super) latency: Latency,
+    pub(super) output: &'a ConferenceOutput,
 }
 
 /// An event for the verb.
@@ -67,6 +76,8 @@ pub(super) enum ConferenceEvent {
     Reconnecting,
     /// Another message of the server.
     Message(ServerMessage),
+    /// The user wants to leave, or to hang up.
+    Leave,
     /// The user has closed the window, or the file that is sent has ended.
     Over(EndReason),
 }
@@ -83,7 +94,8 @@ pub(super) struct Conference<'a> {
     server_media: ServerMedia,
     spotlight: Spotlight,
     context: Arc<PairContext>,
-    render: Render,
+    /// The render of the grid.
+    screen: RenderInput,
     render_events: mpsc::Receiver<RenderEvent>,
     capture_events: Option<CaptureEvents>,
     second: Interval,
@@ -91,6 +103,15 @@ pub(super) struct Conference<'a> {
     look: Interval,
     /// The messages that wait for the connection to the server's media, in order.
     of_server: VecDeque<OfServer>,
+    place: Place,
+    talk: StudentTalk,
+    /// The number of the last message of a call.
+    message_id: u64,
+    /// Reads the lines that are typed until it is dropped.
+    _stdin: Option<StdinLines>,
+    typed: Option<mpsc::Receiver<String>>,
+    received: Received,
+    overload: Overload,
 }
 
 /// What has to be done in order, and may take some time.
@@ -106,9 +127,9 @@ impl<'a> Conference<'a> {
     /// # Errors
     /// If the sink can't be opened, or the file of `--ca` can't be used.
     pub(super) async fn start(options: ConferenceOptions<'a>, reporter: &'a Reporter) -> Result<Self, Failure> {
-        let ConferenceOptions { member, kind, client, sources, sink, latency } = options;
-        let begun = Instant::now();
-        let sink = choose_sink(sink, reporter)?;
+        let ConferenceOptions { member, kind, client, sources, output } = options;
+        let (begun, latency) = (Instant::now(), output.latency);
+        let sink = choose_sink(&output.sink, reporter)?;
         let title = format!("classroom {}", member.room);
         let starting = blocking(move || Render::start_grid(GridOptions { sink, latency, title }));
         let (render, render_events) = starting.await??;
@@ -120,6 +141,10 @@ impl<'a> Conference<'a> {
         let signalling = ServerConnection::start(joining, begun, reporter)?;
         let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: Vec::new() });
         let context = Arc::new(PairContext { network, media, stage, latency });
+        let screen = RenderInput::default();
+        screen.show(render);
+        let place = if kind == RoomKind::Call { Place::Call } else { Place::Meeting };
+        let (stdin, typed) = StdinLines::start(output.chat, StudentInput::commands(place), reporter).unzip();
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(begun + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,10 +162,17 @@ impl<'a> Conference<'a> {
             of_server: VecDeque::new(),
             pairs: Pairs::new(Arc::clone(&context)),
             context,
-            render,
+            screen,
             render_events,
             capture_events,
             second,
+            place,
+            talk: StudentTalk::new(member.user.clone()),
+            message_id: 0,
+            _stdin: stdin,
+            typed,
+            received: Received::default(),
+            overload: Overload::default(),
         })
     }
 
@@ -176,10 +208,17 @@ impl<'a> Conference<'a> {
                     None => std::future::pending().await,
                 },
                 event = or_never(self.capture_events.as_mut().map(mpsc::Receiver::recv)) => self.on_capture(event),
+                line = or_never(self.typed.as_mut().map(mpsc::Receiver::recv)) => match line {
+                    Some(line) => self.on_typed(&line),
+                    None => {
+                        self.typed = None;
+                        None
+                    }
+                },
                 _ = self.second.tick() => {
                     // A render that has started again is small.
                     self.enlarge();
-                    self.report_stats();
+                    self.on_second();
                     None
                 }
             };
@@ -214,17 +253,21 @@ impl<'a> Conference<'a> {
         self.listed(Participants::default());
     }
 
-    /// Leaves the room, and completes a recording.
-    pub(super) async fn finish(self) {
-        let Self { signalling, pairs, server_media, context, render, .. } = self;
+    /// Leaves the room, and completes a recording. Returns what has arrived.
+    pub(super) async fn finish(mut self) -> Received {
+        let received = self.take_received();
+        let Self { signalling, pairs, server_media, context, screen, .. } = self;
         drop(context);
         server_media.finish().await;
         let context = pairs.end().await;
         signalling.leave().await;
-        let _ = blocking(move || render.finish()).await;
+        if let Some(render) = screen.take() {
+            let _ = blocking(move || render.finish()).await;
+        }
         if let Some(context) = Arc::into_inner(context) {
             context.media.stop().await;
         }
+        received
     }
 
     fn on_signal(&mut self, event: SignalEvent) -> Option<ConferenceEvent> {
@@ -280,6 +323,7 @@ impl<'a> Conference<'a> {
             ServerMessage::Candidate { user_id, candidate, entry, .. } => {
                 self.pass(&user_id, entry, PairInput::Candidate(candidate));
             }
+            ServerMessage::Channel { message } => self.on_chat(message),
             message => return Some(ConferenceEvent::Message(message)),
         }
         None
@@ -414,6 +458,8 @@ impl<'a> Conference<'a> {
                 self.tell_of(other, ParticipantState::Undecodable { tracks, codec });
             }
             PairOutput::Moved => self.pairs.close(other),
+            PairOutput::Said(message) => self.on_said(message),
+            PairOutput::Heard(text) => self.on_heard(other, &text),
             PairOutput::Warn(sentence) => self.reporter.warn(sentence),
         }
         None
@@ -434,25 +480,6 @@ impl<'a> Conference<'a> {
             Some(CaptureEvent::Eos) | None => {
                 self.capture_events = None;
                 Some(ConferenceEvent::Over(EndReason::EndOfFile))
-            }
-        }
-    }
-
-    fn report_stats(&self) {
-        for other in self.list.others() {
-            for track in other.sends.iter().copied().map(Track::from) {
-                let on_server = self.server_media.with_render(&other.user_id, |render| render.stats(track));
-                let in_pair = || self.pairs.with_render(&other.user_id, |render| render.stats(track));
-                let Some(stats) = on_server.or_else(in_pair) else { continue };
-                self.reporter.event(&Event::ParticipantStats(SpeakerStats {
-                    user: other.user_id.clone(),
-                    track,
-                    frames: stats.frames_decoded,
-                    width: stats.width,
-                    height: stats.height,
-                    lost: stats.lost,
-                    freezes: stats.freezes + u64::from(stats.frozen.is_some()),
-                }));
             }
         }
     }

@@ -9,8 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, Output, RoomAccess, ServerTrust, Signalling, StageOptions,
-    StageSink, Teach, Verbosity, Video, Watch,
+    self, AccessPolicy, ChatInput, Demo, DemoLecture, Member, Output, RoomAccess, ServerTrust, Signalling,
+    StageOptions, StageSink, Teach, Verbosity, Video, Watch,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -105,7 +105,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         room(),
         server.authority()
     ));
-    let watched = Watch {
+    let student = Member {
         room: room(),
         user: id("1001"),
         nickname: Nickname::from("student"),
@@ -113,15 +113,18 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         code: None,
         token: None,
         trust: ServerTrust::default(),
+        timeout: None,
+        stun: Vec::new(),
+        turn: Vec::new(),
+    };
+    let watched = Watch {
+        member: student,
         sink: demo.sink,
         chat: ChatInput::Terminal,
         latency: Latency::AUTO,
         length: None,
-        timeout: None,
         retry: None,
         expect: Vec::new(),
-        stun: Vec::new(),
-        turn: Vec::new(),
         speaking: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;

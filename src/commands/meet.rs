@@ -1,16 +1,21 @@
 //! `classroom meet`: takes part in a meeting.
 
 use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::breakouts::Whereabouts;
 use super::conference::{Conference, ConferenceEvent, ConferenceOptions};
+use super::or_never;
 use crate::cli::Meet;
 use crate::exit::Failure;
+use crate::expect;
 use crate::id::named;
 use crate::protocol::{ClientKind, ClientMessage, RoomKind, ServerMessage};
 use crate::report::{EndReason, Reporter};
 
-/// Takes part until `stop`, the end of the meeting, or until the window is closed.
+/// Takes part until `stop`, or until the user leaves or closes the window. Then checks the expectations.
 pub(super) async fn run(
     meet: Meet,
     reporter: &Reporter,
@@ -21,13 +26,14 @@ pub(super) async fn run(
         kind: RoomKind::Meeting,
         client: ClientKind::Meet,
         sources: meet.sources.clone(),
-        sink: &meet.sink,
-        latency: meet.latency,
+        output: &meet.output,
     };
     let mut conference = Conference::start(options, reporter).await?;
     let ended = take_part(&mut conference, reporter, stop).await;
-    conference.finish().await;
-    ended
+    let received = conference.finish().await;
+    let reason = ended?;
+    let unmet = expect::unmet(&meet.output.expect, |metric| received.value(metric));
+    if unmet.is_empty() { Ok(reason) } else { Err(Failure::expectation_unmet(&unmet)) }
 }
 
 async fn take_part(
@@ -36,26 +42,44 @@ async fn take_part(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
+    // When to try again to enter.
+    let mut again = None;
     let mut here = Whereabouts::default();
     loop {
         let event = tokio::select! {
             reason = &mut stop => return Ok(reason),
             event = conference.next() => event?,
+            () = or_never(again.map(sleep_until)) => {
+                again = None;
+                ConferenceEvent::Joined
+            }
         };
         match event {
             // Also after a reconnection: the server may have restarted.
             ConferenceEvent::Joined => {
+                if !conference.list().takes_part() {
+                    reporter.status("entering the meeting");
+                }
                 let sends = conference.sends();
                 conference.send(ClientMessage::Participate { sends });
             }
             ConferenceEvent::Over(reason) => return Ok(reason),
-            ConferenceEvent::Message(ServerMessage::Error { code, message, .. }) => {
+            ConferenceEvent::Message(ServerMessage::Error { code, message, retry_after_ms, .. }) => {
+                if !conference.list().takes_part()
+                    && let Some(wait) = retry_after_ms
+                {
+                    reporter.status(&format!("entering the meeting: {message}"));
+                    again = Some(Instant::now() + Duration::from_millis(wait));
+                    continue;
+                }
                 if !conference.list().takes_part() {
                     let why = anyhow::anyhow!("can't enter the meeting at {}: {message}", conference.server());
                     return Err(Failure::refused(why));
                 }
                 reporter.warn(format!("the server reports an error ({code:?}): {message}"));
             }
+            ConferenceEvent::Listed if conference.list().is_alone() => reporter.status("nobody else is here"),
+            ConferenceEvent::Leave => return Ok(EndReason::Left),
             ConferenceEvent::Message(ServerMessage::Breakouts(breakouts)) => {
                 here.told(&breakouts).into_iter().for_each(|sentence| reporter.notice(sentence));
             }

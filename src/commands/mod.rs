@@ -30,6 +30,7 @@ mod stage;
 mod stage_orders;
 mod stdin;
 mod stop;
+mod student_talk;
 mod teach;
 mod token;
 mod trust;
@@ -66,7 +67,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     }
     let room = match &cli.command {
         Command::Teach(teach) => Some(teach.room.clone()),
-        Command::Watch(watch) => Some(watch.room.clone()),
+        Command::Watch(watch) => Some(watch.member.room.clone()),
         Command::Call(call) => Some(call.member.room.clone()),
         Command::Meet(meet) => Some(meet.member.room.clone()),
         Command::Demo(_) => Some(demo::room()),
@@ -112,11 +113,11 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
             return Some(watch::run(watch, reporter, stop).await.map(|watched| watched.reason));
         }
         Command::Call(call) => {
-            let stop = stop(call.length);
+            let stop = stop(call.output.length);
             return Some(call::run(*call, reporter, stop).await);
         }
         Command::Meet(meet) => {
-            let stop = stop(meet.length);
+            let stop = stop(meet.output.length);
             return Some(meet::run(*meet, reporter, stop).await);
         }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),

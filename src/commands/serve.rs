@@ -61,7 +61,7 @@ pub(super) async fn run(
         None => None,
     };
     let cluster = match serve.cluster {
-        Some(cluster) => Some(ClusterNode::connect(cluster, reporter).await?),
+        Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
     };
     let settings = ServerSettings {

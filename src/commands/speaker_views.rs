@@ -25,6 +25,8 @@ const OUTPUTS: usize = 16 * MAX_SPEAKERS;
 /// The views of a lecture, one for each speaker.
 pub(super) struct SpeakerViews {
     views: BTreeMap<UserId, Running>,
+    /// The tasks of views that were closed, as far as they have not ended yet.
+    ending: Vec<JoinHandle<()>>,
     outputs: mpsc::Sender<OfView>,
     output_queue: mpsc::Receiver<OfView>,
 }
@@ -44,11 +46,12 @@ impl SpeakerViews {
     /// No views yet.
     pub(super) fn new() -> Self {
         let (outputs, output_queue) = mpsc::channel(OUTPUTS);
-        Self { views: BTreeMap::new(), outputs, output_queue }
+        Self { views: BTreeMap::new(), ending: Vec::new(), outputs, output_queue }
     }
 
     /// A student speaks: connects to its media. `id` is the number of its time on the stage; an earlier one ends.
     pub(super) fn open(&mut self, speaker: &UserId, nickname: &Nickname, id: u64, context: Arc<dyn ViewContext>) {
+        self.close(speaker);
         let (inputs, input_queue) = mpsc::channel(INPUTS);
         let handles = Handles::default();
         let outputs = (speaker.clone(), id, self.outputs.clone());
@@ -73,7 +76,8 @@ impl SpeakerViews {
 
     /// The student speaks no more: closes its view.
     pub(super) fn close(&mut self, speaker: &UserId) {
-        self.views.remove(speaker);
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.extend(self.views.remove(speaker).map(|view| view.task));
     }
 
     /// These tracks of a speaker deliver nothing at present.
@@ -119,7 +123,8 @@ impl SpeakerViews {
 
     /// Closes all views, and waits for their ends.
     pub(super) async fn end(self) {
-        let tasks: Vec<JoinHandle<()>> = self.views.into_values().map(|view| view.task).collect();
+        let running = self.views.into_values().map(|view| view.task);
+        let tasks: Vec<JoinHandle<()>> = self.ending.into_iter().chain(running).collect();
         // Without a receiver no view waits for room.
         drop(self.output_queue);
         for task in tasks {

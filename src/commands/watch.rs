@@ -8,7 +8,6 @@ mod playback;
 mod speak;
 mod stage;
 mod stats;
-mod talk;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,13 +24,13 @@ use self::playback::WindowTitle;
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
-use self::talk::StudentTalk;
-use super::chat_commands::StudentInput;
+use super::chat_commands::{Place, StudentInput};
 use super::client_network::ice_servers;
 use super::or_never;
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
 use super::stdin::StdinLines;
+use super::student_talk::StudentTalk;
 use crate::cli::Watch;
 use crate::endpoints::RenderInput;
 use crate::exit::Failure;
@@ -66,7 +65,7 @@ pub(super) async fn run(
         reporter,
         sink: choose_sink(&watch.sink, reporter)?,
         signalling: ServerConnection::start(
-            Joining { member: watch.member(), kind: None, client: ClientKind::Watch },
+            Joining { member: watch.member.clone(), kind: None, client: ClientKind::Watch },
             begun,
             reporter,
         )?,
@@ -79,12 +78,12 @@ pub(super) async fn run(
         diagnosis: Diagnosis::default(),
         tiers: None,
         stopped: Stopped::default(),
-        lesson: LessonState::new(begun, watch.timeout, watch.retry),
-        talk: StudentTalk::new(watch.user.clone()),
+        lesson: LessonState::new(begun, watch.member.timeout, watch.retry),
+        talk: StudentTalk::new(watch.member.user.clone()),
         own_stage: OwnStage::new(&watch, reporter),
-        speakers: SpeakersOnStage::new(watch.user.clone(), watch.latency, reporter),
+        speakers: SpeakersOnStage::new(watch.member.user.clone(), watch.latency, reporter),
         ice_servers: Vec::new(),
-        title: WindowTitle::new(watch.room.clone()),
+        title: WindowTitle::new(watch.member.room.clone()),
         is_break: false,
         waits_for_admission: false,
         renders: 0,
@@ -95,7 +94,7 @@ pub(super) async fn run(
     let ended = session.run(stop).await;
     let run = session.finish(matches!(ended, Ok(EndReason::LectureOver))).await;
     let reason = ended?;
-    let unmet = expect::unmet(&watch.expect, &run);
+    let unmet = expect::unmet(&watch.expect, |metric| run.value(metric));
     if unmet.is_empty() { Ok(Watched { reason, run }) } else { Err(Failure::expectation_unmet(&unmet)) }
 }
 
@@ -144,7 +143,8 @@ impl Session<'_> {
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(Instant::now() + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (_stdin, mut lines) = StdinLines::start(self.watch.chat, StudentInput::commands(), self.reporter).unzip();
+        let commands = StudentInput::commands(Place::Lecture);
+        let (_stdin, mut lines) = StdinLines::start(self.watch.chat, commands, self.reporter).unzip();
         loop {
             let due = self.lesson.due();
             tokio::select! {
@@ -187,19 +187,19 @@ impl Session<'_> {
             }
             Action::GiveUpWaiting(waited) if self.waits_for_admission => Err(Failure::refused(anyhow::anyhow!(
                 "the teacher did not admit you to room {} within {} s (--timeout)",
-                self.watch.room,
+                self.watch.member.room,
                 waited.as_secs_f32()
             ))),
             Action::GiveUpWaiting(waited) => Err(Failure::nobody_taught(anyhow::anyhow!(
                 "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists \
                  all rooms",
-                self.watch.room,
+                self.watch.member.room,
                 self.server.as_ref().map_or_else(String::new, ServerUrl::authority),
                 waited.as_secs_f32()
             ))),
             Action::GiveUpLecture(waited) => Err(Failure::media_lost(anyhow::anyhow!(
                 "the lecture in room {} broke off and did not come back within {} s (--retry)",
-                self.watch.room,
+                self.watch.member.room,
                 waited.as_secs_f32()
             ))),
         }
@@ -210,7 +210,7 @@ impl Session<'_> {
             SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
                 self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
-                self.ice_servers = ice_servers(&self.watch.member(), named);
+                self.ice_servers = ice_servers(&self.watch.member, named);
                 self.on_joined(&users);
             }
             SignalEvent::Waiting { room_name } => {
@@ -235,7 +235,9 @@ impl Session<'_> {
                     return Ok(self.on_publisher_left(reason));
                 }
             }
-            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.watch.user => self.on_own_answer(sdp).await,
+            ServerMessage::Answer { user_id, sdp, .. } if user_id == self.watch.member.user => {
+                self.on_own_answer(sdp).await
+            }
             ServerMessage::Answer { user_id, sdp, .. } => {
                 let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id) else {
                     self.on_speaker_answer(&user_id, sdp);
@@ -252,7 +254,7 @@ impl Session<'_> {
                     }
                 }
             }
-            ServerMessage::Candidate { user_id, candidate, .. } if user_id == self.watch.user => {
+            ServerMessage::Candidate { user_id, candidate, .. } if user_id == self.watch.member.user => {
                 self.on_own_candidate(candidate).await;
             }
             ServerMessage::Candidate { user_id, candidate, .. } => self.on_candidate(&user_id, candidate).await,
@@ -297,7 +299,7 @@ impl Session<'_> {
 
     /// Nobody teaches in a meeting or a call room.
     fn check_kind(&self, kind: RoomKind) -> Result<(), Failure> {
-        let room = &self.watch.room;
+        let room = &self.watch.member.room;
         let (what, verb) = match kind {
             RoomKind::Lecture => return Ok(()),
             RoomKind::Meeting => ("a meeting", "meet"),
@@ -313,7 +315,7 @@ impl Session<'_> {
         // Nothing can be offered until the student is in the room.
         self.lesson.server_lost();
         self.waits_for_admission = true;
-        let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
+        let (user, nickname) = (self.watch.member.user.clone(), self.watch.member.nickname.clone().into());
         self.reporter.event(&Event::Waiting { user, nickname, server });
         self.reporter.status("waiting for the teacher to admit you");
     }
@@ -323,7 +325,7 @@ impl Session<'_> {
         self.waits_for_admission = false;
         let server = self.signalling.server().cloned();
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
-            let (user, nickname) = (self.watch.user.clone(), self.watch.nickname.clone().into());
+            let (user, nickname) = (self.watch.member.user.clone(), self.watch.member.nickname.clone().into());
             self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
         } else if self.lesson.is_server_lost() {
             self.reporter.notice("the signalling server is back");
@@ -385,13 +387,13 @@ impl Session<'_> {
         if is_answer {
             return;
         }
-        match StudentInput::parse(line) {
+        let message = match StudentInput::parse(line, Place::Lecture) {
             StudentInput::Speak => return self.speak().await,
             StudentInput::StepDown if self.own_stage.is_on() => return self.step_down().await,
             StudentInput::Pin(whom) => return self.speakers.pin(whom),
-            _ => {}
-        }
-        if let Some(message) = self.talk.typed(line, self.reporter) {
+            input => self.talk.typed(input, self.reporter),
+        };
+        if let Some(message) = message {
             self.send_to_teacher(message).await;
         }
     }

@@ -9,38 +9,22 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use async_trait::async_trait;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::sdp::RTCSdpType;
 use tokio::sync::mpsc;
-use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_remote::TrackRemote;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
-};
+use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
 use self::negotiation::{Negotiation, OnOffer};
 use self::sections::{Agreed, fingerprint, is_of_pair, received};
-use crate::protocol::channel::CHANNEL_LABEL;
+use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::publisher::{FrameInput, PublisherEvent, SendingHalf, media_engine};
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::engine;
-use crate::viewer::{Incoming, PacketSink, ReceivingHalf, ViewerConfig, ViewerEvent, ViewerStats, receive_messages};
-
-/// The most events of each half that may wait.
-const EVENT_QUEUE: usize = 256;
-
-/// The most bytes that may be in flight over the data channel.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-/// The time limit of [`Peer::close`].
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+use crate::viewer::{Incoming, PacketSink, ReceivingHalf, ViewerConfig, ViewerEvent, ViewerStats};
 
 /// The setup of a connection.
 #[derive(Debug, Clone)]
@@ -79,47 +63,55 @@ pub enum PeerEvent {
     Gone,
 }
 
+impl From<ConnectionEvent> for PeerEvent {
+    fn from(event: ConnectionEvent) -> Self {
+        match event {
+            ConnectionEvent::Candidate(candidate) => Self::Candidate(candidate),
+            ConnectionEvent::Connected => Self::Connected,
+            ConnectionEvent::ChannelOpen => Self::ChannelOpen,
+            ConnectionEvent::Heard(text) => Self::Heard(text),
+            ConnectionEvent::Disturbed => Self::Disturbed,
+            ConnectionEvent::Gone => Self::Gone,
+        }
+    }
+}
+
 /// The events of a connection.
 pub struct PeerEvents {
-    of_viewer: mpsc::Receiver<ViewerEvent>,
-    of_publisher: mpsc::Receiver<PublisherEvent>,
+    of_connection: mpsc::Receiver<PeerEvent>,
+    of_receiving: mpsc::Receiver<ViewerEvent>,
+    of_sending: mpsc::Receiver<PublisherEvent>,
     formats: mpsc::Receiver<(Track, Codec, u8)>,
 }
 
 impl PeerEvents {
     /// The next event. Cancel-safe.
     pub async fn next(&mut self) -> PeerEvent {
-        tokio::select! {
-            Some((track, codec, payload_type)) = self.formats.recv() => PeerEvent::Format(track, codec, payload_type),
-            Some(event) = self.of_viewer.recv() => match event {
-                ViewerEvent::Candidate(candidate) => PeerEvent::Candidate(candidate),
-                ViewerEvent::Connected => PeerEvent::Connected,
-                ViewerEvent::BeginningMissed(track) => PeerEvent::BeginningMissed(track),
-                ViewerEvent::ChannelOpen => PeerEvent::ChannelOpen,
-                ViewerEvent::Heard(text) => PeerEvent::Heard(text),
-                ViewerEvent::Disturbed => PeerEvent::Disturbed,
-                ViewerEvent::Gone => PeerEvent::Gone,
-            },
-            Some(event) = self.of_publisher.recv() => match event {
-                PublisherEvent::Candidate(candidate) => PeerEvent::Candidate(candidate),
-                PublisherEvent::Connected => PeerEvent::Connected,
-                PublisherEvent::ChannelOpen => PeerEvent::ChannelOpen,
-                PublisherEvent::Heard(text) => PeerEvent::Heard(text),
-                PublisherEvent::KeyFrameNeeded(encoding) => PeerEvent::KeyFrameNeeded(encoding),
-                PublisherEvent::Encodings(encodings) => PeerEvent::Encodings(encodings),
-                PublisherEvent::Disturbed => PeerEvent::Disturbed,
-                PublisherEvent::Gone => PeerEvent::Gone,
-            },
-            else => PeerEvent::Gone,
+        loop {
+            return tokio::select! {
+                Some((track, codec, payload_type)) = self.formats.recv() => {
+                    PeerEvent::Format(track, codec, payload_type)
+                }
+                Some(event) = self.of_connection.recv() => event,
+                Some(event) = self.of_receiving.recv() => match event {
+                    ViewerEvent::BeginningMissed(track) => PeerEvent::BeginningMissed(track),
+                    // The halves do not have the connection.
+                    _ => continue,
+                },
+                Some(event) = self.of_sending.recv() => match event {
+                    PublisherEvent::KeyFrameNeeded(encoding) => PeerEvent::KeyFrameNeeded(encoding),
+                    PublisherEvent::Encodings(encodings) => PeerEvent::Encodings(encodings),
+                    _ => continue,
+                },
+                else => PeerEvent::Gone,
+            };
         }
     }
 }
 
 /// A connection of two participants. It must be [closed](Self::close): the library keeps a dropped one alive.
 pub struct Peer {
-    connection: Arc<dyn PeerConnection>,
-    channel: Arc<Mutex<Option<Arc<dyn DataChannel>>>>,
-    events: mpsc::Sender<ViewerEvent>,
+    connection: Connection<PeerEvent>,
     sending: SendingHalf,
     receiving: ReceivingHalf,
     negotiation: Negotiation,
@@ -144,41 +136,36 @@ impl Peer {
     /// If no socket can be bound or the URL of a server is wrong.
     pub async fn new(config: PeerConfig, sink: PacketSink) -> Result<(Self, PeerEvents), Error> {
         let PeerConfig { network, encodings, is_polite } = config;
-        let (events, of_viewer) = mpsc::channel(EVENT_QUEUE);
-        let (orders, of_publisher) = mpsc::channel(EVENT_QUEUE);
+        let (events, of_connection) = mpsc::channel(EVENT_QUEUE);
+        let (missed, of_receiving) = mpsc::channel(EVENT_QUEUE);
+        let (orders, of_sending) = mpsc::channel(EVENT_QUEUE);
         let (changed_formats, format_queue) = mpsc::channel(EVENT_QUEUE);
         let sends = codecs(&encodings);
         let video = sends.iter().find(|(track, _)| track.is_video()).map_or(Codec::H264, |(_, codec)| *codec);
         let other = if video == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
-        let (sending, receiving) = (SendingHalf::of_pair(encodings, orders), ReceivingHalf::new(events.clone()));
+        let (sending, receiving) = (SendingHalf::of_pair(encodings, orders), ReceivingHalf::new(missed));
         let formats: Arc<RwLock<Formats>> = Arc::default();
         let sink = noting_formats(Arc::clone(&formats), changed_formats, sink);
-        let registry = sending.register(receiving.register(Registry::new(), sink));
-        let channel: Arc<Mutex<Option<Arc<dyn DataChannel>>>> = Arc::default();
-        let handler = Handler {
-            events: events.clone(),
-            receiving: receiving.clone(),
-            on_connected: Box::new(sending.on_connected()),
-            channel: Arc::clone(&channel),
+        let hooks = Hooks {
+            connected: Some(Box::new(sending.on_connected())),
+            track: Some(receiving.on_track_hook()),
+            takes_channel: true,
         };
-        let servers = network.ice_servers.into_iter().map(RTCIceServer::from);
-        let building = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
-            .with_media_engine(media_engine(&[video, other])?)
-            .with_setting_engine(engine::settings().build())
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(handler))
-            .with_udp_addrs(network.bind)
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
-            .build();
-        // Boxed, because the library's future has 20 kB.
-        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
+        let setup = Setup {
+            bind: network.bind,
+            ice_servers: network.ice_servers,
+            media_engine: media_engine(&[video, other])?,
+            settings: engine::settings().build(),
+            registry: sending.register(receiving.register(Registry::new(), sink)),
+            hooks,
+        };
+        let connection = Connection::new(setup, events).await?;
         for local in sending.locals() {
-            connection.add_track(Arc::clone(local) as Arc<dyn TrackLocal>).await?;
+            connection.library().add_track(Arc::clone(local) as Arc<dyn TrackLocal>).await?;
         }
         let negotiation = Negotiation::new(is_polite);
-        let peer = Self { connection, channel, events, sending, receiving, negotiation, formats, sends, other: None };
-        Ok((peer, PeerEvents { of_viewer, of_publisher, formats: format_queue }))
+        let peer = Self { connection, sending, receiving, negotiation, formats, sends, other: None };
+        Ok((peer, PeerEvents { of_connection, of_receiving, of_sending, formats: format_queue }))
     }
 
     /// The first offer.
@@ -186,11 +173,9 @@ impl Peer {
     /// # Errors
     /// If the connection has ended.
     pub async fn offer(&mut self) -> Result<String, Error> {
-        let channel = self.connection.create_data_channel(CHANNEL_LABEL, None).await?;
-        *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&channel));
-        tokio::spawn(receive_messages(channel, self.events.clone()));
+        self.connection.make_channel().await?;
         self.negotiation.offers();
-        self.make_offer().await
+        self.connection.offer().await
     }
 
     /// An offer with an ICE restart; `None` if one follows the answer to the current offer.
@@ -201,8 +186,8 @@ impl Peer {
         if !self.negotiation.offers() {
             return Ok(None);
         }
-        self.connection.restart_ice().await?;
-        self.make_offer().await.map(Some)
+        self.connection.library().restart_ice().await?;
+        self.connection.offer().await.map(Some)
     }
 
     /// Whether a description comes from another connection of the other side than the one that this one knows.
@@ -225,17 +210,17 @@ impl Peer {
             OnOffer::RollBackAndAnswer => {
                 let mut rollback = RTCSessionDescription::default();
                 rollback.sdp_type = RTCSdpType::Rollback;
-                self.connection.set_local_description(rollback).await?;
+                self.connection.library().set_local_description(rollback).await?;
             }
             OnOffer::Answer => {}
         }
-        self.connection.set_remote_description(RTCSessionDescription::offer(sdp.clone())?).await?;
-        let answer = self.connection.create_answer(None).await?;
+        let library = self.connection.library();
+        library.set_remote_description(RTCSessionDescription::offer(sdp.clone())?).await?;
+        let answer = library.create_answer(None).await?;
         // The answer has the codecs. Media may arrive as soon as it is applied.
         self.agree(&answer.sdp, &sdp)?;
-        self.connection.set_local_description(answer).await?;
-        let answer = self.connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
-        Ok(Some(answer))
+        self.connection.library().set_local_description(answer).await?;
+        self.connection.local_description().await.map(Some)
     }
 
     /// An answer of the other side. Returns another offer, if one is wanted.
@@ -247,14 +232,14 @@ impl Peer {
             return Ok(None);
         }
         self.agree(&sdp, &sdp)?;
-        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+        self.connection.answered(sdp).await?;
         if self.negotiation.wants_another() { self.restart().await } else { Ok(None) }
     }
 
     /// Adds a candidate of the other side. A malformed one, and one of an offer that was ignored, is ignored.
     pub async fn candidate(&self, candidate: RTCIceCandidateInit) {
         if self.negotiation.takes_candidates() {
-            let _ = self.connection.add_ice_candidate(candidate).await;
+            self.connection.candidate(candidate).await;
         }
     }
 
@@ -275,6 +260,11 @@ impl Peer {
         self.sending.input()
     }
 
+    /// Whether the path carries less than the best tier of each video that is sent.
+    pub fn is_narrow(&self) -> bool {
+        self.sending.is_narrow()
+    }
+
     /// Requests a key frame of a track from the other side.
     pub async fn request_key_frame(&self, track: Track) {
         self.receiving.request_key_frame(track).await;
@@ -282,11 +272,7 @@ impl Peer {
 
     /// Sends a text message over the data channel; returns false if the channel is not open, or full.
     pub async fn say(&self, text: &str) -> bool {
-        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match channel {
-            Some(channel) => channel.try_send_text(text).await.is_ok(),
-            None => false,
-        }
+        self.connection.say(text).await
     }
 
     /// The current counters of what arrives.
@@ -297,13 +283,7 @@ impl Peer {
     /// Closes the connection, and waits at most a second for that.
     pub async fn close(self) {
         self.sending.stop();
-        let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
-    }
-
-    async fn make_offer(&mut self) -> Result<String, Error> {
-        let offer = self.connection.create_offer(None).await?;
-        self.connection.set_local_description(offer).await?;
-        Ok(self.connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp)
+        self.connection.close().await;
     }
 
     /// Takes over what was agreed on: `answer` has the codecs, `other` is the description of the other side.
@@ -354,45 +334,5 @@ impl Formats {
         let is_known = self.arriving.iter().any(|(known, _, usual)| (*known, *usual) == (track, payload_type));
         let codec = self.agreed.codec(track, payload_type).filter(|_| !is_known)?;
         Some((track, codec, payload_type))
-    }
-}
-
-struct Handler {
-    events: mpsc::Sender<ViewerEvent>,
-    receiving: ReceivingHalf,
-    on_connected: Box<dyn Fn() + Send + Sync>,
-    channel: Arc<Mutex<Option<Arc<dyn DataChannel>>>>,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Ok(candidate) = event.candidate.to_json() {
-            let _ = self.events.try_send(ViewerEvent::Candidate(candidate));
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        let event = match state {
-            RTCPeerConnectionState::Connected => {
-                (self.on_connected)();
-                ViewerEvent::Connected
-            }
-            RTCPeerConnectionState::Disconnected => ViewerEvent::Disturbed,
-            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => ViewerEvent::Gone,
-            _ => return,
-        };
-        let _ = self.events.try_send(event);
-    }
-
-    async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
-        self.receiving.on_track(remote).await;
-    }
-
-    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        if channel.label().await.is_ok_and(|label| label == CHANNEL_LABEL) {
-            *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&channel));
-            tokio::spawn(receive_messages(channel, self.events.clone()));
-        }
     }
 }

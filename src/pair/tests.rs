@@ -1,7 +1,7 @@
 //! Two connections of this process with each other: real ICE, DTLS and SRTP, synthetic frames.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 

@@ -65,7 +65,8 @@
 //! server -> 1001   {"type":"offer","userId":"1002","entry":8,"sdp":"v=0..."}
 //! ```
 //!
-//! Offers, answers and candidates of a sender that takes no part are answered with [`ErrorCode::NotAllowed`].
+//! Offers, answers and candidates of a sender that takes no part are answered with [`ErrorCode::NotAllowed`]. An offer
+//! beyond [`PARTICIPANT_OFFER_RATE`] is answered with [`ErrorCode::TargetBusy`].
 //!
 //! # Media on the server
 //!
@@ -175,6 +176,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use super::{
     CONFERENCE_GRACE, ErrorCode, FILE_CHANNEL_LABEL, FILE_PART_BYTES, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES,
+    PARTICIPANT_OFFER_RATE,
 };
 use super::{MediaHost, TrackName};
 use crate::id::{Nickname, RoomName, UserId};

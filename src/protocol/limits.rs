@@ -71,8 +71,14 @@ pub const STAGE_OFFERS: Rate = Rate { per_second: 100, burst: 1_200, all_per_sec
 
 /// Offers of participants of calls and meetings, to each other and to the server: the 25 participants of a meeting,
 /// behind one NAT, connect to each other in one burst, and some of them twice. Apart from [`OFFERS`], so that meetings
-/// keep nobody from a lecture.
+/// keep nobody from a lecture. Offers that go to nobody do not count.
 pub const CONFERENCE_OFFERS: Rate = Rate { per_second: 100, burst: 1_200, all_per_second: 400, all_burst: 4_000 };
+
+/// Offers of one participant of a call or meeting, per second on average.
+pub const PARTICIPANT_OFFER_RATE: u32 = 10;
+
+/// Offers of one participant in one burst: its own media and that of 24 others, each several times.
+pub const PARTICIPANT_OFFER_BURST: u32 = 120;
 
 /// How often per second a member may call, or enter a conference, on average. Both make a sound, or connections, at
 /// others.

@@ -11,7 +11,8 @@ use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 
 use super::PublisherEvent;
-use super::uplink::{EncoderOrder, Uplink};
+use super::orders::EncoderOrder;
+use super::uplink::Uplink;
 
 /// An uplink that the interceptor shares with the task that sends frames.
 #[derive(Clone)]

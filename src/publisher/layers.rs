@@ -35,6 +35,13 @@ impl LayerCosts {
         videos.fold(Offered::default(), |offered, (encoding, _)| offered.with(encoding.track, encoding.tier))
     }
 
+    /// The best tier of each video.
+    pub(super) fn best(&self) -> Layers {
+        let offered = self.offered();
+        let best = |track| Tier::ALL.into_iter().find(|tier| offered.has(track, *tier));
+        Layers { screen: best(Track::Screen), camera: best(Track::Camera) }
+    }
+
     /// Somebody needs exactly these encodings of videos.
     pub(super) fn need(&mut self, needed: Vec<(Track, Tier)>) {
         self.needed = needed;

@@ -9,6 +9,7 @@ mod extensions;
 mod interceptor;
 mod layers;
 mod offer;
+mod orders;
 mod sending;
 mod stream;
 mod tier_switch;
@@ -18,42 +19,28 @@ mod uplink;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use async_trait::async_trait;
 use rtc::interceptor::Registry;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use tokio::sync::mpsc;
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
-};
+use webrtc::peer_connection::RTCIceCandidateInit;
 
 use self::extensions::ExtensionIds;
-use self::interceptor::SharedUplink;
 pub use self::offer::Layering;
 pub(crate) use self::offer::media_engine;
 pub use self::sending::FrameInput;
 pub(crate) use self::sending::SendingHalf;
 pub(crate) use self::stream::PayloadTypes;
 pub use self::uplink::PublisherStats;
+use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::protocol::OfferedTracks;
-use crate::protocol::channel::{CHANNEL_LABEL, NeededEncoding, SentTier};
+use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Tier, Track};
 use crate::sdp::engine;
 use crate::sdp::ice::IceServer;
-
-/// The most events that may wait: states, candidates, and orders to the encoders.
-const EVENT_QUEUE: usize = 256;
-
-/// The most bytes that may be in flight over the data channel.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-/// The time limit of [`Publisher::close`].
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The setup of a publisher.
 #[derive(Debug, Clone)]
@@ -90,6 +77,19 @@ pub enum PublisherEvent {
     Gone,
 }
 
+impl From<ConnectionEvent> for PublisherEvent {
+    fn from(event: ConnectionEvent) -> Self {
+        match event {
+            ConnectionEvent::Candidate(candidate) => Self::Candidate(candidate),
+            ConnectionEvent::Connected => Self::Connected,
+            ConnectionEvent::ChannelOpen => Self::ChannelOpen,
+            ConnectionEvent::Heard(text) => Self::Heard(text),
+            ConnectionEvent::Disturbed => Self::Disturbed,
+            ConnectionEvent::Gone => Self::Gone,
+        }
+    }
+}
+
 /// A publisher's offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublisherOffer {
@@ -101,8 +101,7 @@ pub struct PublisherOffer {
 
 /// A connection that sends. It must be [closed](Self::close): the library keeps a dropped one alive.
 pub struct Publisher {
-    connection: Arc<dyn PeerConnection>,
-    channel: Arc<dyn DataChannel>,
+    connection: Connection<PublisherEvent>,
     sending: SendingHalf,
 }
 
@@ -123,32 +122,26 @@ impl Publisher {
             offered.iter().flat_map(|track| &track.streams).map(|s| s.codec).filter(|c| *c != Codec::Opus).collect();
         video.dedup();
         let sending = SendingHalf::new(offered, config.encodings, events.clone());
-        let registry = sending.register(Registry::new());
-        let servers = config.ice_servers.into_iter().map(RTCIceServer::from);
-        let building = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
-            .with_media_engine(media_engine(&video)?)
-            .with_setting_engine(engine::settings().with_write_ssrc_attributes_for_simulcast(true).build())
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(Handler { events: events.clone(), uplink: sending.uplink().clone() }))
-            .with_udp_addrs(config.bind)
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
-            .build();
-        // Boxed, because the library's future has 20 kB.
-        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
+        let hooks = Hooks { connected: Some(Box::new(sending.on_connected())), ..Hooks::default() };
+        let setup = Setup {
+            bind: config.bind,
+            ice_servers: config.ice_servers,
+            media_engine: media_engine(&video)?,
+            settings: engine::settings().with_write_ssrc_attributes_for_simulcast(true).build(),
+            registry: sending.register(Registry::new()),
+            hooks,
+        };
+        let connection = Connection::new(setup, events).await?;
         for local in sending.locals() {
-            connection.add_track(Arc::clone(local) as Arc<dyn TrackLocal>).await?;
+            connection.library().add_track(Arc::clone(local) as Arc<dyn TrackLocal>).await?;
         }
-        for transceiver in connection.get_transceivers().await {
+        for transceiver in connection.library().get_transceivers().await {
             transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await?;
         }
-        let channel = connection.create_data_channel(CHANNEL_LABEL, None).await?;
-        tokio::spawn(receive_messages(Arc::clone(&channel), events.clone()));
-        let description = connection.create_offer(None).await?;
-        connection.set_local_description(description).await?;
-        let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
+        connection.make_channel().await?;
+        let sdp = connection.offer().await?;
         let tracks = sending.uplink().lock().set_mids(&offer::mids(&sdp));
-        Ok((Self { connection, channel, sending }, PublisherOffer { sdp, tracks }, event_queue))
+        Ok((Self { connection, sending }, PublisherOffer { sdp, tracks }, event_queue))
     }
 
     /// Applies the host's answer.
@@ -157,12 +150,12 @@ impl Publisher {
     /// If `sdp` is not an answer to our offer.
     pub async fn answer(&self, sdp: String) -> Result<(), Error> {
         self.sending.uplink().lock().answered(ExtensionIds::of(&sdp));
-        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+        self.connection.answered(sdp).await
     }
 
     /// Adds a candidate of the host. A malformed one is ignored.
     pub async fn candidate(&self, candidate: RTCIceCandidateInit) {
-        let _ = self.connection.add_ice_candidate(candidate).await;
+        self.connection.candidate(candidate).await;
     }
 
     /// The way of frames into this connection.
@@ -183,7 +176,7 @@ impl Publisher {
 
     /// Sends a text message over the data channel; returns false if the channel is not open, or full.
     pub async fn say(&self, text: &str) -> bool {
-        self.channel.try_send_text(text).await.is_ok()
+        self.connection.say(text).await
     }
 
     /// The tier of a video that the uplink carries; `None` if it carries audio alone.
@@ -204,48 +197,6 @@ impl Publisher {
     /// Closes the connection, and waits at most a second for that.
     pub async fn close(self) {
         self.sending.stop();
-        let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
-    }
-}
-
-/// Converts messages of the data channel to events, until the channel closes. A message that finds no room is dropped.
-async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<PublisherEvent>) {
-    while let Some(event) = channel.poll().await {
-        let event = match event {
-            DataChannelEvent::OnOpen => PublisherEvent::ChannelOpen,
-            DataChannelEvent::OnMessage(message) if message.is_string => {
-                PublisherEvent::Heard(String::from_utf8_lossy(&message.data).into_owned())
-            }
-            _ => continue,
-        };
-        let _ = events.try_send(event);
-    }
-}
-
-struct Handler {
-    events: mpsc::Sender<PublisherEvent>,
-    uplink: SharedUplink,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Ok(candidate) = event.candidate.to_json() {
-            let _ = self.events.try_send(PublisherEvent::Candidate(candidate));
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        let event = match state {
-            RTCPeerConnectionState::Connected => {
-                self.uplink.lock().connected(Instant::now());
-                self.uplink.pass_orders(&self.events);
-                PublisherEvent::Connected
-            }
-            RTCPeerConnectionState::Disconnected => PublisherEvent::Disturbed,
-            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => PublisherEvent::Gone,
-            _ => return,
-        };
-        let _ = self.events.try_send(event);
+        self.connection.close().await;
     }
 }

@@ -113,6 +113,11 @@ impl SendingHalf {
         self.uplink.pass_orders(&self.events);
     }
 
+    /// Whether the path carries less than the best tier of each video that is sent.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.uplink.lock().is_narrow()
+    }
+
     /// A description of the other side has been agreed on: the answer, and the payload types of a codec in it with
     /// those of its retransmissions. A stream whose codec has none is not sent.
     pub(crate) fn agreed(&self, answer: &str, payload_types: impl Fn(Track, Codec) -> Option<PayloadTypes>) {

@@ -14,6 +14,7 @@ use rtc::shared::marshal::MarshalSize;
 use super::extensions::ExtensionIds;
 use super::layers::LayerCosts;
 use super::offer;
+use super::orders::{EncoderOrder, Orders};
 use super::stream::{PayloadTypes, Stream};
 use crate::congestion::{Adaptation, ClassRetransmissions, CommonTrouble, Layers, Pacer, PathCapacity, Probe};
 use crate::protocol::OfferedTracks;
@@ -40,15 +41,6 @@ const PADDING_BYTES: u32 = 290;
 
 /// The most packets that may wait for the pacer: [`MAX_LATENESS`] ends a wait on any usual path before that.
 const MAX_PACED: usize = 4_096;
-
-/// What the encoders must do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EncoderOrder {
-    /// Exactly these encodings are sent.
-    Active(Vec<Encoding>),
-    /// Produce a key frame.
-    KeyFrame(Encoding),
-}
 
 /// A video packet that waits for the pacer.
 struct Paced {
@@ -101,7 +93,7 @@ pub(super) struct Uplink {
     leaving: Option<(u32, u32, Instant)>,
     adapted: Option<Instant>,
     active: Vec<Encoding>,
-    orders: VecDeque<EncoderOrder>,
+    orders: Orders,
     stats: PublisherStats,
 }
 
@@ -110,9 +102,7 @@ impl Uplink {
     pub(super) fn new(now: Instant, streams: Vec<Stream>, encodings: Vec<(Encoding, u32)>) -> Self {
         let is_simulcast = streams.iter().any(|stream| stream.tier.is_some());
         let costs = LayerCosts::new(encodings, is_simulcast);
-        let offered = costs.offered();
-        let best = |track| Tier::ALL.into_iter().find(|tier| offered.has(track, *tier));
-        let layers = Layers { screen: best(Track::Screen), camera: best(Track::Camera) };
+        let (offered, layers) = (costs.offered(), costs.best());
         Self {
             requests: vec![KeyFrameRequest::default(); streams.len()],
             streams,
@@ -131,7 +121,7 @@ impl Uplink {
             leaving: None,
             adapted: None,
             active: Vec::new(),
-            orders: VecDeque::new(),
+            orders: Orders::default(),
             stats: PublisherStats::default(),
         }
     }
@@ -154,6 +144,14 @@ impl Uplink {
     /// The tier of each video that the uplink carries, as far as somebody needs it.
     pub(super) fn layers(&self) -> Layers {
         self.layers
+    }
+
+    /// Whether the uplink carries less than the best tier of each video that is sent.
+    pub(super) fn is_narrow(&self) -> bool {
+        let best = self.costs.best();
+        let sends = |stream: &&Stream| stream.track.is_video() && stream.payload_types.is_some();
+        let mut videos = self.streams.iter().filter(sends).map(|stream| stream.track);
+        self.has_started && videos.any(|track| self.layers.of(track) != best.of(track))
     }
 
     /// The capacity of the uplink in kbit/s, if it is known.
@@ -309,7 +307,7 @@ impl Uplink {
 
     /// The next order to the encoders.
     pub(super) fn next_order(&mut self) -> Option<EncoderOrder> {
-        self.orders.pop_front()
+        self.orders.next()
     }
 
     fn adapt(&mut self, now: Instant) {
@@ -367,7 +365,7 @@ impl Uplink {
         active.dedup();
         if self.active != active {
             self.active.clone_from(&active);
-            self.orders.push_back(EncoderOrder::Active(active));
+            self.orders.give(EncoderOrder::Active(active));
         }
     }
 
@@ -379,7 +377,7 @@ impl Uplink {
             let is_due = request.at.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_INTERVAL);
             if let Some(tier) = switch.wanted().filter(|_| request.is_wanted && is_due) {
                 (request.at, request.is_wanted) = (Some(now), false);
-                self.orders.push_back(EncoderOrder::KeyFrame(self.streams[n].encoding(tier)));
+                self.orders.give(EncoderOrder::KeyFrame(self.streams[n].encoding(tier)));
             }
         }
     }

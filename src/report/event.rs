@@ -100,6 +100,9 @@ pub enum Event {
         teacher: bool,
         /// The text: one line of printable characters.
         text: String,
+        /// The only receiver of a private message.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<UserId>,
     },
     /// A hand was raised or lowered.
     Hand {
@@ -450,6 +453,8 @@ pub enum EndReason {
     LectureOver,
     /// The call is over.
     CallOver,
+    /// The user has left the meeting, or hung up.
+    Left,
     /// An error, which `exit` and `message` describe.
     Failed,
 }

@@ -5,6 +5,7 @@
 
 mod attendance;
 mod conference;
+mod conference_status;
 mod event;
 mod format;
 mod metrics;

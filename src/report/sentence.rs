@@ -46,9 +46,10 @@ impl Event {
                 of => format!("playing {file} ({index} of {of})"),
             }),
             Event::FirstFrame { track, after_ms, .. } => Some(format!("first {track} frame after {after_ms:.0} ms")),
-            Event::Chat { user, nickname, teacher, text, .. } => {
+            Event::Chat { user, nickname, teacher, text, to, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
-                Some(format!("<{}{role}> {text}", named(user, nickname)))
+                let to = to.as_ref().map(|to| format!(" to {to} alone")).unwrap_or_default();
+                Some(format!("<{}{role}{to}> {text}", named(user, nickname)))
             }
             Event::Hand { user, nickname, raised: true, hands } => {
                 let place = hands.iter().position(|id| id == user).map_or(hands.len(), |at| at + 1);
@@ -91,7 +92,7 @@ impl Event {
                     named.join(", ")
                 ))
             }
-            Event::ChatCleared => Some("the teacher has cleared the chat".into()),
+            Event::ChatCleared => Some("the chat was cleared".into()),
             Event::Source { track, state: SourceState::Stopped } => {
                 Some(format!("the {track} has stopped and delivers no pictures"))
             }
@@ -175,6 +176,7 @@ impl EndReason {
             EndReason::WindowClosed => "the window was closed",
             EndReason::LectureOver => "the lecture is over",
             EndReason::CallOver => "the call is over",
+            EndReason::Left => "you have left",
             EndReason::Failed => "failed",
         }
     }
@@ -224,7 +226,8 @@ mod tests {
     #[test]
     fn the_name_of_a_speaker_is_coloured_and_the_text_is_not() {
         let user = "1001".parse().unwrap();
-        let event = Event::Chat { id: 1, user, nickname: "Anna".into(), teacher: false, text: "a > b".into() };
+        let nickname = "Anna".to_owned();
+        let event = Event::Chat { id: 1, user, nickname, teacher: false, text: "a > b".into(), to: None };
         let sentence = event.sentence().unwrap_or_default();
         assert!(coloured(&event, &sentence).ends_with("\x1b[0m a > b"), "{sentence}");
     }
@@ -252,10 +255,12 @@ mod tests {
             "first screen frame after 281 ms"
         );
         assert_eq!(sentence(Event::Warning { message: "no sound card".into() }), "warning: no sound card");
+        let (author, nickname) = (|| user("1001"), || "S-01".to_owned());
         let said =
-            |teacher| Event::Chat { id: 1, user: user("1001"), nickname: "S-01".into(), teacher, text: "hi".into() };
-        assert_eq!(sentence(said(false)), "<S-01 (1001)> hi");
-        assert_eq!(sentence(said(true)), "<S-01 (1001), teacher> hi");
+            |teacher, to| Event::Chat { id: 1, user: author(), nickname: nickname(), teacher, text: "hi".into(), to };
+        assert_eq!(sentence(said(false, None)), "<S-01 (1001)> hi");
+        assert_eq!(sentence(said(true, None)), "<S-01 (1001), teacher> hi");
+        assert_eq!(sentence(said(false, Some(user("1002")))), "<S-01 (1001) to 1002 alone> hi");
         let hand =
             |raised| Event::Hand { user: user("1001"), nickname: "S-01".into(), raised, hands: vec![user("1001")] };
         assert_eq!(sentence(hand(true)), "S-01 (1001) raises a hand (number 1)");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::conference_status::{Change, ConferenceStatus};
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
 use crate::id::UserId;
@@ -14,6 +15,7 @@ pub(super) struct StatusLine {
     waiting: Option<String>,
     teach: Option<TeachStats>,
     watch: BTreeMap<Track, WatchStats>,
+    conference: ConferenceStatus,
     /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
     live: bool,
@@ -26,8 +28,11 @@ impl StatusLine {
         self.watch.clear();
     }
 
-    /// Applies an event. Returns true if it makes the lecture live for the first time.
+    /// Applies an event. Returns true if it makes the lecture live for the first time, or the call that runs.
     pub(super) fn apply(&mut self, event: &Event) -> bool {
+        if let Some(change) = self.conference.apply(event) {
+            return self.conference_changed(change);
+        }
         match event {
             Event::TeachStats(stats) => {
                 self.teach = Some(stats.clone());
@@ -53,6 +58,22 @@ impl StatusLine {
         !std::mem::replace(&mut self.live, true)
     }
 
+    fn conference_changed(&mut self, change: Change) -> bool {
+        self.waiting = None;
+        match change {
+            Change::Runs => false,
+            Change::HasMedia => !std::mem::replace(&mut self.live, true),
+            Change::Waits(what) => {
+                self.waiting = Some(what);
+                false
+            }
+            Change::Over(why) => {
+                (self.waiting, self.live) = (Some(why), false);
+                false
+            }
+        }
+    }
+
     /// The text; `live` is how long the lecture has been live.
     pub(super) fn line(&self, live: Duration) -> Option<String> {
         if let Some(waiting) = &self.waiting {
@@ -63,7 +84,7 @@ impl StatusLine {
             (Some(stats), true) => Some(teach(live, stats)),
             (Some(stats), false) => Some(format!("{}  |  {}", teach(live, stats), watching(&watch))),
             (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
-            (None, true) => None,
+            (None, true) => self.conference.line(live),
         };
         // Only the worst trouble: without a network nobody needs to read about lost packets.
         line.map(|line| self.troubles.values().next().map_or(line.clone(), |trouble| format!("{line}  |  {trouble}")))

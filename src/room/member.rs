@@ -7,7 +7,8 @@ use super::{ConnId, Newcomer};
 use crate::id::UserId;
 use crate::network::{Network, NetworkTag};
 use crate::protocol::{
-    CALL_BURST, CALL_RATE, MAX_CANDIDATES_PER_OFFER, MAX_PARTICIPANTS, RETURN_BURST, RETURN_RATE, RoomKind, User,
+    CALL_BURST, CALL_RATE, MAX_CANDIDATES_PER_OFFER, MAX_PARTICIPANTS, PARTICIPANT_OFFER_BURST, PARTICIPANT_OFFER_RATE,
+    RETURN_BURST, RETURN_RATE, RoomKind, User,
 };
 use crate::token_bucket::TokenBucket;
 
@@ -63,6 +64,8 @@ pub(super) struct Pace {
     pub(super) calls: TokenBucket,
     /// Changes of what a participant sends. More of them are told later, several at once.
     pub(super) changes: TokenBucket,
+    /// Offers to other participants, and to the server for their media.
+    pub(super) offers: TokenBucket,
     /// Files for the server.
     pub(super) files: TokenBucket,
 }
@@ -144,6 +147,7 @@ impl Member {
             pace: Pace {
                 calls: TokenBucket::new(CALL_RATE, CALL_BURST),
                 changes: TokenBucket::new(CHANGE_RATE, CHANGE_BURST),
+                offers: TokenBucket::new(PARTICIPANT_OFFER_RATE, PARTICIPANT_OFFER_BURST),
                 files: TokenBucket::new(FILE_RATE, FILE_BURST),
             },
         }

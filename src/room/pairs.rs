@@ -6,14 +6,41 @@
 use std::time::Instant;
 
 use super::members::{Room, refuse};
-use super::{ConnId, Output};
+use super::{ConnId, Output, RoomRefusal};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
+use crate::network::Network;
+use crate::protocol::{ClientMessage, ErrorCode, MediaHost, ServerMessage};
 
 /// Why somebody who takes no part sends nothing to participants.
 const NO_PART: &str = "you take no part: enter the meeting first, or call somebody";
 
 impl Room {
+    /// The network for which an offer of a member counts. `None` for an offer that goes nowhere, so that nobody uses up
+    /// the offers of others of the same network with those.
+    pub(super) fn counts_offer(&self, id: &UserId, target: &UserId, entry: Option<u32>) -> Option<Network> {
+        let network = self.members.get(id)?.newcomer.network;
+        let Some(conferences) = &self.conferences else { return Some(network) };
+        let conference = conferences.of(id)?;
+        let target = conference.get(target)?;
+        let is_relayed = match entry {
+            Some(entry) => target.entry == entry && target.user_id != *id,
+            None => conference.media == MediaHost::Server,
+        };
+        is_relayed.then_some(network)
+    }
+
+    /// Counts an offer for its sender, who makes another participant work.
+    pub(super) fn take_offer(&mut self, now: Instant, id: &UserId) -> Result<(), RoomRefusal> {
+        if self.conferences.is_none() {
+            return Ok(());
+        }
+        let taken = self.members.get_mut(id).map_or(Ok(()), |member| member.pace.offers.take(now));
+        taken.map_err(|wait| {
+            let message = "too many offers in a short time: wait a moment";
+            RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait)
+        })
+    }
+
     /// A message of a member of a meeting or call room. Returns the message if it means the same as in a lecture.
     pub(super) fn conference_message(
         &mut self,

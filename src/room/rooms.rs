@@ -380,18 +380,17 @@ impl Rooms {
         } else if let ClientMessage::ShareFile(share) = message {
             room.share_file(now, (user, conn), share, &self.files, out);
         } else {
-            if let ClientMessage::Offer { target_uid, .. } = &message
-                && let Some(member) = room.members.get(user)
+            if let ClientMessage::Offer { target_uid, entry, .. } = &message
+                && let Some(network) = room.counts_offer(user, target_uid, *entry)
                 && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
                 && let offers = match (&room.conferences, is_for_lecture) {
                     (Some(_), _) => &mut self.conference_offers,
                     (None, true) => &mut self.offers,
                     (None, false) => &mut self.stage_offers,
                 }
-                && let Err(wait) = offers.take(now, member.newcomer.network)
+                && let Err(refusal) = room.take_offer(now, user).and_then(|()| take_offer(offers, now, network))
             {
-                let message = "too many offers come from your network, try again in a moment";
-                return RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait).answer(conn, out);
+                return refusal.answer(conn, out);
             }
             room.conferences.iter_mut().for_each(|conferences| conferences.time = self.time);
             room.message(now, (user, conn), message, &self.limits, out);
@@ -461,4 +460,12 @@ impl Rooms {
         let due = self.rooms.get(room_id).and_then(Room::next_tick);
         self.next_tick = [self.next_tick, due].into_iter().flatten().min();
     }
+}
+
+/// Counts an offer for a network.
+fn take_offer(offers: &mut RateLimit, now: Instant, network: Network) -> Result<(), RoomRefusal> {
+    offers.take(now, network).map_err(|wait| {
+        let message = "too many offers come from your network, try again in a moment";
+        RoomRefusal::new(ErrorCode::TargetBusy, message).after(wait)
+    })
 }

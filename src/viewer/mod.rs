@@ -9,36 +9,20 @@ mod receiving;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use rtc::interceptor::Registry;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
-use webrtc::media_stream::track_remote::TrackRemote;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
-};
+use webrtc::peer_connection::RTCIceCandidateInit;
 
 pub(crate) use self::answer::{Answered, answered_tracks, ssrcs};
 pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
-use crate::protocol::channel::CHANNEL_LABEL;
+use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
 pub use crate::sdp::ice::IceServer;
-
-/// The most events that may wait: a few states and a candidate for each address of this machine.
-const EVENT_QUEUE: usize = 256;
-
-/// The most bytes that may be in flight to the publisher over the data channel.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-/// The time limit of [`Viewer::close`].
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The addresses that a viewer binds, and its ICE servers.
 #[derive(Debug, Clone)]
@@ -80,6 +64,19 @@ pub enum ViewerEvent {
     Gone,
 }
 
+impl From<ConnectionEvent> for ViewerEvent {
+    fn from(event: ConnectionEvent) -> Self {
+        match event {
+            ConnectionEvent::Candidate(candidate) => Self::Candidate(candidate),
+            ConnectionEvent::Connected => Self::Connected,
+            ConnectionEvent::ChannelOpen => Self::ChannelOpen,
+            ConnectionEvent::Heard(text) => Self::Heard(text),
+            ConnectionEvent::Disturbed => Self::Disturbed,
+            ConnectionEvent::Gone => Self::Gone,
+        }
+    }
+}
+
 /// Counters of a viewer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ViewerStats {
@@ -91,8 +88,7 @@ pub struct ViewerStats {
 
 /// A connection to the publisher. It must be [closed](Self::close): the library keeps a dropped one alive.
 pub struct Viewer {
-    connection: Arc<dyn PeerConnection>,
-    channel: Arc<dyn DataChannel>,
+    connection: Connection<ViewerEvent>,
     receiving: ReceivingHalf,
 }
 
@@ -107,32 +103,24 @@ impl Viewer {
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let receiving = ReceivingHalf::new(events.clone());
-        let registry = receiving.register(Registry::new(), sink);
-        let servers = config.ice_servers.into_iter().map(RTCIceServer::from);
-        let handler = Handler { events: events.clone(), receiving: receiving.clone() };
-        let building = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
-            .with_media_engine(engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?)
-            .with_setting_engine(engine::settings().build())
-            .with_interceptor_registry(registry)
-            .with_handler(Arc::new(handler))
-            .with_udp_addrs(config.bind)
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
-            .build();
-        // Boxed, because the library's future has 20 kB.
-        let connection = Box::pin(building).await?;
-        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let hooks = Hooks { track: Some(receiving.on_track_hook()), ..Hooks::default() };
+        let setup = Setup {
+            bind: config.bind,
+            ice_servers: config.ice_servers,
+            media_engine: engine::adaptive_media_engine(&[Codec::Opus, Codec::H264, Codec::Vp8])?,
+            settings: engine::settings().build(),
+            registry: receiving.register(Registry::new(), sink),
+            hooks,
+        };
+        let connection = Connection::new(setup, events).await?;
         for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
             let direction = RTCRtpTransceiverDirection::Recvonly;
             let init = RTCRtpTransceiverInit { direction, ..Default::default() };
-            connection.add_transceiver_from_kind(kind, Some(init)).await?;
+            connection.library().add_transceiver_from_kind(kind, Some(init)).await?;
         }
-        let channel = connection.create_data_channel(CHANNEL_LABEL, None).await?;
-        tokio::spawn(receive_messages(Arc::clone(&channel), events));
-        let offer = connection.create_offer(None).await?;
-        connection.set_local_description(offer).await?;
-        let sdp = connection.local_description().await.ok_or(Error::ErrConnectionClosed)?.sdp;
-        Ok((Self { connection, channel, receiving }, sdp, event_queue))
+        connection.make_channel().await?;
+        let sdp = connection.offer().await?;
+        Ok((Self { connection, receiving }, sdp, event_queue))
     }
 
     /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.
@@ -142,13 +130,13 @@ impl Viewer {
     pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
         let answered = answered_tracks(&sdp)?;
         self.receiving.learn(&answered);
-        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+        self.connection.answered(sdp).await?;
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
     }
 
     /// Adds a candidate of the publisher. A malformed one is ignored.
     pub async fn candidate(&self, candidate: RTCIceCandidateInit) {
-        let _ = self.connection.add_ice_candidate(candidate).await;
+        self.connection.candidate(candidate).await;
     }
 
     /// Requests a key frame of a track from the publisher.
@@ -158,7 +146,7 @@ impl Viewer {
 
     /// Sends a text message over the data channel; returns false if the channel is not open, or full.
     pub async fn say(&self, text: &str) -> bool {
-        self.channel.try_send_text(text).await.is_ok()
+        self.connection.say(text).await
     }
 
     /// The current counters.
@@ -168,21 +156,7 @@ impl Viewer {
 
     /// Closes the connection, and waits at most a second for that.
     pub async fn close(self) {
-        let _ = tokio::time::timeout(CLOSE_WITHIN, self.connection.close()).await;
-    }
-}
-
-/// Converts messages of the data channel to events, until the channel closes. A message that finds no room is dropped.
-pub(crate) async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc::Sender<ViewerEvent>) {
-    while let Some(event) = channel.poll().await {
-        let event = match event {
-            DataChannelEvent::OnOpen => ViewerEvent::ChannelOpen,
-            DataChannelEvent::OnMessage(message) if message.is_string => {
-                ViewerEvent::Heard(String::from_utf8_lossy(&message.data).into_owned())
-            }
-            _ => continue,
-        };
-        let _ = events.try_send(event);
+        self.connection.close().await;
     }
 }
 
@@ -191,32 +165,4 @@ pub(crate) async fn receive_messages(channel: Arc<dyn DataChannel>, events: mpsc
 pub fn has_ipv6() -> bool {
     let is_real = |ip| matches!(ip, IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local());
     if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| is_real(interface.ip()))
-}
-
-struct Handler {
-    events: mpsc::Sender<ViewerEvent>,
-    receiving: ReceivingHalf,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Ok(candidate) = event.candidate.to_json() {
-            let _ = self.events.try_send(ViewerEvent::Candidate(candidate));
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        let event = match state {
-            RTCPeerConnectionState::Connected => ViewerEvent::Connected,
-            RTCPeerConnectionState::Disconnected => ViewerEvent::Disturbed,
-            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => ViewerEvent::Gone,
-            _ => return,
-        };
-        let _ = self.events.try_send(event);
-    }
-
-    async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
-        self.receiving.on_track(remote).await;
-    }
 }

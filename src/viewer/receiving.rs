@@ -14,6 +14,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use super::answer::Answered;
 use super::receive::{RtxStreams, delivering, restoring};
 use super::{PacketSink, ViewerEvent, ViewerStats};
+use crate::peer_connection::OnTrack;
 use crate::rtp::Track;
 use crate::sdp::engine;
 
@@ -104,8 +105,16 @@ impl ReceivingHalf {
         ViewerStats { nacks: self.nacked.load(Ordering::Relaxed), plis: self.plis.load(Ordering::Relaxed) }
     }
 
-    /// The first packet of a track has arrived.
-    pub(crate) async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
+    /// A function for the connection, which handles a track whose first packet has arrived.
+    pub(crate) fn on_track_hook(&self) -> OnTrack {
+        let receiving = self.clone();
+        Box::new(move |remote| {
+            let receiving = receiving.clone();
+            Box::pin(async move { receiving.on_track(remote).await })
+        })
+    }
+
+    async fn on_track(&self, remote: Arc<dyn TrackRemote>) {
         let ssrc = remote.ssrcs().await.first().copied();
         let answered = ssrc.and_then(|ssrc| Some(self.by_ssrc.read().ok()?.get(&ssrc)?.track));
         let named = Track::from_name(&remote.track_id().await);

@@ -117,6 +117,7 @@ pub async fn full_rooms(target: &Target, rooms: u32, speakers: u32, lasts: Durat
 /// Offers about the stage by students who are not on it: to publish, and to receive from speakers and from others.
 /// None of them connects, and all name the bystander.
 pub async fn uninvited(target: &Target, students: usize, lasts: Duration) -> Tally {
+    let before = target.bystander.bytes();
     let mut tally = attackers(target, students, Pace::at_once(), move |target, n| async move {
         let end = Instant::now() + lasts;
         let mut tally = Tally::default();
@@ -157,7 +158,7 @@ pub async fn uninvited(target: &Target, students: usize, lasts: Duration) -> Tal
     .await;
     // The server may go on for a while after the last offer.
     sleep(Duration::from_secs(1)).await;
-    expect_no_amplification(target, &mut tally);
+    expect_no_amplification(target, before, &mut tally);
     tally
 }
 
@@ -202,6 +203,7 @@ pub async fn forged_sources(target: &Target, students: usize, lasts: Duration) -
 
 /// Publishers whose offers name the bystander and never connect, each in a room of its own and again and again.
 pub async fn publish_offers(target: &Target, rooms: usize, lasts: Duration) -> Tally {
+    let before = target.bystander.bytes();
     let mut tally = attackers(target, rooms, Pace::at_once(), move |target, n| async move {
         let end = Instant::now() + lasts;
         let mut tally = Tally::default();
@@ -230,7 +232,7 @@ pub async fn publish_offers(target: &Target, rooms: usize, lasts: Duration) -> T
     })
     .await;
     sleep(Duration::from_secs(1)).await;
-    expect_no_amplification(target, &mut tally);
+    expect_no_amplification(target, before, &mut tally);
     tally
 }
 

@@ -42,6 +42,7 @@ mod stage;
 mod calls;
 mod conference;
 mod meetings;
+mod terminals;
 
 // A bad network in front of one page.
 mod network;

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 /// Libraries that only these folders may name.
 const OWNERS: [(&[&str], &[&str]); 9] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
-    (&["sfu", "viewer", "publisher", "pair", "sdp", "srtp", "dtls", "bench"], &["webrtc", "rtc", "quinn_udp"]),
+    (
+        &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "bench"],
+        &["webrtc", "rtc", "quinn_udp"],
+    ),
     (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
     (&["report"], &["indicatif"]),
     (&["store"], &["redis"]),

@@ -42,7 +42,7 @@ fn a_lecture_may_have_a_join_code_and_a_lobby() {
     assert_eq!(room_access("--code=words").code, Some(CodeChoice::Words));
     assert_eq!(room_access("--code=Blue-Fox").code, Some(CodeChoice::Own("blue-fox".parse().unwrap())));
     assert!(refusal("teach --room 1 --code=abc").contains("4 to 32 letters"));
-    assert_eq!(watch("--code 472913").code, Some("472 913".parse().unwrap()));
+    assert_eq!(watch("--code 472913").member.code, Some("472 913".parse().unwrap()));
     assert!(refusal("watch --room 1 --user 2 --code a/b").contains("--code"));
 }
 
@@ -50,12 +50,12 @@ fn a_lecture_may_have_a_join_code_and_a_lobby() {
 fn a_link_brings_its_token_and_its_code() {
     let link = "http://a:5/room/10013?token=x.y.z#code=blue%20fox";
     let linked = watch(&format!("--server {link}"));
-    assert_eq!(linked.server, Some(ServerUrl::new("a", 5)));
-    assert_eq!((linked.token, linked.code), (Some("x.y.z".into()), Some("blue-fox".parse().unwrap())));
-    assert_eq!(watch(&format!("--server {link} --code 123456")).code, Some("123456".parse().unwrap()));
-    assert_eq!(watch("--token a.b.c").token, Some("a.b.c".into()));
+    assert_eq!(linked.member.server, Some(ServerUrl::new("a", 5)));
+    assert_eq!((linked.member.token, linked.member.code), (Some("x.y.z".into()), Some("blue-fox".parse().unwrap())));
+    assert_eq!(watch(&format!("--server {link} --code 123456")).member.code, Some("123456".parse().unwrap()));
+    assert_eq!(watch("--token a.b.c").member.token, Some("a.b.c".into()));
     assert_eq!(teach(&format!("--server {link}")).token, Some("x.y.z".into()));
-    assert_eq!(watch("").token, None);
+    assert_eq!(watch("").member.token, None);
 }
 
 #[test]

@@ -162,6 +162,14 @@ impl Ringing {
         Vec::new()
     }
 
+    /// The user hangs up.
+    pub(super) fn leave(&mut self) -> Vec<Step> {
+        let Some(other) = self.other().cloned() else { return Vec::new() };
+        let mut steps = vec![Step::HangUp(other.clone())];
+        steps.extend(self.end(other, CallEnd::HungUp));
+        steps
+    }
+
     /// The other one of the call that rings or runs.
     pub(super) fn other(&self) -> Option<&UserId> {
         match &self.state {
@@ -236,6 +244,10 @@ mod tests {
             assert!(desk.is_talking());
             assert_eq!(desk.listed(now, false, None), ended(user, CallEnd::HungUp));
         }
+        desk.heard(&call(1005));
+        assert_eq!(desk.leave()[0], Step::HangUp(id(1005)));
+        assert_eq!(desk.other(), None);
+        assert_eq!(desk.leave(), []);
         desk.heard(&call(1004));
         assert_eq!(desk.heard(&ServerMessage::Hangup { user_id: id(1004) }), ended(1004, CallEnd::HungUp));
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::overload::Load;
 use crate::commands::blocking;
 use crate::commands::own_capture::{self, OwnCapture};
 use crate::media::{Capture, CaptureEvent, Sources};
@@ -15,12 +16,23 @@ use crate::rtp::{Encoding, Frame, Track};
 /// The number of the connection to the server, among those of pairs.
 pub(super) const SERVER: u64 = 0;
 
+/// An encoder that takes longer for a picture is late: at 25 pictures a second, the next one comes meanwhile.
+const MOST_ENCODE_MS: f32 = 40.0;
+
 /// A pair that gets the frames, by a number that no other pair had.
 struct Receiver {
     pair: u64,
     input: FrameInput,
-    /// The encodings of videos that the pair sends at present.
-    active: Vec<Encoding>,
+    is_connected: bool,
+    sent: SentVideo,
+}
+
+/// The videos that a pair sends at present.
+#[derive(Default)]
+pub(super) struct SentVideo {
+    pub(super) encodings: Vec<Encoding>,
+    /// Whether the path carries less than the best tier of each.
+    pub(super) is_narrow: bool,
 }
 
 /// The pairs that get the frames of the capture. Clones are about the same pairs.
@@ -85,7 +97,15 @@ impl OwnMedia {
 
     /// A pair gets the frames from now on.
     pub(super) fn attach(&self, pair: u64, input: FrameInput) {
-        self.fan_out.lock().push(Receiver { pair, input, active: Vec::new() });
+        let (is_connected, sent) = (false, SentVideo::default());
+        self.fan_out.lock().push(Receiver { pair, input, is_connected, sent });
+    }
+
+    /// The media of a pair may flow.
+    pub(super) fn connected(&self, pair: u64) {
+        if let Some(receiver) = self.fan_out.lock().iter_mut().find(|receiver| receiver.pair == pair) {
+            receiver.is_connected = true;
+        }
     }
 
     /// A pair gets no frames any more.
@@ -94,12 +114,25 @@ impl OwnMedia {
         self.tell_encoders();
     }
 
-    /// A pair sends exactly these encodings of videos.
-    pub(super) fn set_active(&self, pair: u64, active: Vec<Encoding>) {
+    /// A pair sends exactly these videos.
+    pub(super) fn set_sent(&self, pair: u64, sent: SentVideo) {
         if let Some(receiver) = self.fan_out.lock().iter_mut().find(|receiver| receiver.pair == pair) {
-            receiver.active = active;
+            receiver.sent = sent;
         }
         self.tell_encoders();
+    }
+
+    /// The load of the pairs now.
+    pub(super) fn load(&self) -> Load {
+        let receivers = self.fan_out.lock();
+        let pairs = || receivers.iter().filter(|receiver| receiver.is_connected && receiver.pair != SERVER);
+        let (count, narrow) = (pairs().count(), pairs().filter(|receiver| receiver.sent.is_narrow).count());
+        let sent: Vec<Encoding> = pairs().flat_map(|receiver| receiver.sent.encodings.clone()).collect();
+        drop(receivers);
+        let is_late = self.capture.as_ref().is_some_and(|capture| {
+            sent.into_iter().any(|encoding| capture.encode_ms(encoding).is_some_and(|ms| ms > MOST_ENCODE_MS))
+        });
+        Load { pairs: count, narrow, is_late }
     }
 
     /// A pair needs a key frame.
@@ -120,7 +153,8 @@ impl OwnMedia {
     /// Encodes what any pair sends, once.
     fn tell_encoders(&self) {
         let Some(capture) = &self.capture else { return };
-        let active: Vec<Encoding> = self.fan_out.lock().iter().flat_map(|receiver| receiver.active.clone()).collect();
+        let active: Vec<Encoding> =
+            self.fan_out.lock().iter().flat_map(|receiver| receiver.sent.encodings.clone()).collect();
         for encoding in capture.encodings().into_iter().filter(|encoding| encoding.track.is_video()) {
             capture.need(encoding, active.contains(&encoding));
         }

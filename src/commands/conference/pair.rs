@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::own_media::OwnMedia;
+use super::own_media::{OwnMedia, SentVideo};
 use super::participants::PairSide;
 use crate::commands::negotiation::{candidate_init, wire_candidate};
 use crate::commands::{blocking, or_never};
@@ -15,8 +15,10 @@ use crate::endpoints::RenderInput;
 use crate::id::named;
 use crate::media::{RenderEvent, RenderStage, SpeakerOptions, TrackFormat};
 use crate::pair::{Peer, PeerConfig, PeerEvent, PeerEvents};
+use crate::protocol::channel::StudentMessage;
 use crate::protocol::{IceCandidate, TrackName, decline_of_file};
 use crate::rtp::{Codec, Latency, Track};
+use crate::token_bucket::TokenBucket;
 use crate::viewer::{Incoming, ViewerConfig};
 
 /// How long a connection may take to be established, or to come back.
@@ -43,6 +45,8 @@ pub(super) enum PairInput {
     Sends(Vec<TrackName>),
     /// The other one's media arrives from the server: its pictures and its sound are not wanted from here any more.
     Moved,
+    /// A message for the other one, in the chat of a call.
+    Say(StudentMessage),
 }
 
 /// An output of a pair.
@@ -61,6 +65,10 @@ pub(super) enum PairOutput {
     Undecodable(Vec<Track>, Codec),
     /// Both receive each other's media from the server: this pair can end.
     Moved,
+    /// This message has gone to the other one.
+    Said(StudentMessage),
+    /// A text of the other one; it is not parsed yet.
+    Heard(String),
     /// A problem, for the user.
     Warn(String),
 }
@@ -88,6 +96,8 @@ pub(super) struct Pair {
     pub(super) has_moved: Arc<AtomicBool>,
     /// When the last frame of the other one that was taken from here has been shown.
     pub(super) drained: Option<Instant>,
+    /// Limits the messages of the other one.
+    pub(super) pace: TokenBucket,
 }
 
 /// How a connection ended.
@@ -128,6 +138,7 @@ impl Pair {
                 PairInput::Offer(sdp) => offer = Some(sdp),
                 PairInput::Sends(sends) => self.set_sends(sends),
                 PairInput::Moved => self.takes_no_more(),
+                PairInput::Say(_) => self.not_said().await,
                 PairInput::Answer(_) | PairInput::Candidate(_) => {}
             }
         }
@@ -211,6 +222,13 @@ impl Pair {
                             self.tell(PairOutput::Moved).await;
                         }
                     }
+                    Some(PairInput::Say(message)) => {
+                        if peer.say(&message.to_json()).await {
+                            self.tell(PairOutput::Said(message)).await;
+                        } else {
+                            self.not_said().await;
+                        }
+                    }
                     None => return Ended::Closed,
                 },
                 event = events.next() => match event {
@@ -219,12 +237,16 @@ impl Pair {
                     }
                     PeerEvent::Connected => {
                         deadline = None;
+                        self.context.media.connected(self.number);
                         self.tell(PairOutput::Connected).await;
                     }
                     PeerEvent::Format(..) => self.start_render(peer.formats()).await,
                     PeerEvent::BeginningMissed(track) => peer.request_key_frame(track).await,
                     PeerEvent::KeyFrameNeeded(encoding) => self.context.media.request_key_frame(encoding),
-                    PeerEvent::Encodings(active) => self.context.media.set_active(self.number, active),
+                    PeerEvent::Encodings(encodings) => {
+                        let is_narrow = peer.is_narrow();
+                        self.context.media.set_sent(self.number, SentVideo { encodings, is_narrow });
+                    }
                     PeerEvent::ChannelOpen if self.has_moved() && !is_said => is_said = peer.say(MOVED).await,
                     PeerEvent::Heard(text) if text == MOVED => {
                         is_heard = true;
@@ -232,10 +254,13 @@ impl Pair {
                             self.tell(PairOutput::Moved).await;
                         }
                     }
-                    PeerEvent::Heard(text) => if let Some(answer) = decline_of_file(&text) {
-                        peer.say(&answer).await;
-                    },
-                    PeerEvent::ChannelOpen => {}
+                    PeerEvent::Heard(text) if self.pace.take(std::time::Instant::now()).is_ok() => {
+                        match decline_of_file(&text) {
+                            Some(answer) => _ = peer.say(&answer).await,
+                            None => self.tell(PairOutput::Heard(text)).await,
+                        }
+                    }
+                    PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
                     // The other side has closed the pair, and its last message was lost with it.
                     PeerEvent::Disturbed | PeerEvent::Gone if is_said => self.tell(PairOutput::Moved).await,
                     PeerEvent::Disturbed => {
@@ -358,6 +383,11 @@ impl Pair {
                 render.show(track, is_sent);
             }
         });
+    }
+
+    async fn not_said(&self) {
+        let sentence = format!("not sent: there is no connection to {} at the moment; try again later", self.name());
+        self.tell(PairOutput::Warn(sentence)).await;
     }
 
     /// The other one in a sentence.

@@ -12,12 +12,18 @@ use crate::endpoints::RenderInput;
 use crate::id::UserId;
 use crate::media::Render;
 use crate::protocol::MAX_PARTICIPANTS;
+use crate::token_bucket::TokenBucket;
 
 /// The most inputs of a pair that may wait. A pair that takes none for so long connects again later.
 const INPUTS: usize = 64;
 
 /// The most outputs of all pairs that may wait: a pair waits for room.
 const OUTPUTS: usize = 16 * MAX_PARTICIPANTS;
+
+/// The messages of the other one over the data channel that are read, per second and in one burst: as fast as a person
+/// types.
+const MESSAGE_RATE: u32 = 5;
+const MESSAGE_BURST: u32 = 20;
 
 /// The pairs.
 pub(super) struct Pairs {
@@ -61,6 +67,7 @@ impl Pairs {
             formats: Vec::new(),
             has_moved: Arc::default(),
             drained: None,
+            pace: TokenBucket::new(MESSAGE_RATE, MESSAGE_BURST),
             sends: side.other.sends.clone(),
             side,
         };
@@ -74,11 +81,9 @@ impl Pairs {
         self.ending.extend(self.running.remove(other).map(|running| running.task));
     }
 
-    /// Passes an input to a pair, if there is one.
-    pub(super) fn pass(&self, other: &UserId, input: PairInput) {
-        if let Some(running) = self.running.get(other) {
-            let _ = running.inputs.try_send(input);
-        }
+    /// Passes an input to a pair. Returns false if there is none, or if it takes none.
+    pub(super) fn pass(&self, other: &UserId, input: PairInput) -> bool {
+        self.running.get(other).is_some_and(|running| running.inputs.try_send(input).is_ok())
     }
 
     /// Whether the media of another one arrives over its pair.

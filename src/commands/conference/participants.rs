@@ -59,6 +59,11 @@ impl ParticipantList {
         self.entry.is_some()
     }
 
+    /// Whether this member takes part, and nobody else does.
+    pub(in crate::commands) fn is_alone(&self) -> bool {
+        self.takes_part() && self.others.is_empty()
+    }
+
     /// The other participants.
     pub(in crate::commands) fn others(&self) -> impl Iterator<Item = &Participant> {
         self.others.values()

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
-use super::own_media::SERVER;
+use super::own_media::{SERVER, SentVideo};
 use super::pair::PairContext;
 use crate::commands::negotiation::{candidate_init, wire_candidate};
 use crate::commands::or_never;
@@ -175,7 +175,9 @@ impl ServerMedia {
                 }
                 PublisherEvent::Connected => uplink.connected(),
                 PublisherEvent::KeyFrameNeeded(encoding) => media.request_key_frame(encoding),
-                PublisherEvent::Encodings(active) => media.set_active(SERVER, active),
+                PublisherEvent::Encodings(encodings) => {
+                    media.set_sent(SERVER, SentVideo { encodings, is_narrow: false });
+                }
                 PublisherEvent::Heard(text) => {
                     if let Ok(PublisherMessage::Encodings { needed }) = PublisherMessage::parse(&text)
                         && let Some(publisher) = uplink.publisher()

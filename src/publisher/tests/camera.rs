@@ -60,6 +60,8 @@ impl Camera {
     /// Produces frames until [`stop`](Self::stop).
     pub(super) async fn run(&self) {
         let mut blocks = tokio::time::interval(BLOCK);
+        // A camera that was not asked in time has no pictures in store, and a burst of them would fill a narrow uplink.
+        blocks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut number = 0_u32;
         while !self.is_over.load(Ordering::Relaxed) {
             blocks.tick().await;

@@ -170,7 +170,14 @@ fn scripts_read_stable_names_and_fields() {
                 "height": 360, "lost": 1, "freezes": 2}),
         ),
         (
-            Event::Chat { id: 17, user: user("1001"), nickname: "S-01".into(), teacher: false, text: "hello".into() },
+            Event::Chat {
+                id: 17,
+                user: user("1001"),
+                nickname: "S-01".into(),
+                teacher: false,
+                text: "hello".into(),
+                to: None,
+            },
             json!({"event": "chat", "id": 17, "user": "1001", "nickname": "S-01", "teacher": false, "text": "hello"}),
         ),
         (

@@ -109,6 +109,27 @@ fn a_call_rings_is_taken_and_ends_for_both() {
 }
 
 #[test]
+fn offers_that_go_nowhere_keep_nobody_of_the_same_network_from_offering() {
+    let (mut server, [one, two, three]) = TestServer::three();
+    server.say(one, call("1002"));
+    let out = server.say(two, accept("1001"));
+    let (caller, callee) = (entry(&out, one, "1001"), entry(&out, one, "1002"));
+    let offer = |target: &str, entry| {
+        let entry = Some(entry);
+        ClientMessage::Offer { target_uid: id(target), sdp: "v=0".into(), entry, video: None, tracks: None }
+    };
+    for _ in 0..5_000 {
+        assert_eq!(server.say(one, offer("1002", callee + 1)), [], "an entry that is gone");
+        assert_eq!(error_code(&server.say(three, offer("1002", callee)), three), Some(ErrorCode::NotAllowed));
+    }
+    assert_eq!(told(&server.say(two, offer("1001", caller)), one).len(), 1);
+    let relayed = (0..500).filter(|_| !told(&server.say(one, offer("1002", callee)), two).is_empty()).count();
+    assert_eq!(relayed, protocol::PARTICIPANT_OFFER_BURST as usize, "one participant alone");
+    assert_eq!(error_code(&server.say(one, offer("1002", callee)), one), Some(ErrorCode::TargetBusy));
+    assert_eq!(told(&server.say(two, offer("1001", caller)), one).len(), 1, "the other one may offer");
+}
+
+#[test]
 fn a_call_that_does_not_come_about_says_why() {
     let (mut server, [one, two, three]) = TestServer::three();
     let out = server.say(one, call("1009"));

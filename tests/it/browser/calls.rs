@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::axe::has_axe;
 use super::driver::{Kind, Page};
-use super::lab::Lab;
+use super::lab::{Lab, said};
 use super::manners::is_readable;
+use crate::calls::has_frames;
 
 impl Page<'_> {
     /// Waits until a call comes in, and nobody has answered it.
@@ -196,4 +197,39 @@ fn a_call_ends_when_the_other_one_does_not_come_back() {
     ada.wait_until("an end or a broken call", "witness.visible('#last-call') || witness.visible('.tile-trouble')");
     ada.reads_of_the_last_call("The connection to Ben broke and did not come back.");
     ada.has_closed_its_devices();
+}
+
+#[test]
+fn a_page_and_a_terminal_call_each_other() {
+    let Some(lab) = Lab::new("calls of a page and a terminal", Kind::Chromium) else { return };
+    let _server = lab.class.server();
+    let ada = lab.comes_to_call(1001, "Ada");
+    let mut desk = lab.terminal("call", 1002, "Ben", &["--answer", "--sink", "null"]);
+    ada.clicks("button", "Call Ben with picture");
+    ada.sees_and_hears(&[1002]);
+    for track in ["audio", "camera"] {
+        desk.wait_for(track, has_frames("1001", track));
+    }
+    ada.says("can you read this?");
+    desk.wait_for("the question", said("1001", "can you read this?"));
+    desk.types("yes");
+    ada.reads("Ben", "yes");
+    ada.clicks("button", "Hang up");
+    let ended = desk.wait_for("the end", |event| event["event"] == "call" && event["state"] == "ended");
+    assert_eq!(ended["reason"], "hung-up");
+    desk.types("/leave");
+    desk.ends_with(0);
+
+    let flags = ["--to", "1001", "--sink", "null", "--expect", "participants==1"];
+    let mut caller = lab.terminal("call", 1003, "Cleo", &flags);
+    ada.rings("Cleo is calling you");
+    ada.clicks("button", "Accept with camera and microphone");
+    ada.sees_and_hears(&[1003]);
+    for track in ["audio", "camera"] {
+        caller.wait_for(track, has_frames("1001", track));
+    }
+    caller.types("/leave");
+    caller.ends_with(0);
+    ada.reads_of_the_last_call("Cleo ended the call. It lasted");
+    ada.was_calm(&lab.site());
 }

@@ -1,17 +1,29 @@
 //! What people do in rooms for meetings and calls, and what they see and hear of each other.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::json;
 
 use super::driver::Page;
 use super::lab::Lab;
-use crate::support::{DEADLINE, ROOM, poll};
+use crate::support::{DEADLINE, Process, ROOM, poll};
 
 /// The mean power of sound that is not silence; the browser's own microphone beeps once a second.
 const SOUND: f64 = 1e-6;
 
 impl Lab {
+    /// A terminal in the room, which sends a ball and a tone of 440 Hz, and in which somebody types.
+    pub fn terminal(&self, verb: &str, user: u32, nickname: &str, flags: &[&str]) -> Process {
+        let (url, user) = (self.class.url(), user.to_string());
+        let always = [verb, "--room", ROOM, "--user", &user, "--nickname", nickname, "--server", &url];
+        let mut command = self.class.command(&[&always, &["--speak-test", "--chat"][..], flags].concat());
+        command.stdin(Stdio::piped());
+        let terminal = Process::start(&format!("{verb} {user}"), command);
+        terminal.wait_for("the room", |event| event["event"] == "joined");
+        terminal
+    }
+
     /// The link to the room as a place for calls or a meeting.
     pub fn link_of(&self, kind: &str, user: u32, nickname: &str) -> String {
         format!("{}/room/{ROOM}?kind={kind}&userId={user}&nickname={nickname}", self.site())

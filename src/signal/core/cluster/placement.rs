@@ -49,6 +49,7 @@ struct Away {
 
 /// The next step for a client that wants to join.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once for each join, and on one machine nothing is allocated")]
 pub(in crate::signal::core) enum Entry {
     /// The room is here.
     Here(Newcomer),

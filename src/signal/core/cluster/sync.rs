@@ -43,7 +43,7 @@ pub(in crate::signal::core) async fn run(core: Weak<Core>) {
             return;
         }
         let snapshot = core.snapshot();
-        let result = once(&core, cluster, snapshot, &mut written, turn % 2 == 0).await;
+        let result = once(&core, cluster, snapshot, &mut written, turn.is_multiple_of(2)).await;
         cluster.note(result);
         turn += 1;
     }

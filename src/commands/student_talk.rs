@@ -1,13 +1,13 @@
-//! Chat, hands and reactions at the student's end.
+//! Chat, hands and reactions at the end of a student, or of a member of a meeting.
 
-use super::diagnosis::TierReport;
-use crate::commands::chat_commands::StudentInput;
-use crate::commands::stage_orders::{self, StageCommand};
+use super::chat_commands::StudentInput;
+use super::stage_orders::{self, StageCommand};
 use crate::endpoints::RenderInput;
 use crate::id::{UserId, named};
 use crate::media::Window;
 use crate::protocol::channel::{
-    Allowed, ChatMessage, Moderation, OffStage, PublisherMessage, RaisedHand, Stage, Stopped, StudentMessage,
+    Allowed, ChatMessage, Moderation, OffStage, PublisherMessage, RaisedHand, SentTiers, Stage, Stopped,
+    StudentMessage, TierReason,
 };
 use crate::report::{Event, Reporter, StageState};
 
@@ -22,7 +22,14 @@ pub(super) enum Effect {
     /// The publisher welcomes the student: send this message, if there is one.
     Welcomed(Option<StudentMessage>),
     /// Apply the new tiers.
-    Tiers(TierReport),
+    Tiers {
+        /// The tier of each video track.
+        tiers: SentTiers,
+        /// The estimated bandwidth in kbit/s.
+        estimate_kbps: Option<u32>,
+        /// Why the student does not get everything.
+        reason: Option<TierReason>,
+    },
     /// Show or hide the pictures of these sources.
     Stopped(Stopped),
     /// The speakers have changed.
@@ -70,10 +77,21 @@ impl StudentTalk {
         }
     }
 
-    /// A message has come from the publisher.
-    pub(super) fn received(&mut self, text: &str, reporter: &Reporter, screen: &RenderInput) -> Effect {
+    /// A text has come from the publisher.
+    pub(super) fn heard(&mut self, text: &str, reporter: &Reporter, screen: &RenderInput) -> Effect {
         match PublisherMessage::parse(text) {
-            Ok(PublisherMessage::Welcome { history, hands, cleared_up_to }) => {
+            Ok(message) => self.received(message, reporter, screen),
+            Err(error) => {
+                reporter.detail(error);
+                Effect::Nothing
+            }
+        }
+    }
+
+    /// A message has come from the publisher, or from the server of a meeting.
+    pub(super) fn received(&mut self, message: PublisherMessage, reporter: &Reporter, screen: &RenderInput) -> Effect {
+        match message {
+            PublisherMessage::Welcome { history, hands, cleared_up_to } => {
                 self.clear(cleared_up_to, reporter, screen);
                 for message in history {
                     self.show(message, reporter, screen);
@@ -83,27 +101,27 @@ impl StudentTalk {
                 let hand = StudentMessage::Hand { raised: self.raised };
                 return Effect::Welcomed((self.raised != self.is_up).then_some(hand));
             }
-            Ok(PublisherMessage::Msg(message)) => self.show(message, reporter, screen),
-            Ok(PublisherMessage::Cleared { up_to }) => self.clear(up_to, reporter, screen),
-            Ok(PublisherMessage::Hands { hands }) => {
+            PublisherMessage::Msg(message) => self.show(message, reporter, screen),
+            PublisherMessage::Cleared { up_to } => self.clear(up_to, reporter, screen),
+            PublisherMessage::Hands { hands } => {
                 let was_up = self.is_up;
                 self.list(hands, reporter);
                 // The teacher lowered the hand.
                 self.raised &= !was_up || self.is_up;
             }
-            Ok(PublisherMessage::HandPlace { place }) => self.next_place = Some(place),
-            Ok(PublisherMessage::Reaction { user_id, nickname, reaction }) => {
+            PublisherMessage::HandPlace { place } => self.next_place = Some(place),
+            PublisherMessage::Reaction { user_id, nickname, reaction } => {
                 reporter.event(&Event::Reaction {
                     user: user_id,
                     nickname: nickname.into(),
                     reaction: reaction.name(),
                 });
             }
-            Ok(PublisherMessage::Error { message, .. }) => reporter.warn(format!("not sent: {message}")),
-            Ok(PublisherMessage::Tier { tiers, estimate_kbps, reason }) => {
-                return Effect::Tiers(TierReport { tiers, estimate_kbps, reason });
+            PublisherMessage::Error { message, .. } => reporter.warn(format!("not sent: {message}")),
+            PublisherMessage::Tier { tiers, estimate_kbps, reason } => {
+                return Effect::Tiers { tiers, estimate_kbps, reason };
             }
-            Ok(PublisherMessage::Allows(allowed)) => {
+            PublisherMessage::Allows(allowed) => {
                 let before = std::mem::replace(&mut self.allowed, allowed);
                 if before != allowed {
                     let Allowed { comments, reactions, chat, slow_ms, .. } = allowed;
@@ -115,14 +133,14 @@ impl StudentTalk {
                     _ => {}
                 }
             }
-            Ok(PublisherMessage::Stopped(stopped)) => return Effect::Stopped(stopped),
-            Ok(PublisherMessage::Stage(stage)) => {
+            PublisherMessage::Stopped(stopped) => return Effect::Stopped(stopped),
+            PublisherMessage::Stage(stage) => {
                 self.stage = stage.clone();
                 return Effect::Stage(stage);
             }
-            Ok(PublisherMessage::Invited { within_ms }) => return Effect::Invited { within_ms },
-            Ok(PublisherMessage::OffStage { reason }) => return Effect::OffStage(reason),
-            Ok(PublisherMessage::StageEnded { user_id, nickname, reason }) => {
+            PublisherMessage::Invited { within_ms } => return Effect::Invited { within_ms },
+            PublisherMessage::OffStage { reason } => return Effect::OffStage(reason),
+            PublisherMessage::StageEnded { user_id, nickname, reason } => {
                 // What the list of speakers does not say: why a student does not come.
                 if !self.stage.speakers.iter().any(|speaker| speaker.user_id == user_id) {
                     let state = StageState::Ended { reason: reason.into() };
@@ -130,20 +148,23 @@ impl StudentTalk {
                 }
             }
             // A student gets no message for publishers.
-            Ok(PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_)) => {}
-            Err(error) => reporter.detail(error),
+            PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_) => {}
         }
         Effect::Nothing
     }
 
-    /// Turns a typed line into a message to the publisher.
-    pub(super) fn typed(&mut self, line: &str, reporter: &Reporter) -> Option<StudentMessage> {
-        match StudentInput::parse(line) {
-            StudentInput::Say(_) if !self.allowed.chat => {
+    /// Turns what was typed into a message to the publisher, or to the server of a meeting.
+    pub(super) fn typed(&mut self, input: StudentInput, reporter: &Reporter) -> Option<StudentMessage> {
+        match input {
+            StudentInput::Say(_) | StudentInput::Private { .. } if !self.allowed.chat => {
                 reporter.notice(MUTED);
                 None
             }
             StudentInput::Say(words) => Some(StudentMessage::Msg { text: words.into(), to: None }),
+            StudentInput::Private { to, words } => {
+                let to = id(&to).map_err(|sentence| reporter.notice(sentence)).ok()?;
+                Some(StudentMessage::Msg { text: words.into(), to: Some(to) })
+            }
             StudentInput::Hand => {
                 self.raised = !self.raised;
                 Some(StudentMessage::Hand { raised: self.raised })
@@ -153,7 +174,7 @@ impl StudentTalk {
                 None
             }
             StudentInput::React(_) if !self.allowed.reactions => {
-                reporter.notice("the teacher does not allow reactions");
+                reporter.notice("reactions are not allowed at present");
                 None
             }
             StudentInput::React(reaction) => Some(StudentMessage::Reaction { reaction }),
@@ -173,8 +194,8 @@ impl StudentTalk {
                 reporter.notice("you are not on the stage");
                 None
             }
-            // The window alone shows the choice.
-            StudentInput::Pin(_) => None,
+            // The caller has done these.
+            StudentInput::Pin(_) | StudentInput::Leave => None,
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None
@@ -201,6 +222,7 @@ impl StudentTalk {
             nickname: message.nickname.into(),
             teacher: message.publishes,
             text: message.text.into(),
+            to: message.to,
         });
     }
 
@@ -233,9 +255,9 @@ impl StudentTalk {
     }
 }
 
-/// The id of a student whom an order concerns.
+/// The id of the user whom an order or a private message concerns.
 fn id(text: &str) -> Result<UserId, String> {
-    text.parse().map_err(|error| format!("give the id of a student: {error}"))
+    text.parse().map_err(|error| format!("give the id of a user: {error}"))
 }
 
 /// The message of an order, if it is possible.
