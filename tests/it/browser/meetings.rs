@@ -176,8 +176,11 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     assert_eq!([&ben, &cleo, &dan].into_iter().filter(|page| is_owner(page)).count(), 1, "one owns the room");
     // The media moves to the server, where the large one arrives in full.
     cleo.value("witness.tells({ type: 'overloaded' })");
+    // The sentence is there for some seconds, so both read it before anything else.
     for page in [&ben, &cleo] {
         page.shows("Somebody’s computer or line was too slow: the server passes picture and sound on.");
+    }
+    for page in [&ben, &cleo] {
         page.sees(1004, "camera");
     }
     dan.presses("b");
