@@ -1,4 +1,4 @@
-//! A peer connection of the async `webrtc` API with a data channel: the common part of a viewer, a publisher and a pair.
+//! A peer connection of the async `webrtc` API with its data channel: what viewers, publishers and pairs share.
 
 use std::future::Future;
 use std::pin::Pin;

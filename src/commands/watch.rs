@@ -236,7 +236,7 @@ impl Session<'_> {
                 }
             }
             ServerMessage::Answer { user_id, sdp, .. } if user_id == self.watch.member.user => {
-                self.on_own_answer(sdp).await
+                self.on_own_answer(sdp).await;
             }
             ServerMessage::Answer { user_id, sdp, .. } => {
                 let Some(connection) = self.connection.as_mut().filter(|c| c.publisher == user_id) else {

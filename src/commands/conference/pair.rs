@@ -256,7 +256,9 @@ impl Pair {
                     }
                     PeerEvent::Heard(text) if self.pace.take(std::time::Instant::now()).is_ok() => {
                         match decline_of_file(&text) {
-                            Some(answer) => _ = peer.say(&answer).await,
+                            Some(answer) => {
+                                peer.say(&answer).await;
+                            }
                             None => self.tell(PairOutput::Heard(text)).await,
                         }
                     }

@@ -97,19 +97,3 @@ fn two_pages_and_a_terminal_meet() {
         recorded.has(f64::from(90 * guest.number), f64::from(400 * guest.number));
     }
 }
-
-#[test]
-fn firefox_and_a_terminal_meet() {
-    let Some(lab) = Lab::new("Firefox and a terminal in a meeting", Kind::Firefox) else { return };
-    let _server = serve(&lab);
-    let ada = Guest::enters(&lab, 1);
-    let mut terminal = lab.terminal("meet", TERMINAL, "Terminal", &["--sink", "null"]);
-    for track in ["audio", "camera"] {
-        terminal.wait_for(track, has_frames("1001", track));
-    }
-    ada.hears_the_terminal();
-    // Without the plug-in that it would download, Firefox has no H.264.
-    terminal.wait_for("a missing picture", |event| event["state"] == "undecodable" && event["user"] == "1001");
-    terminal.types("/leave");
-    terminal.ends_with(0);
-}

@@ -18,6 +18,9 @@ const SAMPLES_PER_SECOND: usize = 48_000;
 /// A tone is sought in this many samples, so that two frequencies differ by 10 Hz.
 const WINDOW: usize = SAMPLES_PER_SECOND / 10;
 
+/// Whether each track is a video, and its last picture or all of its samples.
+type Decoded = BTreeMap<String, (bool, Vec<u8>)>;
+
 /// The colours and tones of all tracks of a recording, in no order.
 #[derive(Debug, Default)]
 pub struct Recorded {
@@ -34,7 +37,7 @@ impl Recorded {
         gst::init().unwrap();
         let graph = format!("filesrc location=\"{}\" ! decodebin name=all", file.display());
         let pipeline = gst::parse::launch(&graph).unwrap().downcast::<gst::Pipeline>().unwrap();
-        let tracks: Arc<Mutex<BTreeMap<String, (bool, Vec<u8>)>>> = Arc::default();
+        let tracks: Arc<Mutex<Decoded>> = Arc::default();
         let (weak, decoded) = (pipeline.downgrade(), Arc::clone(&tracks));
         pipeline.by_name("all").unwrap().connect_pad_added(move |_, pad| {
             let Some(pipeline) = weak.upgrade() else { return };
