@@ -39,8 +39,8 @@ use crate::rtp::{Latency, Track};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::viewer::ViewerConfig;
 
-/// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be large:
-/// for this long a picture may be shown twice.
+/// How often to look whose media has arrived from the server, while somebody's has not, or the picture of who is to be
+/// large: for this long a picture may be shown twice.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The request of a verb.
