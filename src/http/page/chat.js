@@ -72,14 +72,9 @@ export class Chat {
 
   /** Another conversation begins, and nothing of the last one stays. */
   forget() {
+    this.#clear(Infinity);
     this.#last = -1;
     this.#clearedUpTo = 0;
-    this.#pending = [];
-    this.#unread = 0;
-    // Files stay: one that has arrived may not be saved yet.
-    for (const line of [...$('chat-lines').children]) if (line.dataset.id) line.remove();
-    this.#on.cleared();
-    this.#draw();
   }
 
   /** Sets the student's own id. */

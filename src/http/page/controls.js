@@ -31,6 +31,8 @@ const KEYS = [
 ];
 
 export class Controls {
+  /** The sentence on the hand that is down: another one while a raised hand brings the student to the stage. */
+  handWords = 'raiseHand';
   #layout;
   #chat;
   #people;
@@ -45,7 +47,6 @@ export class Controls {
   #allowed = { comments: true, reactions: true };
   #word = '';
   #isOnStage = false;
-  #isFloorOpen = false;
   #keys = KEYS;
   #others = {};
 
@@ -116,14 +117,6 @@ export class Controls {
     this.refresh();
   }
 
-  /** Whether a raised hand brings the student to the stage. The words for that come with the stage. */
-  set isFloorOpen(isFloorOpen) {
-    if (this.#isFloorOpen === isFloorOpen) return;
-    this.#isFloorOpen = isFloorOpen;
-    $('hand').classList.toggle('floor-open', isFloorOpen);
-    this.refresh();
-  }
-
   /** Other keys and actions than those of a lecture. */
   takeOver(keys, actions) {
     this.#keys = keys;
@@ -146,7 +139,7 @@ export class Controls {
     this.#position = position;
     $('hand-place').hidden = position === 0;
     $('hand-place').textContent = position;
-    const words = position > 0 ? say('handPlace', { n: position }) : say(this.#isFloorOpen ? 'speak' : 'raiseHand');
+    const words = position > 0 ? say('handPlace', { n: position }) : say(this.handWords);
     $('hand-label').textContent = words;
     label(button, position > 0 ? `${words}. ${say('lowerHand')}` : words);
   }

@@ -98,7 +98,10 @@ class StudentStage {
   }
 
   #show() {
-    this.#room.controls.isFloorOpen = this.#stage.isOpen;
+    const { isOpen } = this.#stage;
+    $('hand').classList.toggle('floor-open', isOpen);
+    this.#room.controls.handWords = isOpen ? 'speak' : 'raiseHand';
+    this.#room.controls.hand();
     const own = this.#speaker.loaded?.own;
     const speakers = this.#stage.speakers.map((speaker) => (speaker.isMe ? { ...speaker, own } : speaker));
     this.#tiles.show(speakers, this.#stage.spotlight);
