@@ -70,13 +70,6 @@ export class Chat {
     onLanguage(() => this.#show());
   }
 
-  /** Another conversation begins, and nothing of the last one stays. */
-  forget() {
-    this.#clear(Infinity);
-    this.#last = -1;
-    this.#clearedUpTo = 0;
-  }
-
   /** Sets the student's own id. */
   iAm(userId) {
     this.#me = userId;
@@ -137,8 +130,8 @@ export class Chat {
   put(element, isMine) {
     this.#flush();
     $('chat-lines').append(element);
-    if (!isMine) this.#unread += 1;
     if (isMine) this.#toEnd();
+    else this.#unread += 1;
     this.#flush();
   }
 
@@ -178,7 +171,7 @@ export class Chat {
       case 'welcome':
         this.#state = 'open';
         // Before the history: this page may have been away when the chat was cleared.
-        this.#clear(message.clearedUpTo);
+        this.clear(message.clearedUpTo);
         for (const line of list(message.history, MOST_LINES)) this.#line(line, false);
         this.#hands(message.hands);
         this.#show();
@@ -188,7 +181,7 @@ export class Chat {
         this.#line(message, true);
         break;
       case 'cleared':
-        this.#clear(message.upTo);
+        this.clear(message.upTo);
         break;
       case 'handPlace':
         this.#place = Number(message.place) || 0;
@@ -242,13 +235,15 @@ export class Chat {
     this.#draw();
   }
 
-  /** Removes the lines up to this id, also those that fly over the picture. */
-  #clear(upTo) {
-    if (!(Number(upTo) > this.#clearedUpTo)) return;
-    this.#clearedUpTo = Number(upTo);
-    this.#last = Math.max(this.#last, this.#clearedUpTo);
-    this.#pending = this.#pending.filter((line) => line.id > this.#clearedUpTo);
-    for (const item of [...$('chat-lines').children]) if (Number(item.dataset.id) <= this.#clearedUpTo) item.remove();
+  /**
+   * Removes the lines up to this id, also those that fly over the picture. From now on, lines after `last` are new;
+   * where another conversation begins, `Infinity` and -1 leave nothing of the last one but its files.
+   */
+  clear(upTo, last = Math.max(this.#last, upTo)) {
+    if (!(upTo > this.#clearedUpTo)) return;
+    [this.#last, this.#clearedUpTo] = [last, Math.min(last, upTo)];
+    this.#pending = this.#pending.filter(({ id }) => id > upTo);
+    for (const item of [...$('chat-lines').children]) if (item.dataset.id <= upTo) item.remove();
     this.#unread = 0;
     this.#on.cleared();
     this.#draw();
@@ -312,7 +307,7 @@ export class Chat {
     const input = $('chat-text');
     const text = input.value.trim();
     if (!text) return;
-    const message = this.address({ type: 'msg', text: Array.from(text).slice(0, MOST_CHARS).join('') });
+    const message = this.address({ type: 'msg', text: clean(text, MOST_CHARS) });
     if (!message) return;
     if (!this.#send(message)) return this.complain(say('notSent'));
     this.#sent = text;

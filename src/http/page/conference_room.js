@@ -241,7 +241,7 @@ class ConferenceRoom {
   /** The message `breakouts`. Each place has a chat of its own. */
   #placed(message) {
     const at = Number(message.at) || 0;
-    if (at !== (this.#at ?? this.#lastAt)) this.room.chat.forget();
+    if (at !== (this.#at ?? this.#lastAt)) this.room.chat.clear(Infinity, -1);
     [this.#at, this.#lastAt] = [at, at];
     this.#breakouts.tell('told', message);
     if (message.rooms > 0) this.#breakouts.need();

@@ -31,8 +31,8 @@ const KEYS = [
 ];
 
 export class Controls {
-  /** The sentence on the hand that is down: another one while a raised hand brings the student to the stage. */
-  handWords = 'raiseHand';
+  /** The sentence on a hand that is down, if another one than usual: with an open floor it leads to the stage. */
+  handWords;
   #layout;
   #chat;
   #people;
@@ -134,14 +134,15 @@ export class Controls {
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();
-    press($('hand'), position > 0);
-    if (position !== this.#position) announce(position > 0 ? say('handPlace', { n: position }) : '');
+    press(button, position > 0);
+    const place = position > 0 ? say('handPlace', { n: position }) : '';
+    if (position !== this.#position) announce(place);
     this.#position = position;
-    $('hand-place').hidden = position === 0;
+    $('hand-place').hidden = !place;
     $('hand-place').textContent = position;
-    const words = position > 0 ? say('handPlace', { n: position }) : say(this.handWords);
+    const words = place || say(this.handWords ?? 'raiseHand');
     $('hand-label').textContent = words;
-    label(button, position > 0 ? `${words}. ${say('lowerHand')}` : words);
+    label(button, place ? `${place}. ${say('lowerHand')}` : words);
   }
 
   /** What the teacher allows the class. A forbidden button can still be focused, and says why. */

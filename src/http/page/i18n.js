@@ -31,29 +31,22 @@ export async function addWords(files) {
 }
 
 /** Who keeps order in the room of this page. */
-let keeper = 'Teacher';
+let keeper = 'theTeacher';
 
 /** From now on sentences are about a room of this kind. Returns whether its owner keeps order, and not a teacher. */
 export function isOwned(kind) {
   const owned = kind === 'meeting' || kind === 'call';
-  keeper = owned ? 'Owner' : 'Teacher';
+  keeper = owned ? 'theOwner' : 'theTeacher';
   return owned;
-}
-
-/** `{keeper}` in a sentence, and `{Keeper}` at its beginning. */
-function keeperIn(name) {
-  const words = say(`the${keeper}`);
-  return name === 'Keeper' ? words[0].toUpperCase() + words.slice(1) : words;
 }
 
 /** A sentence in the page's language. If `n` is 1, the sentence `KEYOne` is used where it exists. */
 export function say(key, values = {}) {
   const one = values.n === 1 && words[language][`${key}One`];
   const text = one || (words[language][key] ?? key);
-  return text.replace(/\{(\w+)\}/g, (whole, name) => {
-    if (name in values) return String(values[name]);
-    return /^keeper$/i.test(name) ? keeperIn(name) : whole;
-  });
+  const who = words[language][keeper] ?? '';
+  const all = { keeper: who, Keeper: who.charAt(0).toUpperCase() + who.slice(1), ...values };
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in all ? all[name] : whole));
 }
 
 /** A sentence around a name, which keeps its own direction. */

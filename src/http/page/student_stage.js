@@ -100,7 +100,7 @@ class StudentStage {
   #show() {
     const { isOpen } = this.#stage;
     $('hand').classList.toggle('floor-open', isOpen);
-    this.#room.controls.handWords = isOpen ? 'speak' : 'raiseHand';
+    this.#room.controls.handWords = isOpen ? 'speak' : null;
     this.#room.controls.hand();
     const own = this.#speaker.loaded?.own;
     const speakers = this.#stage.speakers.map((speaker) => (speaker.isMe ? { ...speaker, own } : speaker));
