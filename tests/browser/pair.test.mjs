@@ -6,7 +6,7 @@ import test from 'node:test';
 
 import { Overload } from '../../src/http/page/overload.js';
 import { Measure } from '../../src/http/page/pair_stats.js';
-import { PerfectNegotiation, isOfParticipant } from '../../src/http/page/perfect_negotiation.js';
+import { PerfectNegotiation, isOfParticipant, withoutLeftovers } from '../../src/http/page/perfect_negotiation.js';
 
 const sdpOf = (ufrag) => `v=0\r\na=fingerprint:sha-256 AB\r\na=ice-ufrag:${ufrag}\r\n`;
 
@@ -29,6 +29,16 @@ test('candidates follow their description, however early they are found', async 
   found();
   pc.onicecandidate({ candidate: null });
   assert.deepEqual(sent, ['offer', 'candidate', 'candidate', 'candidate']);
+});
+
+test('an offer of Firefox has no feedback of codecs that it does not offer', () => {
+  const sections = (...more) => [
+    'v=0', 'm=audio 9 UDP/TLS/RTP/SAVPF 109', 'a=rtpmap:109 opus/48000/2', 'a=rtcp-fb:109 transport-cc',
+    'm=video 0 UDP/TLS/RTP/SAVPF 120 124', 'a=rtcp-fb:120 nack pli', ...more, 'a=rtpmap:120 VP8/90000',
+    'a=rtcp-fb:* ccm fir', 'a=fmtp:124 apt=120', 'm=application 0 UDP/DTLS/SCTP webrtc-datachannel', '',
+  ].join('\r\n');
+  const left = ['a=rtcp-fb:121 nack', 'a=rtcp-fb:12 nack', 'a=rtcp-fb:109 nack'];
+  assert.equal(withoutLeftovers(sections(...left)), sections());
 });
 
 test('the repeated answer to an earlier offer is ignored', async () => {

@@ -59,7 +59,7 @@ export class PerfectNegotiation {
     this.#ignoresOffer = !isReady && !this.#isPolite;
     if (this.#ignoresOffer) return;
     await this.#describe(async () => {
-      await pc.setRemoteDescription({ type: 'offer', sdp });
+      await pc.setRemoteDescription({ type: 'offer', sdp: withoutLeftovers(sdp) });
       this.#on.offered();
       // If another offer has come meanwhile, the first of the two answers is for that one, and the second one fails.
       await pc.setLocalDescription(await pc.createAnswer());
@@ -133,6 +133,20 @@ export function isOfParticipant(sdp) {
   const sections = [...sdp.matchAll(/^m=(\w+)/gm)].map(([, kind]) => kind);
   const channels = sections.filter((kind) => kind === 'application');
   return channels.length <= 1 && sections.filter((kind) => kind !== 'application').join(' ') === SECTIONS;
+}
+
+/**
+ * An offer without attributes of codecs that it does not offer. Firefox leaves `a=rtcp-fb` of codecs that
+ * `setCodecPreferences` has removed, and Chromium refuses such an offer.
+ */
+export function withoutLeftovers(sdp) {
+  let offered = [];
+  const isKept = (line) => {
+    if (line.startsWith('m=')) offered = line.split(' ').slice(3);
+    const [, payloadType] = /^a=(?:rtpmap|rtcp-fb|fmtp):(\d+) /.exec(line) ?? [];
+    return payloadType === undefined || offered.includes(payloadType);
+  };
+  return sdp.split('\r\n').filter(isKept).join('\r\n');
 }
 
 const fingerprintOf = (sdp) => /^a=fingerprint:(.*?)\s*$/m.exec(sdp)?.[1].toLowerCase();

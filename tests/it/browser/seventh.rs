@@ -72,7 +72,7 @@ fn now(page: &Page<'_>) -> f64 {
 }
 
 #[test]
-#[ignore = "takes both cores for a minute: cargo test --test it browser::seventh -- --ignored --nocapture"]
+#[ignore = "two cores do not carry it: cargo test --test it browser::seventh -- --ignored --nocapture"]
 fn pictures_go_on_while_the_seventh_moves_a_meeting_to_the_server() {
     let name = "seven in a meeting";
     let Some(lab) = Lab::undisturbed(name, Kind::Chromium) else { return };
