@@ -241,8 +241,9 @@ export class Chat {
    */
   clear(upTo, last = Math.max(this.#last, upTo)) {
     if (!(upTo > this.#clearedUpTo)) return;
-    [this.#last, this.#clearedUpTo] = [last, Math.min(last, upTo)];
-    this.#pending = this.#pending.filter(({ id }) => id > upTo);
+    this.#last = last;
+    this.#clearedUpTo = Math.min(last, upTo);
+    this.#pending = this.#pending.filter((line) => line.id > upTo);
     for (const item of [...$('chat-lines').children]) if (item.dataset.id <= upTo) item.remove();
     this.#unread = 0;
     this.#on.cleared();

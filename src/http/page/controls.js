@@ -126,11 +126,11 @@ export class Controls {
 
   /** Shows the student's own hand and its position. */
   hand() {
-    const { handPosition: position } = this.#people;
+    const position = this.#people.handPosition;
     const button = $('hand');
     button.hidden = this.#isOnStage;
-    button.disabled = !this.#chat.isOpen || this.#isOnStage;
     $('react').disabled = !this.#chat.isOpen;
+    button.disabled = !this.#chat.isOpen || this.#isOnStage;
     $('react').setAttribute('aria-disabled', !this.#allowed.reactions);
     label($('react'), say(this.#allowed.reactions ? 'react' : 'reactionsOff'));
     if (!this.#chat.isOpen) this.#closeMenus();

@@ -44,8 +44,8 @@ export function isOwned(kind) {
 export function say(key, values = {}) {
   const one = values.n === 1 && words[language][`${key}One`];
   const text = one || (words[language][key] ?? key);
-  const who = words[language][keeper] ?? '';
-  const all = { keeper: who, Keeper: who.charAt(0).toUpperCase() + who.slice(1), ...values };
+  const who = words[language][keeper];
+  const all = { keeper: who, Keeper: who[0].toUpperCase() + who.slice(1), ...values };
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in all ? all[name] : whole));
 }
 
