@@ -33,11 +33,12 @@ export async function addWords(files) {
 /** Who keeps order in the room of this page. */
 let keeper = 'theTeacher';
 
-/** From now on sentences are about a room of this kind. Returns whether its owner keeps order, and not a teacher. */
-export function isOwned(kind) {
-  const owned = kind === 'meeting' || kind === 'call';
-  keeper = owned ? 'theOwner' : 'theTeacher';
-  return owned;
+/** Whether the owner keeps order in a room of this kind, and not a teacher. */
+export const isOwned = (kind) => kind === 'meeting' || kind === 'call';
+
+/** From now on sentences are about a room of this kind. */
+export function speakOf(kind) {
+  keeper = isOwned(kind) ? 'theOwner' : 'theTeacher';
 }
 
 /** A sentence in the page's language. If `n` is 1, the sentence `KEYOne` is used where it exists. */

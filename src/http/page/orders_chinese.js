@@ -1,4 +1,4 @@
-// Every sentence of the orders about the stage in Chinese; see `orders_english.js`.
+// Every sentence of the orders of those who moderate in Chinese; see `orders_english.js`.
 
 export const zh = {
   stageTitle: '讲台',
@@ -32,4 +32,12 @@ export const zh = {
   stageGone: '该学生已不在教室或不在讲台上。',
   noStage: '此课堂没有讲台：启动时需加 --stage 2。',
   stageRefused: '指令被拒绝：{why}',
+  lobbyOn: '逐个允许进入',
+  lobbyOff: '允许所有人进入',
+  unmuteAll: '解除全体禁言',
+  slowOff: '关闭',
+  slowEvery: '每 {n} 秒一条消息',
+  waitToEnter: '{n} 人等待进入',
+  waitToEnterOne: '1 人等待进入',
+  ban: '请出并禁止进入',
 };

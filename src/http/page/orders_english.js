@@ -1,4 +1,4 @@
-// Every sentence of the orders about the stage in English, one a line. `orders_chinese.js` has the same keys.
+// Every sentence of the orders of those who moderate in English, one a line. `orders_chinese.js` has the same keys.
 
 export const en = {
   stageTitle: 'On the stage',
@@ -32,4 +32,12 @@ export const en = {
   stageGone: 'That student is not in the room any more, or not on the stage.',
   noStage: 'This lecture has no stage: whoever runs it starts it with --stage 2.',
   stageRefused: 'The order was refused: {why}',
+  lobbyOn: 'Let people in by name',
+  lobbyOff: 'Let everybody in',
+  unmuteAll: 'Let all write again',
+  slowOff: 'off',
+  slowEvery: 'one message every {n} s',
+  waitToEnter: '{n} people wait to be let in',
+  waitToEnterOne: 'One person waits to be let in',
+  ban: 'Put out and ban',
 };

@@ -1,7 +1,7 @@
 // A student's room: joins it, follows the lesson, and shows its state.
 
 import { $, Part, clean, list, onFrame } from './dom.js';
-import { isOwned, onLanguage, translate } from './i18n.js';
+import { isOwned, onLanguage, speakOf, translate } from './i18n.js';
 import {
   epoch, isId, isKept, isOwnId, keepLast, keepPage, keepSecrets, kindFromLink, lastOf, mayTeach, newId, ownId,
   remember, secretsFromLink, session, teachingLink, whoFromLink,
@@ -202,7 +202,8 @@ class Room {
   // Messages of the server.
 
   #message(message) {
-    if (['joined', 'room', 'waiting'].includes(message.type) && isOwned(message.kind) && message.type !== 'waiting') {
+    if (['joined', 'room', 'waiting'].includes(message.type)) speakOf(message.kind);
+    if (['joined', 'room'].includes(message.type) && isOwned(message.kind)) {
       // For a server that has restarted.
       this.#query.kind = message.kind;
       this.#conference ??= this.#confer();
@@ -329,7 +330,7 @@ class Room {
     if (error.code === 'userIdTaken' && isOwnId(this.#me.userId)) {
       return this.#enterAnew({ ...this.#me, userId: newId() });
     }
-    isOwned(error.kind);
+    speakOf(error.kind);
     if (error.code === 'wrongCode') this.#keepCode(undefined);
     this.#refused = error;
     this.#conference?.then((part) => part.refused(error));

@@ -79,11 +79,11 @@ function describe(room) {
   const { owner } = room;
   const host = owner && nameOf({ userId: clean(owner.userId, 64), nickname: clean(owner.nickname, 40) });
   const inside = Number(room.participants) || 0;
-  const lobby = kind === 'lecture' ? 'hasLobby' : 'ownerHasLobby';
-  const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? lobby : '';
+  const keeper = say(kind === 'lecture' ? 'theTeacher' : 'theOwner');
+  const asks = room.isLocked ? 'isLocked' : room.hasCode ? 'asksForCode' : room.hasLobby ? 'hasLobby' : '';
   const breakouts = list(room.breakouts, MOST_BREAKOUTS).length;
   const who = { teacher, host, watching, inside, breakouts };
-  return { id: room.roomId, kind, state, name, ...who, since, asks: asks && say(asks) };
+  return { id: room.roomId, kind, state, name, ...who, since, asks: asks && say(asks, { keeper }) };
 }
 
 function card({ id, kind, state, name, teacher, host, since, watching, inside, breakouts, asks }) {
