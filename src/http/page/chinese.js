@@ -100,6 +100,7 @@ export const zh = {
   yourIdHint: '不填时，本浏览器会自动生成编号。',
   yourName: '你的姓名',
   yourNameMissing: '请填写你的姓名。',
+  nameMissing: '请填写教室名称。',
   hasId: '我有学号',
   goIn: '进入教室',
   badUserId: '编号由 1 到 64 个字母、数字、点、连字符或下划线组成。',

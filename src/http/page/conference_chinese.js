@@ -130,5 +130,4 @@ export const zh = {
   keyTalk: '麦克风关闭时，按住可说话',
   keySpotlight: '在所有人的大画面上显示我，或取消',
   keyLayout: '切换一个大画面或同样大小',
-  nameMissing: '请填写教室名称。',
 };

@@ -130,5 +130,4 @@ export const en = {
   keyTalk: 'Hold it to talk while the microphone is off',
   keySpotlight: 'Be on everybody’s big screen, or no longer',
   keyLayout: 'One large picture, or all of one size',
-  nameMissing: 'Give the room a name.',
 };

@@ -101,6 +101,7 @@ export const en = {
   yourIdHint: 'Without one, this browser makes an id for you.',
   yourName: 'Your name',
   yourNameMissing: 'Please write your name.',
+  nameMissing: 'Give the room a name.',
   hasId: 'I have a student number',
   goIn: 'Enter the room',
   badUserId: 'An id has 1 to 64 letters, digits, dots, dashes or underscores.',

@@ -29,5 +29,4 @@ export const zh = {
   createFull: '服务器暂时不能再创建教室。',
   createBadName: '不能使用这个教室名称。',
   createWrongKind: '此服务器不提供这种教室。',
-  nameMissing: '请填写教室名称。',
 };

@@ -29,5 +29,4 @@ export const en = {
   createFull: 'The server takes no more rooms at the moment.',
   createBadName: 'A room cannot have this name.',
   createWrongKind: 'This server has no rooms of this kind.',
-  nameMissing: 'Give the room a name.',
 };
