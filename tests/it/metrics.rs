@@ -89,7 +89,7 @@ fn a_teacher_reports_its_lecture_without_names() {
     });
     for (sample, least) in [
         (r#"classroom_students{state="watching"}"#, 1.0),
-        (r#"classroom_rooms{state="live"}"#, 1.0),
+        (r#"classroom_rooms{kind="lecture",state="live"}"#, 1.0),
         (r#"classroom_room_members{role="teacher"}"#, 1.0),
         ("classroom_sent_bytes_total", 1000.0),
         (r#"classroom_encoded_frames_total{track="screen",tier="full",codec="vp8"}"#, 5.0),
