@@ -97,7 +97,7 @@ fn everybody_knows_when_the_teacher_turns_off_reactions_and_chat_over_the_pictur
     two.wait_for("nothing allowed", allowed(false, false));
     two.types("/react clap");
     two.wait_for("notice", |event| {
-        event["event"] == "notice" && event["message"] == "the teacher does not allow reactions"
+        event["event"] == "notice" && event["message"] == "reactions are not allowed at present"
     });
     let mark = teacher.mark();
     teacher.types("/reactions on");
