@@ -14,7 +14,7 @@ enum TypedMeetings {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Rights")]
 pub(super) struct TypedMeetingsFlag {
-    /// Who may open a room for a meeting or for calls: those who may teach, anyone who may join, or nobody
+    /// The users who may open a room for a meeting or for calls: teachers, anyone who may join, or nobody
     #[arg(long, value_name = "WHO", value_enum, default_value_t = TypedMeetings::Teachers, hide_short_help = true)]
     meetings: TypedMeetings,
 }

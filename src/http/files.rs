@@ -140,7 +140,7 @@ async fn answer<F: Files>(
     response
 }
 
-/// Who asks for which file.
+/// The member and the file of a request.
 fn claim_of(room: &str, file: &str, request: &Request) -> Result<FileClaim, Problem> {
     let query = request.uri().query().unwrap_or_default();
     let user = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "userId").map(|(_, value)| value);

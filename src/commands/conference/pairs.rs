@@ -81,7 +81,7 @@ impl Pairs {
         self.ending.extend(self.running.remove(other).map(|running| running.task));
     }
 
-    /// Passes an input to a pair. Returns false if there is none, or if it takes none.
+    /// Passes an input to a pair. Returns false if there is no such pair, or if its queue is full or closed.
     pub(super) fn pass(&self, other: &UserId, input: PairInput) -> bool {
         self.running.get(other).is_some_and(|running| running.inputs.try_send(input).is_ok())
     }

@@ -47,7 +47,7 @@ struct MeetingHost {
     participants: BTreeMap<UserId, Place>,
     /// The audio floors of the meeting and of its breakout rooms.
     floors: BTreeMap<u32, AudioFloor>,
-    /// What all floors of the server count.
+    /// The counters of all audio floors of the server.
     counts: Arc<FloorCounts>,
     reporter: Reporter,
     /// Limits warnings, because strangers may cause many.

@@ -90,7 +90,7 @@ pub(in crate::commands) enum ViewOutput {
     Warn(String),
 }
 
-/// What a view shares with its owner.
+/// The state that a view shares with its owner.
 #[derive(Clone, Default)]
 pub(super) struct Handles {
     pub(super) screen: Arc<RenderInput>,

@@ -1,4 +1,4 @@
-// What the page knows of breakout rooms, as functions of the server's messages. This file touches no element.
+// The page's state of breakout rooms, as functions of the server's messages. This file touches no element.
 
 /** The most breakout rooms (`MAX_BREAKOUTS`), and the most members in a list of places (`MAX_LISTED_USERS`). */
 export const MOST_ROOMS = 20;

@@ -190,7 +190,7 @@ class Breakouts {
     return select;
   }
 
-  // What a person does.
+  // Actions of the user.
 
   #visit(breakout) {
     this.#conference.room.signalling.send({ type: 'visit', breakout });

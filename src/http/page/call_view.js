@@ -110,7 +110,7 @@ export class CallView {
     });
   }
 
-  // What a person does.
+  // Actions of the user.
 
   async #call(user, withCamera) {
     const { own, state } = this.#conference;

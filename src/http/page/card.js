@@ -1,5 +1,5 @@
 // The card that stands where there is no video: what happens, what the student can do, and who the student is. And the
-// header of a student's room: its name, who teaches, and how the lecture is.
+// header of a student's room: its name, its teacher, and the state of the lecture.
 
 import { $, el, nameOf, setIcon } from './dom.js';
 import { say, sayOf } from './i18n.js';

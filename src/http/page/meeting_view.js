@@ -112,7 +112,7 @@ export class MeetingView {
     tab.set(this.#key, { at: Date.now(), startedAt: state.startedAt, isMuted, hasCamera: Boolean(own.sources.camera) });
   }
 
-  // What a person does.
+  // Actions of the user.
 
   async #prepare() {
     this.draw();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -15,7 +15,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::frame::{FromOwner, Hello, MAX_TO_OWNER, ToOwner, VERSION, WELCOME};
-use super::link::{PING, SILENCE};
+use super::link::{SILENCE, write};
 use crate::network::{ClientState, SharedClientState};
 use crate::protocol::{self, ClientMessage, ErrorCode};
 use crate::room::ConnId;
@@ -51,7 +51,7 @@ pub(in crate::signal) async fn run(core: Arc<Core>, io: Upgraded, client_state: 
     tokio::select! {
         _ = ending => {}
         () = read(&core, &mut stream, frames) => {}
-        () = write(&mut sink, &mut queue) => {}
+        () = write(&mut sink, &mut queue, FromOwner::to_text) => {}
     }
 }
 
@@ -110,34 +110,6 @@ async fn read(core: &Core, stream: &mut SplitStream<Socket>, frames: mpsc::Sende
                 }
             }
             None => return,
-        }
-    }
-}
-
-async fn write(sink: &mut SplitSink<Socket, Message>, queue: &mut mpsc::Receiver<FromOwner>) {
-    let mut ping = tokio::time::interval(PING);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let mut frame = tokio::select! {
-            frame = queue.recv() => match frame {
-                Some(frame) => Some(frame),
-                None => return,
-            },
-            _ = ping.tick() => {
-                if sink.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-        };
-        while let Some(next) = frame {
-            if sink.feed(Message::text(next.to_text())).await.is_err() {
-                return;
-            }
-            frame = queue.try_recv().ok();
-        }
-        if sink.flush().await.is_err() {
-            return;
         }
     }
 }

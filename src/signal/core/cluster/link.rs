@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::stream::SplitStream;
+use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
@@ -144,7 +144,7 @@ async fn run(
     let (mut sink, mut stream) = socket.split();
     tokio::select! {
         () = read(&core, &mut stream) => {}
-        () = write(&mut sink, &mut queue) => {}
+        () = write(&mut sink, &mut queue, ToOwner::to_text) => {}
         () = broken.notified() => {}
     }
     // Before the members look for their owner again: what they send now does not get lost in this queue.
@@ -167,7 +167,12 @@ async fn read(core: &Weak<Core>, stream: &mut SplitStream<Socket>) {
     }
 }
 
-async fn write(sink: &mut SplitSink<Socket, Message>, queue: &mut mpsc::Receiver<ToOwner>) {
+/// Sends the frames of a queue, those that wait in one flush, until the queue or the connection ends.
+pub(super) async fn write<T>(
+    sink: &mut (impl Sink<Message> + Unpin),
+    queue: &mut mpsc::Receiver<T>,
+    to_text: impl Fn(&T) -> String,
+) {
     let mut ping = tokio::time::interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -185,7 +190,7 @@ async fn write(sink: &mut SplitSink<Socket, Message>, queue: &mut mpsc::Receiver
             }
         };
         while let Some(next) = frame {
-            if sink.feed(Message::text(next.to_text())).await.is_err() {
+            if sink.feed(Message::text(to_text(&next))).await.is_err() {
                 return;
             }
             frame = queue.try_recv().ok();
