@@ -68,6 +68,7 @@ impl Lecture<'_> {
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
         self.metrics.set_lecture(metrics);
         stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
+        stats.whip = self.whip_out.count();
         self.reporter.event(&Event::TeachStats(stats));
         if dropped > 0 {
             self.reporter.warn(format!(
