@@ -9,7 +9,8 @@ use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{chat_input, nickname, server_trust, turn_servers};
 use super::meaning::{
-    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources, Teach, Video, Watch,
+    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources, Teach,
+    Video, Watch,
 };
 use super::servers::{TurnServer, TypedRelays};
 use super::values::Bitrate;

@@ -158,7 +158,8 @@ impl WhipServers {
         match event {
             TargetEvent::State(state) => {
                 server.is_live = matches!(state, WhipState::Live | WhipState::Disturbed);
-                let name = if several { format!("{} (number {})", server.origin, number + 1) } else { server.origin.clone() };
+                let name =
+                    if several { format!("{} (number {})", server.origin, number + 1) } else { server.origin.clone() };
                 Some(WhipOutput::State { number: number + 1, server: name, state })
             }
             TargetEvent::Sends(encodings) => {

@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn addresses_have_a_distance() {
         let distance = |ip: &str| Distance::of(ip.parse().unwrap());
-        for own in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "::1", "::", "::ffff:127.0.0.1", "fe80::1"] {
+        for own in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "::1", "::", "::ffff:127.0.0.1", "fe80::1"]
+        {
             assert_eq!(distance(own), Distance::Computer, "{own}");
         }
         for private in ["192.168.1.5", "10.0.0.1", "fd00::1"] {

@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(agreed.preferred(Track::Camera), Some((Codec::H264, 109)));
         let types = |track, codec| agreed.payload_types(track, codec).map(|types| (types.media, types.rtx));
         assert_eq!(types(Track::Screen, Codec::Vp8), Some((96, Some(97))));
-        assert_eq!((types(Track::Camera, Codec::H264), types(Track::Camera, Codec::Opus)), (Some((109, Some(114))), None));
+        assert_eq!(
+            (types(Track::Camera, Codec::H264), types(Track::Camera, Codec::Opus)),
+            (Some((109, Some(114))), None)
+        );
         assert_eq!(agreed.codec(Track::Camera, 96), Some(Codec::Vp8));
         assert_eq!(agreed.originals(), HashMap::from([(97, 96), (114, 109)]));
         let received = received(SDP, &agreed).unwrap();

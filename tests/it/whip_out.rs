@@ -71,7 +71,8 @@ fn a_server_that_refuses_is_named_and_not_asked_again() {
     let url = format!("http://127.0.0.1:{}/whip/{OTHER}", other.port());
     let token = class.directory().join("token");
     std::fs::write(&token, "open-sesame-1234\n").unwrap();
-    let (wrong, right) = (["--whip", &url, "--whip-token", "guess-guess"], ["--whip-token-file", token.to_str().unwrap()]);
+    let (wrong, right) =
+        (["--whip", &url, "--whip-token", "guess-guess"], ["--whip-token-file", token.to_str().unwrap()]);
     let mut teacher = class.teacher(&[&["--test"][..], &wrong].concat());
     let refused = teacher.wait_for("a refusal", whip("refused"));
     let reason = refused["reason"].as_str().unwrap();

@@ -10,18 +10,15 @@ use crate::commands::negotiation::candidate_init;
 use crate::commands::uplink_connection::{Delays, UplinkConnection, UplinkEvent};
 use crate::http::whip_client::{Endpoint, Opened, Session, WhipError};
 use crate::protocol::channel::{NeededEncoding, SentTier};
-use crate::publisher::{Layering, MediaHost, PublisherConfig, PublisherEvent};
+use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
 use crate::report::WhipState;
 use crate::rtp::{Encoding, Tier};
 use crate::sdp::ice::IceServer;
 use crate::sdp::restart;
 
 /// A server that is gone may be back soon, or tomorrow. One that accepts offers and then fails gets no more of them.
-const DELAYS: Delays = Delays {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(30),
-    works_after: Duration::from_secs(30),
-};
+const DELAYS: Delays =
+    Delays { first: Duration::from_secs(1), longest: Duration::from_secs(30), works_after: Duration::from_secs(30) };
 
 /// The longest wait for the answers of STUN and TURN servers before an offer. Later candidates follow it.
 const GATHER_WITHIN: Duration = Duration::from_secs(1);
@@ -116,7 +113,7 @@ impl Target {
     async fn offer(&mut self) {
         let TargetMedia { bind, mut ice_servers, encodings, layering } = self.media.clone();
         ice_servers.extend(self.named.clone());
-        let config = PublisherConfig { bind, ice_servers, encodings, layering, host: MediaHost::Whip };
+        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver: MediaReceiver::Whip };
         if let Err(cause) = self.uplink.offer(Instant::now(), config).await {
             return self.lose(format!("no connection can be made: {cause}")).await;
         }

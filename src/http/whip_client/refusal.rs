@@ -97,7 +97,8 @@ fn words(body: &[u8]) -> String {
 
 /// The first [`MAX_TEXT`] printable characters, without line breaks.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let printable = words.join(" ");
     let printable = printable.chars().filter(|c| !matches!(*c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'));
     printable.filter(|c| !matches!(*c, '\u{2066}'..='\u{2069}' | '\u{fffd}')).take(MAX_TEXT).collect()
