@@ -292,6 +292,7 @@ impl Session<'_> {
             | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
+            | ServerMessage::Edges { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
