@@ -130,7 +130,7 @@
 //! # Calls and meetings
 //!
 //! A room may also be a place for calls, or a meeting: see [`conference`]. `kind` in the query names the kind of a room
-//! that does not exist yet; `joined` tells the kind of the room.
+//! that does not exist yet; `joined` tells the kind of the room. The students of a lecture meet in its breakout rooms.
 //!
 //! # Errors
 //!
@@ -145,7 +145,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, UserId};
 
-pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS, RECALL_S};
+pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MAX_LISTED_HERE, MIN_BREAKOUTS, RECALL_S};
 pub use client_message::ClientMessage;
 pub use conference::{
     DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,

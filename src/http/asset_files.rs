@@ -100,6 +100,7 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
     "teach.css": CSS,
     "teach.html": HTML,
     "teach.js": JAVASCRIPT,
+    "teach_breakouts.js": JAVASCRIPT,
     "teach_chinese.js": JAVASCRIPT,
     "teach_english.js": JAVASCRIPT,
     "teach_stage.js": JAVASCRIPT,
@@ -109,6 +110,7 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
 pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "arrange.js": JAVASCRIPT,
     "breakout_rules.js": JAVASCRIPT,
+    "breakout_media.js": JAVASCRIPT,
     "breakouts.css": CSS,
     "breakouts.html": HTML,
     "breakouts.js": JAVASCRIPT,
@@ -133,6 +135,10 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "files_english.js": JAVASCRIPT,
     "files_view.js": JAVASCRIPT,
     "grid.js": JAVASCRIPT,
+    "lecture_breakouts.css": CSS,
+    "lecture_breakouts.html": HTML,
+    "lecture_breakouts.js": JAVASCRIPT,
+    "lecture_chat.js": JAVASCRIPT,
     "meeting_rules.js": JAVASCRIPT,
     "meeting_view.js": JAVASCRIPT,
     "mesh.js": JAVASCRIPT,
@@ -148,5 +154,6 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "server_media.js": JAVASCRIPT,
     "spotlight.js": JAVASCRIPT,
     "spotlight_view.js": JAVASCRIPT,
+    "sounds.js": JAVASCRIPT,
     "talk_channel.js": JAVASCRIPT,
 };

@@ -186,12 +186,13 @@ mod tests {
     }
 
     /// Few files lead to the others: `teach.js` for those who teach, `device.js` for a document camera, `order.js` for
-    /// those who moderate, `student_stage.js` where somebody speaks, `conference_room.js` for meetings and calls, and
-    /// `new_room.js` for the list of rooms.
+    /// those who moderate, `student_stage.js` where somebody speaks, `conference_room.js` for meetings and calls,
+    /// `lecture_breakouts.js` for breakout rooms, and `new_room.js` for the list of rooms.
     #[test]
     fn a_visit_loads_no_file_of_a_part_that_is_not_needed() {
         let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
-        let students = ["order.js", "student_stage.js", "conference_room.js"].map(|part| (part, "room.js"));
+        let students = ["order.js", "student_stage.js", "conference_room.js", "lecture_breakouts.js"];
+        let students = students.map(|part| (part, "room.js"));
         let others = [("teach.js", "main.js"), ("device.js", "main.js"), ("new_room.js", "rooms.js")];
         let doors = [&students[..], &others].concat();
         for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES).chain(CONFERENCE_FILES) {
@@ -326,7 +327,7 @@ mod tests {
             assert!(english.contains(&key), "{key} is not in english.js");
         }
         let parts = ["devices.html", "speaker.html", "device.html", "new_room.html"].map(file).concat();
-        let of_rooms = ["conference.html", "breakouts.html"].map(file).concat();
+        let of_rooms = ["conference.html", "breakouts.html", "lecture_breakouts.html"].map(file).concat();
         let here = used_by(&of_rooms, CONFERENCE_FILES);
         for key in used_by(&parts, PART_FILES).into_iter().chain(here) {
             assert!(all.contains(&key) && !teach.contains(&key), "{key} is in none of the words of a student's page");

@@ -150,6 +150,7 @@ impl Membership {
             | RoomOrder::Split { .. }
             | RoomOrder::Assign { .. }
             | RoomOrder::Announce { .. }
+            | RoomOrder::NameBreakout { .. }
             | RoomOrder::Recall { .. } => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
