@@ -153,8 +153,9 @@ pub use conference::{
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use file::{
-    FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
-    MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
+    FILE_CHANNEL_LABEL, FILE_CHUNK_BYTES, FILE_PART_BYTES, FileChannelMessage, FileDecline, FileId, FileName,
+    MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES, MimeType, PairFileId, PairFileMessage, ShareFile,
+    SharedFile,
 };
 pub(crate) use join::known_client;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};

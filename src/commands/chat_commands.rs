@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::meeting_orders::{self, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
 use crate::id::UserId;
@@ -69,6 +70,12 @@ pub(super) enum StudentInput {
     Pin(Option<String>),
     /// Leave the meeting, or hang up.
     Leave,
+    /// Send a file: its path, and perhaps the id or the name of the only receiver.
+    Send(String),
+    /// Keep order among the members of a meeting; only for its owner and those who moderate.
+    Room(TypedOrder),
+    /// Another order of a meeting.
+    Meeting(MeetingOrder),
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
     /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
@@ -131,18 +138,32 @@ const LECTURE_COMMANDS: [Group; 1] = [(
     ],
 )];
 
-const MEETING_COMMANDS: [Group; 1] = [(
+const MEETING_COMMANDS: [Group; 3] = [
+    (
+        "",
+        &[
+            ("/to 1001 words", "send a chat message to 1001 alone"),
+            ("/hand", "raise or lower your hand"),
+            ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+            ("/send notes.pdf", "offer a file to everybody; /send notes.pdf 1001: to 1001 (or a name) alone"),
+            ("/leave", "leave the meeting"),
+        ],
+    ),
+    ("places", &PLACE_COMMANDS),
+    (OWNER, &OWNER_COMMANDS),
+];
+
+/// The title of the commands that only the owner of a meeting has, and who moderates.
+const OWNER: &str = "as the owner";
+
+const CALL_COMMANDS: [Group; 1] = [(
     "",
     &[
-        ("/to 1001 words", "send a chat message to 1001 alone"),
-        ("/hand", "raise or lower your hand"),
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
-        ("/leave", "leave the meeting"),
+        ("/send notes.pdf", "offer a file to the other one"),
+        ("/leave", "hang up"),
     ],
 )];
-
-const CALL_COMMANDS: [Group; 1] =
-    [("", &[("/react clap", "react with like, clap, heart, laugh, wow or confused"), ("/leave", "hang up")])];
 
 /// The lines that both teachers and students can type.
 const ALL_COMMANDS: [Described; 3] = [
@@ -210,6 +231,7 @@ impl StudentInput {
                 None => Self::Advice("/to needs the id of a member and a text, for example /to 1001 hello".to_owned()),
             },
             (Place::Meeting | Place::Call, "leave", "") => Self::Leave,
+            (Place::Meeting | Place::Call, "send", argument) => Self::Send(argument.to_owned()),
             (_, "react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),
@@ -220,7 +242,13 @@ impl StudentInput {
                 let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
                 let order = match place {
                     Place::Lecture => of_chat().or_else(of_stage),
-                    Place::Meeting => of_chat(),
+                    Place::Meeting => {
+                        let of_room =
+                            || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
+                        let other = meeting_orders::parse(command, argument);
+                        let of_meeting = other.map(|order| order.map_or_else(Self::Advice, Self::Meeting));
+                        of_chat().or_else(of_room).or(of_meeting)
+                    }
                     Place::Call => None,
                 };
                 order.unwrap_or_else(|| Self::Advice(unknown(command, place.commands())))
@@ -273,6 +301,12 @@ fn one_or_all(command: &str, text: &str) -> Result<Whom, String> {
         "all" => Ok(Whom::All),
         one => Ok(Whom::One(one.to_owned())),
     }
+}
+
+/// The commands of a place, as a list. Those of the owner of a meeting are for who `moderates`.
+pub(super) fn help(place: Place, moderates: bool) -> String {
+    let applies = |group: &&Group| moderates || group.0 != OWNER;
+    table(&place.commands().iter().filter(applies).copied().collect::<Vec<Group>>())
 }
 
 /// One row per command, with the descriptions aligned, and a title for each group.

@@ -5,7 +5,6 @@ mod attendance_file;
 mod ending;
 mod inputs;
 mod lecture;
-mod membership;
 mod server;
 mod source;
 mod stage_report;

@@ -22,6 +22,7 @@ mod assets;
 mod ca;
 pub mod client;
 mod connections;
+pub mod file_client;
 mod files;
 mod forwarded;
 mod guard;

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::membership::{Membership, Reply};
 use super::stage_report;
 use crate::cli::Teach;
 use crate::commands::chat_commands::TeacherInput;
 use crate::commands::lecture_talk::{LectureTalk, now_ms};
+use crate::commands::membership::{Membership, Reply};
 use crate::commands::stage::SpeakerFact;
 use crate::commands::stage_orders::{self, StageCommand};
 use crate::id::{Nickname, UserId, named};

@@ -44,8 +44,9 @@ export class ConferenceMedia {
 
   /**
    * `room` has `userId`, `signalling`, `iceServers` and `layout.beside(grid)`; `own` is an `OwnMedia`, or the like;
-   * `area` is the element for the pictures. `on` has `changed(states)` for other states of connections, by user id, `listed()` for another list of participants,
-   * `message(userId, data)` and `file(userId, channel)` as a `Mesh`, and `overloaded()`.
+   * `area` is the element for the pictures. `on` has `changed(states)` for other states of connections, by user id,
+   * `listed()` for another list of participants, `message(userId, data)`, `file(userId, channel)` and `needs(userId)`
+   * as a `Mesh`, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;
@@ -73,6 +74,7 @@ export class ConferenceMedia {
       changed: () => this.#changed(),
       message: (userId, data) => on.message(userId, data),
       file: (userId, channel) => on.file(userId, channel),
+      needs: (userId) => on.needs(userId),
       overloaded: () => on.overloaded(),
     });
     this.#server = new Part(async () => {

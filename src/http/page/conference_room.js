@@ -96,6 +96,7 @@ class ConferenceRoom {
       listed: () => this.spotlight?.changed(),
       message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
       file: (userId, channel) => this.#files.channel(userId, channel),
+      needs: (userId) => this.#files.needs(userId),
       overloaded: () => this.happens({ type: 'overloaded' }),
     });
     this.#filesView = new FilesView(room, this.#whereFilesGo(), {
