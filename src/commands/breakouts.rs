@@ -23,7 +23,10 @@ impl Whereabouts {
         let left = left.unwrap_or_default();
         let moved = (before.at != breakouts.at).then(|| match breakouts.at {
             0 => "you are back in the meeting".to_owned(),
-            at => format!("you are in breakout room {at} of {}{left}", breakouts.rooms),
+            at => {
+                let name = breakouts.names.get(&at).map(|name| format!(", {name}")).unwrap_or_default();
+                format!("you are in breakout room {at} of {}{name}{left}", breakouts.rooms)
+            }
         });
         let recalled = (breakouts.is_recalled && !before.is_recalled)
             .then(|| format!("everybody is called back to the meeting{left}"));

@@ -2,6 +2,7 @@
 
 mod attendance;
 mod attendance_file;
+mod breakouts;
 mod ending;
 mod inputs;
 mod lecture;

@@ -38,7 +38,7 @@ impl Room {
         match order {
             RoomOrder::Split { rooms, assign, limit_s } => self.split(now, id, (*rooms, assign, *limit_s), out),
             RoomOrder::Assign { target_uid, breakout } => self.assign(now, target_uid, *breakout, out),
-            RoomOrder::NameBreakout { breakout, name } => self.name_breakout(now, (*breakout, name.as_ref()), out),
+            RoomOrder::NameBreakout { breakout, name } => self.name_breakout(now, id, (*breakout, name.as_ref()), out),
             RoomOrder::Announce { text } => self.announce(now, id, text, out),
             RoomOrder::Recall { within_s } => self.recall(now, *within_s, out),
             _ => Ok(()),
@@ -192,15 +192,18 @@ impl Room {
     fn name_breakout(
         &mut self,
         now: Instant,
+        id: &UserId,
         (breakout, name): (u32, Option<&RoomName>),
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
-        let division = self.division_mut()?;
-        if !(1..=division.rooms()).contains(&breakout) {
-            let message = format!("there are {} breakout rooms", division.rooms());
+        let rooms = self.division_mut()?.rooms();
+        if !(1..=rooms).contains(&breakout) {
+            let message = format!("there are {rooms} breakout rooms");
             return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
         }
-        division.name(breakout, name);
+        // Everybody is told.
+        self.take_call(now, id)?;
+        self.division_mut()?.name(breakout, name);
         self.tell_all_breakouts(now, out);
         Ok(())
     }

@@ -131,11 +131,12 @@ impl Room {
             let message = ServerMessage::Breakouts(Breakouts::default());
             return out.push(Output::Send { to, message });
         }
+        // The place first: a page that is loaded again understands the list only then.
+        self.tell_breakouts(now, id, out);
         let at = conferences.at(id);
         if at != MEETING {
             out.push(Output::Send { to, message: ServerMessage::Participants(conferences.list(at)) });
         }
-        self.tell_breakouts(now, id, out);
         self.open_chat(now, id, out);
     }
 }

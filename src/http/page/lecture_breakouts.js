@@ -97,7 +97,7 @@ class LectureBreakouts {
       layout: { beside: ({ sounds }) => this.#sounds.use(sounds) },
     };
     this.#media = new ConferenceMedia(here, person.own, $('breakout-tiles'), {
-      changed() {}, listed() {}, message() {}, file: () => false, overloaded() {},
+      changed() {}, listed() {}, message() {}, file: () => false, needs: () => false, overloaded() {},
     });
     this.#chat = new LectureChat(room, {
       send: (message) => room.signalling.send(message),
@@ -177,6 +177,9 @@ class LectureBreakouts {
   async #enter() {
     const kept = tab.get(this.#key);
     this.#askAt = 0;
+    // A teacher's page that was loaded again has its old entry, and none of the connections that belong to it.
+    const { isTeacher, room: { signalling, userId } } = this.#person;
+    if (isTeacher) signalling.send({ type: 'hangup', targetUid: userId });
     this.#participate();
     if (Date.now() - kept?.at < RESUME_MS) await this.#person.own.resume?.(kept);
   }

@@ -88,6 +88,8 @@ impl Lecture<'_> {
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
                 self.client.set_room(self.talk.membership().after_restart());
             }
+            ServerMessage::Breakouts(breakouts) => self.talk.breakouts_told(breakouts, self.reporter),
+            ServerMessage::Channel { message } => self.talk.breakout_said(message, self.reporter),
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
@@ -96,9 +98,8 @@ impl Lecture<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
-            | ServerMessage::Breakouts(_)
+            // This teacher's own.
             | ServerMessage::Announcement { .. }
-            | ServerMessage::Channel { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }
