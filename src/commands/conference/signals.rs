@@ -85,6 +85,7 @@ impl Conference<'_> {
 
     pub(super) fn listed(&mut self, list: Participants) {
         let spotlight = list.spotlight.clone();
+        self.look_at_received();
         for change in self.list.listed(list) {
             match change {
                 Change::Entered(who) => {
