@@ -134,6 +134,11 @@ fn only_the_teacher_splits_a_lecture_and_it_ends_with_the_teacher() {
     assert_eq!(error_code(&server.say(again, participate()), again), None);
     server.lose(again);
     let (again, out) = server.enter(Newcomer { epoch: 2, ..page("1001") });
+    let is_place = |message: &ServerMessage| matches!(message, ServerMessage::Breakouts(_));
+    let is_list = |message: &ServerMessage| matches!(message, ServerMessage::Participants(_));
+    let heard = told(&out, again);
+    let first = |is: &dyn Fn(&ServerMessage) -> bool| heard.iter().position(|message| is(message));
+    assert!(first(&is_place) < first(&is_list), "a page understands the list by its place: {heard:?}");
     assert_eq!((at(&out, again), listed(&out, again).unwrap()), (1, vec!["1001".to_owned()]));
     // Without a teacher nobody knows what the rooms are for.
     server.say(conns[0], ClientMessage::Leave { over: false });
