@@ -48,6 +48,7 @@ pub(super) const FILES: &[Named] = &files! {
 /// speakers, for a student who speaks, and for the list of rooms. Without the server they are of no use, so the service
 /// worker does not cache them.
 pub(super) const PART_FILES: &[Named] = &files! {
+    "boxes.css": CSS,
     "broadcast.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,

@@ -324,7 +324,9 @@ mod tests {
             used
         };
         for key in used_by(INDEX, FILES) {
-            assert!(english.contains(&key), "{key} is not in english.js");
+            // The list of rooms has nothing to say before the form is there.
+            let is_of_list = new_room.contains(&key) && file("rooms.js").contains(&format!("say('{key}'"));
+            assert!(english.contains(&key) || is_of_list, "{key} is not in english.js");
         }
         let parts = ["devices.html", "speaker.html", "device.html", "new_room.html"].map(file).concat();
         let of_rooms = ["conference.html", "breakouts.html", "lecture_breakouts.html"].map(file).concat();

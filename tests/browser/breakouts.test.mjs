@@ -120,7 +120,7 @@ test('a breakout room has a chat of its own, and what the lecture says meanwhile
     joined: (channel) => joined.push(channel.name),
   });
   talk.heard({ type: 'msg', text: 'too early' });
-  talk.leave(lecture);
+  talk.leave();
   talk.heard({ type: 'msg', text: 'in the group' });
   says(lecture, { type: 'msg', text: 'in the lecture' });
   says(lecture, { type: 'tier' });
@@ -147,7 +147,7 @@ test('a breakout room has a chat of its own, and what the lecture says meanwhile
   talk.heard({ type: 'msg', text: 'too late' });
   assert.deepEqual(chat.take(), ['live again']);
   // Without another connection, the hands of the lecture are up as before.
-  talk.leave(next);
+  talk.leave();
   talk.back();
   assert.deepEqual(chat.take(), ['hands']);
 });

@@ -125,11 +125,6 @@ export class Chat {
     this.#show();
   }
 
-  /** The channel that is used; `null` for none. */
-  get channel() {
-    return this.#channel;
-  }
-
   get isOpen() {
     return this.#state === 'open';
   }

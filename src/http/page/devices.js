@@ -11,7 +11,9 @@ let prepared = null;
 export const prepareDevices = () => (prepared ??= load());
 
 async function load() {
-  const [elements] = await Promise.all([elementsOf('./devices.html'), addWords(WORDS), addStyle('./devices.css')]);
+  const [elements] = await Promise.all([
+    elementsOf('./devices.html'), addWords(WORDS), addStyle('./devices.css'), addStyle('./boxes.css'),
+  ]);
   document.body.append(...elements.children);
 }
 

@@ -166,7 +166,7 @@ class LectureBreakouts {
     const before = this.#at;
     this.#at = at;
     if (at === 0) return this.#leave();
-    this.#chat.leave(this.#person.channel);
+    this.#chat.leave();
     if (before > 0) return;
     this.#person.away(true);
     this.#want(this.#person.channel, NOTHING);

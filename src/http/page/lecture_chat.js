@@ -35,12 +35,12 @@ export class LectureChat {
   }
 
   /** Shows the chat of a breakout room. */
-  leave(channel) {
+  leave() {
     if (this.#left) return this.#chat.clear(Infinity, -1);
     this.#hands = this.#people.handsUp;
     this.#left = this.#chat.leave(this.#talk);
     this.#chat.lender = (next) => this.#listen(next);
-    this.#listen(channel);
+    this.#listen(this.#left.channel);
   }
 
   /** A message of the breakout room's chat. */

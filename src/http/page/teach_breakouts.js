@@ -22,11 +22,6 @@ class Visitor {
     this.own = new TeacherMedia(teacher);
   }
 
-  /** The channel of the lecture. */
-  get channel() {
-    return this.room.chat.channel;
-  }
-
   get volume() {
     return store.get('volume', 100);
   }
