@@ -24,7 +24,7 @@ impl Whereabouts {
         let moved = (before.at != breakouts.at).then(|| match breakouts.at {
             0 => "you are back in the meeting".to_owned(),
             at => {
-                let name = breakouts.names.get(&at).map(|name| format!(", {name}")).unwrap_or_default();
+                let name = breakouts.name(at).map(|name| format!(", {name}")).unwrap_or_default();
                 format!("you are in breakout room {at} of {}{name}{left}", breakouts.rooms)
             }
         });

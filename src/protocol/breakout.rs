@@ -38,9 +38,9 @@ pub struct Breakouts {
     /// Whether everybody is called back, and the time is not just a limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_recalled: bool,
-    /// The names of those breakout rooms that have one, by their numbers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub names: BTreeMap<u32, RoomName>,
+    /// The names of the breakout rooms in the order of their numbers; absent if none has a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Option<RoomName>>,
     /// The members that are where the receiver is, the receiver included. Absent if these are more than
     /// [`MAX_LISTED_HERE`], and for those who stay in a lecture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -49,4 +49,11 @@ pub struct Breakouts {
     /// [`MAX_LISTED_USERS`](super::MAX_LISTED_USERS).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<UserId, u32>,
+}
+
+impl Breakouts {
+    /// The name of a breakout room, if it has one.
+    pub fn name(&self, breakout: u32) -> Option<&RoomName> {
+        self.names.get((breakout as usize).checked_sub(1)?)?.as_ref()
+    }
 }

@@ -190,10 +190,16 @@ impl Division {
             own: self.own(user),
             ends_in_ms: self.ends.map(|ends| millis(ends).try_into().unwrap_or(u64::MAX)),
             is_recalled: self.is_recalled,
-            names: self.names.clone(),
+            names: self.listed_names(),
             here: if is_here_listed { here } else { Vec::new() },
             places: listed.map(|user| (user.clone(), self.at(user))).collect(),
         }
+    }
+
+    /// The names as the message has them.
+    fn listed_names(&self) -> Vec<Option<RoomName>> {
+        let all = (1..=self.rooms).map(|breakout| self.names.get(&breakout).cloned());
+        if self.names.is_empty() { Vec::new() } else { all.collect() }
     }
 
     /// How many of the members are assigned to each breakout room.

@@ -45,7 +45,7 @@ test('the owner sees who is where', () => {
 });
 
 test('names and those who are here are checked, and last as long as the message', () => {
-  const names = { 2: 'Algebra', 3: 'far', 0: 'x', y: 'z', 1: '' };
+  const names = [null, 'Algebra', 'far'];
   const seen = breakoutsOf({ rooms: 2, at: 1, names, here: ['1001', '1002'] }, NOW);
   assert.deepEqual([...seen.names], [[2, 'Algebra']]);
   assert.deepEqual([...seen.here], ['1001', '1002']);

@@ -88,10 +88,11 @@ impl LectureBreakouts {
 
     /// Who is where.
     fn describe<'a>(&self, nickname: impl Fn(&UserId) -> &'a str) -> String {
-        let Breakouts { rooms, places, names, .. } = &self.0;
+        let Breakouts { rooms, places, .. } = &self.0;
         let room = |breakout: u32| {
             let users: Vec<&UserId> = places.iter().filter(|(_, at)| **at == breakout).map(|(user, _)| user).collect();
-            let name = names.get(&breakout).map_or_else(|| breakout.to_string(), |name| format!("{breakout} ({name})"));
+            let name =
+                self.0.name(breakout).map_or_else(|| breakout.to_string(), |name| format!("{breakout} ({name})"));
             let people = users.iter().map(|user| (*user, nickname(user)));
             let people = if users.is_empty() { "nobody".to_owned() } else { listed(people, users.len()) };
             format!("{name}: {people}")
@@ -125,7 +126,7 @@ mod tests {
         let breakouts = |at, places: &[(&str, u32)]| Breakouts {
             rooms: 2,
             at,
-            names: [(2, "Algebra".parse().unwrap())].into(),
+            names: vec![None, Some("Algebra".parse().unwrap())],
             places: places.iter().map(|(user, at)| (id(user), *at)).collect(),
             ..Breakouts::default()
         };

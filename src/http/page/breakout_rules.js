@@ -43,9 +43,8 @@ export function breakoutsOf(message, now) {
 }
 
 function namesOf(names, rooms) {
-  const given = typeof names === 'object' ? (names ?? {}) : {};
-  const all = Object.entries(given).slice(0, MOST_ROOMS).map(([n, name]) => [Number(n), clean(name, 80)]);
-  return new Map(all.filter(([n, name]) => number(n, rooms) > 0 && name));
+  const given = Array.isArray(names) ? names.slice(0, rooms) : [];
+  return new Map(given.map((name, n) => [n + 1, clean(name, 80)]).filter(([, name]) => name));
 }
 
 function hereOf(here) {
