@@ -150,7 +150,7 @@ class LectureBreakouts {
 
   /** This person leaves the room. */
   end() {
-    this.#leave();
+    this.#placed({ rooms: 0 });
   }
 
   #joined() {

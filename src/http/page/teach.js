@@ -344,6 +344,7 @@ class Teacher {
     this.#signal.isOpen = false;
     this.broadcast.stop();
     this.stage.end();
+    this.#split?.end();
     tab.set(`air ${this.#room}`, null);
     if (error.code === 'teachingKeyRequired') this.#credentials.key = undefined;
     this.#to('setup');
@@ -385,6 +386,7 @@ class Teacher {
     this.signalling?.leave(isOver);
     this.broadcast.stop();
     this.stage.end();
+    this.#split?.end();
     this.sources.closeAll();
     this.people.set([]);
     tab.set(`air ${this.#room}`, null);
