@@ -48,8 +48,8 @@ pub enum ClientError {
     },
 }
 
-/// A server: its host (a name or an address, IPv6 without brackets), its port, and whom the client trusts, if the server
-/// has TLS.
+/// A server: its host (a name or an address, IPv6 without brackets), its port, and whom the client trusts, if the
+/// server has TLS.
 #[derive(Debug, Clone)]
 pub struct Address {
     /// The host.
