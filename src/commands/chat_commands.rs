@@ -6,7 +6,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::cli;
-use crate::commands::meeting_orders::{self, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
+use crate::commands::meeting_orders::{self, BREAKOUT_COMMANDS, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
 use crate::id::UserId;
@@ -29,6 +29,8 @@ pub(super) enum TeacherInput {
     Stage(StageCommand),
     /// Keep order among the members of the room.
     Room(TypedOrder),
+    /// Give an order about breakout rooms.
+    Breakouts(MeetingOrder),
     /// Tell who is muted.
     Muted,
     /// Tell whether slow mode is on.
@@ -106,7 +108,7 @@ type Described = (&'static str, &'static str);
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 4] = [
+const TEACHER_COMMANDS: [Group; 5] = [
     (
         "hands",
         &[
@@ -127,6 +129,7 @@ const TEACHER_COMMANDS: [Group; 4] = [
         ],
     ),
     ("stage", &STAGE_COMMANDS),
+    ("breakout rooms", &BREAKOUT_COMMANDS),
     ("room", &ROOM_COMMANDS),
 ];
 
@@ -195,7 +198,9 @@ impl TeacherInput {
                 let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
                 let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
                 let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
-                let order = of_chat().or_else(of_stage).or_else(of_room);
+                let breakouts = || meeting_orders::parse_breakouts(command, argument);
+                let of_breakouts = || Some(breakouts()?.map_or_else(Self::Advice, Self::Breakouts));
+                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts);
                 order.unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
             }
         }

@@ -26,6 +26,8 @@ pub(super) enum MeetingOrder {
     },
     /// Move somebody to a breakout room; 0 is the meeting.
     Assign(String, u32),
+    /// Name a breakout room, or take its name away.
+    NameBreakout(u32, Option<RoomName>),
     /// Go to a breakout room, or back to the meeting.
     Visit(u32),
     /// Say something in the meeting and all breakout rooms.
@@ -67,12 +69,26 @@ pub(super) const OWNER_COMMANDS: [(&str, &str); 14] = [
     ("/callall", "call everybody who is in the room and not in the meeting"),
     ("/spotlight 1001", "show 1001 large; /spotlight ask: others ask you before; /spotlight free"),
     ("/split 3 10m", "split the meeting into 3 breakout rooms, for 10 minutes or without an end"),
-    ("/assign 1001 2", "move 1001 to breakout room 2; 0 is the meeting"),
+    ("/assign 1001 2", "move 1001 to breakout room 2, 0 is the meeting; /name 2 Algebra: name it"),
     ("/announce words", "say something in the meeting and all breakout rooms"),
     ("/recall 30s", "call everybody back in 30 s; /recall: at once"),
     ("/handover 1001", "make 1001 the owner"),
     ("/end", "end the meeting for all"),
 ];
+
+/// The commands of a teacher about breakout rooms.
+pub(super) const BREAKOUT_COMMANDS: [(&str, &str); 4] = [
+    ("/split 3 10m", "split the class into 3 breakout rooms, for 10 minutes or without an end"),
+    ("/assign 1001 2", "move student 1001 to breakout room 2; /name 2 Algebra: name the room"),
+    ("/visit 2", "read and write in breakout room 2; /back: in the lecture again"),
+    ("/announce words", "write to all rooms; /recall 30s: call everybody back in 30 s; /recall: at once"),
+];
+
+/// Parses a command about breakout rooms, as a teacher has them; as [`parse`].
+pub(super) fn parse_breakouts(command: &str, argument: &str) -> Option<Result<MeetingOrder, String>> {
+    let is_known = matches!(command, "split" | "assign" | "name" | "visit" | "back" | "announce" | "recall");
+    is_known.then(|| parse(command, argument)).flatten()
+}
 
 /// Parses a command of a meeting. `None` for another command; an error is a sentence that helps.
 pub(super) fn parse(command: &str, argument: &str) -> Option<Result<MeetingOrder, String>> {
@@ -93,6 +109,7 @@ pub(super) fn parse(command: &str, argument: &str) -> Option<Result<MeetingOrder
         "end" => alone(MeetingOrder::End),
         "split" => split(argument),
         "assign" => assign(argument),
+        "name" => name(argument),
         "visit" => argument.parse().map(MeetingOrder::Visit).map_err(|_| "/visit needs a number".to_owned()),
         "back" => alone(MeetingOrder::Visit(0)),
         "announce" => words("some words").map(MeetingOrder::Announce),
@@ -118,6 +135,15 @@ fn split(argument: &str) -> Result<MeetingOrder, String> {
     let time = time.trim();
     let limit_s = if time.is_empty() { None } else { Some(seconds("split", time)?.max(1)) };
     Ok(MeetingOrder::Split { rooms, limit_s })
+}
+
+fn name(argument: &str) -> Result<MeetingOrder, String> {
+    let (breakout, name) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
+    let help = || "/name needs a number and a name, for example /name 2 Algebra; without a name, the number stays";
+    let breakout = breakout.parse().map_err(|_| help())?;
+    let name = name.trim();
+    let name = if name.is_empty() { None } else { Some(name.parse().map_err(|_| help())?) };
+    Ok(MeetingOrder::NameBreakout(breakout, name))
 }
 
 fn assign(argument: &str) -> Result<MeetingOrder, String> {
@@ -153,6 +179,8 @@ mod tests {
             ("split 3", MeetingOrder::Split { rooms: 3, limit_s: None }),
             ("split 20 10m", MeetingOrder::Split { rooms: 20, limit_s: Some(600) }),
             ("assign Anna Li 2", MeetingOrder::Assign(anna(), 2)),
+            ("name 2 Linear algebra", MeetingOrder::NameBreakout(2, Some("Linear algebra".parse().unwrap()))),
+            ("name 2", MeetingOrder::NameBreakout(2, None)),
             ("visit 2", MeetingOrder::Visit(2)),
             ("back", MeetingOrder::Visit(0)),
             ("announce five more minutes", MeetingOrder::Announce("five more minutes".into())),
@@ -175,6 +203,8 @@ mod tests {
             "split 21",
             "split 3 soon",
             "assign 2",
+            "name",
+            "name two",
             "visit",
             "visit two",
             "announce",

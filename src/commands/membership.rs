@@ -167,8 +167,12 @@ impl Membership {
             RoomOrder::Split { .. } => (Order::Split, None),
             RoomOrder::Assign { target_uid, .. } => (Order::Assign, Some(target_uid)),
             RoomOrder::Recall { .. } => (Order::Recall, None),
-            // The list of participants says who is large, and every member gets the sentence of an announcement.
-            RoomOrder::Spotlight { .. } | RoomOrder::SpotlightOff { .. } | RoomOrder::Announce { .. } => return,
+            // The list of participants says who is large; every member gets the sentence of an announcement, and the names
+            // of breakout rooms.
+            RoomOrder::Spotlight { .. }
+            | RoomOrder::SpotlightOff { .. }
+            | RoomOrder::Announce { .. }
+            | RoomOrder::NameBreakout { .. } => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
         let name = |user: &UserId| waits(user).map_or_else(|| nickname(user), |user| user.nickname.clone());

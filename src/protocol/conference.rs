@@ -112,6 +112,16 @@
 //! ends everything. The media of a breakout room goes where that of the meeting went, and moves as that of a meeting
 //! does; the server carries [`MAX_PARTICIPANTS`] participants of a room and its breakout rooms together.
 //!
+//! `breakouts` names in `here` who else is at the receiver's place; the rest of the room is only a number for it. The
+//! owner's `nameBreakout` gives a breakout room a name, which lasts until everybody is called back.
+//!
+//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms of at most [`MAX_MESH`],
+//! not counting one visitor that moderates. Their media never passes the server. Only members whose `client` is
+//! `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
+//! their own user id, as in a meeting; everywhere in such a room, the messages of the lecture mean what they always
+//! mean, and its media and its data channels go on. A lecture has no `participants` of its own: whoever comes back to
+//! it takes part in nothing.
+//!
 //! # The spotlight
 //!
 //! One participant of a meeting may be large for everybody: the `spotlight` of `participants`. A participant that sends

@@ -79,6 +79,7 @@ impl Event {
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
             Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
+            Event::Whip { server, state, .. } => Some(state.sentence(server)),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =
@@ -168,9 +169,9 @@ impl Order {
             Order::RestrictSpotlight => "wants to be asked before somebody is large for everybody".to_owned(),
             Order::FreeSpotlight => "lets everybody be large without asking".to_owned(),
             Order::End => "ends the meeting".to_owned(),
-            Order::Split => "splits the meeting into breakout rooms".to_owned(),
+            Order::Split => "opens breakout rooms".to_owned(),
             Order::Assign => format!("moves {whom} to another breakout room"),
-            Order::Recall => "calls everybody back to the meeting".to_owned(),
+            Order::Recall => "calls everybody back".to_owned(),
         })
     }
 }

@@ -78,6 +78,7 @@ impl MeetingRoom {
             MeetingOrder::End => RoomOrder::End,
             MeetingOrder::Split { rooms, limit_s } => RoomOrder::Split { rooms, assign: BTreeMap::new(), limit_s },
             MeetingOrder::Assign(text, breakout) => RoomOrder::Assign { target_uid: target(&text)?, breakout },
+            MeetingOrder::NameBreakout(breakout, name) => RoomOrder::NameBreakout { breakout, name },
             MeetingOrder::Visit(breakout) => return Ok(ClientMessage::Visit { breakout }),
             MeetingOrder::Announce(text) => RoomOrder::Announce { text: text.into() },
             MeetingOrder::Recall(within_s) => RoomOrder::Recall { within_s },

@@ -77,7 +77,7 @@ class ConferenceRoom {
   #at = null;
   #lastAt = 0;
   /** What only a meeting with breakout rooms needs. */
-  #breakouts = new Part(async () => (await import('./breakouts.js')).startBreakouts(this));
+  #breakouts = new Part(async () => (await import('./breakouts.js')).startStrip(this, $('conference')));
   #lostAt = 0;
   #sends = '[]';
   #draw = onFrame(() => this.#show());
