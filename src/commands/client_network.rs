@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::serve;
+use super::ice_servers::ice_servers as typed_servers;
 use crate::cli::Member;
 use crate::protocol;
 use crate::signal::ServerUrl;
@@ -10,7 +10,7 @@ use crate::viewer::{IceServer, has_ipv6};
 
 /// The typed STUN and TURN servers, or else those that the signalling server names.
 pub(super) fn ice_servers(member: &Member, named: Vec<protocol::IceServer>) -> Vec<IceServer> {
-    let typed = serve::ice_servers(&member.stun, &member.turn);
+    let typed = typed_servers(&member.stun, &member.turn);
     let servers = if typed.is_empty() { named } else { typed };
     servers.into_iter().flat_map(supported_urls).collect()
 }
