@@ -28,7 +28,7 @@
 //! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                               | the words on the wire
 //! network                                | where a client comes from; rate limits by network
-//! id expect suspension token_bucket      | names, expectations, suspension of this process, a token bucket
+//! id expect suspension token_bucket plan | names, expectations, suspension of this process, a token bucket, plans
 //! state_dir                              | files that survive a process
 //! ```
 //!
@@ -63,7 +63,8 @@
 //! meeting. Each two of them have one connection, with perfect negotiation: `pair.js` in a browser, [`pair`] in a
 //! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on
 //! the stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio,
-//! the loudest three are passed on ([`sfu::AudioFloor`]).
+//! the loudest three are passed on ([`sfu::AudioFloor`]). A meeting, and the students of a lecture, may be split into
+//! breakout rooms, which are further conferences of the same room.
 //!
 //! # Several servers
 //!
@@ -117,6 +118,7 @@ pub mod media;
 pub mod network;
 pub mod pair;
 mod peer_connection;
+pub mod plan;
 mod process;
 pub mod protocol;
 pub mod publisher;

@@ -18,9 +18,13 @@ mod lecture_talk;
 mod manual;
 mod media_meter;
 mod meet;
+mod meeting_orders;
+mod membership;
 mod metrics;
 mod negotiation;
 mod own_capture;
+mod people;
+mod plan;
 mod room_link;
 mod room_orders;
 mod rooms;
@@ -41,6 +45,7 @@ mod uplink_connection;
 mod waiting_offers;
 mod watch;
 mod whip;
+mod whip_out;
 
 use std::future::Future;
 use std::io;
@@ -76,7 +81,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
-        Command::Bench(_) | Command::BenchStudents => None,
+        Command::Bench(_) | Command::BenchStudents | Command::Plan(_) => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let mut fatal = fatal_assertions();
@@ -123,11 +128,16 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
             let stop = stop(meet.output.length);
             return Some(meet::run(*meet, reporter, stop).await);
         }
+        Command::Serve(serve) if serve.print_mediamtx => {
+            reporter.result(&serve::mediamtx_configuration(&serve));
+            Ok(())
+        }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
         Command::Token(token) => token::run(token, reporter),
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
+        Command::Plan(plan) => plan::run(plan, reporter).await,
         Command::Completions(shell) => {
             manual::completions(shell, reporter);
             Ok(())

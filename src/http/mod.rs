@@ -22,6 +22,8 @@ mod assets;
 mod ca;
 pub mod client;
 mod connections;
+mod exchange;
+pub mod file_client;
 mod files;
 mod forwarded;
 mod guard;
@@ -35,6 +37,7 @@ mod serve;
 mod text_cache;
 pub mod whep;
 pub mod whip;
+pub mod whip_client;
 mod wish;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -115,6 +115,7 @@ mod whep;
 
 // WHIP publishers, one of which is not ours.
 mod whip;
+mod whip_out;
 
 // Rooms with names: created, taught in, ended.
 mod rooms;
@@ -155,3 +156,4 @@ mod tiers;
 // The page in real browsers.
 mod browser;
 mod calls;
+mod meeting_of_terminals;

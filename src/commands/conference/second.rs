@@ -14,6 +14,9 @@ use crate::rtp::Track;
 
 impl Conference<'_> {
     pub(super) fn on_second(&mut self) {
+        let steps = self.files.second(self.context.media.load().narrow > 0, self.reporter);
+        self.do_files(steps);
+        self.close_moved();
         let tracks = self.tracks();
         for (user, track, stats) in &tracks {
             self.reporter.event(&Event::ParticipantStats(SpeakerStats {
@@ -43,9 +46,14 @@ impl Conference<'_> {
 
     /// Looks for the last time.
     pub(super) fn take_received(&mut self) -> Received {
+        self.look_at_received();
+        std::mem::take(&mut self.received)
+    }
+
+    /// Counts what has arrived, before the connections of participants end.
+    pub(super) fn look_at_received(&mut self) {
         let tracks = self.tracks();
         self.received.look(Instant::now(), &tracks);
-        std::mem::take(&mut self.received)
     }
 
     /// The tracks that the others send at present, as far as they are received.

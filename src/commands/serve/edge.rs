@@ -18,7 +18,7 @@ use self::feed::Feed;
 use self::lecture_sfu::LectureSfu;
 use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
-use crate::commands::client_network::supported_urls;
+use crate::commands::client_network::usable;
 use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
@@ -220,7 +220,7 @@ impl EdgeHost {
     async fn on_message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Joined { users, ice_servers, .. } => {
-                self.ice_servers = ice_servers.into_iter().flat_map(supported_urls).collect();
+                self.ice_servers = usable(ice_servers);
                 self.publisher_is(users.into_iter().find(|user| user.publishes));
                 // Another owner of the room does not know whose media runs.
                 for target_uid in self.students.all() {
