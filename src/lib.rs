@@ -73,6 +73,10 @@
 //! (`signal::core::cluster`). To the rooms a member of another node is a member like all others. Without `--redis`
 //! there is one node, and none of this runs.
 //!
+//! A node may be an edge: it receives each lecture once, by a [`viewer::Viewer`] for each tier, an `ingest` makes
+//! frames of the packets, and an SFU of its own sends them to students. The room places each student's offer
+//! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]).
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
