@@ -7,6 +7,7 @@ mod attendance;
 mod conference;
 mod conference_status;
 mod event;
+mod file;
 mod format;
 mod metrics;
 mod order;
@@ -34,11 +35,12 @@ pub use self::event::{
     EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
     WatchStats, Watched,
 };
+pub use self::file::{FileDirection, FileReport, FileState};
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    ClusterMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
-    SpeakerMetrics,
+    ClusterMetrics, EdgeMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES,
+    ServerMetrics, SpeakerMetrics,
 };
 pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};

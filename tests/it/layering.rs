@@ -14,7 +14,7 @@ const OWNERS: [(&[&str], &[&str]); 9] = [
     (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
     (&["report"], &["indicatif"]),
     (&["store"], &["redis"]),
-    (&["srtp", "access", "tls", "bench"], &["ring"]),
+    (&["srtp", "access", "tls", "bench", "peer_connection"], &["ring"]),
     (&["access"], &["jsonwebtoken"]),
     (&["tls", "access"], &["rustls"]),
     (&["tls"], &["tokio_rustls", "rustls_native_certs", "rcgen", "x509_parser"]),

@@ -51,6 +51,7 @@ mod answers;
 
 // The students of `classroom bench` on loopback.
 mod crowd;
+mod edges;
 
 // Misbehaving students on loopback, and what they cost the others.
 mod bad_students;
@@ -155,3 +156,4 @@ mod tiers;
 // The page in real browsers.
 mod browser;
 mod calls;
+mod meeting_of_terminals;
