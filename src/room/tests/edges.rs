@@ -23,7 +23,8 @@ fn offer(target: &str) -> ClientMessage {
 
 /// The connections that get an offer of this user.
 fn offered(out: &[Output], of: &str) -> Vec<ConnId> {
-    let is_offer = |message: &ServerMessage| matches!(message, ServerMessage::Offer { user_id, .. } if *user_id == id(of));
+    let is_offer =
+        |message: &ServerMessage| matches!(message, ServerMessage::Offer { user_id, .. } if *user_id == id(of));
     flat(out).into_iter().filter(|(_, message)| is_offer(message)).map(|(to, _)| to).collect()
 }
 
@@ -61,12 +62,8 @@ fn a_student_is_served_by_the_edge_of_its_own_server() {
     // The edge offers as a student does, and the answer comes back.
     let out = server.say(edge_b, offer(TEACHER));
     assert_eq!(offered(&out, "edge-b"), [teacher]);
-    let answer = |user: &str| ClientMessage::Answer {
-        entry: None,
-        target_uid: id(user),
-        sdp: "v=0".into(),
-        source: None,
-    };
+    let answer =
+        |user: &str| ClientMessage::Answer { entry: None, target_uid: id(user), sdp: "v=0".into(), source: None };
     let answered = || vec![ServerMessage::Answer { entry: None, user_id: id(TEACHER), sdp: "v=0".into() }];
     assert_eq!(told(&server.say(teacher, answer("edge-b")), edge_b), answered());
 
@@ -88,7 +85,10 @@ fn a_student_is_served_by_the_edge_of_its_own_server() {
     assert_eq!(out, []);
     // An edge hears of its own students.
     let out = server.say(one, ClientMessage::Leave { over: false });
-    assert!(matches!(&told(&out, edge_a)[..], [ServerMessage::Leave { users, .. }] if *users == [id("1001")]), "{out:?}");
+    assert!(
+        matches!(&told(&out, edge_a)[..], [ServerMessage::Leave { users, .. }] if *users == [id("1001")]),
+        "{out:?}"
+    );
     assert_eq!(told(&out, edge_b), []);
 }
 
@@ -108,7 +108,10 @@ fn the_students_of_an_edge_that_is_gone_are_served_elsewhere() {
     assert!(!has_hung_up(&server.pass(2 * RETURNS_WITHIN), one));
     // A student who left meanwhile is told.
     let out = server.say(edge_a, connected("1009"));
-    assert!(matches!(&told(&out, edge_a)[..], [ServerMessage::Leave { users, .. }] if *users == [id("1009")]), "{out:?}");
+    assert!(
+        matches!(&told(&out, edge_a)[..], [ServerMessage::Leave { users, .. }] if *users == [id("1009")]),
+        "{out:?}"
+    );
     // It does not come back. A student who offers meanwhile does not wait for it.
     server.lose(edge_a);
     let two = server.let_in(student_at("1002", "a"));
@@ -136,13 +139,8 @@ fn an_edge_that_a_student_cannot_reach_is_left_out() {
     }
     // An edge without media yet has not failed; a full one has.
     let two = server.let_in(student_at("1002", "a"));
-    let reject = |code| ClientMessage::Reject {
-        target_uid: id("1002"),
-        code,
-        message: "no".into(),
-        codec: None,
-        source: None,
-    };
+    let reject =
+        |code| ClientMessage::Reject { target_uid: id("1002"), code, message: "no".into(), codec: None, source: None };
     for (code, next) in [(ErrorCode::TargetBusy, edge_a), (ErrorCode::RoomFull, edge_b)] {
         let out = server.say(two, offer(TEACHER));
         assert_eq!(offered(&out, "1002"), [edge_a]);
