@@ -24,7 +24,7 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
-use super::whip_out::TypedWhipOut;
+use super::whip_flags::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};

@@ -25,6 +25,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod whip_flags;
 mod whip_out;
 
 use std::ffi::OsString;
