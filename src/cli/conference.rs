@@ -50,7 +50,8 @@ pub(super) const MEET_HELP: &str = "Examples:
   classroom meet --room 10013 --user 1001 --sink null --for 30s --expect 'participants>=2'
 
 Lines that you type go to the chat: /to 1002 TEXT writes to 1002 alone, /send notes.pdf offers a file, /hand raises \
-your hand, /leave ends, /help lists all commands, those of the owner of the meeting, too. The exit code is 0 at the end, 5 if you are refused, and 8 if an expectation is unmet.";
+your hand, /leave ends, /help lists all commands, those of the owner of the meeting, too. The exit code is 0 at the \
+end, 5 if you are refused, and 8 if an expectation is unmet.";
 
 #[derive(Debug, Args)]
 pub(super) struct TypedCall {

@@ -9,7 +9,8 @@ use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{chat_input, nickname, server_trust, turn_servers};
 use super::meaning::{
-    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
+    Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
+    Teach, Video, Watch,
 };
 use super::servers::{TurnServer, TypedRelays};
 use super::values::Bitrate;
@@ -44,6 +45,8 @@ impl TypedTeach {
         let runs_here = self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some();
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
+            // A CA may be that of a WHIP server.
+            (Some("--ca"), None) if self.whip.is_typed() => ServerTrust { ca: self.trust.ca, fingerprint: None },
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
             _ => server_trust(self.trust, server.as_ref())?,
         };
@@ -76,6 +79,7 @@ impl TypedTeach {
         let sources = Sources::try_from(self.sources)?;
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
+            (Sources::Whip, _) if self.whip.is_typed() => return Err(Conflict::WhipOutOfWhipIn),
             (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
             _ => {}
         }
@@ -111,6 +115,7 @@ impl TypedTeach {
             chat: chat_input(self.chat),
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
             stage: self.stage.into(),
+            whip: self.whip.convert()?,
         })
     }
 }
@@ -217,8 +222,12 @@ impl TryFrom<TypedServe> for Serve {
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
         let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
+        if media.is_none() && cluster.as_ref().is_some_and(|cluster: &Box<Cluster>| cluster.edge) {
+            return Err(Conflict::EdgeWithoutMedia);
+        }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media, cluster })
+        let print_mediamtx = typed.print_mediamtx;
+        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media, cluster, print_mediamtx })
     }
 }
 

@@ -11,9 +11,11 @@ use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
+use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
+use crate::http::whip_client::WhipUrlError;
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -105,6 +107,8 @@ pub struct Teach {
     pub allowed: Allowed,
     /// The stage of the lecture.
     pub stage: StageOptions,
+    /// The WHIP servers that get the lecture as well.
+    pub whip: WhipOut,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -294,6 +298,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// Whether to print the configuration of a MediaMTX edge instead of serving.
+    pub print_mediamtx: bool,
 }
 
 /// A node of a server on several machines.
@@ -307,6 +313,10 @@ pub struct Cluster {
     pub name: Option<NodeId>,
     /// The URL of this node for the others; `None`: an address of this computer.
     pub url: Option<ServerUrl>,
+    /// Whether this node sends the media of all lectures to its students.
+    pub edge: bool,
+    /// The longest time in which this node sends its clients to the others before it ends.
+    pub drain: Duration,
 }
 
 /// The media that `classroom serve` carries.
@@ -363,6 +373,8 @@ pub(super) enum Conflict {
     TrustWithoutServer(&'static str),
     #[error("{0} is about several servers that share their rooms: add --redis redis://HOST:6379, or remove {0}")]
     NodeWithoutRedis(&'static str),
+    #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
+    EdgeWithoutMedia,
     #[error("can't use --redis: {0}")]
     Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]
@@ -389,6 +401,16 @@ pub(super) enum Conflict {
         "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
     )]
     WhipEncodes(&'static str),
+    #[error("--whip sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    WhipOutOfWhipIn,
+    #[error("{0} is about a WHIP server: add --whip URL, or remove {0}")]
+    WhipFlagWithoutServer(&'static str),
+    #[error("there are {servers} --whip and {tokens} tokens for them: give a token for each, '' for none")]
+    WhipTokens { servers: usize, tokens: usize },
+    #[error("--whip {0}")]
+    WhipUrl(WhipUrlError),
+    #[error("--whip-token {0}")]
+    WhipToken(WhipUrlError),
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]
     PipelineEncodes(&'static str),
     #[error(

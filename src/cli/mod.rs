@@ -11,6 +11,7 @@ mod cluster;
 mod conference;
 mod connect;
 mod convert;
+mod manual;
 mod meaning;
 mod media;
 mod meetings;
@@ -24,6 +25,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod whip_out;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,6 +51,7 @@ pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
+pub use self::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 pub use crate::report::{Output, Verbosity};
 
 /// A parsed command line.

@@ -17,6 +17,7 @@ mod sdp;
 mod signalling;
 #[cfg(test)]
 mod tests;
+mod whip_client;
 
 pub use mutator::{Mutator, seeds};
 
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -52,6 +53,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
     Target { name: "token", body: access::token },
+    Target { name: "whip_answer", body: whip_client::whip_answer },
 ];
 
 /// Runs the target with this name.

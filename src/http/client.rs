@@ -1,22 +1,17 @@
-//! Requests to a server: the list of rooms, for `classroom rooms`, and the parts of files.
-//!
-//! This uses hyper alone, which the server needs anyway: reqwest or ureq would add a tree of crates, and hyper-util's
-//! client a connection pool, to save some 20 lines of this file.
+//! Requests to a server of ours: the list of rooms, for `classroom rooms`, and the parts of files.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::ROOMS_PATH;
+use super::exchange::{Distance, ExchangeError, Server};
 use crate::room::RoomSummary;
-use crate::tls::{Stream, TlsError, Trust};
+use crate::tls::{TlsError, Trust};
 
 /// How long the exchange about the list may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,8 +48,8 @@ pub enum ClientError {
     },
 }
 
-/// A server: its host (a name or an address, IPv6 without brackets), its port, and whom the client trusts, if the server
-/// has TLS.
+/// A server: its host (a name or an address, IPv6 without brackets), its port, and whom the client trusts, if the
+/// server has TLS.
 #[derive(Debug, Clone)]
 pub struct Address {
     /// The host.
@@ -88,40 +83,16 @@ pub(super) async fn exchange(
     let authority = address.authority();
     let unreachable = |cause: String| ClientError::Unreachable { authority: authority.clone(), cause };
     let foreign = |cause: String| ClientError::Foreign { authority: authority.clone(), cause };
-    let exchange = async {
-        let (host, port) = (address.host.as_str(), address.port);
-        let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
-        let tls = |cause: TlsError| ClientError::Tls { authority: authority.clone(), cause };
-        let stream: Stream = match &address.trust {
-            Some(trust) => trust.connect(stream, host).await.map_err(tls)?,
-            None => Box::new(stream),
-        };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| foreign(e.to_string()))?;
-        let request = request
-            .header(header::HOST, &authority)
-            .header(header::CONNECTION, "close")
-            .body(Full::new(body))
-            .map_err(|e| unreachable(e.to_string()))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|e| foreign(e.to_string()))?;
-            if is_sent_to_https(&response) {
-                return Err(tls(TlsError::WantsTls));
-            }
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, most).collect().await.map_err(|e| foreign(e.to_string()))?;
-            Ok(Response::from_parts(head, body.to_bytes()))
-        };
-        // The connection must be polled while the answer is awaited.
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(answer);
-        tokio::select! {
-            answer = &mut answer => answer,
-            _ = &mut connection => answer.await,
-        }
-    };
+    let tls = |cause: TlsError| ClientError::Tls { authority: authority.clone(), cause };
+    let request = request.body(Full::new(body)).map_err(|e| unreachable(e.to_string()))?;
     let too_slow = |_| unreachable(format!("no answer within {} s", within.as_secs()));
-    timeout(within, exchange).await.map_err(too_slow)?
+    let answer = timeout(within, address.server().exchange(request, most)).await.map_err(too_slow)?;
+    let (response, _) = answer.map_err(|error| match error {
+        ExchangeError::Unreachable(cause) => unreachable(cause.to_string()),
+        ExchangeError::Tls(cause) => tls(cause),
+        ExchangeError::Broken(cause) => foreign(cause),
+    })?;
+    if is_sent_to_https(&response) { Err(tls(TlsError::WantsTls)) } else { Ok(response) }
 }
 
 impl Address {
@@ -130,9 +101,13 @@ impl Address {
         Self { host: host.to_owned(), port, trust }
     }
 
+    fn server(&self) -> Server<'_> {
+        let Self { host, port, trust } = self;
+        Server { host, port: *port, trust: trust.as_ref(), nearest: Distance::Computer }
+    }
+
     fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        self.server().authority()
     }
 }
 

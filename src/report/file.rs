@@ -75,14 +75,14 @@ impl FileReport {
     pub(super) fn sentence(&self) -> String {
         let Self { direction, user, nickname, name, size, state } = self;
         let who = user.as_ref().map_or("everybody".to_owned(), |user| named(user, nickname).to_string());
-        let size = format::bytes(*size);
+        let size = length(*size);
         let is_out = *direction == FileDirection::Out;
         match state {
             FileState::Offered if is_out => format!("{name} ({size}) is offered to {who}"),
             FileState::Offered => format!("{who} sends {name} ({size})"),
             FileState::Running { bytes } => {
                 let word = if is_out { "to" } else { "from" };
-                format!("{name} {word} {who}: {} of {size}", format::bytes(*bytes))
+                format!("{name} {word} {who}: {} of {size}", length(*bytes))
             }
             FileState::Done { path: Some(path) } => format!("received {name} ({size}) from {who}: {path}"),
             FileState::Done { path: None } => format!("{who} has received {name} ({size})"),
@@ -98,6 +98,10 @@ impl FileReport {
             FileState::Failed { cause } => format!("{name} does not pass: {cause}"),
         }
     }
+}
+
+fn length(bytes: u64) -> String {
+    if bytes < 1_000 { format!("{bytes} B") } else { format::bytes(bytes) }
 }
 
 fn word<S: Serializer>(reason: &FileDecline, serializer: S) -> Result<S::Ok, S::Error> {

@@ -18,6 +18,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod typing;
+mod whip;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,13 +39,14 @@ pub use self::file::{FileDirection, FileReport, FileState};
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    ClusterMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
-    SpeakerMetrics,
+    ClusterMetrics, EdgeMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES,
+    ServerMetrics, SpeakerMetrics,
 };
 pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
+pub use self::whip::{WhipCount, WhipState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

@@ -79,6 +79,7 @@ impl Event {
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
             Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
+            Event::Whip { server, state, .. } => Some(state.sentence(server)),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =

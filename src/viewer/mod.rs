@@ -101,6 +101,25 @@ impl Viewer {
         config: ViewerConfig,
         sink: PacketSink,
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    /// The same without audio.
+    ///
+    /// # Errors
+    /// As [`Viewer::offer`].
+    pub async fn offer_videos(
+        config: ViewerConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    async fn offer_sections(
+        config: ViewerConfig,
+        sink: PacketSink,
+        sections: &[RtpCodecKind],
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let receiving = ReceivingHalf::new(events.clone());
         let hooks = Hooks { track: Some(receiving.on_track_hook()), ..Hooks::default() };
@@ -113,7 +132,7 @@ impl Viewer {
             hooks,
         };
         let connection = Connection::new(setup, events).await?;
-        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
+        for kind in sections.iter().copied() {
             let direction = RTCRtpTransceiverDirection::Recvonly;
             let init = RTCRtpTransceiverInit { direction, ..Default::default() };
             connection.library().add_transceiver_from_kind(kind, Some(init)).await?;

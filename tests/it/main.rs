@@ -51,6 +51,7 @@ mod answers;
 
 // The students of `classroom bench` on loopback.
 mod crowd;
+mod edges;
 
 // Misbehaving students on loopback, and what they cost the others.
 mod bad_students;
@@ -114,6 +115,7 @@ mod whep;
 
 // WHIP publishers, one of which is not ours.
 mod whip;
+mod whip_out;
 
 // Rooms with names: created, taught in, ended.
 mod rooms;

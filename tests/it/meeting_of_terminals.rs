@@ -1,5 +1,5 @@
-//! A meeting of terminals: it moves to the server while a file is on its way, and its owner gives orders. Real programs,
-//! real media.
+//! A meeting of terminals: it moves to the server while a file is on its way, and its owner gives orders. Real
+//! programs, real media.
 
 use std::fs;
 use std::path::{Path, PathBuf};

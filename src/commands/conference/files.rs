@@ -40,6 +40,9 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// The most files that this member has on their way.
 const MAX_ITEMS: usize = 64;
 
+/// The most files of one other participant at the same time, so that nobody takes the places of the others.
+const MAX_OF_ONE: usize = 4;
+
 /// The offers that are looked at, per second and in one burst: as many as a page shows.
 const OFFER_RATE: u32 = 1;
 const OFFER_BURST: u32 = 20;
@@ -101,10 +104,11 @@ impl Files {
     ) -> Result<Vec<FileStep>, String> {
         let shown = path.display();
         let unreadable = |error| format!("can't read {shown}: {error}");
-        let file = File::open(path).map_err(unreadable)?;
-        let known = file.metadata().map_err(unreadable)?;
+        // Before it is opened: to open a FIFO takes as long as nobody writes there.
+        let known = path.metadata().map_err(unreadable)?;
         let name = path.file_name().map(|name| FileName::from(&*name.to_string_lossy()));
         let Some(name) = name.filter(|_| known.is_file()) else { return Err(format!("{shown} is no file")) };
+        let file = File::open(path).map_err(unreadable)?;
         let most = if is_over_server { MAX_SERVER_FILE_BYTES } else { MAX_PAIR_FILE_BYTES };
         match known.len() {
             0 => return Err(format!("{shown} is empty")),
@@ -197,7 +201,9 @@ impl Files {
         if self.of_pair(&from.user_id, &id).is_some() {
             return None;
         }
-        if self.offers.take(std::time::Instant::now()).is_err() || self.items.len() >= MAX_ITEMS {
+        let arriving = |item: &&Item| item.is_of(&from.user_id) && matches!(item.direction, FileDirection::In);
+        let is_full = self.items.len() >= MAX_ITEMS || self.items.iter().filter(arriving).count() >= MAX_OF_ONE;
+        if is_full || self.offers.take(std::time::Instant::now()).is_err() {
             return Some(Err(FileDecline::Busy));
         }
         self.numbers += 1;

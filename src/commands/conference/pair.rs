@@ -239,7 +239,8 @@ impl Pair {
                         self.takes_no_more();
                         is_said = peer.say(MOVED).await;
                         // A pair that does not work has nothing that could be interrupted.
-                        if if is_said { is_heard } else { !is_connected } {
+                        let is_over = if is_said { is_heard } else { !is_connected };
+                        if is_over {
                             self.tell(PairOutput::Moved).await;
                         }
                     }

@@ -7,6 +7,7 @@ use super::breakouts::LectureBreakouts;
 use super::stage_report;
 use crate::cli::Teach;
 use crate::commands::chat_commands::TeacherInput;
+use crate::commands::edges::Edges;
 use crate::commands::lecture_talk::{LectureTalk, now_ms};
 use crate::commands::membership::{Membership, Reply};
 use crate::commands::stage::SpeakerFact;
@@ -139,6 +140,11 @@ impl TeacherTalk {
     ) {
         let by_nickname = if by == self.teacher.0 { self.teacher.1.clone() } else { nickname(&by) };
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
+    }
+
+    /// The edges of the lecture.
+    pub(super) fn edges(&mut self) -> &mut Edges {
+        self.talk.edges()
     }
 
     /// The server tells of the breakout rooms.

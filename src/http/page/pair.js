@@ -147,7 +147,10 @@ export class Pair {
   async second() {
     const pc = this.#pc;
     const report = await pc.getStats().catch(() => null);
-    if (report && pc === this.#pc) this.measure.update(report, this.media);
+    if (!report || pc !== this.#pc) return;
+    this.measure.update(report, this.media);
+    // The last report about media says nothing once none is sent.
+    if (this.#isHeld) Object.assign(this.measure, { lost: 0, limitedBy: 'none' });
   }
 
   /** The bitrate that this pair's video may have, in bit/s. */

@@ -6,6 +6,7 @@ mod display;
 mod http;
 mod lan;
 mod lecture_file;
+pub mod mediamtx;
 mod numbered;
 mod process;
 mod publisher;
