@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -13,6 +14,8 @@ use super::bench::TypedBench;
 use super::capture::{TypedEncoding, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
+use super::demo::TypedDemo;
+use super::janus::TypedWatchedJanus;
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
@@ -26,7 +29,6 @@ use super::values::{self, TypedServer};
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::Tiers;
 use crate::rtp::Latency;
 
 /// One teacher, many students, one command each.
@@ -201,31 +203,6 @@ pub(super) struct TypedFiles {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TypedDemo {
-    /// Play this file instead of the sample lecture; repeat the flag to play several files
-    #[arg(long, value_name = "PATH", help_heading = "Sources")]
-    pub(super) file: Vec<PathBuf>,
-
-    /// Start again with the first file after the last one
-    #[arg(long = "loop", help_heading = "Sources")]
-    pub(super) looped: bool,
-
-    /// The tiers (qualities) of the picture, as in teach: full,low or full or full,low=300k
-    #[arg(
-        long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers,
-        help_heading = "Encoding", hide_short_help = true
-    )]
-    pub(super) tiers: Tiers,
-
-    #[command(flatten)]
-    pub(super) sink: TypedSinkArgs,
-
-    /// End after this time [default: run until Ctrl-C]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
-    pub(super) length: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct TypedTeach {
     /// The room to teach in, for example 10013
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
@@ -356,7 +333,14 @@ pub(super) struct TypedWatch {
     pub(super) room: RoomId,
 
     /// The student's user id, unique in the room
-    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Lecture",
+        required = false,
+        required_unless_present = "janus",
+        default_value_if("janus", ArgPredicate::IsPresent, "viewer")
+    )]
     pub(super) user: UserId,
 
     /// The name that others see [default: the user id]
@@ -405,6 +389,9 @@ pub(super) struct TypedWatch {
 
     #[command(flatten)]
     pub(super) speaking: TypedSpeaking,
+
+    #[command(flatten)]
+    pub(super) janus: TypedWatchedJanus,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::parser::ValueSource;
 
 use super::access::turn_secret;
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{chat_input, nickname, server_trust, turn_servers};
+use super::demo::TypedDemo;
 use super::meaning::{
     Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
 };
@@ -206,6 +207,7 @@ impl TryFrom<TypedWatch> for Watch {
             retry: typed.retry,
             expect: typed.expect,
             speaking: typed.speaking.convert()?,
+            janus: typed.janus.convert(),
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::janus::WatchedJanus;
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
@@ -218,6 +219,8 @@ pub struct Watch {
     pub expect: Vec<Expectation>,
     /// How to speak on the stage; `None`: invitations are declined.
     pub speaking: Option<Speaking>,
+    /// The Janus server with the room; `None`: a classroom server has the room.
+    pub janus: Option<WatchedJanus>,
 }
 
 /// A member that joins a room of a server.
@@ -401,6 +404,12 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("{0} is about a Janus server: add --janus ws://HOST:8188, or remove {0}")]
+    JanusFlagWithoutJanus(&'static str),
+    #[error(
+        "{0} is about a classroom server, but --janus watches a room of a Janus server: remove one of the two flags"
+    )]
+    NotWithJanus(&'static str),
     #[error("--token is for another server, but there is none: add --server URL, or remove --token")]
     TokenWithoutServer,
     #[error("{0} can't be used: {1}")]

@@ -126,6 +126,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         retry: None,
         expect: Vec::new(),
         speaking: None,
+        janus: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

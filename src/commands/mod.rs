@@ -11,6 +11,7 @@ mod conference;
 mod demo;
 mod devices;
 mod hosted_source;
+mod janus;
 mod lecture_talk;
 mod manual;
 mod media_meter;

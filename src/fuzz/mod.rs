@@ -9,6 +9,7 @@ mod datagrams;
 mod http;
 mod ingest;
 mod input;
+mod janus;
 mod matroska;
 mod media;
 mod mutator;
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "dtls_records", body: datagrams::dtls_records },
     Target { name: "http_request", body: http::http_request },
     Target { name: "ingest", body: ingest::ingest },
+    Target { name: "janus_message", body: janus::janus_message },
     Target { name: "join_query", body: signalling::join_query },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },
