@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngine;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
 use crate::protocol::channel::CHANNEL_LABEL;
@@ -79,6 +79,8 @@ pub(crate) struct Connection<E> {
     library: Arc<dyn PeerConnection>,
     channel: Channel,
     events: mpsc::Sender<E>,
+    /// Whether all candidates of this side are known.
+    has_gathered: Arc<watch::Sender<bool>>,
 }
 
 impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
@@ -89,7 +91,9 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
     pub(crate) async fn new(setup: Setup, events: mpsc::Sender<E>) -> Result<Self, Error> {
         let Setup { bind, ice_servers, media_engine, settings, registry, hooks } = setup;
         let channel = Channel::default();
-        let handler = Handler { events: events.clone(), hooks, channel: Arc::clone(&channel) };
+        let has_gathered = Arc::new(watch::Sender::new(false));
+        let of_handler = (Arc::clone(&channel), Arc::clone(&has_gathered));
+        let handler = Handler { events: events.clone(), hooks, channel: of_handler.0, has_gathered: of_handler.1 };
         let servers = ice_servers.into_iter().map(RTCIceServer::from);
         let building = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
@@ -102,7 +106,7 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
             .build();
         // Boxed, because the library's future has 20 kB.
         let library: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
-        Ok(Self { library, channel, events })
+        Ok(Self { library, channel, events, has_gathered })
     }
 
     /// The library's connection.
@@ -127,6 +131,22 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         let offer = self.library.create_offer(None).await?;
         self.library.set_local_description(offer).await?;
         self.local_description().await
+    }
+
+    /// Makes an offer that restarts ICE, and applies it.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn restart_ice(&self) -> Result<String, Error> {
+        self.has_gathered.send_replace(false);
+        self.library.restart_ice().await?;
+        self.offer().await
+    }
+
+    /// Waits until all candidates of this side are known, at most this long.
+    pub(crate) async fn gathered(&self, within: Duration) {
+        let mut has_gathered = self.has_gathered.subscribe();
+        let _ = tokio::time::timeout(within, has_gathered.wait_for(|has| *has)).await;
     }
 
     /// The local description with the candidates so far.
@@ -208,6 +228,7 @@ struct Handler<E> {
     events: mpsc::Sender<E>,
     hooks: Hooks,
     channel: Channel,
+    has_gathered: Arc<watch::Sender<bool>>,
 }
 
 impl<E: From<ConnectionEvent>> Handler<E> {
@@ -222,6 +243,10 @@ impl<E: From<ConnectionEvent> + Send + 'static> PeerConnectionEventHandler for H
         if let Ok(candidate) = event.candidate.to_json() {
             self.tell(ConnectionEvent::Candidate(candidate));
         }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.has_gathered.send_replace(state == RTCIceGatheringState::Complete);
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::TypedBench;
-use super::capture::{TypedEncoding, TypedSources};
+use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
-use super::janus::TypedWatchedJanus;
+use super::janus::{TypedTaughtJanus, TypedWatchedJanus};
+use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::servers::{StunServer, TypedRelays, TypedTurn};
@@ -26,6 +26,7 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
+use super::whip_out::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
@@ -196,13 +197,6 @@ The Debian package installs these scripts by itself.")]
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TypedFiles {
-    /// The files to inspect
-    #[arg(value_name = "PATH", required = true)]
-    pub(super) paths: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct TypedTeach {
     /// The room to teach in, for example 10013
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
@@ -324,6 +318,12 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,
+
+    #[command(flatten)]
+    pub(super) whip: TypedWhipOut,
+
+    #[command(flatten)]
+    pub(super) janus: TypedTaughtJanus,
 }
 
 #[derive(Debug, Args)]
@@ -459,6 +459,10 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
+
+    /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
+    pub(super) print_mediamtx: bool,
 }
 
 #[derive(Debug, Args)]
@@ -469,18 +473,4 @@ pub(super) struct TypedRooms {
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedCompletions {
-    /// The shell to print the script for
-    #[arg(value_name = "SHELL")]
-    pub(super) shell: Shell,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedMan {
-    /// The folder to write to; it is created if it does not exist
-    #[arg(value_name = "FOLDER")]
-    pub(super) folder: PathBuf,
 }

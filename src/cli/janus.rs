@@ -38,6 +38,15 @@ pub struct WatchedJanus {
     pub feed: Option<JanusId>,
 }
 
+/// A VideoRoom in which `teach` publishes the lecture as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaughtJanus {
+    /// The access.
+    pub access: JanusAccess,
+    /// Whether to create the room if it does not exist.
+    pub creates: bool,
+}
+
 /// The access flags, which `watch` and `teach` share.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Janus")]
@@ -78,6 +87,25 @@ pub(super) struct TypedWatchedJanus {
     access: TypedJanusAccess,
 }
 
+/// The flags of `teach`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Janus")]
+pub(super) struct TypedTaughtJanus {
+    /// Also publish the lecture in the VideoRoom --room of this Janus server, for example ws://janus.example:8188
+    ///
+    /// A Janus that is away, or slow, costs the class nothing: teach tries again until the end. docs/engines.md has
+    /// examples.
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    janus: Option<JanusUrl>,
+
+    /// Create the VideoRoom if it does not exist, with the pin if one is given
+    #[arg(long, requires = "janus", hide_short_help = true)]
+    janus_create: bool,
+
+    #[command(flatten)]
+    access: TypedJanusAccess,
+}
+
 impl TypedJanusAccess {
     pub(super) fn convert(self, url: JanusUrl) -> JanusAccess {
         let source = |file: Option<PathBuf>, given: Option<Secret>| match file {
@@ -93,6 +121,17 @@ impl TypedWatchedJanus {
     pub(super) fn convert(self) -> Option<WatchedJanus> {
         let access = self.access.convert(self.janus?);
         Some(WatchedJanus { access, feed: self.janus_feed.map(|feed| JanusId::from(feed.as_str())) })
+    }
+}
+
+impl TypedTaughtJanus {
+    /// Whether there is a server.
+    pub(super) fn is_typed(&self) -> bool {
+        self.janus.is_some()
+    }
+
+    pub(super) fn convert(self) -> Option<TaughtJanus> {
+        Some(TaughtJanus { access: self.access.convert(self.janus?), creates: self.janus_create })
     }
 }
 

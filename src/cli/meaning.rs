@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
-use super::janus::WatchedJanus;
+use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
+use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
+use crate::http::whip_client::WhipUrlError;
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -106,6 +108,10 @@ pub struct Teach {
     pub allowed: Allowed,
     /// The stage of the lecture.
     pub stage: StageOptions,
+    /// The WHIP servers that get the lecture as well.
+    pub whip: WhipOut,
+    /// The VideoRoom of a Janus server that gets the lecture as well.
+    pub janus: Option<TaughtJanus>,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -297,6 +303,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// Whether to print the configuration of a MediaMTX edge instead of serving.
+    pub print_mediamtx: bool,
 }
 
 /// A node of a server on several machines.
@@ -392,6 +400,16 @@ pub(super) enum Conflict {
         "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
     )]
     WhipEncodes(&'static str),
+    #[error("--janus sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    JanusOfWhipIn,
+    #[error("--whip sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    WhipOutOfWhipIn,
+    #[error("{0} is about a WHIP server: add --whip URL, or remove {0}")]
+    WhipFlagWithoutServer(&'static str),
+    #[error("there are {servers} --whip and {tokens} tokens for them: give a token for each, '' for none")]
+    WhipTokens { servers: usize, tokens: usize },
+    #[error("--whip-token {0}")]
+    WhipToken(WhipUrlError),
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]
     PipelineEncodes(&'static str),
     #[error(

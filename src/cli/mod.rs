@@ -13,6 +13,7 @@ mod connect;
 mod convert;
 mod demo;
 mod janus;
+mod manual;
 mod meaning;
 mod media;
 mod meetings;
@@ -25,6 +26,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod whip_out;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,7 +41,7 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
-pub use self::janus::{JanusAccess, SecretSource, WatchedJanus};
+pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
@@ -50,6 +52,7 @@ pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
+pub use self::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 pub use crate::report::{Output, Verbosity};
 
 /// A parsed command line.

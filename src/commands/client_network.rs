@@ -11,7 +11,11 @@ use crate::viewer::{IceServer, has_ipv6};
 /// The typed STUN and TURN servers, or else those that the signalling server names.
 pub(super) fn ice_servers(member: &Member, named: Vec<protocol::IceServer>) -> Vec<IceServer> {
     let typed = serve::ice_servers(&member.stun, &member.turn);
-    let servers = if typed.is_empty() { named } else { typed };
+    usable(if typed.is_empty() { named } else { typed })
+}
+
+/// These servers, as connections of a client use them.
+pub(super) fn usable(servers: Vec<protocol::IceServer>) -> Vec<IceServer> {
     servers.into_iter().flat_map(supported_urls).collect()
 }
 
@@ -29,7 +33,11 @@ fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer
 /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on
 /// this computer, which may have no other address.
 pub(super) fn bind_addresses(server: Option<&ServerUrl>) -> Vec<String> {
-    let host = server.map_or("", ServerUrl::host);
+    bind_addresses_for(server.map_or("", ServerUrl::host))
+}
+
+/// The same for the host of a server, a name or an address.
+pub(super) fn bind_addresses_for(host: &str) -> Vec<String> {
     let address: Option<IpAddr> = host.parse().ok();
     let mut sockets = match address {
         Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],

@@ -10,7 +10,7 @@ use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
     self, AccessPolicy, ChatInput, Demo, DemoLecture, Member, Output, RoomAccess, ServerTrust, Signalling,
-    StageOptions, StageSink, Teach, Verbosity, Video, Watch,
+    StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -78,6 +78,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         chat: ChatInput::Never,
         allowed: Allowed::default(),
         stage: StageOptions { most: 0, sink: StageSink::None },
+        whip: WhipOut::default(),
+        janus: None,
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {

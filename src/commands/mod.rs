@@ -39,6 +39,7 @@ mod uplink_connection;
 mod waiting_offers;
 mod watch;
 mod whip;
+mod whip_out;
 
 use std::future::Future;
 use std::io;
@@ -120,6 +121,10 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Meet(meet) => {
             let stop = stop(meet.output.length);
             return Some(meet::run(*meet, reporter, stop).await);
+        }
+        Command::Serve(serve) if serve.print_mediamtx => {
+            reporter.result(&serve::mediamtx_configuration(&serve));
+            Ok(())
         }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
         Command::Token(token) => token::run(token, reporter),

@@ -5,6 +5,7 @@ mod cluster;
 mod files;
 mod host;
 mod media;
+mod mediamtx;
 mod meeting;
 mod whep;
 mod whip;
@@ -88,6 +89,13 @@ pub(super) async fn run(
     let reason = stop.await;
     served.shutdown().await;
     Ok(reason)
+}
+
+/// The configuration of a MediaMTX server that gets lectures from this one, see [`mediamtx::configuration`].
+pub(super) fn mediamtx_configuration(serve: &Serve) -> String {
+    let url = url_of(serve.site.public_url.as_ref(), None, serve.listen);
+    let uses_tls = url.uses_tls() || serve.tls.is_some();
+    mediamtx::configuration(&url.with_tls(uses_tls))
 }
 
 /// Makes or reads the certificate of a server. Later warnings go to the terminal.

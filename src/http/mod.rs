@@ -22,6 +22,7 @@ mod assets;
 mod ca;
 pub mod client;
 mod connections;
+mod exchange;
 mod files;
 mod forwarded;
 mod guard;
@@ -35,6 +36,7 @@ mod serve;
 mod text_cache;
 pub mod whep;
 pub mod whip;
+pub mod whip_client;
 mod wish;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -89,6 +89,18 @@ fn advice(code: i64) -> &'static str {
 }
 
 impl JanusError {
+    /// The sentence without the address, about "it".
+    pub fn about_it(&self) -> String {
+        match self {
+            Self::Unreachable { cause, .. } => format!("it can't be reached: {cause}"),
+            Self::NotJanus { cause, .. } => format!("it is not the WebSocket of a Janus server: {cause}"),
+            Self::Tls { cause, .. } => format!("there is no secure connection: {cause}"),
+            Self::Refused { code, reason, .. } => format!("it refuses: {reason} (error {code}){}", advice(*code)),
+            Self::Removed { .. } => "somebody with the secret of the room has removed this program".to_owned(),
+            Self::Broken { what, .. } => format!("it {what}"),
+        }
+    }
+
     pub(super) fn of_room(url: &JanusUrl, error: RoomError) -> Self {
         let RoomError { code, reason } = error;
         match code {
@@ -103,7 +115,7 @@ impl JanusError {
 
     /// Whether another attempt can't have another result. A server that has worked may be about to restart, and
     /// somebody else may use its address meanwhile, so after the first success only a refusal of this client is final.
-    pub(super) fn is_final(&self, is_first: bool) -> bool {
+    pub fn is_final(&self, is_first: bool) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => false,
             Self::NotJanus { .. } | Self::Tls { .. } => is_first,

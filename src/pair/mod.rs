@@ -186,8 +186,7 @@ impl Peer {
         if !self.negotiation.offers() {
             return Ok(None);
         }
-        self.connection.library().restart_ice().await?;
-        self.connection.offer().await.map(Some)
+        self.connection.restart_ice().await.map(Some)
     }
 
     /// Whether a description comes from another connection of the other side than the one that this one knows.

@@ -28,13 +28,14 @@ const ONE_BYTE_PROFILE: u16 = 0xbede;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PayloadTypes {
     pub(crate) media: u8,
-    pub(crate) rtx: u8,
+    /// `None`: packets are retransmitted unchanged.
+    pub(crate) rtx: Option<u8>,
 }
 
 impl PayloadTypes {
     /// Those of our own offers.
     pub(super) fn offered(codec: Codec) -> Self {
-        Self { media: engine::payload_type(codec), rtx: engine::rtx_payload_type(codec) }
+        Self { media: engine::payload_type(codec), rtx: Some(engine::rtx_payload_type(codec)) }
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Stream {
     pub(super) awaits_key_frame: bool,
     next: u16,
     next_rtx: u16,
-    /// The last packets, without gaps.
+    /// The last packets as they were sent, without gaps.
     sent: VecDeque<Packet>,
 }
 
@@ -91,13 +92,13 @@ impl Stream {
         packet.header.sequence_number = self.next;
         self.next = self.next.wrapping_add(1);
         self.label(&mut packet.header, ids, ids.rid);
+        set_transport_number(&mut packet.header, ids, transport);
         if self.track.is_video() {
             if self.sent.len() == HISTORY {
                 self.sent.pop_front();
             }
             self.sent.push_back(packet.clone());
         }
-        set_transport_number(&mut packet.header, ids, transport);
         packet
     }
 
@@ -105,6 +106,11 @@ impl Stream {
     pub(super) fn find(&self, sequence_number: u16) -> Option<Packet> {
         let first = self.sent.front()?.header.sequence_number;
         self.sent.get(usize::from(sequence_number.wrapping_sub(first))).cloned()
+    }
+
+    /// Whether the receiver takes RTX.
+    pub(super) fn has_rtx(&self) -> bool {
+        self.payload_types.is_some_and(|types| types.rtx.is_some())
     }
 
     /// The retransmission of a packet: its payload starts with the original sequence number.
@@ -128,7 +134,7 @@ impl Stream {
     fn rtx_header(&mut self, ids: ExtensionIds, transport: u16) -> Header {
         let mut header = Header {
             version: 2,
-            payload_type: self.payload_types.unwrap_or(PayloadTypes::offered(self.codec)).rtx,
+            payload_type: self.payload_types.and_then(|types| types.rtx).unwrap_or_default(),
             sequence_number: self.next_rtx,
             ssrc: self.rtx_ssrc(),
             ..Default::default()

@@ -46,8 +46,8 @@ impl Stage {
         let (sfu, mut sfu_events) = Sfu::start(config).unwrap();
         let emulator = Emulator::start(sfu.udp(), PathConfig::default(), up, 7).unwrap();
         let bind = vec!["127.0.0.1:0".to_owned()];
-        let config =
-            PublisherConfig { bind: bind.clone(), ice_servers: vec![], encodings: encodings().to_vec(), layering };
+        let (ice_servers, encodings, host) = (vec![], encodings().to_vec(), MediaHost::Classroom);
+        let config = PublisherConfig { bind: bind.clone(), ice_servers, encodings, layering, host };
         let (publisher, offer, mut events) = Publisher::offer(config).await.unwrap();
         let tracks = offer.tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect();
         sfu.publish(user.clone(), without_candidates(&offer.sdp), Some(tracks), None);

@@ -17,6 +17,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod typing;
+mod whip;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,7 @@ pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
+pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

@@ -117,6 +117,7 @@ mod whep;
 
 // WHIP publishers, one of which is not ours.
 mod whip;
+mod whip_out;
 
 // Rooms with names: created, taught in, ended.
 mod rooms;

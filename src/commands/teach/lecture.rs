@@ -4,6 +4,7 @@ mod reports;
 mod signalling;
 mod stage;
 mod whip;
+mod whip_out;
 
 use std::future::Future;
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::commands::stage::StageMedia;
 use crate::commands::stop::Stop;
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::commands::whip::WhipSessions;
+use crate::commands::whip_out::WhipServers;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
@@ -41,6 +43,7 @@ pub(super) struct LectureParts {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    pub(super) whip_out: WhipServers,
     pub(super) settings: RoomSettings,
 }
 
@@ -53,6 +56,8 @@ pub(super) struct Lecture<'a> {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    /// The WHIP servers that get the lecture as well.
+    pub(super) whip_out: WhipServers,
     /// How to leave the room at the end.
     pub(super) goodbye: Goodbye,
     teach: &'a Teach,
@@ -86,7 +91,7 @@ impl<'a> Lecture<'a> {
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, stage, views, client, source, settings } = parts;
+        let LectureParts { sfu, stage, views, client, source, whip_out, settings } = parts;
         let talk = TeacherTalk::new(teach, settings, &sfu);
         Self {
             sfu,
@@ -94,6 +99,7 @@ impl<'a> Lecture<'a> {
             views,
             client,
             source,
+            whip_out,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
             teach,
             reporter,
@@ -130,6 +136,10 @@ impl<'a> Lecture<'a> {
                 }
                 request = self.views.next() => {
                     self.on_view(request);
+                    continue;
+                }
+                output = self.whip_out.next() => {
+                    self.on_whip_out(output);
                     continue;
                 }
             };

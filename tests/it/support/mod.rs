@@ -7,6 +7,7 @@ mod http;
 mod janus;
 mod lan;
 mod lecture_file;
+pub mod mediamtx;
 mod numbered;
 mod process;
 mod publisher;

@@ -57,6 +57,7 @@ impl Process {
             "CLASSROOM_TEACH_KEY",
             "CLASSROOM_TOKEN",
             "CLASSROOM_TURN_SECRET",
+            "CLASSROOM_WHIP_TOKEN",
             "DISPLAY",
             "WAYLAND_DISPLAY",
             "XDG_SESSION_TYPE",

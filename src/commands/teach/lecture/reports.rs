@@ -11,7 +11,7 @@ use crate::commands::teach::inputs::Inputs;
 use crate::commands::teach::stats::{self, LastSecond};
 use crate::exit::Failure;
 use crate::protocol::ClientMessage;
-use crate::report::{EndReason, Event};
+use crate::report::{EndReason, Event, HostKind};
 use crate::rtp::Track;
 use crate::sfu::{Queue, SfuStats};
 
@@ -68,6 +68,8 @@ impl Lecture<'_> {
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
         self.metrics.set_lecture(metrics);
         stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
+        stats.whip = self.whip_out.count(HostKind::Whip);
+        stats.janus = self.whip_out.count(HostKind::Janus);
         self.reporter.event(&Event::TeachStats(stats));
         if dropped > 0 {
             self.reporter.warn(format!(
