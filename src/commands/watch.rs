@@ -3,6 +3,7 @@
 mod connection;
 mod diagnosis;
 mod janus;
+mod janus_connection;
 mod lesson;
 mod monitor;
 mod playback;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::connection::PublisherConnection;
 use self::diagnosis::{Diagnosis, TierReport};
-use self::janus::JanusConnection;
+use self::janus_connection::JanusConnection;
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
 use self::signalling::{ServerEvent, Signalling};

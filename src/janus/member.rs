@@ -30,8 +30,6 @@ pub(super) struct Published<'a> {
     pub(super) offer: String,
     /// The mid of each stream, and what it is.
     pub(super) descriptions: Vec<(&'a str, &'a str)>,
-    /// The most bits per second.
-    pub(super) bitrate: u32,
 }
 
 /// A participant in a room.
@@ -58,11 +56,11 @@ impl Member {
         published: Option<&Published<'_>>,
     ) -> Result<Self, JanusError> {
         let (session, events, address) = Session::open(&room.server, known).await?;
-        let handle = session.attach().await?;
         let mut room = room.clone();
-        let joined = loop {
+        let (handle, joined) = loop {
+            let handle = session.attach().await?;
             let error = match join(&session, handle, &room, published).await {
-                Ok(joined) => break joined,
+                Ok(joined) => break (handle, joined),
                 Err(error) => error,
             };
             match room.id.other_form() {
@@ -70,6 +68,8 @@ impl Member {
                 _ if error.is_no_such_room() && room.creates => create(&session, handle, &mut room).await?,
                 _ => return Err(error),
             }
+            // Janus takes one offer of each handle.
+            session.detach(handle);
         };
         let (private_id, feeds, answer) = joined;
         Ok(Self { session, events, handle, room, private_id, feeds, answer, address })
@@ -95,9 +95,9 @@ async fn join(
 ) -> Result<Joined, JanusError> {
     let request = match published {
         None => RoomRequest::Join(Join::participant(access(room), &room.display)),
-        Some(Published { descriptions, bitrate, .. }) => {
+        Some(Published { descriptions, .. }) => {
             let described = descriptions.iter().map(|(mid, description)| Description { mid, description }).collect();
-            RoomRequest::JoinAndConfigure(Join::publisher(access(room), &room.display, described, *bitrate))
+            RoomRequest::JoinAndConfigure(Join::publisher(access(room), &room.display, described))
         }
     };
     let jsep = published.map(|published| Jsep::offer(published.offer.clone()));

@@ -22,6 +22,9 @@ mod url;
 mod video_room;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::error::JanusError;
 pub use self::member::JanusRoom;
 pub use self::publisher::{JanusHost, JanusPublication, PublishedJanus};

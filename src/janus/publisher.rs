@@ -30,8 +30,6 @@ pub struct JanusPublication<'a> {
     pub offer: &'a str,
     /// The track of each section, by mid.
     pub tracks: &'a OfferedTracks,
-    /// The most bits per second: Janus tells the sender the cap of the room otherwise.
-    pub bitrate: u32,
 }
 
 /// A publication that runs. Dropping it without [`PublishedJanus::end`] is a lost connection to Janus.
@@ -46,9 +44,9 @@ impl JanusHost {
     /// # Errors
     /// If Janus can't be reached or refuses.
     pub async fn publish(&self, publication: &JanusPublication<'_>) -> Result<(PublishedJanus, String), JanusError> {
-        let JanusPublication { offer, tracks, bitrate } = publication;
+        let JanusPublication { offer, tracks } = publication;
         let descriptions = tracks.iter().map(|(mid, track)| (mid.as_str(), Track::from(*track).name())).collect();
-        let published = Published { offer: (*offer).to_owned(), descriptions, bitrate: *bitrate };
+        let published = Published { offer: (*offer).to_owned(), descriptions };
         let url = &self.room.server.url;
         let joining = timeout(PUBLISH_WITHIN, Member::join(&self.room, None, Some(&published)));
         let slow = |_| JanusError::broken(url, format!("takes longer than {} s", PUBLISH_WITHIN.as_secs()));

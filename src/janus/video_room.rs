@@ -150,7 +150,8 @@ pub(super) struct Join<'a> {
     display: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     descriptions: Vec<Description<'a>>,
-    /// The cap of the room's REMB for this publisher in bits per second, where the room lets publishers choose.
+    /// The bits per second that Janus tells the publisher by REMB; 0 for none, where the room lets publishers choose.
+    /// A publisher finds by transport-wide feedback what its path carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     bitrate: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -193,14 +194,9 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// A participant that publishes at most `bitrate` bits per second.
-    pub(super) fn publisher(
-        access: Access<'a>,
-        display: &'a str,
-        descriptions: Vec<Description<'a>>,
-        bitrate: u32,
-    ) -> Self {
-        Self { descriptions, bitrate: Some(bitrate), ..Self::participant(access, display) }
+    /// A participant that publishes.
+    pub(super) fn publisher(access: Access<'a>, display: &'a str, descriptions: Vec<Description<'a>>) -> Self {
+        Self { descriptions, bitrate: Some(0), ..Self::participant(access, display) }
     }
 
     /// A subscriber of these streams of a feed; `private_id` is that of the participant who subscribes.
@@ -359,7 +355,7 @@ mod tests {
             json!({"request": "join", "ptype": "publisher", "room": 1234, "pin": "1111", "display": "Ann"})
         );
         let descriptions = vec![Description { mid: "1", description: "screen" }];
-        let publisher = RoomRequest::JoinAndConfigure(Join::publisher(access, "Ann", descriptions, 0)).to_body();
+        let publisher = RoomRequest::JoinAndConfigure(Join::publisher(access, "Ann", descriptions)).to_body();
         assert_eq!(
             publisher,
             json!({

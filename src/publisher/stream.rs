@@ -126,6 +126,8 @@ impl Stream {
     pub(super) fn padding(&mut self, ids: ExtensionIds, transport: u16) -> Packet {
         let mut header = self.rtx_header(ids, transport);
         (header.extension, header.extension_profile) = (true, ONE_BYTE_PROFILE);
+        // Janus 1.1.2 reads no header extension of a packet that ends with it, and would report all probes as lost.
+        header.padding = true;
         let element = Extension { id: PADDING_ID, payload: Bytes::from_static(&[0; ELEMENT_BYTES]) };
         header.extensions.extend(std::iter::repeat_n(element, PADDING_ELEMENTS));
         Packet { header, payload: Bytes::new() }

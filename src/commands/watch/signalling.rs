@@ -1,6 +1,6 @@
 //! The way to the publisher: a classroom server, or a Janus server.
 
-use super::janus::JanusConnection;
+use super::janus_connection::JanusConnection;
 use crate::commands::server_connection::ServerConnection;
 use crate::exit::Failure;
 use crate::id::UserId;
@@ -65,6 +65,13 @@ impl Signalling<'_> {
                 server.send(ClientMessage::Candidate { entry: None, target_uid, candidate, source: None });
             }
             Self::Janus(janus) => janus.candidate(candidate),
+        }
+    }
+
+    /// Sends the answer to an offer of Janus. In a classroom the publisher answers.
+    pub(super) fn answer(&self, sdp: String) {
+        if let Self::Janus(janus) = self {
+            janus.answer(sdp);
         }
     }
 

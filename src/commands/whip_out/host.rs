@@ -24,8 +24,6 @@ pub(super) struct HostOffer<'a> {
     pub(super) sdp: &'a str,
     /// The track of each section, by mid.
     pub(super) tracks: &'a OfferedTracks,
-    /// The most bits per second of all tracks together.
-    pub(super) bitrate: u32,
 }
 
 /// An accepted offer.
@@ -96,8 +94,8 @@ impl Host {
                 Ok(Accepted { answer, session, ice_servers })
             }
             Self::Janus(janus) => {
-                let HostOffer { sdp: offer, tracks, bitrate } = offer;
-                let publication = JanusPublication { offer, tracks, bitrate };
+                let HostOffer { sdp: offer, tracks } = offer;
+                let publication = JanusPublication { offer, tracks };
                 let (session, answer) = janus.publish(&publication).await.map_err(HostError::Janus)?;
                 let session = Some(HostSession::Janus(Box::new(session)));
                 Ok(Accepted { answer, session, ice_servers: Vec::new() })

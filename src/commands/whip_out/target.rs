@@ -129,8 +129,7 @@ impl Target {
             Ok(offer) => offer,
             Err(cause) => return self.lose(format!("no connection can be made: {cause}")).await,
         };
-        let bitrate = most_bits(&self.media.encodings);
-        match self.host.open(HostOffer { sdp: &offer, tracks: &tracks, bitrate }).await {
+        match self.host.open(HostOffer { sdp: &offer, tracks: &tracks }).await {
             Ok(accepted) => self.accepted(offer, accepted).await,
             Err(error) => self.on_lost(&error).await,
         }
@@ -269,13 +268,6 @@ impl Target {
         // This fails only at the end of the lecture.
         _ = self.events.send((self.number, event)).await;
     }
-}
-
-/// The bits per second of the best encodings, with the retransmissions and the headers.
-fn most_bits(encodings: &[(Encoding, u32)]) -> u32 {
-    let mut best = encodings.to_vec();
-    best.dedup_by_key(|(encoding, _)| encoding.track);
-    best.into_iter().fold(0_u32, |sum, (_, bits)| sum.saturating_add(bits)).saturating_mul(2)
 }
 
 /// All tiers of the videos, for a server that chooses among them.

@@ -77,7 +77,8 @@ impl JanusServer {
     /// `listparticipants` of a room, by a client that is not ours.
     pub fn participants(&self, room: u64) -> Vec<Value> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reply = runtime.block_on(tokio::time::timeout(DEADLINE, self.list(room))).expect("Janus answers");
+        let reply =
+            runtime.block_on(async { tokio::time::timeout(DEADLINE, self.list(room)).await }).expect("Janus answers");
         reply["plugindata"]["data"]["participants"].as_array().cloned().unwrap_or_default()
     }
 
