@@ -408,6 +408,8 @@ pub(super) enum Conflict {
     WhipFlagWithoutServer(&'static str),
     #[error("there are {servers} --whip and {tokens} tokens for them: give a token for each, '' for none")]
     WhipTokens { servers: usize, tokens: usize },
+    #[error("--whip {0}")]
+    WhipUrl(WhipUrlError),
     #[error("--whip-token {0}")]
     WhipToken(WhipUrlError),
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]

@@ -1,4 +1,5 @@
 mod access;
+mod whip_out;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ pub(super) struct TypedWhipOut {
     /// It gets the sound and one video. A server that is away, or slow, costs the class nothing: teach tries again
     /// until the end. docs/engines.md has examples.
     #[arg(long, value_name = "URL", hide_short_help = true)]
-    whip: Vec<WhipUrl>,
+    whip: Vec<Secret>,
 
     /// The file whose first line is the bearer token for --whip; with several --whip, once for each, '' for none
     #[arg(long, value_name = "FILE", hide_short_help = true)]
@@ -121,7 +121,11 @@ impl TypedWhipOut {
         if tokens.len() != servers {
             return Err(Conflict::WhipTokens { servers, tokens: tokens.len() });
         }
-        let targets = self.whip.into_iter().zip(tokens).map(|(url, token)| WhipTarget { url, token }).collect();
+        let target = |(url, token): (Secret, _)| {
+            let url = url.as_str().parse().map_err(Conflict::WhipUrl)?;
+            Ok(WhipTarget { url, token })
+        };
+        let targets = self.whip.into_iter().zip(tokens).map(target).collect::<Result<_, Conflict>>()?;
         Ok(WhipOut { targets, video, simulcast: self.whip_simulcast })
     }
 }

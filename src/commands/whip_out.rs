@@ -179,7 +179,7 @@ impl WhipServers {
             }
             TargetEvent::KeyFrameNeeded(encoding) => {
                 let made = self.outputs.key_frame(encoding);
-                let asks = self.key_frames.want(Instant::now(), number, encoding, made);
+                let asks = self.key_frames.want(Instant::now(), (number, server.kind), encoding, made);
                 asks.then_some(WhipOutput::KeyFrame(encoding))
             }
         }

@@ -18,6 +18,7 @@ mod sdp;
 mod signalling;
 #[cfg(test)]
 mod tests;
+mod whip_client;
 
 pub use mutator::{Mutator, seeds};
 
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -54,6 +55,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
     Target { name: "token", body: access::token },
+    Target { name: "whip_answer", body: whip_client::whip_answer },
 ];
 
 /// Runs the target with this name.

@@ -56,12 +56,12 @@ pub struct PublisherConfig {
     /// How the tiers of a video are sent.
     pub layering: Layering,
     /// Who receives the media.
-    pub host: MediaHost,
+    pub receiver: MediaReceiver,
 }
 
 /// Who receives the media of a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaHost {
+pub enum MediaReceiver {
     /// A server of this program, or a teacher. There is a data channel, and all that is offered is taken.
     Classroom,
     /// A server of somebody else: any WHIP server, or Janus. There is no data channel, and the answer says which codecs
@@ -116,7 +116,7 @@ pub struct PublisherOffer {
 pub struct Publisher {
     connection: Connection<PublisherEvent>,
     sending: SendingHalf,
-    host: MediaHost,
+    receiver: MediaReceiver,
 }
 
 impl Publisher {
@@ -152,13 +152,13 @@ impl Publisher {
         for transceiver in connection.library().get_transceivers().await {
             transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await?;
         }
-        if config.host == MediaHost::Classroom {
+        if config.receiver == MediaReceiver::Classroom {
             connection.make_channel().await?;
         }
         let sdp = connection.offer().await?;
         let tracks = sending.uplink().lock().set_mids(&offer::mids(&sdp));
-        let host = config.host;
-        Ok((Self { connection, sending, host }, PublisherOffer { sdp, tracks }, event_queue))
+        let receiver = config.receiver;
+        Ok((Self { connection, sending, receiver }, PublisherOffer { sdp, tracks }, event_queue))
     }
 
     /// The offer with all candidates of this side, or with those that are known after `within`.
@@ -184,9 +184,9 @@ impl Publisher {
     /// # Errors
     /// If `sdp` is not an answer to our offer.
     pub async fn answer(&self, sdp: String) -> Result<(), Error> {
-        match self.host {
-            MediaHost::Classroom => self.sending.uplink().lock().answered(ExtensionIds::of(&sdp)),
-            MediaHost::Foreign => {
+        match self.receiver {
+            MediaReceiver::Classroom => self.sending.uplink().lock().answered(ExtensionIds::of(&sdp)),
+            MediaReceiver::Foreign => {
                 let accepted = accepted_by(&sdp, &self.sending.uplink().lock().tracks());
                 let of =
                     |(track, codec)| accepted.iter().find(|(of, _)| *of == (track, codec)).map(|(_, types)| *types);

@@ -108,9 +108,9 @@ impl Stream {
         self.sent.get(usize::from(sequence_number.wrapping_sub(first))).cloned()
     }
 
-    /// Whether the receiver takes RTX.
+    /// Whether lost packets are retransmitted by RTX, as those of video are if the receiver takes it.
     pub(super) fn has_rtx(&self) -> bool {
-        self.payload_types.is_some_and(|types| types.rtx.is_some())
+        self.track.is_video() && self.payload_types.is_some_and(|types| types.rtx.is_some())
     }
 
     /// The retransmission of a packet: its payload starts with the original sequence number.

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
+use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
@@ -157,6 +158,8 @@ pub struct LectureMetrics {
     pub send_delay: HashMap<&'static str, [Option<f64>; 2]>,
     /// Bounded queues: name, length, capacity.
     pub queues: Vec<(&'static str, usize, usize)>,
+    /// How many WHIP servers get the lecture; `None` without `--whip`.
+    pub whip: Option<HostCount>,
 }
 
 /// The output of an encoder.
@@ -425,7 +428,11 @@ impl LectureMetrics {
             labelled("queue", self.queues.iter().map(|queue| (queue.0, number(value(queue)))))
         };
         to.gauge("classroom_queue_length", "Length of a bounded queue", queues(|queue| queue.1))?;
-        to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))
+        to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))?;
+        let Some(HostCount { live, servers }) = self.whip else { return Ok(()) };
+        let states = [("live", live), ("waiting", servers - live.min(servers))];
+        let servers = labelled("state", states.map(|(state, count)| (state, number(count))));
+        to.gauge("classroom_whip_servers", "WHIP servers that get the lecture, or do not at present", servers)
     }
 
     fn write_encodings(&self, to: &mut Writer<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use crate::id::UserId;
 use crate::media::{MediaError, Render, SpeakerOptions};
 use crate::protocol::channel::PublisherMessage;
 use crate::protocol::{ClientMessage, IceCandidate, Participant};
-use crate::publisher::{Layering, MediaHost, PublisherConfig, PublisherEvent};
+use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
 use crate::rtp::{Latency, Track};
 use crate::viewer::ViewerConfig;
 
@@ -155,8 +155,8 @@ impl ServerMedia {
             UplinkEvent::Due => {
                 let ViewerConfig { bind, ice_servers } = ViewContext::viewer(&*self.context);
                 let encodings = media.encodings();
-                let (layering, host) = (Layering::Simulcast, MediaHost::Classroom);
-                let config = PublisherConfig { bind, ice_servers, encodings, layering, host };
+                let (layering, receiver) = (Layering::Simulcast, MediaReceiver::Classroom);
+                let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver };
                 media.detach(SERVER);
                 match uplink.offer(now, config).await {
                     Ok((sdp, tracks)) => {

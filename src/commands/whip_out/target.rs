@@ -12,7 +12,7 @@ use crate::commands::or_never;
 use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
 use crate::protocol::IceCandidate;
 use crate::protocol::channel::{NeededEncoding, SentTier};
-use crate::publisher::{Layering, MediaHost, PublisherConfig, PublisherEvent};
+use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
 use crate::report::HostState;
 use crate::rtp::{Encoding, Tier};
 use crate::sdp::ice::IceServer;
@@ -119,7 +119,7 @@ impl Target {
     async fn offer(&mut self) {
         let TargetMedia { bind, mut ice_servers, encodings, layering } = self.media.clone();
         ice_servers.extend(self.named.clone());
-        let config = PublisherConfig { bind, ice_servers, encodings, layering, host: MediaHost::Foreign };
+        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver: MediaReceiver::Foreign };
         let tracks = match self.uplink.offer(Instant::now(), config).await {
             Ok((_, tracks)) => tracks,
             Err(cause) => return self.lose(format!("no connection can be made: {cause}")).await,

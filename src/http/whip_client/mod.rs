@@ -29,7 +29,7 @@ pub use self::session::{Restarted, Session};
 pub use self::url::{WhipUrl, WhipUrlError};
 use super::exchange::{Distance, ExchangeError, Server};
 use crate::sdp::ice::IceServer;
-use crate::tls::Trust;
+use crate::tls::{TlsError, Trust};
 
 /// The time limit of one request, from the name lookup to the last byte of the answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -114,6 +114,14 @@ impl Endpoint {
         Err(WhipError::Answer("too many redirects"))
     }
 
+    /// Reads an answer to an offer to the URL as typed.
+    ///
+    /// # Errors
+    /// [`WhipError`] if the server refuses, or if this is no answer to an offer.
+    pub(crate) fn read_answer(&self, response: Response<Bytes>) -> Result<Opened, WhipError> {
+        self.opened(&self.url, Distance::Computer, response)
+    }
+
     fn opened(&self, url: &WhipUrl, nearest: Distance, response: Response<Bytes>) -> Result<Opened, WhipError> {
         if response.status() != StatusCode::CREATED {
             return Err(self.refusal(url, &response));
@@ -163,6 +171,9 @@ impl Endpoint {
             Err(_) => Err(WhipError::Slow(ANSWER_WITHIN)),
             Ok(Ok(answered)) => Ok(answered),
             Ok(Err(ExchangeError::Unreachable(cause))) => Err(WhipError::Unreachable(cause.to_string())),
+            Ok(Err(ExchangeError::Tls(TlsError::NotTls))) => {
+                Err(WhipError::Answer("it does not speak TLS on this port, write http:// instead of https://"))
+            }
             Ok(Err(ExchangeError::Tls(cause))) => Err(WhipError::Tls(cause)),
             Ok(Err(ExchangeError::Broken(cause))) => Err(WhipError::Unreachable(cause)),
         }

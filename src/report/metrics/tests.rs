@@ -42,6 +42,7 @@ fn full() -> Metrics {
             encodings: vec![(screen, made), (Encoding::full(Track::Audio, Codec::Opus), EncodingMetrics::default())],
             send_delay: HashMap::from([("all", [Some(0.002), Some(0.013)]), ("audio", [None, None])]),
             queues: vec![("frames", 2, 256)],
+            whip: Some(HostCount { live: 1, servers: 3 }),
             ..Default::default()
         }),
     }
@@ -79,6 +80,7 @@ fn metrics_are_in_prometheus_format() {
         r#"classroom_send_delay_seconds{media="all",quantile="0.99"} 0.013"#,
         r#"classroom_queue_length{queue="frames"} 2"#,
         r#"classroom_queue_capacity{queue="frames"} 256"#,
+        r#"classroom_whip_servers{state="waiting"} 2"#,
     ] {
         assert!(text.lines().any(|found| found == line), "no {line:?} in\n{text}");
     }

@@ -66,6 +66,7 @@ impl Lecture<'_> {
         let LastSecond { mut stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
+        metrics.whip = self.whip_out.count(HostKind::Whip);
         self.metrics.set_lecture(metrics);
         stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
         stats.whip = self.whip_out.count(HostKind::Whip);

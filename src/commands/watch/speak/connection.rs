@@ -8,7 +8,7 @@ use crate::commands::own_capture::OwnCapture;
 use crate::commands::uplink_connection::{Delays, UplinkConnection, UplinkEvent};
 use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
-use crate::publisher::{FrameInput, Layering, MediaHost, Publisher, PublisherConfig};
+use crate::publisher::{FrameInput, Layering, MediaReceiver, Publisher, PublisherConfig};
 use crate::rtp::Frame;
 use crate::viewer::IceServer;
 
@@ -67,8 +67,8 @@ impl SpeakerConnection {
         ice_servers: Vec<IceServer>,
     ) -> Result<(String, OfferedTracks), String> {
         let encodings = self.capture.encodings.clone();
-        let (layering, host) = (Layering::Simulcast, MediaHost::Classroom);
-        let config = PublisherConfig { bind, ice_servers, encodings, layering, host };
+        let (layering, receiver) = (Layering::Simulcast, MediaReceiver::Classroom);
+        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver };
         let offered = self.uplink.offer(now, config).await?;
         self.switch.set(self.uplink.publisher().map(Publisher::input));
         Ok(offered)
