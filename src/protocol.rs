@@ -90,6 +90,21 @@
 //! server -> student   {"type":"answer","userId":"1001","sdp":"v=0..."}
 //! ```
 //!
+//! # Edges
+//!
+//! A server may send the media of a lecture to students for another server, or for a `teach`: it is an edge. An edge
+//! joins the room as nodes do for their members, and nobody but the holder of the media hears of it: `edges` tells the
+//! holder their user ids. Each offers to the publisher as a student does, and its data channel speaks [`edge`]. The
+//! server passes the offer of a student to an edge or to the holder, and the student can't tell the difference.
+//!
+//! ```text
+//! server  -> holder   {"type":"edges","edges":["edge-5c2f81d0a7e3b946"]}
+//! student -> server   {"type":"offer","targetUid":"9999","sdp":"v=0..."}
+//! server  -> edge     {"type":"offer","userId":"1001","sdp":"v=0..."}
+//! edge    -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
+//! server  -> student  {"type":"answer","userId":"9999","sdp":"v=0..."}
+//! ```
+//!
 //! # Who gets in
 //!
 //! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
@@ -168,6 +183,7 @@ pub mod channel;
 mod client_message;
 pub mod conference;
 mod credentials;
+pub mod edge;
 mod error;
 mod file;
 mod join;

@@ -10,8 +10,8 @@ use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{chat_input, nickname, server_trust, turn_servers};
 use super::demo::TypedDemo;
 use super::meaning::{
-    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources, Teach,
-    Video, Watch,
+    Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
+    Teach, Video, Watch,
 };
 use super::servers::{TurnServer, TypedRelays};
 use super::values::Bitrate;
@@ -228,6 +228,9 @@ impl TryFrom<TypedServe> for Serve {
         let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
         let media = typed.media.convert(typed.listen.port())?;
         let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
+        if media.is_none() && cluster.as_ref().is_some_and(|cluster: &Box<Cluster>| cluster.edge) {
+            return Err(Conflict::EdgeWithoutMedia);
+        }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let print_mediamtx = typed.print_mediamtx;
         Ok(Serve { listen, tls, stun, turn, site, access, meetings, media, cluster, print_mediamtx })

@@ -318,6 +318,10 @@ pub struct Cluster {
     pub name: Option<NodeId>,
     /// The URL of this node for the others; `None`: an address of this computer.
     pub url: Option<ServerUrl>,
+    /// Whether this node sends the media of all lectures to its students.
+    pub edge: bool,
+    /// The longest time in which this node sends its clients to the others before it ends.
+    pub drain: Duration,
 }
 
 /// The media that `classroom serve` carries.
@@ -374,6 +378,8 @@ pub(super) enum Conflict {
     TrustWithoutServer(&'static str),
     #[error("{0} is about several servers that share their rooms: add --redis redis://HOST:6379, or remove {0}")]
     NodeWithoutRedis(&'static str),
+    #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
+    EdgeWithoutMedia,
     #[error("can't use --redis: {0}")]
     Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]

@@ -20,7 +20,7 @@ pub(super) fn usable(servers: Vec<protocol::IceServer>) -> Vec<IceServer> {
 }
 
 /// One server for each URL that a viewer supports. It supports no TLS.
-fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
+pub(super) fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
     let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
     let is_supported = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
     server.urls.into_iter().filter(is_supported).map(move |url| IceServer {

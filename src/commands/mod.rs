@@ -10,6 +10,7 @@ mod client_network;
 mod conference;
 mod demo;
 mod devices;
+mod edges;
 mod hosted_source;
 mod janus;
 mod lecture_talk;

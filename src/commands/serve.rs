@@ -2,6 +2,7 @@
 //! whose publisher does not host it.
 
 mod cluster;
+mod edge;
 mod files;
 mod host;
 mod media;
@@ -11,6 +12,7 @@ mod whep;
 mod whip;
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::routing::any;
 use tokio::net::TcpListener;
@@ -18,6 +20,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::cluster::ClusterNode;
+pub(super) use self::edge::EdgeMeter;
+use self::edge::RunningEdges;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
@@ -61,6 +65,7 @@ pub(super) async fn run(
         }
         None => None,
     };
+    let drain = serve.cluster.as_ref().map(|cluster| cluster.drain);
     let cluster = match serve.cluster {
         Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
@@ -87,7 +92,16 @@ pub(super) async fn run(
         reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
     }
     let reason = stop.await;
-    served.shutdown().await;
+    let end = async {
+        if let Some(within) = drain {
+            served.drain(within, reporter).await;
+        }
+        served.shutdown().await;
+    };
+    tokio::select! {
+        () = end => {}
+        _ = super::stop::stop(None) => {}
+    }
     Ok(reason)
 }
 
@@ -172,6 +186,7 @@ pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
     media: Option<RunningMedia>,
+    edges: Option<RunningEdges>,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
     public_url: Option<Origin>,
@@ -191,6 +206,7 @@ impl RunningServer {
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
         let has_cluster = cluster.is_some();
+        let is_edge = cluster.as_ref().is_some_and(ClusterNode::is_edge);
         // The other nodes call this one by the name in its URL.
         let node_host = cluster.as_ref().and_then(|node| node.url()?.host().parse().ok());
         site.hosts.extend(node_host);
@@ -201,6 +217,10 @@ impl RunningServer {
         };
         let cluster = cluster.map(config).transpose()?;
         let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers, cluster });
+        let edges = media.as_ref().filter(|_| is_edge).map(|media| {
+            let settings = media.edges(address.ip());
+            (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
+        });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
         if let Some(reservation) = &reservation {
@@ -240,6 +260,10 @@ impl RunningServer {
         let app = app.merge(http::files(files::MeetingFiles(server.clone())));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
+        let edges = edges.map(|(meter, running)| {
+            metrics.set_edges(meter);
+            running
+        });
         let app = app.merge(metrics.router());
         let app = match &tls {
             Some(tls) => app.merge(http::certificate(tls)),
@@ -259,7 +283,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, media, address, tls, public_url, _access: access, end, task })
+        Ok(Self { server, metrics, media, edges, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.
@@ -304,11 +328,22 @@ impl RunningServer {
         &self.metrics
     }
 
+    /// Sends all clients to the other servers.
+    async fn drain(&self, within: Duration, reporter: &Reporter) {
+        self.metrics.set_draining();
+        let seconds = within.as_secs_f32();
+        reporter.notice(format!("the clients of this server move to the others, for at most {seconds} s"));
+        self.server.drain(within).await;
+    }
+
     /// Tells all users that the server ends, and closes the port.
     pub(super) async fn shutdown(self) {
         self.metrics.set_ending();
         // Until the sockets are closed, the port stays open and answers new users that the server is ending.
         self.server.shutdown().await;
+        if let Some(edges) = self.edges {
+            edges.shutdown().await;
+        }
         if let Some(media) = self.media {
             media.shutdown().await;
         }

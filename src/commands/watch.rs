@@ -302,6 +302,7 @@ impl Session<'_> {
             | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
+            | ServerMessage::Edges { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)

@@ -86,6 +86,11 @@ pub enum ServerMessage {
         /// The number of all members.
         count: usize,
     },
+    /// To the holder of a lecture's media: the user ids of the edges. Replaces the previous message.
+    Edges {
+        /// The edges, by user id.
+        edges: Vec<UserId>,
+    },
     /// The answer to [`ClientMessage::RoomUserList`](super::ClientMessage::RoomUserList).
     RoomUserList {
         /// Members, as in [`ServerMessage::Joined`].

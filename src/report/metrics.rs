@@ -4,6 +4,7 @@
 //! size does not depend on the number of users.
 
 mod cluster;
+mod edges;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
+pub use self::edges::EdgeMetrics;
 use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub media: Option<MediaMetrics>,
     /// The speakers on the stages of this process; `None` if it has no stage.
     pub speakers: Option<SpeakerMetrics>,
+    /// The edges of this process; `None` without `--edge`.
+    pub edges: Option<EdgeMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -288,6 +292,9 @@ impl Collector for Metrics {
         }
         if let Some(speakers) = &self.speakers {
             speakers.write(&mut to)?;
+        }
+        if let Some(edges) = &self.edges {
+            edges.write(&mut to)?;
         }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;

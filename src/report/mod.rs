@@ -37,8 +37,8 @@ pub use self::event::{
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    ClusterMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
-    SpeakerMetrics,
+    ClusterMetrics, EdgeMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES,
+    ServerMetrics, SpeakerMetrics,
 };
 pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
-use super::member::{Applicant, Connection, Member, Opening};
+use super::member::{Applicant, Connection, Media, Member, Opening};
 use super::members::Room;
 use super::owner::Owner;
 use super::pending::Mailbox;
@@ -86,7 +86,7 @@ impl Room {
             };
             RoomRefusal::new(ErrorCode::UserIdTaken, message)
         };
-        if self.owner.as_ref().is_some_and(|owner| owner.keeps_id_from(newcomer)) {
+        if self.edges.contains(id) || self.owner.as_ref().is_some_and(|owner| owner.keeps_id_from(newcomer)) {
             return Err(taken());
         }
         let gives_way = |reserved: bool| newcomer.takes_id_from_guests() && !reserved;
@@ -322,6 +322,9 @@ impl Room {
         if member.is_admitted {
             self.gate.admit(&newcomer.session);
         }
+        if self.edges.has_media(&id) {
+            member.media = Media::Connected;
+        }
         let user = member.user.clone();
         self.members.insert(id.clone(), member);
         self.has_partial_lists |= self.members.len() > MAX_LISTED_USERS;
@@ -345,6 +348,9 @@ impl Room {
             self.tell_joined(now, &user, limits, out);
         }
         self.host_changed(now, host, (&newcomer, user.epoch), out);
+        if newcomer.publishes && !self.edges.ids().is_empty() {
+            self.tell_edges(out);
+        }
         self.tell_conference(now, &newcomer.user, limits, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);

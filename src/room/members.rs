@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
+use super::edges::Edges;
 use super::gate::Gate;
 use super::lobby::Lobby;
 use super::member::{Connection, Host, Media, Member};
@@ -28,6 +29,8 @@ pub(super) struct Room {
     pub(super) publisher: Option<UserId>,
     /// The media host, if the server carries the media.
     pub(super) host: Option<Host>,
+    /// The servers that send the media to students in the publisher's name.
+    pub(super) edges: Edges,
     /// The state of a meeting or call room.
     pub(super) conferences: Option<Conferences>,
     /// How the last publisher left, until the next one joins.
@@ -86,6 +89,7 @@ impl Room {
             members: BTreeMap::new(),
             publisher: None,
             host: None,
+            edges: Edges::default(),
             conferences: None,
             publisher_went: None,
             speakers: 0,
@@ -135,6 +139,7 @@ impl Room {
     /// Puts everybody out, because the server needs the space of this room.
     pub(super) fn close(mut self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
         self.end_host(out);
+        self.end_edges(out);
         let members = self.members.values().filter_map(Member::conn);
         members.chain(self.lobby.conns()).for_each(|conn| refusal.clone().close(conn, out));
     }
@@ -143,7 +148,7 @@ impl Room {
         let host = self.host.as_ref().and_then(|host| host.until);
         let conferences = self.conferences.as_ref().and_then(Conferences::due);
         let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host, conferences];
-        due.into_iter().flatten().min()
+        due.into_iter().chain([self.edges.due()]).flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
@@ -259,6 +264,7 @@ impl Room {
             self.end_host(out);
             self.forget_media(now);
         }
+        self.tick_edges(now, out);
         self.tick_conferences(now, out);
         self.tick_breakouts(now, out);
         if self.presence.due().is_some_and(|due| due <= now) {
@@ -303,7 +309,7 @@ impl Room {
             self.broadcast(message, Some(&user.user_id), out);
         } else {
             self.presence.joined(now, user, self.presence_interval(limits));
-            self.send_to_publisher(message, out);
+            self.send_to_publisher(&user.user_id, message, out);
         }
     }
 
@@ -336,7 +342,8 @@ impl Room {
             }
         } else {
             self.presence.left(now, &user.user_id, reason, self.presence_interval(limits));
-            self.send_to_publisher(message, out);
+            self.send_to_publisher(&user.user_id, message, out);
+            self.edges.left(&user.user_id, reason);
         }
         match reason {
             LeaveReason::Replaced => self.conference_replaced(now, &user.user_id, limits, out),
@@ -352,7 +359,7 @@ impl Room {
     pub(super) fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
         let host = self.host.as_ref().and_then(|host| host.conn);
-        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).collect();
+        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).chain(self.edges.conns()).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
@@ -366,10 +373,13 @@ impl Room {
         }
     }
 
-    /// Tells the publisher and the media host. A publisher that is away gets the message later: it must release the
-    /// peers of students who left meanwhile, and after a server's restart it can't tell them from students on their way
-    /// back.
-    fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
+    /// Tells the publisher, the media host, and the edge that serves the student `about`. A publisher that is away gets
+    /// the message later: it must release the peers of students who left meanwhile, and after a server's restart it
+    /// can't tell them from students on their way back.
+    fn send_to_publisher(&mut self, about: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
+        if let Some(to) = self.edges.of_student(about) {
+            out.push(Output::Send { to, message: message.clone() });
+        }
         if let Some(to) = self.host.as_ref().and_then(|host| host.conn) {
             out.push(Output::Send { to, message: message.clone() });
         }

@@ -4,6 +4,7 @@ mod admission;
 mod breakouts;
 mod calls;
 mod crowds;
+mod edges;
 mod gate;
 mod host;
 mod keeping;
@@ -179,6 +180,7 @@ fn newcomer(user: &str) -> Newcomer {
         settings: None,
         identity: None,
         reserved: false,
+        route: Route::default(),
     }
 }
 

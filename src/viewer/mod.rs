@@ -113,9 +113,28 @@ impl Viewer {
         config: ViewerConfig,
         sink: PacketSink,
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    /// The same without audio.
+    ///
+    /// # Errors
+    /// As [`Viewer::offer`].
+    pub async fn offer_videos(
+        config: ViewerConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    async fn offer_sections(
+        config: ViewerConfig,
+        sink: PacketSink,
+        sections: &[RtpCodecKind],
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
         let (viewer, event_queue) = Self::new(config, sink).await?;
         let connection = &viewer.connection;
-        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
+        for kind in sections.iter().copied() {
             let direction = RTCRtpTransceiverDirection::Recvonly;
             let init = RTCRtpTransceiverInit { direction, ..Default::default() };
             connection.library().add_transceiver_from_kind(kind, Some(init)).await?;

@@ -51,6 +51,7 @@ mod answers;
 
 // The students of `classroom bench` on loopback.
 mod crowd;
+mod edges;
 
 // Misbehaving students on loopback, and what they cost the others.
 mod bad_students;

@@ -20,6 +20,7 @@ use super::talk::TeacherTalk;
 use super::teacher_views::TeacherViews;
 use super::throttled_lines::ThrottledLines;
 use crate::cli::Teach;
+use crate::commands::edges::Meaning;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
 use crate::commands::source_monitor::SourceMonitor;
@@ -198,6 +199,20 @@ impl<'a> Lecture<'a> {
             return self.offer_waiting();
         };
         let Some(event) = self.of_student(event) else { return };
+        if let SfuEvent::Gone { user, .. } = &event
+            && self.talk.edges().contains(user)
+        {
+            self.send(ClientMessage::Hangup { target_uid: user.clone(), source: None });
+        }
+        let encodings = || self.source.encodings();
+        match self.talk.edges().on_event(event, &self.sfu, encodings) {
+            Meaning::Own(event) => self.on_student_event(event),
+            Meaning::AtEdges(events) => events.into_iter().for_each(|event| self.on_student_event(event)),
+        }
+    }
+
+    /// An event of a student here or at an edge.
+    fn on_student_event(&mut self, event: SfuEvent) {
         match event {
             SfuEvent::Answer { user, sdp } => {
                 self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
@@ -262,6 +277,9 @@ impl<'a> Lecture<'a> {
     }
 
     fn set_state(&mut self, user: &UserId, state: StudentState) {
+        if self.talk.edges().contains(user) {
+            return;
+        }
         if self.students.set(user, state) {
             let nickname = self.attendance.nickname(user).to_owned();
             self.reporter.event(&Event::Student { user: user.clone(), nickname, state });

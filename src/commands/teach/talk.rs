@@ -6,6 +6,7 @@ use super::membership::{Membership, Reply};
 use super::stage_report;
 use crate::cli::Teach;
 use crate::commands::chat_commands::TeacherInput;
+use crate::commands::edges::Edges;
 use crate::commands::lecture_talk::{LectureTalk, now_ms};
 use crate::commands::stage::SpeakerFact;
 use crate::commands::stage_orders::{self, StageCommand};
@@ -121,6 +122,11 @@ impl TeacherTalk {
     ) {
         let by_nickname = if by == self.teacher.0 { self.teacher.1.clone() } else { nickname(&by) };
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
+    }
+
+    /// The edges of the lecture.
+    pub(super) fn edges(&mut self) -> &mut Edges {
+        self.talk.edges()
     }
 
     /// The rules, to read them.

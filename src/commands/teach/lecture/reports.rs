@@ -58,6 +58,7 @@ impl Lecture<'_> {
     fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
         let now = Now::read();
         self.source.count(sfu_stats);
+        self.talk.edges().tell_encodings(self.source.encodings(), &self.sfu);
         if let Some(ingest) = &sfu_stats.ingest {
             self.whip.hears(&ingest.silent_sessions);
         }

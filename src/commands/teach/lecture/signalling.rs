@@ -55,6 +55,14 @@ impl Lecture<'_> {
             ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
                 self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
+            ServerMessage::Edges { edges } => self.talk.edges().set(edges),
+            ServerMessage::Offer { user_id, sdp, .. } if self.talk.edges().contains(&user_id) => {
+                if self.source.takes_students() {
+                    self.sfu.offer_edge(user_id, sdp);
+                } else {
+                    self.reject_waiting(user_id);
+                }
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 if self.source.takes_students() {
