@@ -103,7 +103,7 @@ async fn join(
     let jsep = published.map(|published| Jsep::offer(published.offer.clone()));
     match session.room(handle, request, jsep).await? {
         (RoomEvent::Joined { private_id, feeds }, jsep) => {
-            let answer = jsep.filter(|jsep| jsep.kind == JsepKind::Answer).map(|jsep| jsep.sdp);
+            let answer = jsep.and_then(|jsep| jsep.of_kind(JsepKind::Answer));
             Ok((private_id, feeds, answer))
         }
         _ => Err(JanusError::broken(&room.server.url, "does not say whether this program has joined the room")),

@@ -53,7 +53,7 @@ impl JanusHost {
         let mut member = joining.await.map_err(slow)??;
         match member.answer.take() {
             Some(answer) => Ok((PublishedJanus { member }, answer)),
-            None => Err(JanusError::broken(url, "takes the offer without an answer")),
+            None => Err(JanusError::broken(url, "takes the offer without a usable answer")),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::member::{JanusRoom, Member};
 use super::session::SessionEvent;
 use super::transactions::Unasked;
 use super::video_room::{self, Feed, JanusId, Join, RoomEvent, RoomRequest};
-use super::wire::{Candidate, HandleId, Jsep, JsepKind};
+use super::wire::{Candidate, HandleId, Jsep, JsepKind, MAX_CANDIDATES};
 use crate::protocol::IceCandidate;
 use crate::rtp::Track;
 use crate::signal::Backoff;
@@ -208,7 +208,7 @@ impl Task {
             Err(error) => return End::Lost(error),
         };
         *address = member.address.or(*address);
-        let mut stay = Stay { member, subscribed: None };
+        let mut stay = Stay { member, subscribed: None, more_candidates: 0 };
         self.report_undecodable(&stay.member.feeds).await;
         let feeds = std::mem::take(&mut stay.member.feeds);
         self.generation = self.generation.wrapping_add(1);
@@ -277,7 +277,10 @@ impl Task {
                     RoomEvent::Joined { .. } | RoomEvent::Attached(_) | RoomEvent::Created | RoomEvent::Other => {}
                 }
             }
-            Unasked::Candidate(handle, Candidate::One(candidate)) if Some(handle) == stay.subscribed => {
+            Unasked::Candidate(handle, Candidate::One(candidate))
+                if Some(handle) == stay.subscribed && stay.more_candidates > 0 =>
+            {
+                stay.more_candidates -= 1;
                 self.tell(JanusEvent::Candidate(candidate)).await;
             }
             Unasked::Hangup(handle, reason) if Some(handle) == stay.subscribed => {
@@ -368,6 +371,8 @@ struct Stay {
     member: Member,
     /// The handle of the subscription.
     subscribed: Option<HandleId>,
+    /// Candidates of Janus that may still follow its offer.
+    more_candidates: usize,
 }
 
 impl Stay {
@@ -378,9 +383,13 @@ impl Stay {
         let mids = streams.tracks.iter().map(|(mid, _)| mid.as_str());
         let request = RoomRequest::Join(Join::subscriber(member.access(), member.private_id, feed, mids));
         let reply = member.session.room(handle, request, None).await?;
-        let (RoomEvent::Attached(mids), Some(Jsep { kind: JsepKind::Offer, sdp })) = reply else {
-            return Err(JanusError::broken(&member.room.server.url, "subscribes without an offer"));
+        let offer = match reply {
+            (RoomEvent::Attached(mids), Some(jsep)) => jsep.of_kind(JsepKind::Offer).map(|sdp| (mids, sdp)),
+            _ => None,
         };
+        let without = || JanusError::broken(&member.room.server.url, "subscribes without a usable offer");
+        let (mids, sdp) = offer.ok_or_else(without)?;
+        self.more_candidates = MAX_CANDIDATES;
         let track = |of: &str| streams.tracks.iter().find(|(mid, _)| mid == of).map(|(_, track)| *track);
         let tracks = mids.into_iter().filter_map(|(mid, of)| Some((mid, track(&of)?))).collect();
         Ok(JanusOffer { sdp, tracks })

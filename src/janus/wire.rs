@@ -17,6 +17,9 @@ pub(super) const SUBPROTOCOL: &str = "janus-protocol";
 /// The largest message of Janus: a room with a hundred publishers stays far below.
 pub(super) const MAX_MESSAGE_BYTES: usize = 512 * 1024;
 
+/// The most candidates of a session description, and those that follow it: this computer sends packets to each of them.
+pub(super) const MAX_CANDIDATES: usize = 64;
+
 /// The most characters of a text for people.
 const MAX_TEXT_CHARS: usize = 200;
 
@@ -82,6 +85,12 @@ impl Jsep {
 
     pub(super) fn answer(sdp: String) -> Self {
         Self { kind: JsepKind::Answer, sdp }
+    }
+
+    /// The session description, if it is of this kind and has no more than [`MAX_CANDIDATES`].
+    pub(super) fn of_kind(self, kind: JsepKind) -> Option<String> {
+        let candidates = self.sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
+        (self.kind == kind && candidates <= MAX_CANDIDATES).then_some(self.sdp)
     }
 }
 
@@ -308,6 +317,14 @@ mod tests {
         {
             assert!(Message::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_description_with_too_many_candidates_is_refused() {
+        let offer = |count| Jsep::offer("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(count));
+        assert!(offer(MAX_CANDIDATES).of_kind(JsepKind::Offer).is_some());
+        assert!(offer(MAX_CANDIDATES + 1).of_kind(JsepKind::Offer).is_none());
+        assert!(offer(1).of_kind(JsepKind::Answer).is_none());
     }
 
     #[test]

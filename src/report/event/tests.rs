@@ -132,6 +132,10 @@ fn scripts_read_stable_names_and_fields() {
             json!({"event": "whip", "number": 2, "server": "https://live.example", "state": "waiting",
                 "reason": "it is away", "retry_s": 4}),
         ),
+        (
+            Event::Janus { server: "room 1234 of ws://janus:8188".into(), state: HostState::Live },
+            json!({"event": "janus", "server": "room 1234 of ws://janus:8188", "state": "live"}),
+        ),
         (Event::ChatCleared, json!({"event": "chat-cleared"})),
         (
             Event::Source { track: Track::Camera, state: SourceState::Stopped },
