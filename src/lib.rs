@@ -63,7 +63,8 @@
 //! meeting. Each two of them have one connection, with perfect negotiation: `pair.js` in a browser, [`pair`] in a
 //! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on
 //! the stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio,
-//! the loudest three are passed on ([`sfu::AudioFloor`]).
+//! the loudest three are passed on ([`sfu::AudioFloor`]). A meeting, and the students of a lecture, may be split into
+//! breakout rooms, which are further conferences of the same room.
 //!
 //! # Several servers
 //!

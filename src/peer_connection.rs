@@ -1,5 +1,7 @@
 //! A peer connection of the async `webrtc` API with its data channel: what viewers, publishers and pairs share.
 
+mod file_channel;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngine;
 use tokio::sync::{mpsc, watch};
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
@@ -18,7 +20,9 @@ use webrtc::peer_connection::{
     RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
+pub use self::file_channel::{FileChannel, FileChannelEvent, FileDigest};
 use crate::protocol::channel::CHANNEL_LABEL;
+use crate::protocol::{FILE_CHANNEL_LABEL, PairFileId};
 use crate::sdp::ice::IceServer;
 
 /// The most events that may wait: states, messages, a candidate for each address of this machine, and those of the
@@ -70,6 +74,8 @@ pub(crate) struct Hooks {
     pub(crate) track: Option<OnTrack>,
     /// Whether the other side may make the data channel.
     pub(crate) takes_channel: bool,
+    /// Gets the channels that the other side makes for files; without it, nobody takes files.
+    pub(crate) files: Option<mpsc::Sender<FileChannel>>,
 }
 
 type Channel = Arc<Mutex<Option<Arc<dyn DataChannel>>>>;
@@ -121,6 +127,16 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
     pub(crate) async fn make_channel(&self) -> Result<(), Error> {
         listen(&self.channel, self.library.create_data_channel(CHANNEL_LABEL, None).await?, self.events.clone());
         Ok(())
+    }
+
+    /// Makes the data channel of a file.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn open_file(&self, id: PairFileId) -> Result<FileChannel, Error> {
+        let init = RTCDataChannelInit { ordered: true, protocol: id.as_str().to_owned(), ..Default::default() };
+        let channel = self.library.create_data_channel(FILE_CHANNEL_LABEL, Some(init)).await?;
+        Ok(FileChannel::new(id, channel))
     }
 
     /// Makes an offer, and applies it.
@@ -270,8 +286,15 @@ impl<E: From<ConnectionEvent> + Send + 'static> PeerConnectionEventHandler for H
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        if self.hooks.takes_channel && channel.label().await.is_ok_and(|label| label == CHANNEL_LABEL) {
-            listen(&self.channel, channel, self.events.clone());
+        let label = channel.label().await.unwrap_or_default();
+        if self.hooks.takes_channel && label == CHANNEL_LABEL {
+            return listen(&self.channel, channel, self.events.clone());
+        }
+        let Some(files) = self.hooks.files.as_ref().filter(|_| label == FILE_CHANNEL_LABEL) else { return };
+        let id = channel.protocol().await.ok().and_then(|protocol| PairFileId::try_from(protocol).ok());
+        let taken = id.is_some_and(|id| files.try_send(FileChannel::new(id, Arc::clone(&channel))).is_ok());
+        if !taken {
+            let _ = channel.close().await;
         }
     }
 }

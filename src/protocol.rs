@@ -145,7 +145,7 @@
 //! # Calls and meetings
 //!
 //! A room may also be a place for calls, or a meeting: see [`conference`]. `kind` in the query names the kind of a room
-//! that does not exist yet; `joined` tells the kind of the room.
+//! that does not exist yet; `joined` tells the kind of the room. The students of a lecture meet in its breakout rooms.
 //!
 //! # Errors
 //!
@@ -160,7 +160,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, UserId};
 
-pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS, RECALL_S};
+pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MAX_LISTED_HERE, MIN_BREAKOUTS, RECALL_S};
 pub use client_message::ClientMessage;
 pub use conference::{
     DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,
@@ -168,8 +168,9 @@ pub use conference::{
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use file::{
-    FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
-    MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
+    FILE_CHANNEL_LABEL, FILE_CHUNK_BYTES, FILE_PART_BYTES, FileChannelMessage, FileDecline, FileId, FileName,
+    MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES, MimeType, PairFileId, PairFileMessage, ShareFile,
+    SharedFile,
 };
 pub(crate) use join::known_client;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};

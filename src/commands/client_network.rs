@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::serve;
+use super::ice_servers::ice_servers as typed_servers;
 use crate::cli::Member;
 use crate::protocol;
 use crate::signal::ServerUrl;
@@ -10,7 +10,7 @@ use crate::viewer::{IceServer, has_ipv6};
 
 /// The typed STUN and TURN servers, or else those that the signalling server names.
 pub(super) fn ice_servers(member: &Member, named: Vec<protocol::IceServer>) -> Vec<IceServer> {
-    let typed = serve::ice_servers(&member.stun, &member.turn);
+    let typed = typed_servers(&member.stun, &member.turn);
     usable(if typed.is_empty() { named } else { typed })
 }
 
@@ -20,7 +20,7 @@ pub(super) fn usable(servers: Vec<protocol::IceServer>) -> Vec<IceServer> {
 }
 
 /// One server for each URL that a viewer supports. It supports no TLS.
-pub(super) fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
+fn supported_urls(server: protocol::IceServer) -> impl Iterator<Item = IceServer> {
     let (username, credential) = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
     let is_supported = |url: &String| url.starts_with("stun:") || url.starts_with("turn:");
     server.urls.into_iter().filter(is_supported).map(move |url| IceServer {

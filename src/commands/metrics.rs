@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::edge_meter::EdgeMeter;
 use super::media_meter::MediaMeter;
-use super::serve::EdgeMeter;
 use crate::exit::Failure;
 use crate::http::{self, Health};
 use crate::process;

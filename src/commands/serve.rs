@@ -20,15 +20,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::cluster::ClusterNode;
-pub(super) use self::edge::EdgeMeter;
 use self::edge::RunningEdges;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
+use super::ice_servers::ice_servers;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
-use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
+use crate::cli::Serve;
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
@@ -144,19 +144,6 @@ fn fingerprint_of(tls: Option<&ServerTls>) -> Option<String> {
         Identity::Certificate(fingerprint) => Some(fingerprint.to_string()),
         Identity::Name(_) => None,
     }
-}
-
-/// STUN and TURN servers in the form of the wire.
-pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
-    let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
-    let turn = turn.iter().map(|server| {
-        let (username, credential) = match &server.login {
-            TurnLogin::Password { user, password } => (Some(user.clone()), Some(password.clone())),
-            TurnLogin::PerStudent => (None, None),
-        };
-        IceServer { urls: vec![server.url()], username, credential }
-    });
-    stun.chain(turn).collect()
 }
 
 /// The settings of a server.

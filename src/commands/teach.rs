@@ -2,10 +2,10 @@
 
 mod attendance;
 mod attendance_file;
+mod breakouts;
 mod ending;
 mod inputs;
 mod lecture;
-mod membership;
 mod server;
 mod source;
 mod stage_report;

@@ -29,6 +29,7 @@ use self::signalling::{ServerEvent, Signalling};
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
+use super::breakouts::{Whereabouts, announced};
 use super::chat_commands::{Place, StudentInput};
 use super::client_network::ice_servers;
 use super::or_never;
@@ -87,6 +88,7 @@ pub(super) async fn run(
         stopped: Stopped::default(),
         lesson: LessonState::new(begun, watch.member.timeout, watch.retry),
         talk: StudentTalk::new(watch.member.user.clone()),
+        breakouts: Whereabouts::default(),
         own_stage: OwnStage::new(&watch, reporter),
         speakers: SpeakersOnStage::new(watch.member.user.clone(), watch.latency, reporter),
         ice_servers: Vec::new(),
@@ -126,6 +128,7 @@ struct Session<'a> {
     stopped: Stopped,
     lesson: LessonState,
     talk: StudentTalk,
+    breakouts: Whereabouts,
     own_stage: OwnStage<'a>,
     speakers: SpeakersOnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
@@ -283,6 +286,12 @@ impl Session<'_> {
                 self.lesson.failed(Instant::now());
             }
             ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Breakouts(breakouts) => {
+                self.breakouts.watched(&breakouts).into_iter().for_each(|sentence| self.reporter.notice(sentence));
+            }
+            ServerMessage::Announcement { user_id, nickname, text } => {
+                self.reporter.notice(announced(&user_id, &nickname, &text));
+            }
             // Somebody has opened a meeting in the room in which this student waited for a teacher.
             ServerMessage::Room(room) => self.check_kind(room.kind)?,
             ServerMessage::Joined { .. }
@@ -294,8 +303,6 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
-            | ServerMessage::Breakouts(_)
-            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)

@@ -23,6 +23,7 @@ mod ca;
 pub mod client;
 mod connections;
 mod exchange;
+pub mod file_client;
 mod files;
 mod forwarded;
 mod guard;

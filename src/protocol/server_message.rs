@@ -177,9 +177,9 @@ pub enum ServerMessage {
     Participants(Participants),
     /// What the members of a meeting or call room know of the room.
     Room(RoomInfo),
-    /// The breakout rooms of the meeting, and the receiver's place.
+    /// The breakout rooms of the meeting or the lecture, and the receiver's place.
     Breakouts(Breakouts),
-    /// A sentence to the meeting and all its breakout rooms.
+    /// A sentence to everybody, in breakout rooms and outside of them.
     Announcement {
         /// The member that sent it.
         user_id: UserId,

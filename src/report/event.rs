@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::conference::{CallState, ParticipantState};
+use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
 use super::stage::StageState;
@@ -236,6 +237,8 @@ pub enum Event {
         #[serde(flatten)]
         state: ParticipantState,
     },
+    /// A file of a call or a meeting is offered, on its way, or over.
+    File(FileReport),
     /// The statistics of one track of a participant, once a second.
     ParticipantStats(SpeakerStats),
     /// Something disturbs the lecture (student's side). Reported again when the text changes.
@@ -478,6 +481,8 @@ pub enum EndReason {
     LectureOver,
     /// The call is over.
     CallOver,
+    /// The meeting is over.
+    MeetingOver,
     /// The user has left the meeting, or hung up.
     Left,
     /// An error, which `exit` and `message` describe.

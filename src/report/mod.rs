@@ -7,6 +7,7 @@ mod attendance;
 mod conference;
 mod conference_status;
 mod event;
+mod file;
 mod format;
 mod metrics;
 mod order;
@@ -34,6 +35,7 @@ pub use self::event::{
     EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
     WatchStats, Watched,
 };
+pub use self::file::{FileDirection, FileReport, FileState};
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{

@@ -30,7 +30,7 @@ impl Room {
             || self.members.contains_key(&id) || self.edges.known.len() >= MAX_EDGES,
             |known| !known.newcomer.is_same_client(&newcomer),
         );
-        if is_taken || self.conferences.is_some() {
+        if is_taken || self.meeting_or_call().is_some() {
             let message = format!("room {} takes no edge with the id {id}", newcomer.room);
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         }

@@ -102,7 +102,7 @@ impl Room {
 
     /// The place of this room goes to another one: its publisher has to come again.
     pub(super) fn lose_media_place(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
-        if self.conferences.is_some() {
+        if self.meeting_or_call().is_some() {
             return self.meeting_host_failed(now, out);
         }
         let message = "the server carries the media of as many rooms as it can, and your place went to another \

@@ -111,7 +111,7 @@ impl Room {
             return Ok(());
         }
         let room = &newcomer.room;
-        if let Some(kind) = self.conferences.as_ref().map(|conferences| conferences.kind) {
+        if let Some(kind) = self.meeting_or_call().map(|conferences| conferences.kind) {
             return Err(wrong_kind(room, kind));
         }
         let owns = self.owner.as_ref().is_none_or(|owner| owner.is(newcomer));
@@ -228,7 +228,7 @@ impl Room {
         match place_for(now, newcomer, self.members.iter(), is_taught, limits.media_within) {
             Place::Of(displaced) => {
                 let displaced = displaced.clone();
-                let other = if self.conferences.is_some() { "member" } else { "student" };
+                let other = if self.meeting_or_call().is_some() { "member" } else { "student" };
                 let message =
                     format!("the room is full, and your place went to another {other}, as your media did not run");
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message).after(limits.media_within);
@@ -237,7 +237,7 @@ impl Room {
             }
             place => {
                 let members = || format!("{taken} members");
-                let most = self.conferences.as_ref().map_or_else(|| count_of_students(taken), |_| members());
+                let most = self.meeting_or_call().map_or_else(|| count_of_students(taken), |_| members());
                 let message = format!("room {} is full: it takes {most}", newcomer.room);
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message);
                 Err(if let Place::After(wait) = place { refusal.after(wait) } else { refusal })

@@ -31,7 +31,7 @@ pub(super) struct Room {
     pub(super) host: Option<Host>,
     /// The servers that send the media to students in the publisher's name.
     pub(super) edges: Edges,
-    /// The state of a meeting or call room.
+    /// The state of a meeting or call room, or of the breakout rooms of a lecture: see [`Room::meeting_or_call`].
     pub(super) conferences: Option<Conferences>,
     /// How the last publisher left, until the next one joins.
     pub(super) publisher_went: Option<LeaveReason>,
@@ -110,7 +110,7 @@ impl Room {
 
     /// Whether students opened the room, and no teacher has come yet.
     pub(super) fn is_unclaimed(&self) -> bool {
-        if let Some(conferences) = &self.conferences {
+        if let Some(conferences) = self.meeting_or_call() {
             return !conferences.is_taught && !self.retention.is_created();
         }
         self.owner.is_none() && self.publisher_went.is_none() && !self.retention.is_created()
@@ -155,7 +155,7 @@ impl Room {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
         let live = publisher.filter(|member| member.conn().is_some());
         let ended = self.retention.ended_at();
-        let conferences = self.conferences.as_ref();
+        let conferences = self.meeting_or_call();
         let live_since = conferences.map_or_else(|| live.map(|member| member.since), Conferences::since);
         let state = match (live_since, ended) {
             (Some(_), _) => RoomState::Live,
@@ -170,7 +170,7 @@ impl Room {
             kind: conferences.map_or(RoomKind::Lecture, |conferences| conferences.kind),
             owner: owner.map(|member| member.user.clone()),
             participants: conferences.map_or(0, Conferences::participants),
-            breakouts: conferences.map(Conferences::breakouts).unwrap_or_default(),
+            breakouts: self.conferences.as_ref().map(Conferences::breakouts).unwrap_or_default(),
             publisher: publisher.map(|member| member.user.clone()),
             media: conferences.map_or_else(|| publisher.map(|member| member.newcomer.media), Conferences::media),
             watching: self.members.len() - usize::from(publisher.is_some()),
@@ -229,7 +229,7 @@ impl Room {
     pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() && self.lobby.is_empty() {
             // Members of a meeting that were lost may come back, and perhaps only one of them may open it again.
-            let was_lost = self.conferences.as_ref().is_some_and(|conferences| conferences.was_lost);
+            let was_lost = self.meeting_or_call().is_some_and(|conferences| conferences.was_lost);
             self.retention.emptied(now, self.owner.is_some() || was_lost, limits);
             self.has_partial_lists = false;
         }
@@ -239,11 +239,10 @@ impl Room {
     pub(super) fn lost(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &RoomLimits) {
         if self.lobby.holds(id, conn) {
             self.lobby.take(now, id, limits.lobby_interval);
-            self.look_around(now, limits);
-        } else if let Some(member) = self.members.get_mut(id)
-            && member.conn() == Some(conn)
-        {
-            let takes_part = self.conferences.as_ref().is_some_and(|conferences| conferences.place(id).is_some());
+            return self.look_around(now, limits);
+        }
+        let takes_part = self.meeting_or_call().is_some_and(|conferences| conferences.place(id).is_some());
+        if let Some(member) = self.members.get_mut(id).filter(|member| member.conn() == Some(conn)) {
             let until = now + if takes_part { limits.conference_grace } else { limits.resume_grace };
             member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
             self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
@@ -348,6 +347,9 @@ impl Room {
         match reason {
             LeaveReason::Replaced => self.conference_replaced(now, &user.user_id, limits, out),
             _ => self.conference_left(now, &user.user_id, reason == LeaveReason::Lost, limits, out),
+        }
+        if user.publishes && reason != LeaveReason::Replaced {
+            self.owner_left_breakouts(now, out);
         }
     }
 

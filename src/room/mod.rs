@@ -31,6 +31,7 @@
 //!   the member that is there for longest. Whoever takes part in the meeting or in a call has an entry (`conference`);
 //!   the media goes from each to each, or, in a meeting of more than six, over a media host (`meeting_host`).
 //! - The owner may split a meeting into breakout rooms, which are further conferences of the same room (`breakouts`).
+//!   The publisher of a lecture may do so with its students (`lecture_breakouts`).
 //! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
 //!   has most go first.
 
@@ -45,6 +46,7 @@ mod files;
 mod gate;
 mod host;
 mod joining;
+mod lecture_breakouts;
 mod lobby;
 mod meeting;
 mod meeting_chat;

@@ -6,7 +6,7 @@ use super::member::{Connection, Media};
 use super::members::{Room, refuse};
 use super::{ConnId, Output, RoomLimits};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, RoomKind, ServerMessage};
 
 impl Room {
     /// A message of a member or of a client in the lobby. `leave` is not for this function, because the room may have
@@ -29,13 +29,12 @@ impl Room {
             }
             return;
         }
-        let message = match &self.conferences {
-            Some(_) => match self.conference_message(now, (id, conn), message, out) {
-                Some(message) => message,
-                None => return,
-            },
-            None => message,
+        let message = match self.conferences.as_ref().map(|conferences| conferences.kind) {
+            Some(RoomKind::Lecture) => self.breakout_message(now, (id, conn), message, out),
+            Some(_) => self.conference_message(now, (id, conn), message, out),
+            None => Some(message),
         };
+        let Some(message) = message else { return };
         let Some(sender) = self.members.get_mut(id) else { return };
         let is_publisher = self.publisher.as_ref() == Some(id);
         let is_holder = is_publisher && !sender.newcomer.wants_host();

@@ -296,7 +296,7 @@ impl Rooms {
         let Some(kind) = newcomer.kind.filter(|kind| *kind != RoomKind::Lecture) else { return Ok(None) };
         let room_id = &newcomer.room;
         let room = self.rooms.get(room_id);
-        if room.is_some_and(|room| room.conferences.is_some() || !room.is_unclaimed()) {
+        if room.is_some_and(|room| room.meeting_or_call().is_some() || !room.is_unclaimed()) {
             return Ok(None);
         }
         if newcomer.publishes {
@@ -399,12 +399,14 @@ impl Rooms {
             if let ClientMessage::Offer { target_uid, entry, .. } = &message
                 && let Some(network) = room.counts_offer(user, target_uid, *entry)
                 && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
-                && let offers = match (&room.conferences, is_for_lecture) {
-                    (Some(_), _) => &mut self.conference_offers,
-                    (None, true) => &mut self.offers,
-                    (None, false) => &mut self.stage_offers,
+                && let of_participant = room.is_of_participant(*entry)
+                && let offers = match (of_participant, is_for_lecture) {
+                    (true, _) => &mut self.conference_offers,
+                    (false, true) => &mut self.offers,
+                    (false, false) => &mut self.stage_offers,
                 }
-                && let Err(refusal) = room.take_offer(now, user).and_then(|()| take_offer(offers, now, network))
+                && let Err(refusal) =
+                    room.take_offer(now, user, of_participant).and_then(|()| take_offer(offers, now, network))
             {
                 return refusal.answer(conn, out);
             }

@@ -9,6 +9,7 @@ mod gate;
 mod host;
 mod keeping;
 mod lecture;
+mod lecture_breakouts;
 mod lobby;
 mod media_places;
 mod meeting_chat;

@@ -353,7 +353,8 @@ impl Router {
     fn command(&mut self, command: Command) -> Next {
         match command {
             Command::Offer { user, sdp, video, network, is_edge } => {
-                let offer = PendingOffer { is_edge, ..PendingOffer::new(user, sdp, video, network) };
+                let mut offer = PendingOffer::new(user, sdp, video, network);
+                offer.is_edge = is_edge;
                 for PendingOffer { user, .. } in self.pending.push(offer) {
                     self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }

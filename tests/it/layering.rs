@@ -15,7 +15,7 @@ const OWNERS: [(&[&str], &[&str]); 10] = [
     (&["signal"], &["mdns_sd"]),
     (&["report"], &["indicatif"]),
     (&["store"], &["redis"]),
-    (&["srtp", "access", "tls", "bench"], &["ring"]),
+    (&["srtp", "access", "tls", "bench", "peer_connection"], &["ring"]),
     (&["access"], &["jsonwebtoken"]),
     (&["tls", "access"], &["rustls"]),
     (&["tls"], &["tokio_rustls", "rustls_native_certs", "rcgen", "x509_parser"]),

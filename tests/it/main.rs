@@ -159,3 +159,4 @@ mod tiers;
 // The page in real browsers.
 mod browser;
 mod calls;
+mod meeting_of_terminals;

@@ -4,7 +4,6 @@
 mod feed;
 mod lecture_sfu;
 mod low;
-mod meter;
 mod pull;
 mod students;
 mod timers;
@@ -17,11 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::feed::Feed;
 use self::lecture_sfu::LectureSfu;
-pub(in crate::commands) use self::meter::EdgeMeter;
-use self::meter::LectureMeter;
 use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
-use crate::commands::client_network::supported_urls;
+use crate::commands::client_network::usable;
+use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::or_never;
@@ -67,7 +65,7 @@ impl RunningEdges {
             let mut running = JoinSet::new();
             loop {
                 tokio::select! {
-                    Some(edge) = edges.recv() => _ = running.spawn(run(edge, settings.clone())),
+                    Some(edge) = edges.recv() => drop(running.spawn(run(edge, settings.clone()))),
                     // Ended edges are forgotten.
                     Some(_) = running.join_next() => {}
                     _ = &mut ended => break,
@@ -196,7 +194,10 @@ impl EdgeHost {
                 Input::Full(event) => self.on_full(event).await,
                 Input::Low(event) => self.on_low(event).await,
                 Input::Sfu(Some(event)) => self.on_sfu(event).await,
-                Input::Sfu(None) => self.sfu = None,
+                Input::Sfu(None) => {
+                    self.sfu = None;
+                    self.end_full();
+                }
                 Input::Tick => {
                     if !self.on_tick().await {
                         return;
@@ -219,7 +220,7 @@ impl EdgeHost {
     async fn on_message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Joined { users, ice_servers, .. } => {
-                self.ice_servers = ice_servers.into_iter().flat_map(supported_urls).collect();
+                self.ice_servers = usable(ice_servers);
                 self.publisher_is(users.into_iter().find(|user| user.publishes));
                 // Another owner of the room does not know whose media runs.
                 for target_uid in self.students.all() {
@@ -323,7 +324,8 @@ impl EdgeHost {
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
         match LectureSfu::start(publisher, encodings, self.settings.source.clone()).await {
             Ok(sfu) => {
-                self.feed.start(sfu.sfu().input());
+                let input = sfu.sfu().input();
+                self.feed.start(move |frame| input.push(frame));
                 self.sfu = Some(sfu);
             }
             Err(error) => {

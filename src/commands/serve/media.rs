@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::edge::{EdgeMeter, EdgeSettings};
+use super::edge::EdgeSettings;
 use super::host::{self, HostSettings};
 use super::meeting;
 use super::whip::WhipRooms;
 use crate::cli::ServeMedia;
 use crate::commands::client_network;
+use crate::commands::edge_meter::EdgeMeter;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
 use crate::commands::stage::StageSettings;

@@ -169,8 +169,8 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::Line(line) => {
-                    if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
-                        self.send(ClientMessage::Order(order));
+                    if let Some(message) = self.talk.typed(&line, &self.sfu, self.reporter) {
+                        self.send(message);
                     }
                     None
                 }

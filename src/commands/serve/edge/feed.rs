@@ -10,19 +10,20 @@ use bytes::BytesMut;
 
 use crate::ingest::{ExtensionIds, Ingest, IngestLimit, IngestSection};
 use crate::rtcp::{self, Feedback};
-use crate::rtp::{Codec, Encoding, Tier, Track};
+use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 use crate::sdp::engine;
-use crate::sfu::FrameInput;
 use crate::viewer::{Answered, Incoming, PacketSink};
 
 /// The feed of an edge's SFU. Clones are the same feed.
 #[derive(Clone)]
 pub(super) struct Feed(Arc<Mutex<State>>);
 
+type Output = Box<dyn Fn(Frame) + Send>;
+
 struct State {
     ingest: Ingest,
-    /// The input of the SFU, once it runs.
-    input: Option<FrameInput>,
+    /// Takes the frames, once the SFU runs.
+    output: Option<Output>,
     /// The streams by SSRC.
     streams: Vec<(u32, (Track, Tier))>,
     /// Bytes of RTP that arrived.
@@ -47,12 +48,12 @@ impl Feed {
         };
         let sections = Track::ALL.map(section).into();
         let ingest = Ingest::new(Instant::now(), sections, ExtensionIds::default(), IngestLimit::default());
-        Self(Arc::new(Mutex::new(State { ingest, input: None, streams: Vec::new(), bytes: 0 })))
+        Self(Arc::new(Mutex::new(State { ingest, output: None, streams: Vec::new(), bytes: 0 })))
     }
 
-    /// Gives the frames to this SFU from now on.
-    pub(super) fn start(&self, input: FrameInput) {
-        self.lock().input = Some(input);
+    /// Gives the frames to this function from now on. It must not block.
+    pub(super) fn start(&self, output: impl Fn(Frame) + Send + 'static) {
+        self.lock().output = Some(Box::new(output));
     }
 
     /// The publisher has answered: these streams carry the tracks in this tier.
@@ -115,8 +116,8 @@ impl Feed {
 impl State {
     fn pass_on(&mut self) {
         while let Some(frame) = self.ingest.next_frame() {
-            if let Some(input) = &self.input {
-                input.push(frame);
+            if let Some(output) = &self.output {
+                output(frame);
             }
         }
     }
@@ -135,22 +136,30 @@ mod tests {
     #[test]
     fn both_tiers_of_a_track_have_one_timeline_and_a_new_connection_goes_on() {
         let feed = Feed::new();
+        let frames = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&frames);
+        feed.start(move |frame| taken.lock().unwrap().push((frame.tier, frame.timestamp)));
         let answered = |ssrc| {
             let (track, codec, payload_type) = (Track::Screen, Codec::Vp8, engine::payload_type(Codec::Vp8));
             [Answered { track, codec, payload_type, ssrc: Some(ssrc), rtx_ssrc: None }]
         };
         let sink = feed.sink();
-        let frames = |packet: &[u8]| {
-            sink(Incoming::Rtp(Track::Screen, packet));
-            let mut state = feed.lock();
-            std::iter::from_fn(|| state.ingest.next_frame()).collect::<Vec<_>>()
-        };
-        // Nobody has answered yet. `pass_on` without an SFU would drop the frames, so they are read here.
+        let arrives = |packet: Vec<u8>| sink(Incoming::Rtp(Track::Screen, &packet));
+        arrives(key_frame(7, 1, 90_000));
+        assert_eq!(frames.lock().unwrap().len(), 0, "nobody has answered");
         feed.assign(Tier::Full, &answered(7));
         feed.assign(Tier::Low, &answered(8));
-        let full = frames(&key_frame(7, 1, 90_000));
-        assert!(full.is_empty(), "the sink has passed it on");
-        assert_eq!(feed.bytes(), 15);
-        assert_eq!(feed.tick(), []);
+        arrives(key_frame(7, 1, 90_000));
+        arrives(key_frame(8, 500, 7_000_000));
+        // The publisher connects again, with another timestamp.
+        feed.assign(Tier::Full, &answered(9));
+        arrives(key_frame(9, 9_000, 5));
+        arrives(key_frame(7, 2, 93_000));
+        let frames = frames.lock().unwrap();
+        let tiers: Vec<Tier> = frames.iter().map(|(tier, _)| *tier).collect();
+        assert_eq!(tiers, [Tier::Full, Tier::Low, Tier::Full], "the first connection is over");
+        let seconds = |timestamp: u32| (timestamp - 90_000) / 90_000;
+        assert!(frames.iter().all(|(_, timestamp)| *timestamp >= 90_000 && seconds(*timestamp) < 60), "{frames:?}");
+        assert!(frames[2].1 > frames[0].1, "{frames:?}");
     }
 }

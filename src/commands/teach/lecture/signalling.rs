@@ -96,6 +96,8 @@ impl Lecture<'_> {
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
                 self.client.set_room(self.talk.membership().after_restart());
             }
+            ServerMessage::Breakouts(breakouts) => self.talk.breakouts_told(breakouts, self.reporter),
+            ServerMessage::Channel { message } => self.talk.breakout_said(message, self.reporter),
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
@@ -104,9 +106,8 @@ impl Lecture<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
-            | ServerMessage::Breakouts(_)
+            // This teacher's own.
             | ServerMessage::Announcement { .. }
-            | ServerMessage::Channel { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }

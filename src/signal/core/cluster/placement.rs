@@ -169,7 +169,7 @@ impl Placements {
     /// The newcomer behind a connection, once an owner has let it in.
     pub(in crate::signal::core) fn let_in(&mut self, conn: ConnId, kind: RoomKind) -> Option<&mut Newcomer> {
         let away = self.members.get_mut(&conn)?;
-        (away.is_in, away.is_lecture) = (true, kind.is_lecture());
+        (away.is_in, away.is_lecture) = (true, kind == RoomKind::Lecture);
         Some(&mut away.newcomer)
     }
 

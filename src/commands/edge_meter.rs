@@ -6,7 +6,7 @@ use crate::report::EdgeMetrics;
 
 /// Counts all edges of a server. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub(in crate::commands) struct EdgeMeter(Arc<Mutex<EdgeMetrics>>);
+pub(super) struct EdgeMeter(Arc<Mutex<EdgeMetrics>>);
 
 /// Counts one edge until it is dropped.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct LectureMeter {
 
 impl EdgeMeter {
     /// The counts now.
-    pub(in crate::commands) fn metrics(&self) -> EdgeMetrics {
+    pub(super) fn metrics(&self) -> EdgeMetrics {
         self.change(|all| *all)
     }
 
