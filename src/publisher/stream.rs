@@ -215,7 +215,9 @@ mod tests {
         let mut stream = Stream::new(Track::Camera, Codec::H264, None, 7);
         let padding = stream.padding(IDS, 1);
         assert!(padding.payload.is_empty() && padding.marshal_size() > 280, "{}", padding.marshal_size());
-        assert_eq!(padding.marshal().unwrap().len(), padding.marshal_size());
+        let bytes = padding.marshal().unwrap();
+        assert_eq!(bytes.len(), padding.marshal_size());
+        assert_eq!(bytes.last(), Some(&4), "Janus reads no header extension at the end of a packet");
         assert_eq!(extension(&padding, 3), Some(vec![0, 1]));
         let next = stream.padding(IDS, 2).header.sequence_number;
         assert_eq!(next, padding.header.sequence_number.wrapping_add(1));
