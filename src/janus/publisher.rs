@@ -66,7 +66,7 @@ impl PublishedJanus {
 
     /// Waits for the loss of the publication; returns the reason. Cancel-safe.
     pub async fn lost(&mut self) -> JanusError {
-        let url = self.member.room.server.url.clone();
+        let (url, own) = (self.member.room.server.url.clone(), self.member.handle);
         loop {
             let event = match self.member.events.recv().await {
                 Some(SessionEvent::Unasked(event)) => event,
@@ -80,11 +80,18 @@ impl PublishedJanus {
                     // An event that this program does not know is not about it.
                     Ok(_) | Err(_) => {}
                 },
-                Unasked::Hangup(_, reason) => {
+                Unasked::Hangup(handle, reason) if handle == own => {
                     return JanusError::broken(&url, format!("has closed the connection for media ({reason})"));
                 }
-                Unasked::Detached(_) => return JanusError::broken(&url, "has removed this program from the room"),
-                Unasked::Candidate(..) | Unasked::Up(_) | Unasked::Over => {}
+                Unasked::Detached(handle) if handle == own => {
+                    return JanusError::broken(&url, "has removed this program from the room");
+                }
+                // The first handle is gone if the room had to be created.
+                Unasked::Candidate(..)
+                | Unasked::Up(_)
+                | Unasked::Hangup(..)
+                | Unasked::Detached(_)
+                | Unasked::Over => {}
             }
         }
     }
