@@ -16,7 +16,7 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
-//! pair                                   | a connection that sends and receives: a viewer and a publisher in one
+//! pair janus                             | a connection that sends and receives; a client of the SFU Janus
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
 //! peer_connection                        | a connection of the `webrtc` library with its data channel
@@ -118,6 +118,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 mod ingest;
+pub mod janus;
 pub mod media;
 pub mod network;
 pub mod pair;

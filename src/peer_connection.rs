@@ -181,6 +181,24 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         self.library.set_remote_description(RTCSessionDescription::answer(sdp)?).await
     }
 
+    /// Applies an offer of the other side, and makes the answer, which is not applied yet.
+    ///
+    /// # Errors
+    /// If `sdp` is not an offer, or the connection has ended.
+    pub(crate) async fn answer_to(&self, sdp: String) -> Result<RTCSessionDescription, Error> {
+        self.library.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+        self.library.create_answer(None).await
+    }
+
+    /// Applies an own answer, and returns it with the candidates so far.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn apply_answer(&self, answer: RTCSessionDescription) -> Result<String, Error> {
+        self.library.set_local_description(answer).await?;
+        self.local_description().await
+    }
+
     /// Adds a candidate of the other side. A malformed one is ignored.
     pub(crate) async fn candidate(&self, candidate: RTCIceCandidateInit) {
         let _ = self.library.add_ice_candidate(candidate).await;

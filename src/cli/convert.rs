@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::parser::ValueSource;
 
 use super::access::turn_secret;
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{chat_input, nickname, server_trust, turn_servers};
+use super::demo::TypedDemo;
 use super::meaning::{
     Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
     Teach, Video, Watch,
@@ -46,7 +47,9 @@ impl TypedTeach {
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
             // A CA may be that of a WHIP server.
-            (Some("--ca"), None) if self.whip.is_typed() => ServerTrust { ca: self.trust.ca, fingerprint: None },
+            (Some("--ca"), None) if self.whip.is_typed() || self.janus.is_typed() => {
+                ServerTrust { ca: self.trust.ca, fingerprint: None }
+            }
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
             _ => server_trust(self.trust, server.as_ref())?,
         };
@@ -80,6 +83,7 @@ impl TypedTeach {
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
             (Sources::Whip, _) if self.whip.is_typed() => return Err(Conflict::WhipOutOfWhipIn),
+            (Sources::Whip, _) if self.janus.is_typed() => return Err(Conflict::JanusOfWhipIn),
             (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
             _ => {}
         }
@@ -116,6 +120,7 @@ impl TypedTeach {
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
             stage: self.stage.into(),
             whip: self.whip.convert()?,
+            janus: self.janus.convert(),
         })
     }
 }
@@ -211,6 +216,7 @@ impl TryFrom<TypedWatch> for Watch {
             retry: typed.retry,
             expect: typed.expect,
             speaking: typed.speaking.convert()?,
+            janus: typed.janus.convert(),
         })
     }
 }

@@ -79,6 +79,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         allowed: Allowed::default(),
         stage: StageOptions { most: 0, sink: StageSink::None },
         whip: WhipOut::default(),
+        janus: None,
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {
@@ -127,6 +128,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         retry: None,
         expect: Vec::new(),
         speaking: None,
+        janus: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

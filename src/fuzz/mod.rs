@@ -9,6 +9,7 @@ mod datagrams;
 mod http;
 mod ingest;
 mod input;
+mod janus;
 mod matroska;
 mod media;
 mod mutator;
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "dtls_records", body: datagrams::dtls_records },
     Target { name: "http_request", body: http::http_request },
     Target { name: "ingest", body: ingest::ingest },
+    Target { name: "janus_message", body: janus::janus_message },
     Target { name: "join_query", body: signalling::join_query },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },

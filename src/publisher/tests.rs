@@ -35,7 +35,7 @@ impl Stage {
         Self::with(layering, up, MediaReceiver::Classroom).await
     }
 
-    /// With [`MediaReceiver::Whip`], the SFU gets an offer without RTX, so its answer has none either.
+    /// With [`MediaReceiver::Foreign`], the SFU gets an offer without RTX, so its answer has none either.
     async fn with(layering: Layering, up: PathConfig, receiver: MediaReceiver) -> Self {
         let user: UserId = "1001".parse().unwrap();
         let config = SfuConfig {
@@ -56,7 +56,7 @@ impl Stage {
         let (publisher, offer, mut events) = Publisher::offer(config).await.unwrap();
         let tracks = offer.tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect();
         let mut sdp = without_candidates(&offer.sdp);
-        if receiver == MediaReceiver::Whip {
+        if receiver == MediaReceiver::Foreign {
             assert!(!sdp.contains("m=application"), "{sdp}");
             sdp = without_rtx(&sdp);
         }
@@ -212,7 +212,7 @@ async fn a_lossy_uplink_is_repaired_by_retransmissions() {
 async fn a_host_without_rtx_gets_lost_packets_again_unchanged() {
     holds_once(async || {
         let up = PathConfig { loss: 0.05, delay: Duration::from_millis(10), ..PathConfig::default() };
-        let stage = Stage::with(Layering::Single, up, MediaReceiver::Whip).await;
+        let stage = Stage::with(Layering::Single, up, MediaReceiver::Foreign).await;
         stage.until("frames", |stage| stage.frames(Tier::Full) > 100).await;
         let stats = stage.sfu.stats().await.unwrap().ingest.unwrap().stats;
         let full = stats.encodings.iter().find(|of| of.encoding == FULL).unwrap().clone();

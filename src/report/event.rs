@@ -8,7 +8,7 @@ use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
 use super::stage::StageState;
 use super::summary::Summary;
-use super::whip::{WhipCount, WhipState};
+use super::whip::{HostCount, HostState};
 use crate::id::UserId;
 use crate::protocol::channel::OffStage;
 use crate::rtp::{Encoding, Track};
@@ -183,7 +183,15 @@ pub enum Event {
         server: String,
         /// The new state, with its data.
         #[serde(flatten)]
-        state: WhipState,
+        state: HostState,
+    },
+    /// The lecture in a VideoRoom of a Janus server begins, or breaks off (teacher's side).
+    Janus {
+        /// The room and the server.
+        server: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: HostState,
     },
     /// Other clients than before wait for admission (teacher's side).
     Lobby {
@@ -312,7 +320,10 @@ pub struct TeachStats {
     pub stage: Vec<UserId>,
     /// How many WHIP servers get the lecture; left out without `--whip`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub whip: Option<WhipCount>,
+    pub whip: Option<HostCount>,
+    /// Whether the VideoRoom of a Janus server gets the lecture; left out without `--janus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub janus: Option<HostCount>,
 }
 
 /// How many students watch an encoding: `{"track":"screen","tier":"low","codec":"h264","students":3}`.

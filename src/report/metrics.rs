@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
 pub use self::edges::EdgeMetrics;
-use super::whip::WhipCount;
+use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
@@ -163,7 +163,7 @@ pub struct LectureMetrics {
     /// Bounded queues: name, length, capacity.
     pub queues: Vec<(&'static str, usize, usize)>,
     /// How many WHIP servers get the lecture; `None` without `--whip`.
-    pub whip: Option<WhipCount>,
+    pub whip: Option<HostCount>,
 }
 
 /// The output of an encoder.
@@ -436,7 +436,7 @@ impl LectureMetrics {
         };
         to.gauge("classroom_queue_length", "Length of a bounded queue", queues(|queue| queue.1))?;
         to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))?;
-        let Some(WhipCount { live, servers }) = self.whip else { return Ok(()) };
+        let Some(HostCount { live, servers }) = self.whip else { return Ok(()) };
         let states = [("live", live), ("waiting", servers - live.min(servers))];
         let servers = labelled("state", states.map(|(state, count)| (state, number(count))));
         to.gauge("classroom_whip_servers", "WHIP servers that get the lecture, or do not at present", servers)

@@ -46,7 +46,7 @@ pub use self::order::Order;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
-pub use self::whip::{WhipCount, WhipState};
+pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
 use super::format;
 use super::order::Order;
+use super::whip::HostKind;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
 use crate::rtp::Track;
@@ -79,7 +80,8 @@ impl Event {
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
             Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
-            Event::Whip { server, state, .. } => Some(state.sentence(server)),
+            Event::Whip { server, state, .. } => Some(state.sentence(HostKind::Whip, server)),
+            Event::Janus { server, state } => Some(state.sentence(HostKind::Janus, server)),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =

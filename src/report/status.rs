@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::conference_status::{Change, ConferenceStatus};
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
-use super::whip::WhipCount;
+use super::whip::HostCount;
 use crate::id::UserId;
 use crate::rtp::{Tier, Track};
 
@@ -96,7 +96,7 @@ impl StatusLine {
 /// if some get less than the full tier.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}",
+        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}{}",
         clock(live),
         counted(stats.students as u64, "student"),
         shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
@@ -105,13 +105,14 @@ fn teach(live: Duration, stats: &TeachStats) -> String {
         rate(stats.kbps_up),
         stats.dropped,
         on_stage(&stats.stage),
-        at_whip_servers(stats.whip),
+        at_servers("WHIP", stats.whip),
+        at_servers("Janus", stats.janus),
     )
 }
 
 /// `  WHIP 1 of 2`.
-fn at_whip_servers(count: Option<WhipCount>) -> String {
-    count.map(|WhipCount { live, servers }| format!("  WHIP {live} of {servers}")).unwrap_or_default()
+fn at_servers(kind: &str, count: Option<HostCount>) -> String {
+    count.map(|HostCount { live, servers }| format!("  {kind} {live} of {servers}")).unwrap_or_default()
 }
 
 /// `  on stage: 1001, 1003`.

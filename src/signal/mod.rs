@@ -21,6 +21,7 @@ pub(crate) use self::core::{FromOwner, ToOwner};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
 pub use dial::Backoff;
+pub(crate) use dial::dial;
 pub use discovery::{Announced, Announcement, DiscoveryError, Found, announce, discover};
 pub use server::Server;
 pub use session::SessionToken;

@@ -100,6 +100,9 @@ mod strangers;
 // Rooms whose media the server carries.
 mod hosted;
 
+// A VideoRoom of a Janus server.
+mod janus;
+
 // Meetings whose media the server carries.
 mod meeting;
 

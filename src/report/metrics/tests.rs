@@ -43,7 +43,7 @@ fn full() -> Metrics {
             encodings: vec![(screen, made), (Encoding::full(Track::Audio, Codec::Opus), EncodingMetrics::default())],
             send_delay: HashMap::from([("all", [Some(0.002), Some(0.013)]), ("audio", [None, None])]),
             queues: vec![("frames", 2, 256)],
-            whip: Some(WhipCount { live: 1, servers: 3 }),
+            whip: Some(HostCount { live: 1, servers: 3 }),
             ..Default::default()
         }),
     }
