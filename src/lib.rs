@@ -18,6 +18,7 @@
 //! report exit                            | what people and scripts are told
 //! pair                                   | a connection that sends and receives: a viewer and a publisher in one
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
+//! turn                                   | a TURN server for our own media, and a client's way to any
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
 //! peer_connection                        | a connection of the `webrtc` library with its data channel
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
@@ -133,6 +134,7 @@ pub mod store;
 pub mod suspension;
 pub mod tls;
 mod token_bucket;
+pub mod turn;
 pub mod viewer;
 
 pub use commands::run;

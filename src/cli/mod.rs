@@ -42,7 +42,7 @@ pub use self::meaning::{
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
-pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
+pub use self::servers::{StunServer, TurnLogin, TurnServer};
 pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;

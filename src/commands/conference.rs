@@ -28,7 +28,7 @@ pub(super) use self::received::Received;
 use self::server_media::{ServerMedia, ServerMediaEvent};
 use self::spotlight::{Spotlight, SpotlightChange};
 use super::chat_commands::{Place, StudentInput};
-use super::client_network::{bind_addresses, ice_servers};
+use super::client_network::{ClientRelays, bind_addresses};
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
 use super::speaker_views::ViewOutput;
@@ -47,7 +47,7 @@ use crate::protocol::{
 use crate::report::{EndReason, Event, ParticipantState, Reporter};
 use crate::rtp::Track;
 use crate::signal::{ServerUrl, SignalEvent};
-use crate::viewer::ViewerConfig;
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be
 /// large: for this long a picture may be shown twice.
@@ -84,6 +84,7 @@ pub(super) enum ConferenceEvent {
 
 /// This member's part in a conference.
 pub(super) struct Conference<'a> {
+    relays: ClientRelays,
     member: &'a Member,
     reporter: &'a Reporter,
     signalling: ServerConnection<'a>,
@@ -139,7 +140,7 @@ impl<'a> Conference<'a> {
         let (media, capture_events) = OwnMedia::start(sources, reporter).await;
         let joining = Joining { member: member.clone(), kind: Some(kind), client };
         let signalling = ServerConnection::start(joining, begun, reporter)?;
-        let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: Vec::new() });
+        let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: IceServers::default() });
         let context = Arc::new(PairContext { network, media, stage, latency });
         let screen = RenderInput::default();
         screen.show(render);
@@ -151,6 +152,7 @@ impl<'a> Conference<'a> {
         let mut look = interval_at(begun, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
+            relays: ClientRelays::new(member)?,
             member,
             reporter,
             signalling,
@@ -273,7 +275,8 @@ impl<'a> Conference<'a> {
     fn on_signal(&mut self, event: SignalEvent) -> Option<ConferenceEvent> {
         match event {
             SignalEvent::Joined { ice_servers: named, .. } => {
-                self.on_joined(ice_servers(self.member, named));
+                let servers = self.relays.update(self.member, named);
+                self.on_joined(servers);
                 Some(ConferenceEvent::Joined)
             }
             SignalEvent::Waiting { .. } => {
@@ -289,7 +292,7 @@ impl<'a> Conference<'a> {
         }
     }
 
-    fn on_joined(&mut self, ice_servers: Vec<crate::viewer::IceServer>) {
+    fn on_joined(&mut self, ice_servers: IceServers) {
         let server = self.signalling.server().cloned();
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
             let (user, nickname) = (self.member.user.clone(), self.member.nickname.clone().into());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -15,9 +15,12 @@ use crate::exit::Failure;
 use crate::http;
 use crate::process;
 use crate::protocol::{MediaHost, RoomKind};
-use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics};
+use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics, TurnMetrics};
 use crate::room::RoomState;
 use crate::signal::{ClusterStatus, Server};
+use crate::turn::TurnStats;
+
+type TurnCounters = Box<dyn Fn() -> TurnStats + Send + Sync>;
 
 /// The metrics of this process. Clones share them.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ struct Store {
     media: Option<MediaMeter>,
     /// The speakers of the lecture.
     stage: Mutex<Option<MediaMeter>>,
+    /// The TURN server of this process.
+    turn: OnceLock<TurnCounters>,
     /// The lecture's metrics of the last second. So a request costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
@@ -43,6 +48,7 @@ impl MetricsStore {
             server,
             media,
             stage: Mutex::new(None),
+            turn: OnceLock::new(),
             lecture: Mutex::new(None),
         }))
     }
@@ -50,6 +56,11 @@ impl MetricsStore {
     /// The process is about to end: `/healthz` answers 503 from now on.
     pub(super) fn set_ending(&self) {
         self.0.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// The counters of the TURN server of this process.
+    pub(super) fn set_turn(&self, stats: impl Fn() -> TurnStats + Send + Sync + 'static) {
+        let _ = self.0.turn.set(Box::new(stats));
     }
 
     /// The meter of the speakers of the lecture.
@@ -76,9 +87,20 @@ impl MetricsStore {
             server: self.0.server.as_ref().map(server_metrics),
             media: self.0.media.as_ref().map(MediaMeter::metrics),
             speakers: self.0.media.as_ref().or(stage.as_ref()).map(MediaMeter::speakers),
+            turn: self.0.turn.get().map(|stats| turn_metrics(&stats())),
             lecture,
         }
         .text()
+    }
+}
+
+fn turn_metrics(stats: &TurnStats) -> TurnMetrics {
+    TurnMetrics {
+        allocations: stats.allocations,
+        allocated: stats.allocated,
+        bytes: [("media", stats.bytes_to_media), ("clients", stats.bytes_to_clients)],
+        dropped: stats.dropped,
+        refused: stats.refused.map(|(why, count)| (why.name(), count)).to_vec(),
     }
 }
 

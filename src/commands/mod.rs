@@ -18,6 +18,7 @@ mod meet;
 mod metrics;
 mod negotiation;
 mod own_capture;
+mod own_turn;
 mod room_link;
 mod room_orders;
 mod rooms;

@@ -21,8 +21,10 @@ use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
+use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
+use crate::access::TurnSecret;
 use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
@@ -40,7 +42,8 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
+    let turn_secret = serve.own_turn.map(|_| TurnSecret::own(rand::random()));
+    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), turn_secret, reporter)?;
     if access.policy().teaches_only_here() {
         reporter.notice(match serve.site.public_url {
             None => {
@@ -64,8 +67,14 @@ pub(super) async fn run(
         Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
     };
+    let own_media = OwnMedia::default();
+    if let Some(media) = &media {
+        own_media.bound(media.address());
+    }
+    let own_turn = serve.own_turn.map(|at| OwnTurnServer::bind(at, serve.listen, &access.policy(), &own_media));
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
+        own_turn: own_turn.transpose()?.flatten(),
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
@@ -141,6 +150,8 @@ pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceSe
 pub(super) struct ServerSettings {
     /// STUN and TURN servers for everybody who joins.
     pub(super) ice_servers: Vec<IceServer>,
+    /// The TURN server of this process.
+    pub(super) own_turn: Option<OwnTurnServer>,
     /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
     /// The access policy.
@@ -164,6 +175,7 @@ pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
     media: Option<RunningMedia>,
+    _turn: Option<RunningTurn>,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
     public_url: Option<Origin>,
@@ -176,8 +188,18 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, meetings, reservation, whip, media, cluster } =
-            settings;
+        let ServerSettings {
+            ice_servers,
+            own_turn,
+            tls,
+            access,
+            mut site,
+            meetings,
+            reservation,
+            whip,
+            media,
+            cluster,
+        } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
@@ -192,7 +214,17 @@ impl RunningServer {
             node.config(own, fingerprint, &access.policy(), meetings)
         };
         let cluster = cluster.map(config).transpose()?;
-        let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers, cluster });
+        let urls = |turn: &OwnTurnServer| {
+            let pages = site.public_url.is_none().then(|| address.port());
+            turn.urls(url_of(site.public_url.as_ref(), tls.as_ref(), address).host(), pages, tls.is_some())
+        };
+        let server = Server::with(signal::ServerConfig {
+            limits,
+            access: access.policy(),
+            ice_servers,
+            own_turn: own_turn.as_ref().map(urls),
+            cluster,
+        });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
         if let Some(reservation) = &reservation {
@@ -248,10 +280,18 @@ impl RunningServer {
             Some(tls) => http::Port::with_tls(app, tls.clone()),
             None => app.into(),
         };
+        let port = match &own_turn {
+            Some(turn) => port.with_stun(turn.handler()),
+            None => port,
+        };
+        let turn = own_turn.map(|turn| turn.start(tls.as_ref()));
+        if let Some(turn) = &turn {
+            metrics.set_turn(turn.stats());
+        }
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, media, address, tls, public_url, _access: access, end, task })
+        Ok(Self { server, metrics, media, _turn: turn, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.

@@ -18,6 +18,8 @@ mod signalling;
 #[cfg(test)]
 mod tests;
 
+use crate::turn;
+
 pub use mutator::{Mutator, seeds};
 
 /// A parser of network input with its properties.
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -52,6 +54,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
     Target { name: "token", body: access::token },
+    Target { name: "turn", body: turn::fuzz::messages },
 ];
 
 /// Runs the target with this name.

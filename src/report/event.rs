@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::conference::{CallState, ParticipantState};
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
+use super::path::MediaPath;
 use super::stage::StageState;
 use super::summary::Summary;
 use crate::id::UserId;
@@ -52,6 +53,8 @@ pub enum Event {
         /// The server.
         server: String,
     },
+    /// The media comes by this way from now on (student's side).
+    Path(MediaPath),
     /// A student joined, left, or changed state (teacher's side).
     Student {
         /// The student.

@@ -4,6 +4,7 @@
 //! size does not depend on the number of users.
 
 mod cluster;
+mod turn;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
+pub use self::turn::TurnMetrics;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub media: Option<MediaMetrics>,
     /// The speakers on the stages of this process; `None` if it has no stage.
     pub speakers: Option<SpeakerMetrics>,
+    /// The TURN server; `None` if this process runs none.
+    pub turn: Option<TurnMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -285,6 +289,9 @@ impl Collector for Metrics {
         }
         if let Some(speakers) = &self.speakers {
             speakers.write(&mut to)?;
+        }
+        if let Some(turn) = &self.turn {
+            turn.write(&mut to)?;
         }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;

@@ -10,6 +10,7 @@ mod event;
 mod format;
 mod metrics;
 mod order;
+mod path;
 mod sentence;
 mod stage;
 mod status;
@@ -37,9 +38,10 @@ pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
     ClusterMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
-    SpeakerMetrics,
+    SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
+pub use self::path::MediaPath;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};

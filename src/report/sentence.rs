@@ -101,6 +101,7 @@ impl Event {
             Event::Participant { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
             Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) | Event::ParticipantStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
+            Event::Path(path) => path.words().map(|words| format!("the lecture comes {words}")),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
             Event::Notice { message } => Some(message.clone()),

@@ -14,7 +14,9 @@ mod server;
 mod session;
 mod url;
 
-pub use self::core::{ClusterConfig, ClusterStatus, LocalHost, LocalMember, ServerConfig, ServerLimits, Waiting};
+pub use self::core::{
+    ClusterConfig, ClusterStatus, LocalHost, LocalMember, OwnTurn, ServerConfig, ServerLimits, Waiting,
+};
 pub(crate) use self::core::{FromOwner, ToOwner};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
