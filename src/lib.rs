@@ -95,6 +95,7 @@
 //!   (`sfu::port`).
 //! - A suspension of this process is never taken for a bad network ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
+//! - The TURN server relays to our own media and to its own relays, and to no other address (`turn::MediaAddresses`).
 //! - What comes from the network is parsed into types at the border, or refused: by signalling with a stable code, by
 //!   the media port in silence.
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),

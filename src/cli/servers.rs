@@ -104,6 +104,7 @@ impl FromStr for TypedRelay {
         let own = text.parse().map(|address: SocketAddr| (Some(address.ip()), address.port()));
         let own = own.or_else(|_| text.parse().map(|ip: IpAddr| (Some(ip), STUN_PORT)));
         match own.or_else(|_| text.parse().map(|port| (None, port))) {
+            Ok((_, 0)) => Err("needs a port that students know, for example 3478".into()),
             Ok(own) => Ok(Self::Own(Some(own))),
             Err(_) => text.parse().map(Self::Server),
         }

@@ -92,7 +92,7 @@ impl OwnTurnServer {
     pub(super) fn urls(&self, host: &str, pages: Option<u16>, has_tls: bool) -> OwnTurn {
         let port = self.address.port();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        OwnTurn { host, udp: Some(port), tcp: pages.unwrap_or(port), has_tls }
+        OwnTurn { host, is_called_otherwise: false, udp: Some(port), tcp: pages.unwrap_or(port), has_tls }
     }
 
     /// Takes the connections to the port of the pages that begin with a STUN request.

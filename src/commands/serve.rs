@@ -31,7 +31,7 @@ use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::{Meetings, Reservation};
-use crate::signal::{Server, ServerUrl};
+use crate::signal::{OwnTurn, Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
 use crate::{http, process, protocol, signal};
 
@@ -208,6 +208,9 @@ impl RunningServer {
         // The other nodes call this one by the name in its URL.
         let node_host = cluster.as_ref().and_then(|node| node.url()?.host().parse().ok());
         site.hosts.extend(node_host);
+        // Nodes of a server have one public name, and each relays its own media.
+        let own_url = |node: &ClusterNode| node.url().cloned().unwrap_or_else(|| url_of(None, tls.as_ref(), address));
+        let node_url = cluster.as_ref().map(own_url);
         let config = |node: ClusterNode| {
             // Nodes talk to each other directly, and not through the proxy of `--public-url`.
             let (own, fingerprint) = (url_of(None, tls.as_ref(), address), fingerprint_of(tls.as_ref()));
@@ -216,7 +219,8 @@ impl RunningServer {
         let cluster = cluster.map(config).transpose()?;
         let urls = |turn: &OwnTurnServer| {
             let pages = site.public_url.is_none().then(|| address.port());
-            turn.urls(url_of(site.public_url.as_ref(), tls.as_ref(), address).host(), pages, tls.is_some())
+            let url = node_url.unwrap_or_else(|| url_of(site.public_url.as_ref(), tls.as_ref(), address));
+            OwnTurn { is_called_otherwise: has_cluster, ..turn.urls(url.host(), pages, tls.is_some()) }
         };
         let server = Server::with(signal::ServerConfig {
             limits,

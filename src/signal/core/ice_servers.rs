@@ -11,8 +11,10 @@ use crate::protocol::IceServer;
 /// The TURN server in this process: it is at the host by which a member has called the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnTurn {
-    /// The host for members that called another node, or that joined by WHEP.
+    /// The host for members whose call is not known, as those of WHEP.
     pub host: String,
+    /// Whether `host` is for all members, as they call a load balancer or another node.
+    pub is_called_otherwise: bool,
     /// The UDP port.
     pub udp: Option<u16>,
     /// The TCP port.
@@ -57,6 +59,7 @@ impl IceServers {
             if is_complete { Some(server.clone()) } else { with_credentials(server.urls.clone()) }
         };
         let own = self.own.as_ref().and_then(|own| {
+            let called = called.filter(|_| !own.is_called_otherwise);
             let host = called.map_or(own.host.as_str(), |called| &called.0);
             with_credentials(own.urls(host))
         });
@@ -73,7 +76,9 @@ mod tests {
     fn a_member_finds_our_turn_server_where_it_found_the_server() {
         let turn_secret = Some(TurnSecret::own([7; 32]));
         let access = Arc::new(Access::new(AccessConfig { turn_secret, ..AccessConfig::default() }));
-        let own = OwnTurn { host: "10.0.0.1".into(), udp: Some(3478), tcp: 443, has_tls: true };
+        let own = OwnTurn { host: "10.0.0.1".into(), udp: Some(3478), tcp: 443, has_tls: true, ..OwnTurn::default() };
+        let balanced = OwnTurn { is_called_otherwise: true, ..own.clone() };
+        let balanced = IceServers::new(Vec::new(), Some(balanced), access.clone());
         let servers = IceServers::new(Vec::new(), Some(own), access);
         let of = |called: Option<&CalledHost>| {
             let [server] = servers.of(&"10013".parse().unwrap(), &"1001".parse().unwrap(), called).try_into().unwrap();
@@ -91,5 +96,7 @@ mod tests {
             ]
         );
         assert_eq!(of(None)[0], "turn:10.0.0.1:3478?transport=udp");
+        let node = balanced.of(&"10013".parse().unwrap(), &"1001".parse().unwrap(), Some(&called));
+        assert_eq!(node[0].urls[0], "turn:10.0.0.1:3478?transport=udp", "the balancer relays nothing");
     }
 }
