@@ -64,6 +64,7 @@ targets! {
     no_input_breaks_srtcp: "srtcp", 500;
     no_input_breaks_stun_responses: "stun_response", 1_000;
     no_input_breaks_tokens: "token", 500;
+    no_input_breaks_turn: "turn", 1_000;
 }
 
 #[test]
