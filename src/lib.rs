@@ -29,7 +29,7 @@
 //! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                               | the words on the wire
 //! network                                | where a client comes from; rate limits by network
-//! id expect suspension token_bucket      | names, expectations, suspension of this process, a token bucket
+//! id expect suspension token_bucket plan | names, expectations, suspension of this process, a token bucket, plans
 //! state_dir                              | files that survive a process
 //! ```
 //!
@@ -119,6 +119,7 @@ pub mod media;
 pub mod network;
 pub mod pair;
 mod peer_connection;
+pub mod plan;
 mod process;
 pub mod protocol;
 pub mod publisher;

@@ -11,6 +11,29 @@ use super::values::{self, Bitrate, Burst};
 use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};
 
+/// The examples of `classroom bench --help`.
+pub(super) const BENCH_HELP: &str = "Examples:
+  classroom bench                               100 students, for ten seconds
+  classroom bench --students 500 --bitrate 2500k --fps 30 --for 10s
+  classroom bench --students 50 --json          print one JSON object, to compare runs in a script
+  classroom bench --loss 5% --rtt 50ms          one student with bad Wi-Fi
+  classroom bench --rate 600k --rate-until 20s --for 40s
+  classroom bench --burst 100%@5s+500ms         no packets for half a second
+  classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
+  classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
+  classroom bench --ingest                      a browser that teaches over four lines
+
+The students are real connections, in another process on this computer. They decrypt every packet if the computer \
+is fast enough. If not, they take turns, and the table shows the share they decrypted.
+
+The floor is what one thread takes to copy, seal and send the same packets with nothing around it: a figure to \
+divide by, not a lower bound. On loopback, the sender also pays for receiving. As root, or with user namespaces, \
+bench runs in a network namespace of its own and measures both once more while the kernel drops media before it is \
+received.
+
+With a bad network or --glass, bench encodes and decodes a real lecture. Each picture carries a code, so that bench \
+can count the pictures that arrive.";
+
 /// `classroom bench`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bench {

@@ -14,6 +14,7 @@ mod convert;
 mod meaning;
 mod media;
 mod meetings;
+mod plan;
 mod secrets;
 mod servers;
 mod sink;
@@ -41,6 +42,7 @@ pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
+pub use self::plan::Plan;
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer};
 pub use self::stage::{StageOptions, StageSink};
@@ -87,6 +89,8 @@ pub enum Command {
     Man(Man),
     /// Measure the cost of a class for its teacher, or the quality over a bad network.
     Bench(Bench),
+    /// Plan the machines of a lecture.
+    Plan(Plan),
     /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
     /// The students of a bench, in the process that it starts for them.
@@ -118,6 +122,7 @@ where
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
+        TypedVerb::Plan(typed) => Ok(Command::Plan(typed.into())),
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };

@@ -305,7 +305,7 @@ pub(super) fn video_codec(text: &str) -> Result<Codec, String> {
 }
 
 /// Parses bits per second, with an optional `k` or `M` after the number.
-fn bits(text: &str) -> Option<f64> {
+pub(super) fn bits(text: &str) -> Option<f64> {
     let (number, unit) = match text.strip_suffix(['k', 'K']) {
         Some(number) => (number, 1e3),
         None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |number| (number, 1e6)),

@@ -341,6 +341,7 @@ impl<'a> Conference<'a> {
 
     fn listed(&mut self, list: Participants) {
         let spotlight = list.spotlight.clone();
+        self.look_at_received();
         for change in self.list.listed(list) {
             match change {
                 Change::Entered(who) => {

@@ -19,6 +19,7 @@ mod metrics;
 mod negotiation;
 mod own_capture;
 mod own_turn;
+mod plan;
 mod room_link;
 mod room_orders;
 mod rooms;
@@ -74,7 +75,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(_) => Some(demo::room()),
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
         Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
-        Command::Bench(_) | Command::BenchStudents => None,
+        Command::Bench(_) | Command::BenchStudents | Command::Plan(_) => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let mut fatal = fatal_assertions();
@@ -126,6 +127,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
+        Command::Plan(plan) => plan::run(plan, reporter).await,
         Command::Completions(shell) => {
             manual::completions(shell, reporter);
             Ok(())

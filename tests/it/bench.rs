@@ -222,3 +222,21 @@ fn students_reject_messages_that_no_bench_sends() {
         assert!(stderr.contains(why), "{stderr}");
     }
 }
+
+#[test]
+fn a_plan_counts_machines_and_refuses_the_impossible() {
+    let run = |arguments: &str| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let mut plan = Process::start("plan", Process::command(&arguments));
+        let exit = plan.exit_code(DEADLINE);
+        (exit, plan.events(), plan.stderr())
+    };
+    let (exit, mut found, _) = run("plan --students 10000 --cores 2 --uplink 10G --json");
+    let found = found.remove(0);
+    assert_eq!((exit, &found["one_edge"]["full_first"]), (0, &serde_json::json!("cpu")), "{found}");
+    let each = found["students_of_each_edge"].as_u64().unwrap();
+    assert!(found["edges"].as_u64().unwrap() * each >= 10_000, "{found}");
+    let (exit, _, error) = run("plan --students 100000 --uplink 100M");
+    assert_eq!(exit, 2);
+    assert!(error.contains("the origin sends to") && error.contains("--uplink"), "{error}");
+}

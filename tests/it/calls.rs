@@ -102,6 +102,8 @@ fn a_lab_machine_takes_one_call_after_another_and_is_busy_meanwhile() {
     let mut next = start(&class, "call", "1004", &flags);
     see_and_hear(&next, 0, "1002");
     see_and_hear(&desk, mark, "1004");
+    // Pictures per second are known from the second look on.
+    see_and_hear(&next, next.mark(), "1002");
     desk.interrupt();
     desk.ends_with(0);
     let error = next.ends_with(8);

@@ -259,6 +259,8 @@ async fn the_owner_splits_a_meeting_speaks_to_all_and_calls_them_back() {
     assert!(seen["places"].is_null() && seen["endsInMs"].as_u64() > Some(500_000), "{seen}");
     let list = ben.participants(2).await;
     assert_eq!(list.iter().map(|one| &one["userId"]).collect::<Vec<_>>(), ["1002", "1004"]);
+    // Lists from before the split come first.
+    cleo.hear("breakouts").await;
     assert_eq!(cleo.participants(1).await[0]["userId"], "1003");
     let says = |words: &'static str| {
         move |event: &Value| event["message"].as_str().is_some_and(|message| message.contains(words))

@@ -43,9 +43,14 @@ impl Conference<'_> {
 
     /// Looks for the last time.
     pub(super) fn take_received(&mut self) -> Received {
+        self.look_at_received();
+        std::mem::take(&mut self.received)
+    }
+
+    /// Counts what has arrived, before the connections of participants end.
+    pub(super) fn look_at_received(&mut self) {
         let tracks = self.tracks();
         self.received.look(Instant::now(), &tracks);
-        std::mem::take(&mut self.received)
     }
 
     /// The tracks that the others send at present, as far as they are received.

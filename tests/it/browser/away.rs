@@ -71,7 +71,7 @@ fn pages_recover_soon_after_their_path_and_name_the_cause() {
     if !has_lan(NAME) {
         return;
     }
-    let class = Classroom::new();
+    let class = Classroom::with_browser();
     let mut lan = Lan::new();
     let (school, one, two) = (lan.machine(), lan.machine(), lan.machine());
     let Some(chromium) = browser_on(NAME, Kind::Chromium, Some(&one)) else { return };

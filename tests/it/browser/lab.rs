@@ -18,7 +18,7 @@ pub struct Lab {
 impl Lab {
     /// Both, or nothing if the machine lacks something; the test is then skipped by name.
     pub fn new(test: &str, kind: Kind) -> Option<Self> {
-        Self::with(Classroom::new, test, kind)
+        Self::with(Classroom::with_browser, test, kind)
     }
 
     /// As [`Lab::new`], for a test that measures what the browser shows.

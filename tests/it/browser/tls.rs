@@ -34,7 +34,7 @@ impl School {
         if !has_lan(test) || !has_tools(test, &["curl", "certutil"]) {
             return None;
         }
-        let class = Classroom::new();
+        let class = Classroom::with_browser();
         let mut lan = Lan::new();
         let (machine, desk) = (lan.machine(), lan.machine());
         let teacher = Process::start_on(&machine, "teacher", &class.teach(&LECTURE));

@@ -21,16 +21,33 @@ pub type Event = Value;
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// The right to run a lecture: one turn, of which there is one more than cores, because a lecture mostly waits for a
-/// browser or a deadline. A lecture whose quality is measured takes all turns.
+/// Turns for each core. A lecture mostly waits, so a core has time for some of them.
+const TURNS_OF_A_CORE: usize = 3;
+
+/// What a test does with the machine.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// A lecture without a browser.
+    Lecture,
+    /// A lecture with a browser, which is half of the work of a core.
+    Browser,
+    /// A lecture whose quality is measured. One lecture without a browser may run beside it.
+    Measured,
+}
+
+/// The right to run a lecture.
 struct Turn {
     takes: usize,
 }
 
 impl Turn {
-    fn wait(is_measured: bool) -> Self {
-        let all = 1 + std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let takes = if is_measured { all } else { 1 };
+    fn wait(work: Work) -> Self {
+        let all = TURNS_OF_A_CORE * std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let takes = match work {
+            Work::Lecture => 1,
+            Work::Browser => 2,
+            Work::Measured => all - 1,
+        };
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let has_no_room = |taken: &mut usize| *taken + takes > all;
         *GIVEN_BACK.wait_while(taken, has_no_room).unwrap_or_else(PoisonError::into_inner) += takes;
@@ -71,12 +88,17 @@ pub struct Classroom {
 impl Classroom {
     /// A room that no other test uses.
     pub fn new() -> Self {
-        Self::in_turn(Turn::wait(false))
+        Self::in_turn(Turn::wait(Work::Lecture))
+    }
+
+    /// As [`Classroom::new`], for a test with a browser.
+    pub fn with_browser() -> Self {
+        Self::in_turn(Turn::wait(Work::Browser))
     }
 
     /// A room whose lecture nothing disturbs, for a test that measures what students see.
     pub fn undisturbed() -> Self {
-        Self::in_turn(Turn::wait(true))
+        Self::in_turn(Turn::wait(Work::Measured))
     }
 
     fn in_turn(turn: Turn) -> Self {
