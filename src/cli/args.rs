@@ -19,7 +19,7 @@ use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::plan::{PLAN_HELP, TypedPlan};
-use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
 use super::speak::TypedSpeaking;
@@ -398,17 +398,8 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
-    /// Relay through turn:USER:PASS@HOST:PORT; may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn: Vec<TypedTurn>,
-
-    /// The user name for each --turn whose URL has none
-    #[arg(long, value_name = "NAME", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn_user: Option<String>,
-
-    /// The password for --turn-user
-    #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn_pass: Option<String>,
+    #[command(flatten)]
+    pub(super) turn: TypedClientRelays,
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,

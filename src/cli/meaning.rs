@@ -86,6 +86,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
     pub turn: Vec<TurnServer>,
+    /// The address of the TURN server in this process; `None` without one.
+    pub own_turn: Option<SocketAddr>,
     /// How browsers reach the built-in server.
     pub site: Site,
     /// The number of sending threads.
@@ -252,6 +254,8 @@ pub struct Member {
     pub stun: Vec<StunServer>,
     /// TURN servers to relay through.
     pub turn: Vec<TurnServer>,
+    /// Whether media takes no other path.
+    pub relay_only: bool,
 }
 
 /// How a student of `watch` speaks on the stage.
@@ -293,6 +297,8 @@ pub struct Serve {
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
+    /// The address of the TURN server in this process; `None` without one.
+    pub own_turn: Option<SocketAddr>,
     /// The access policy of the server.
     pub access: AccessPolicy,
     /// How browsers reach the server.
@@ -436,6 +442,8 @@ pub(super) enum Conflict {
         "{0} is about a classroom server, but --janus watches a room of a Janus server: remove one of the two flags"
     )]
     NotWithJanus(&'static str),
+    #[error("--turn without a URL starts the TURN server in this program: give it once")]
+    TwoOwnTurnServers,
     #[error("--token is for another server, but there is none: add --server URL, or remove --token")]
     TokenWithoutServer,
     #[error("{0} can't be used: {1}")]

@@ -50,7 +50,7 @@ pub use self::meaning::{
 };
 pub use self::plan::Plan;
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
-pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
+pub use self::servers::{StunServer, TurnLogin, TurnServer};
 pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;

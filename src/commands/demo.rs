@@ -67,6 +67,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        own_turn: None,
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
@@ -118,6 +119,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         timeout: None,
         stun: Vec::new(),
         turn: Vec::new(),
+        relay_only: false,
     };
     let watched = Watch {
         member: student,

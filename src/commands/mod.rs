@@ -24,6 +24,7 @@ mod membership;
 mod metrics;
 mod negotiation;
 mod own_capture;
+mod own_turn;
 mod people;
 mod plan;
 mod room_link;

@@ -97,6 +97,7 @@ pub(super) async fn run_with(
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
+    server.own_media.bound(port.local());
     let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let (client, signals) = tokio::select! {

@@ -6,6 +6,7 @@ mod janus;
 mod janus_connection;
 mod lesson;
 mod monitor;
+mod path;
 mod playback;
 mod signalling;
 mod speak;
@@ -31,7 +32,7 @@ use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
 use super::breakouts::{Whereabouts, announced};
 use super::chat_commands::{Place, StudentInput};
-use super::client_network::ice_servers;
+use super::client_network::ClientRelays;
 use super::or_never;
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
@@ -47,7 +48,7 @@ use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessag
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
-use crate::viewer::{IceServer, ViewerConfig};
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// The result of a `watch`.
 #[derive(Debug)]
@@ -91,7 +92,8 @@ pub(super) async fn run(
         breakouts: Whereabouts::default(),
         own_stage: OwnStage::new(&watch, reporter),
         speakers: SpeakersOnStage::new(watch.member.user.clone(), watch.latency, reporter),
-        ice_servers: Vec::new(),
+        relays: ClientRelays::new(&watch.member)?,
+        ice_servers: IceServers::default(),
         title: WindowTitle::new(watch.member.room.clone()),
         is_break: false,
         waits_for_admission: false,
@@ -132,7 +134,9 @@ struct Session<'a> {
     own_stage: OwnStage<'a>,
     speakers: SpeakersOnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
+    /// The ways to the TURN servers among them.
+    relays: ClientRelays,
     title: WindowTitle,
     /// Whether the teacher has left on purpose and nobody has taught since. Silence is no trouble then.
     is_break: bool,
@@ -223,7 +227,7 @@ impl Session<'_> {
             SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
                 self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
-                self.ice_servers = ice_servers(&self.watch.member, named);
+                self.ice_servers = self.relays.update(&self.watch.member, named);
                 self.on_joined(&users);
             }
             SignalEvent::Waiting { room_name } => {

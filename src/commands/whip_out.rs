@@ -28,7 +28,7 @@ use crate::http::whip_client::{Bearer, Endpoint};
 use crate::publisher::Layering;
 use crate::report::{HostCount, HostKind, HostState};
 use crate::rtp::{Encoding, Track};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::IceServers;
 use crate::tls::Trust;
 
 /// Events of all servers that may wait for the lecture.
@@ -104,7 +104,7 @@ impl WhipServers {
         whip: &WhipOut,
         hosts: Vec<Host>,
         encodings: &[(Encoding, u32)],
-        ice_servers: &[IceServer],
+        ice_servers: &IceServers,
         outputs: FrameOutputs,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
@@ -118,7 +118,7 @@ impl WhipServers {
             };
             let media = TargetMedia {
                 bind: bind_addresses_for(host.host()),
-                ice_servers: ice_servers.to_vec(),
+                ice_servers: ice_servers.clone(),
                 encodings: chosen(encodings, video),
                 layering,
             };

@@ -20,6 +20,8 @@ mod signalling;
 mod tests;
 mod whip_client;
 
+use crate::turn;
+
 pub use mutator::{Mutator, seeds};
 
 /// A parser of network input with its properties.
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -55,6 +57,7 @@ pub const TARGETS: [Target; 23] = [
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
     Target { name: "token", body: access::token },
+    Target { name: "turn", body: turn::fuzz::messages },
     Target { name: "whip_answer", body: whip_client::whip_answer },
 ];
 

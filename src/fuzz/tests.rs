@@ -66,6 +66,7 @@ targets! {
     no_input_breaks_tokens: "token", 500;
     no_input_breaks_messages_of_janus: "janus_message", 3_000;
     no_input_breaks_answers_to_whip: "whip_answer", 2_000;
+    no_input_breaks_turn: "turn", 1_000;
 }
 
 #[test]

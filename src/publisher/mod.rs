@@ -40,7 +40,7 @@ use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Se
 use crate::protocol::OfferedTracks;
 use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Tier, Track};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::IceServers;
 use crate::sdp::{accepted, engine};
 
 /// The setup of a publisher.
@@ -49,7 +49,7 @@ pub struct PublisherConfig {
     /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub bind: Vec<String>,
     /// STUN and TURN servers.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: IceServers,
     /// The encodings of the capture with their bit rates in bits per second, each track best first. The first codec of
     /// each video is offered.
     pub encodings: Vec<(Encoding, u32)>,

@@ -13,7 +13,7 @@ use crate::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::id::UserId;
 use crate::rtp::payload_offset;
 use crate::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
-use crate::viewer::{Incoming, Viewer, ViewerConfig};
+use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig};
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
@@ -51,7 +51,7 @@ impl Stage {
         let (sfu, mut sfu_events) = Sfu::start(config).unwrap();
         let emulator = Emulator::start(sfu.udp(), PathConfig::default(), up, 7).unwrap();
         let bind = vec!["127.0.0.1:0".to_owned()];
-        let (ice_servers, encodings) = (vec![], encodings().to_vec());
+        let (ice_servers, encodings) = (IceServers::default(), encodings().to_vec());
         let config = PublisherConfig { bind: bind.clone(), ice_servers, encodings, layering, receiver };
         let (publisher, offer, mut events) = Publisher::offer(config).await.unwrap();
         let tracks = offer.tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect();
@@ -88,7 +88,8 @@ impl Stage {
                 of_sink.lock().unwrap().push(payload[..4].try_into().unwrap());
             }
         });
-        let (viewer, offer, _) = Viewer::offer(ViewerConfig { bind, ice_servers: vec![] }, sink).await.unwrap();
+        let (viewer, offer, _) =
+            Viewer::offer(ViewerConfig { bind, ice_servers: IceServers::default() }, sink).await.unwrap();
         let student: UserId = "1002".parse().unwrap();
         let live = async { while !sfu_events_live(&mut sfu_events).await {} };
         timeout(DEADLINE, live).await.expect("media");

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod edges;
+mod turn;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
 pub use self::edges::EdgeMetrics;
+pub use self::turn::TurnMetrics;
 use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub speakers: Option<SpeakerMetrics>,
     /// The edges of this process; `None` without `--edge`.
     pub edges: Option<EdgeMetrics>,
+    /// The TURN server; `None` if this process runs none.
+    pub turn: Option<TurnMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -295,6 +299,9 @@ impl Collector for Metrics {
         }
         if let Some(edges) = &self.edges {
             edges.write(&mut to)?;
+        }
+        if let Some(turn) = &self.turn {
+            turn.write(&mut to)?;
         }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;

@@ -105,6 +105,7 @@ impl Event {
             Event::File(file) => Some(file.sentence()),
             Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) | Event::ParticipantStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
+            Event::Path(path) => path.words().map(|words| format!("the lecture comes {words}")),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
             Event::Notice { message } => Some(message.clone()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::conference_status::{Change, ConferenceStatus};
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
+use super::path::MediaPath;
 use super::whip::HostCount;
 use crate::id::UserId;
 use crate::rtp::{Tier, Track};
@@ -19,6 +20,7 @@ pub(super) struct StatusLine {
     conference: ConferenceStatus,
     /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
+    path: Option<MediaPath>,
     live: bool,
 }
 
@@ -45,6 +47,10 @@ impl StatusLine {
                     self.waiting = None;
                 }
                 self.watch.insert(stats.track, stats.clone());
+            }
+            Event::Path(path) => {
+                self.path = Some(*path);
+                return false;
             }
             Event::Trouble { kind, track, text } => {
                 self.troubles.insert((*kind, *track), text.clone());
@@ -88,7 +94,9 @@ impl StatusLine {
             (None, true) => self.conference.line(live),
         };
         // Only the worst trouble: without a network nobody needs to read about lost packets.
-        line.map(|line| self.troubles.values().next().map_or(line.clone(), |trouble| format!("{line}  |  {trouble}")))
+        let trouble = self.troubles.values().next().cloned();
+        let note = trouble.or_else(|| self.path.and_then(MediaPath::words));
+        line.map(|line| note.map_or(line.clone(), |note| format!("{line}  |  {note}")))
     }
 }
 

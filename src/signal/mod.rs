@@ -15,7 +15,7 @@ mod session;
 mod url;
 
 pub use self::core::{
-    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, ServerConfig, ServerLimits, Waiting,
+    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, OwnTurn, ServerConfig, ServerLimits, Waiting,
 };
 pub(crate) use self::core::{FromOwner, ToOwner};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};

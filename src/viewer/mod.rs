@@ -9,10 +9,11 @@ mod offered;
 mod receive;
 mod receiving;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rtc::interceptor::Registry;
+use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
-pub use crate::sdp::ice::IceServer;
+pub use crate::sdp::ice::{IceServer, IceServers};
 
 /// The addresses that a viewer binds, and its ICE servers.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub struct ViewerConfig {
     /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub bind: Vec<String>,
     /// STUN and TURN servers.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: IceServers,
 }
 
 /// A packet that has arrived.
@@ -220,6 +221,12 @@ impl Viewer {
     /// The current counters.
     pub fn stats(&self) -> ViewerStats {
         self.receiving.stats()
+    }
+
+    /// The relayed address by which media comes, if it comes through a TURN server.
+    pub async fn relayed_address(&self) -> Option<SocketAddr> {
+        let (typ, address) = self.connection.selected_candidate().await?;
+        address.filter(|_| typ == RTCIceCandidateType::Relay)
     }
 
     /// Closes the connection, and waits at most a second for that.

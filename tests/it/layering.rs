@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const OWNERS: [(&[&str], &[&str]); 10] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
     (
-        &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "bench"],
+        &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "turn", "bench"],
         &["webrtc", "rtc", "quinn_udp"],
     ),
     (&["signal", "janus"], &["tokio_tungstenite"]),

@@ -94,6 +94,7 @@ impl Session<'_> {
             Some(ViewerEvent::Connected) => {
                 self.lesson.connected(Instant::now());
                 self.show_message(None);
+                self.report_path().await;
             }
             Some(ViewerEvent::BeginningMissed(track)) => self.request_key_frame(track).await,
             Some(ViewerEvent::ChannelOpen) => {}

@@ -4,7 +4,6 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::connection::PublisherConnection;
-use crate::commands::client_network::ice_servers;
 use crate::commands::negotiation::candidate_init;
 use crate::exit::Failure;
 use crate::id::{MAX_ID_CHARS, Nickname, UserId};
@@ -38,7 +37,7 @@ impl Session<'_> {
     pub(super) async fn on_janus(&mut self, event: JanusEvent) -> Result<(), Failure> {
         match event {
             JanusEvent::Joined(publisher) => {
-                self.ice_servers = ice_servers(&self.watch.member, Vec::new());
+                self.ice_servers = self.relays.update(&self.watch.member, Vec::new());
                 self.on_joined(&publisher.iter().map(user).collect::<Vec<_>>());
                 publisher.iter().for_each(|publisher| self.note_choice(publisher));
             }

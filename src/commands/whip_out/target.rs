@@ -15,7 +15,7 @@ use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
 use crate::report::HostState;
 use crate::rtp::{Encoding, Tier};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::{IceServer, IceServers};
 use crate::sdp::restart;
 
 /// The longest wait for the answers of STUN and TURN servers before an offer. Later candidates follow it.
@@ -28,7 +28,7 @@ const MAX_LATER_CANDIDATES: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct TargetMedia {
     pub(super) bind: Vec<String>,
-    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) ice_servers: IceServers,
     pub(super) encodings: Vec<(Encoding, u32)>,
     pub(super) layering: Layering,
 }
@@ -118,7 +118,7 @@ impl Target {
 
     async fn offer(&mut self) {
         let TargetMedia { bind, mut ice_servers, encodings, layering } = self.media.clone();
-        ice_servers.extend(self.named.clone());
+        ice_servers.servers.extend(self.named.clone());
         let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver: MediaReceiver::Foreign };
         let tracks = match self.uplink.offer(Instant::now(), config).await {
             Ok((_, tracks)) => tracks,

@@ -34,6 +34,7 @@ fn full() -> Metrics {
         media: Some(MediaMetrics { rooms: 2, students: 60, ingest_packets: 900, ingest_lost: 9, ..Default::default() }),
         speakers: Some(SpeakerMetrics { speakers: 2, ingest_packets: 70, ..Default::default() }),
         edges: None,
+        turn: Some(TurnMetrics { allocations: 3, refused: vec![("expired", 2)], ..Default::default() }),
         lecture: Some(LectureMetrics {
             seconds: 30.0,
             watching: 28,
