@@ -14,7 +14,7 @@ use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
-use super::janus::{TypedTaughtJanus, TypedWatchedJanus};
+use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
