@@ -7,20 +7,25 @@ use tokio::sync::mpsc;
 
 use crate::exit::Failure;
 use crate::media::{Capture, CaptureEvent, Prepared, Render};
-use crate::rtp::Track;
+use crate::rtp::{Frame, Track};
 use crate::sfu::{Sfu, SfuEvent};
 use crate::viewer::Incoming;
 
-/// Starts a capture and feeds its frames to the SFU.
+/// Starts a capture and feeds its frames to the SFU, and to `also`, which must not block.
 ///
 /// # Errors
 /// If the capture cannot start: [`Failure`] with the exit code of its [`MediaError`](crate::media::MediaError).
 pub(crate) async fn start_capture(
     prepared: Prepared,
     sfu: &Sfu,
+    also: impl Fn(&Frame) + Send + Sync + 'static,
 ) -> Result<(Capture, mpsc::Receiver<CaptureEvent>), Failure> {
     let input = sfu.input();
-    let started = tokio::task::spawn_blocking(move || Capture::start(prepared, move |frame| input.push(frame)));
+    let on_frame = move |frame: Frame| {
+        also(&frame);
+        input.push(frame);
+    };
+    let started = tokio::task::spawn_blocking(move || Capture::start(prepared, on_frame));
     Ok(started.await.map_err(Failure::internal)??)
 }
 

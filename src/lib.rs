@@ -16,7 +16,7 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
-//! pair                                   | a connection that sends and receives: a viewer and a publisher in one
+//! pair janus                             | a connection that sends and receives; a client of the SFU Janus
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! turn                                   | a TURN server for our own media, and a client's way to any
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
@@ -64,7 +64,8 @@
 //! meeting. Each two of them have one connection, with perfect negotiation: `pair.js` in a browser, [`pair`] in a
 //! terminal. With its seventh participant a meeting moves to the server, where each participant is what a speaker on
 //! the stage is: an SFU of its own receives its media, and everybody else opens one more connection. Of their audio,
-//! the loudest three are passed on ([`sfu::AudioFloor`]).
+//! the loudest three are passed on ([`sfu::AudioFloor`]). A meeting, and the students of a lecture, may be split into
+//! breakout rooms, which are further conferences of the same room.
 //!
 //! # Several servers
 //!
@@ -72,6 +73,10 @@
 //! code runs there, and the other nodes pass on the messages of their members, over one connection to each owner
 //! (`signal::core::cluster`). To the rooms a member of another node is a member like all others. Without `--redis`
 //! there is one node, and none of this runs.
+//!
+//! A node may be an edge: it receives each lecture once, by a [`viewer::Viewer`] for each tier, an `ingest` makes
+//! frames of the packets, and an SFU of its own sends them to students. The room places each student's offer
+//! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]).
 //!
 //! # Invariants
 //!
@@ -115,6 +120,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 mod ingest;
+pub mod janus;
 pub mod media;
 pub mod network;
 pub mod pair;

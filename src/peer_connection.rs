@@ -1,5 +1,7 @@
 //! A peer connection of the async `webrtc` API with its data channel: what viewers, publishers and pairs share.
 
+mod file_channel;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,16 +14,18 @@ use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngine;
 use rtc::peer_connection::transport::RTCIceCandidateType;
-use tokio::sync::mpsc;
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use tokio::sync::{mpsc, watch};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
+pub use self::file_channel::{FileChannel, FileChannelEvent, FileDigest};
 use crate::protocol::channel::CHANNEL_LABEL;
+use crate::protocol::{FILE_CHANNEL_LABEL, PairFileId};
 use crate::sdp::ice::IceServers;
 
 /// The most events that may wait: states, messages, a candidate for each address of this machine, and those of the
@@ -73,6 +77,8 @@ pub(crate) struct Hooks {
     pub(crate) track: Option<OnTrack>,
     /// Whether the other side may make the data channel.
     pub(crate) takes_channel: bool,
+    /// Gets the channels that the other side makes for files; without it, nobody takes files.
+    pub(crate) files: Option<mpsc::Sender<FileChannel>>,
 }
 
 type Channel = Arc<Mutex<Option<Arc<dyn DataChannel>>>>;
@@ -82,6 +88,8 @@ pub(crate) struct Connection<E> {
     library: Arc<dyn PeerConnection>,
     channel: Channel,
     events: mpsc::Sender<E>,
+    /// Whether all candidates of this side are known.
+    has_gathered: Arc<watch::Sender<bool>>,
 }
 
 impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
@@ -92,7 +100,9 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
     pub(crate) async fn new(setup: Setup, events: mpsc::Sender<E>) -> Result<Self, Error> {
         let Setup { bind, ice_servers, media_engine, settings, registry, hooks } = setup;
         let channel = Channel::default();
-        let handler = Handler { events: events.clone(), hooks, channel: Arc::clone(&channel) };
+        let has_gathered = Arc::new(watch::Sender::new(false));
+        let of_handler = (Arc::clone(&channel), Arc::clone(&has_gathered));
+        let handler = Handler { events: events.clone(), hooks, channel: of_handler.0, has_gathered: of_handler.1 };
         let IceServers { servers, relay_only } = ice_servers;
         let servers = servers.into_iter().map(RTCIceServer::from).collect();
         let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
@@ -108,7 +118,7 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
             .build();
         // Boxed, because the library's future has 20 kB.
         let library: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
-        Ok(Self { library, channel, events })
+        Ok(Self { library, channel, events, has_gathered })
     }
 
     /// The library's connection.
@@ -125,6 +135,16 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         Ok(())
     }
 
+    /// Makes the data channel of a file.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn open_file(&self, id: PairFileId) -> Result<FileChannel, Error> {
+        let init = RTCDataChannelInit { ordered: true, protocol: id.as_str().to_owned(), ..Default::default() };
+        let channel = self.library.create_data_channel(FILE_CHANNEL_LABEL, Some(init)).await?;
+        Ok(FileChannel::new(id, channel))
+    }
+
     /// Makes an offer, and applies it.
     ///
     /// # Errors
@@ -133,6 +153,22 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         let offer = self.library.create_offer(None).await?;
         self.library.set_local_description(offer).await?;
         self.local_description().await
+    }
+
+    /// Makes an offer that restarts ICE, and applies it.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn restart_ice(&self) -> Result<String, Error> {
+        self.has_gathered.send_replace(false);
+        self.library.restart_ice().await?;
+        self.offer().await
+    }
+
+    /// Waits until all candidates of this side are known, at most this long.
+    pub(crate) async fn gathered(&self, within: Duration) {
+        let mut has_gathered = self.has_gathered.subscribe();
+        let _ = tokio::time::timeout(within, has_gathered.wait_for(|has| *has)).await;
     }
 
     /// The local description with the candidates so far.
@@ -149,6 +185,24 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
     /// If `sdp` is not an answer to our offer.
     pub(crate) async fn answered(&self, sdp: String) -> Result<(), Error> {
         self.library.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+    }
+
+    /// Applies an offer of the other side, and makes the answer, which is not applied yet.
+    ///
+    /// # Errors
+    /// If `sdp` is not an offer, or the connection has ended.
+    pub(crate) async fn answer_to(&self, sdp: String) -> Result<RTCSessionDescription, Error> {
+        self.library.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+        self.library.create_answer(None).await
+    }
+
+    /// Applies an own answer, and returns it with the candidates so far.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn apply_answer(&self, answer: RTCSessionDescription) -> Result<String, Error> {
+        self.library.set_local_description(answer).await?;
+        self.local_description().await
     }
 
     /// Adds a candidate of the other side. A malformed one is ignored.
@@ -205,6 +259,7 @@ struct Handler<E> {
     events: mpsc::Sender<E>,
     hooks: Hooks,
     channel: Channel,
+    has_gathered: Arc<watch::Sender<bool>>,
 }
 
 impl<E: From<ConnectionEvent>> Handler<E> {
@@ -219,6 +274,10 @@ impl<E: From<ConnectionEvent> + Send + 'static> PeerConnectionEventHandler for H
         if let Ok(candidate) = event.candidate.to_json() {
             self.tell(ConnectionEvent::Candidate(candidate));
         }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.has_gathered.send_replace(state == RTCIceGatheringState::Complete);
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
@@ -242,8 +301,15 @@ impl<E: From<ConnectionEvent> + Send + 'static> PeerConnectionEventHandler for H
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        if self.hooks.takes_channel && channel.label().await.is_ok_and(|label| label == CHANNEL_LABEL) {
-            listen(&self.channel, channel, self.events.clone());
+        let label = channel.label().await.unwrap_or_default();
+        if self.hooks.takes_channel && label == CHANNEL_LABEL {
+            return listen(&self.channel, channel, self.events.clone());
+        }
+        let Some(files) = self.hooks.files.as_ref().filter(|_| label == FILE_CHANNEL_LABEL) else { return };
+        let id = channel.protocol().await.ok().and_then(|protocol| PairFileId::try_from(protocol).ok());
+        let taken = id.is_some_and(|id| files.try_send(FileChannel::new(id, Arc::clone(&channel))).is_ok());
+        if !taken {
+            let _ = channel.close().await;
         }
     }
 }

@@ -90,6 +90,21 @@
 //! server -> student   {"type":"answer","userId":"1001","sdp":"v=0..."}
 //! ```
 //!
+//! # Edges
+//!
+//! A server may send the media of a lecture to students for another server, or for a `teach`: it is an edge. An edge
+//! joins the room as nodes do for their members, and nobody but the holder of the media hears of it: `edges` tells the
+//! holder their user ids. Each offers to the publisher as a student does, and its data channel speaks [`edge`]. The
+//! server passes the offer of a student to an edge or to the holder, and the student can't tell the difference.
+//!
+//! ```text
+//! server  -> holder   {"type":"edges","edges":["edge-5c2f81d0a7e3b946"]}
+//! student -> server   {"type":"offer","targetUid":"9999","sdp":"v=0..."}
+//! server  -> edge     {"type":"offer","userId":"1001","sdp":"v=0..."}
+//! edge    -> server   {"type":"answer","targetUid":"1001","sdp":"v=0..."}
+//! server  -> student  {"type":"answer","userId":"9999","sdp":"v=0..."}
+//! ```
+//!
 //! # Who gets in
 //!
 //! A room belongs to its first publisher until that one ends the lecture; nobody else may publish in it meanwhile. A
@@ -130,7 +145,7 @@
 //! # Calls and meetings
 //!
 //! A room may also be a place for calls, or a meeting: see [`conference`]. `kind` in the query names the kind of a room
-//! that does not exist yet; `joined` tells the kind of the room.
+//! that does not exist yet; `joined` tells the kind of the room. The students of a lecture meet in its breakout rooms.
 //!
 //! # Errors
 //!
@@ -145,7 +160,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nickname, UserId};
 
-pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS, RECALL_S};
+pub use breakout::{Breakouts, MAX_BREAKOUT_S, MAX_BREAKOUTS, MAX_LISTED_HERE, MIN_BREAKOUTS, RECALL_S};
 pub use client_message::ClientMessage;
 pub use conference::{
     DeclineReason, MAX_MESH, MAX_PARTICIPANTS, MediaMove, Participant, Participants, RING_S, RoomInfo, RoomKind,
@@ -153,8 +168,9 @@ pub use conference::{
 pub use credentials::{Credentials, MAX_BANNED, MAX_TOKEN_BYTES, RoomSettings};
 pub use error::ErrorCode;
 pub use file::{
-    FILE_CHANNEL_LABEL, FILE_PART_BYTES, FileId, FileName, MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES,
-    MAX_SERVER_FILE_BYTES, MimeType, ShareFile, SharedFile, decline_of_file,
+    FILE_CHANNEL_LABEL, FILE_CHUNK_BYTES, FILE_PART_BYTES, FileChannelMessage, FileDecline, FileId, FileName,
+    MAX_FILE_NAME_CHARS, MAX_PAIR_FILE_BYTES, MAX_SERVER_FILE_BYTES, MimeType, PairFileId, PairFileMessage, ShareFile,
+    SharedFile,
 };
 pub(crate) use join::known_client;
 pub use join::{ClientKind, JoinError, JoinRequest, MediaHost, SessionSecret, SessionSecretError};
@@ -168,6 +184,7 @@ pub mod channel;
 mod client_message;
 pub mod conference;
 mod credentials;
+pub mod edge;
 mod error;
 mod file;
 mod join;

@@ -5,14 +5,17 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::bench::{BENCH_HELP, TypedBench};
-use super::capture::{TypedEncoding, TypedSources};
+use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
+use super::demo::TypedDemo;
+use super::janus::{TypedTaughtJanus, TypedWatchedJanus};
+use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::plan::{PLAN_HELP, TypedPlan};
@@ -24,10 +27,10 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
+use super::whip_flags::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::Tiers;
 use crate::rtp::Latency;
 
 /// One teacher, many students, one command each.
@@ -179,38 +182,6 @@ The Debian package installs these scripts by itself.")]
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TypedFiles {
-    /// The files to inspect
-    #[arg(value_name = "PATH", required = true)]
-    pub(super) paths: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedDemo {
-    /// Play this file instead of the sample lecture; repeat the flag to play several files
-    #[arg(long, value_name = "PATH", help_heading = "Sources")]
-    pub(super) file: Vec<PathBuf>,
-
-    /// Start again with the first file after the last one
-    #[arg(long = "loop", help_heading = "Sources")]
-    pub(super) looped: bool,
-
-    /// The tiers (qualities) of the picture, as in teach: full,low or full or full,low=300k
-    #[arg(
-        long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers,
-        help_heading = "Encoding", hide_short_help = true
-    )]
-    pub(super) tiers: Tiers,
-
-    #[command(flatten)]
-    pub(super) sink: TypedSinkArgs,
-
-    /// End after this time [default: run until Ctrl-C]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
-    pub(super) length: Option<Duration>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct TypedTeach {
     /// The room to teach in, for example 10013
     #[arg(long, value_name = "ID", help_heading = "Lecture")]
@@ -332,6 +303,12 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,
+
+    #[command(flatten)]
+    pub(super) whip: TypedWhipOut,
+
+    #[command(flatten)]
+    pub(super) janus: TypedTaughtJanus,
 }
 
 #[derive(Debug, Args)]
@@ -341,7 +318,14 @@ pub(super) struct TypedWatch {
     pub(super) room: RoomId,
 
     /// The student's user id, unique in the room
-    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Lecture",
+        required = false,
+        required_unless_present = "janus",
+        default_value_if("janus", ArgPredicate::IsPresent, "viewer")
+    )]
     pub(super) user: UserId,
 
     /// The name that others see [default: the user id]
@@ -390,6 +374,9 @@ pub(super) struct TypedWatch {
 
     #[command(flatten)]
     pub(super) speaking: TypedSpeaking,
+
+    #[command(flatten)]
+    pub(super) janus: TypedWatchedJanus,
 
     #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
@@ -448,6 +435,10 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
+
+    /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
+    pub(super) print_mediamtx: bool,
 }
 
 #[derive(Debug, Args)]
@@ -458,18 +449,4 @@ pub(super) struct TypedRooms {
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedCompletions {
-    /// The shell to print the script for
-    #[arg(value_name = "SHELL")]
-    pub(super) shell: Shell,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedMan {
-    /// The folder to write to; it is created if it does not exist
-    #[arg(value_name = "FOLDER")]
-    pub(super) folder: PathBuf,
 }

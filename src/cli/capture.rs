@@ -85,3 +85,10 @@ pub(super) struct TypedEncoding {
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
 }
+
+#[derive(Debug, Args)]
+pub(super) struct TypedFiles {
+    /// The files to inspect
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+}

@@ -1,13 +1,18 @@
 //! Rooms on several servers: the flags `--redis`, `--node` and what belongs to them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::meaning::{Cluster, Conflict};
 use super::secrets::Secret;
+use super::values;
 use crate::id::NodeId;
 use crate::signal::ServerUrl;
+
+/// The longest time in which a server sends its clients to the others.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// The flags of a node.
 #[derive(Debug, Args)]
@@ -34,23 +39,41 @@ pub(super) struct TypedCluster {
     /// this computer, with the port of --listen]
     #[arg(long, value_name = "URL", hide_short_help = true)]
     node_url: Option<ServerUrl>,
+
+    /// Send the media of every lecture to the students of this server from here; receive each lecture only once
+    ///
+    /// The media of a lecture comes from one process: `classroom teach`, or the server that a teacher's browser or
+    /// encoder sends to. With --edge, this server gets each lecture once from there, as a student does, and sends it to
+    /// the students that are connected to this server, and to others while their server is no edge.
+    #[arg(long, help_heading = "Media")]
+    edge: bool,
+
+    /// After SIGTERM, send the clients to the other servers within this time, and then end [default: 10s]
+    ///
+    /// From SIGTERM on, /readyz answers 503, and nobody can join here. Those who are here are told to connect again,
+    /// which the load balancer lets them do at another server. A second SIGTERM ends this server at once.
+    #[arg(long, value_name = "TIME", value_parser = values::duration, hide_short_help = true)]
+    drain: Option<Duration>,
 }
 
 impl TypedCluster {
     pub(super) fn convert(self) -> Result<Option<Box<Cluster>>, Conflict> {
-        let Self { redis, redis_password_file: password_file, node: name, node_url: url } = self;
+        let Self { redis, redis_password_file: password_file, node: name, node_url: url, edge, drain } = self;
         let Some(redis) = redis.and_then(Secret::given) else {
             let flags = [
                 ("--redis-password-file", password_file.is_some()),
                 ("--node", name.is_some()),
                 ("--node-url", url.is_some()),
+                ("--edge", edge),
+                ("--drain", drain.is_some()),
             ];
             return match flags.into_iter().find(|(_, is_typed)| *is_typed) {
                 Some((flag, _)) => Err(Conflict::NodeWithoutRedis(flag)),
                 None => Ok(None),
             };
         };
+        let drain = drain.unwrap_or(DRAIN);
         let redis = redis.as_str().parse().map_err(Conflict::Redis)?;
-        Ok(Some(Box::new(Cluster { redis, password_file, name, url })))
+        Ok(Some(Box::new(Cluster { redis, password_file, name, url, edge, drain })))
     }
 }

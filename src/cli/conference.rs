@@ -46,10 +46,12 @@ pub(super) const MEET_EXAMPLE: &str =
 pub(super) const MEET_HELP: &str = "Examples:
   classroom meet --room 10013 --user 1001 --camera --mic
   classroom meet --room 10013 --user 1001 --sink meeting.mkv
+  classroom meet --room 10013 --user 1001 --files inbox    take the files that others offer
   classroom meet --room 10013 --user 1001 --sink null --for 30s --expect 'participants>=2'
 
-Lines that you type go to the chat: /to 1002 TEXT writes to 1002 alone, /hand raises your hand, /leave ends, /help \
-lists all commands. The exit code is 0 at the end, 5 if you are refused, and 8 if an expectation is unmet.";
+Lines that you type go to the chat: /to 1002 TEXT writes to 1002 alone, /send notes.pdf offers a file, /hand raises \
+your hand, /leave ends, /help lists all commands, those of the owner of the meeting, too. The exit code is 0 at the \
+end, 5 if you are refused, and 8 if an expectation is unmet.";
 
 #[derive(Debug, Args)]
 pub(super) struct TypedCall {
@@ -182,6 +184,10 @@ struct TypedOutput {
     #[arg(long, help_heading = "Room", hide_short_help = true)]
     chat: bool,
 
+    /// Take the files that others offer, and keep them in this directory [default: decline them]
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Output", hide_short_help = true)]
+    files: Option<PathBuf>,
+
     #[command(flatten)]
     sink: TypedSinkArgs,
 
@@ -237,6 +243,8 @@ pub struct ConferenceOutput {
     pub sink: Sink,
     /// The length of the jitter buffer.
     pub latency: Latency,
+    /// The directory for the files of others; `None`: they are declined.
+    pub files: Option<PathBuf>,
     /// Which lines of stdin go to the chat.
     pub chat: ChatInput,
     /// End after this time; `None`: when interrupted, or with the call.
@@ -278,8 +286,8 @@ impl TryFrom<TypedMeet> for Meet {
 impl TryFrom<TypedOutput> for ConferenceOutput {
     type Error = Conflict;
     fn try_from(typed: TypedOutput) -> Result<Self, Conflict> {
-        let TypedOutput { length, expect, chat, sink, latency } = typed;
-        Ok(Self { sink: sink.try_into()?, latency, chat: chat_input(chat), length, expect })
+        let TypedOutput { length, expect, chat, files, sink, latency } = typed;
+        Ok(Self { sink: sink.try_into()?, latency, files, chat: chat_input(chat), length, expect })
     }
 }
 

@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::parser::ValueSource;
 
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{Relays, chat_input, nickname, server_trust};
+use super::demo::TypedDemo;
 use super::meaning::{
-    Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, Signalling, Sources, Teach, Video, Watch,
+    Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
+    Teach, Video, Watch,
 };
 use super::values::Bitrate;
 use crate::media::{FileList, Tiers};
@@ -41,6 +43,10 @@ impl TypedTeach {
         let runs_here = self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some();
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
+            // A CA may be that of a WHIP server.
+            (Some("--ca"), None) if self.whip.is_typed() || self.janus.is_typed() => {
+                ServerTrust { ca: self.trust.ca, fingerprint: None }
+            }
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
             _ => server_trust(self.trust, server.as_ref())?,
         };
@@ -77,6 +83,8 @@ impl TypedTeach {
         let sources = Sources::try_from(self.sources)?;
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
+            (Sources::Whip, _) if self.whip.is_typed() => return Err(Conflict::WhipOutOfWhipIn),
+            (Sources::Whip, _) if self.janus.is_typed() => return Err(Conflict::JanusOfWhipIn),
             (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
             _ => {}
         }
@@ -113,6 +121,8 @@ impl TypedTeach {
             chat: chat_input(self.chat),
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
             stage: self.stage.into(),
+            whip: self.whip.convert()?,
+            janus: self.janus.convert(),
         })
     }
 }
@@ -209,6 +219,7 @@ impl TryFrom<TypedWatch> for Watch {
             retry: typed.retry,
             expect: typed.expect,
             speaking: typed.speaking.convert()?,
+            janus: typed.janus.convert(),
         })
     }
 }
@@ -223,8 +234,12 @@ impl TryFrom<TypedServe> for Serve {
             return Err(Conflict::MediaFlagWithoutMedia("--turn without a URL"));
         }
         let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
+        if media.is_none() && cluster.as_ref().is_some_and(|cluster: &Box<Cluster>| cluster.edge) {
+            return Err(Conflict::EdgeWithoutMedia);
+        }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster })
+        let print_mediamtx = typed.print_mediamtx;
+        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, print_mediamtx })
     }
 }
 

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
+use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
 use crate::http::Site;
+use crate::http::whip_client::WhipUrlError;
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -107,6 +110,10 @@ pub struct Teach {
     pub allowed: Allowed,
     /// The stage of the lecture.
     pub stage: StageOptions,
+    /// The WHIP servers that get the lecture as well.
+    pub whip: WhipOut,
+    /// The VideoRoom of a Janus server that gets the lecture as well.
+    pub janus: Option<TaughtJanus>,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -220,6 +227,8 @@ pub struct Watch {
     pub expect: Vec<Expectation>,
     /// How to speak on the stage; `None`: invitations are declined.
     pub speaking: Option<Speaking>,
+    /// The Janus server with the room; `None`: a classroom server has the room.
+    pub janus: Option<WatchedJanus>,
 }
 
 /// A member that joins a room of a server.
@@ -300,6 +309,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// Whether to print the configuration of a MediaMTX edge instead of serving.
+    pub print_mediamtx: bool,
 }
 
 /// A node of a server on several machines.
@@ -313,6 +324,10 @@ pub struct Cluster {
     pub name: Option<NodeId>,
     /// The URL of this node for the others; `None`: an address of this computer.
     pub url: Option<ServerUrl>,
+    /// Whether this node sends the media of all lectures to its students.
+    pub edge: bool,
+    /// The longest time in which this node sends its clients to the others before it ends.
+    pub drain: Duration,
 }
 
 /// The media that `classroom serve` carries.
@@ -369,6 +384,8 @@ pub(super) enum Conflict {
     TrustWithoutServer(&'static str),
     #[error("{0} is about several servers that share their rooms: add --redis redis://HOST:6379, or remove {0}")]
     NodeWithoutRedis(&'static str),
+    #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
+    EdgeWithoutMedia,
     #[error("can't use --redis: {0}")]
     Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]
@@ -395,6 +412,18 @@ pub(super) enum Conflict {
         "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
     )]
     WhipEncodes(&'static str),
+    #[error("--janus sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    JanusOfWhipIn,
+    #[error("--whip sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    WhipOutOfWhipIn,
+    #[error("{0} is about a WHIP server: add --whip URL, or remove {0}")]
+    WhipFlagWithoutServer(&'static str),
+    #[error("there are {servers} --whip and {tokens} tokens for them: give a token for each, '' for none")]
+    WhipTokens { servers: usize, tokens: usize },
+    #[error("--whip {0}")]
+    WhipUrl(WhipUrlError),
+    #[error("--whip-token {0}")]
+    WhipToken(WhipUrlError),
     #[error("{0} has no effect on --pipeline, which has its own encoders: remove {0} and change the pipeline file")]
     PipelineEncodes(&'static str),
     #[error(
@@ -407,6 +436,12 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("{0} is about a Janus server: add --janus ws://HOST:8188, or remove {0}")]
+    JanusFlagWithoutJanus(&'static str),
+    #[error(
+        "{0} is about a classroom server, but --janus watches a room of a Janus server: remove one of the two flags"
+    )]
+    NotWithJanus(&'static str),
     #[error("--turn without a URL starts the TURN server in this program: give it once")]
     TwoOwnTurnServers,
     #[error("--token is for another server, but there is none: add --server URL, or remove --token")]

@@ -11,6 +11,9 @@ mod cluster;
 mod conference;
 mod connect;
 mod convert;
+mod demo;
+mod janus;
+mod manual;
 mod meaning;
 mod media;
 mod meetings;
@@ -24,6 +27,8 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod whip_flags;
+mod whip_out;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +43,7 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
@@ -49,6 +55,7 @@ pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
+pub use self::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 pub use crate::report::{Output, Verbosity};
 
 /// A parsed command line.
@@ -126,7 +133,10 @@ where
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
-    let command = access::check_effect(&matches).and(command).map_err(|conflict| refuse(&matches, &conflict))?;
+    let command = access::check_effect(&matches)
+        .and(janus::check_effect(&matches))
+        .and(command)
+        .map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {
         (true, _) => Verbosity::Verbose,
         (_, true) => Verbosity::Quiet,

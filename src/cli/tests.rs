@@ -1,4 +1,5 @@
 mod access;
+mod whip_out;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -197,8 +198,19 @@ fn output_flags_may_come_before_or_after_the_verb() {
     let (max_students, stage, workers, advertise) = (None, 2, one, vec![]);
     let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, stage, workers, advertise });
     let meetings = Meetings::Teachers;
-    let serve =
-        Serve { listen, tls, stun: vec![], turn: vec![], own_turn: None, site, access, meetings, media, cluster: None };
+    let serve = Serve {
+        listen,
+        tls,
+        stun: vec![],
+        turn: vec![],
+        own_turn: None,
+        site,
+        access,
+        meetings,
+        media,
+        cluster: None,
+        print_mediamtx: false,
+    };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
     let rooms = Rooms { server: Some(ServerUrl::new("a", 18080)), trust: ServerTrust::default() };
     assert_eq!(parse_line("rooms --server ws://a").unwrap().command, Command::Rooms(rooms));

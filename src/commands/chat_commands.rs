@@ -1,8 +1,12 @@
 //! What people type during a lecture: a chat message, or a command that begins with a slash.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::meeting_orders::{self, BREAKOUT_COMMANDS, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
 use crate::id::UserId;
@@ -25,6 +29,8 @@ pub(super) enum TeacherInput {
     Stage(StageCommand),
     /// Keep order among the members of the room.
     Room(TypedOrder),
+    /// Give an order about breakout rooms.
+    Breakouts(MeetingOrder),
     /// Tell who is muted.
     Muted,
     /// Tell whether slow mode is on.
@@ -69,6 +75,12 @@ pub(super) enum StudentInput {
     Pin(Option<String>),
     /// Leave the meeting, or hang up.
     Leave,
+    /// Send a file: its path, and perhaps the id or the name of the only receiver.
+    Send(String),
+    /// Keep order among the members of a meeting; only for its owner and those who moderate.
+    Room(TypedOrder),
+    /// Another order of a meeting.
+    Meeting(MeetingOrder),
     /// Keep order in the chat; only for students who moderate.
     Order(ChatOrder),
     /// Change the stage, or tell who is on the stage; the change is only for students who moderate.
@@ -96,7 +108,7 @@ type Described = (&'static str, &'static str);
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 4] = [
+const TEACHER_COMMANDS: [Group; 5] = [
     (
         "hands",
         &[
@@ -117,6 +129,7 @@ const TEACHER_COMMANDS: [Group; 4] = [
         ],
     ),
     ("stage", &STAGE_COMMANDS),
+    ("breakout rooms", &BREAKOUT_COMMANDS),
     ("room", &ROOM_COMMANDS),
 ];
 
@@ -131,18 +144,32 @@ const LECTURE_COMMANDS: [Group; 1] = [(
     ],
 )];
 
-const MEETING_COMMANDS: [Group; 1] = [(
+const MEETING_COMMANDS: [Group; 3] = [
+    (
+        "",
+        &[
+            ("/to 1001 words", "send a chat message to 1001 alone"),
+            ("/hand", "raise or lower your hand"),
+            ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+            ("/send notes.pdf", "offer a file to everybody; /send notes.pdf 1001: to 1001 (or a name) alone"),
+            ("/leave", "leave the meeting"),
+        ],
+    ),
+    ("places", &PLACE_COMMANDS),
+    (OWNER, &OWNER_COMMANDS),
+];
+
+/// The title of the commands that only the owner of a meeting has, and who moderates.
+const OWNER: &str = "as the owner";
+
+const CALL_COMMANDS: [Group; 1] = [(
     "",
     &[
-        ("/to 1001 words", "send a chat message to 1001 alone"),
-        ("/hand", "raise or lower your hand"),
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
-        ("/leave", "leave the meeting"),
+        ("/send notes.pdf", "offer a file to the other one"),
+        ("/leave", "hang up"),
     ],
 )];
-
-const CALL_COMMANDS: [Group; 1] =
-    [("", &[("/react clap", "react with like, clap, heart, laugh, wow or confused"), ("/leave", "hang up")])];
 
 /// The lines that both teachers and students can type.
 const ALL_COMMANDS: [Described; 3] = [
@@ -171,7 +198,9 @@ impl TeacherInput {
                 let of_chat = || Some(chat_order(command, argument)?.map_or_else(Self::Advice, Self::Order));
                 let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
                 let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
-                let order = of_chat().or_else(of_stage).or_else(of_room);
+                let breakouts = || meeting_orders::parse_breakouts(command, argument);
+                let of_breakouts = || Some(breakouts()?.map_or_else(Self::Advice, Self::Breakouts));
+                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts);
                 order.unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
             }
         }
@@ -210,6 +239,7 @@ impl StudentInput {
                 None => Self::Advice("/to needs the id of a member and a text, for example /to 1001 hello".to_owned()),
             },
             (Place::Meeting | Place::Call, "leave", "") => Self::Leave,
+            (Place::Meeting | Place::Call, "send", argument) => Self::Send(argument.to_owned()),
             (_, "react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),
@@ -220,7 +250,13 @@ impl StudentInput {
                 let of_stage = || Some(stage_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Stage));
                 let order = match place {
                     Place::Lecture => of_chat().or_else(of_stage),
-                    Place::Meeting => of_chat(),
+                    Place::Meeting => {
+                        let of_room =
+                            || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
+                        let other = meeting_orders::parse(command, argument);
+                        let of_meeting = other.map(|order| order.map_or_else(Self::Advice, Self::Meeting));
+                        of_chat().or_else(of_room).or(of_meeting)
+                    }
                     Place::Call => None,
                 };
                 order.unwrap_or_else(|| Self::Advice(unknown(command, place.commands())))
@@ -273,6 +309,12 @@ fn one_or_all(command: &str, text: &str) -> Result<Whom, String> {
         "all" => Ok(Whom::All),
         one => Ok(Whom::One(one.to_owned())),
     }
+}
+
+/// The commands of a place, as a list. Those of the owner of a meeting are for who `moderates`.
+pub(super) fn help(place: Place, moderates: bool) -> String {
+    let applies = |group: &&Group| moderates || group.0 != OWNER;
+    table(&place.commands().iter().filter(applies).copied().collect::<Vec<Group>>())
 }
 
 /// One row per command, with the descriptions aligned, and a title for each group.
@@ -333,140 +375,4 @@ fn command(line: &str) -> Option<(&str, &str)> {
 /// The chat message of a line: `//etc` says `/etc`.
 fn said(line: &str) -> String {
     if line.starts_with("//") { line[1..].to_owned() } else { line.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_teacher_types_messages_and_commands() {
-        assert_eq!(TeacherInput::parse("hello / all"), TeacherInput::Say("hello / all".into()));
-        assert_eq!(TeacherInput::parse("//etc is a folder"), TeacherInput::Say("/etc is a folder".into()));
-        assert_eq!(TeacherInput::parse("/hands"), TeacherInput::Hands);
-        assert_eq!(TeacherInput::parse("/lower"), TeacherInput::Lower(None));
-        assert_eq!(TeacherInput::parse("/lower  1001 "), TeacherInput::Lower(Some("1001".parse().unwrap())));
-        assert_eq!(TeacherInput::parse("/lower all"), TeacherInput::LowerAll);
-        assert_eq!(TeacherInput::parse("/comments off"), TeacherInput::Comments(Some(false)));
-        assert_eq!(TeacherInput::parse("/reactions  on"), TeacherInput::Reactions(Some(true)));
-        assert_eq!(TeacherInput::parse("/reactions"), TeacherInput::Reactions(None));
-        for line in ["/lower a b", "/", "/hans", "/help", "/comments no"] {
-            assert!(matches!(TeacherInput::parse(line), TeacherInput::Advice(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_student_types_messages_and_commands() {
-        assert_eq!(StudentInput::parse("hello", Place::Lecture), StudentInput::Say("hello".into()));
-        assert_eq!(StudentInput::parse("/hand", Place::Lecture), StudentInput::Hand);
-        assert_eq!(StudentInput::parse("/react clap", Place::Lecture), StudentInput::React(Reaction::Clap));
-        for line in ["/react bomb", "/lower", "/help", "/hand up"] {
-            assert!(matches!(StudentInput::parse(line, Place::Lecture), StudentInput::Advice(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_participant_types_messages_to_all_and_to_one_and_leaves() {
-        let private = StudentInput::Private { to: "1001".into(), words: "see you".into() };
-        assert_eq!(StudentInput::parse("/to 1001  see you", Place::Meeting), private);
-        assert_eq!(StudentInput::parse("/leave", Place::Call), StudentInput::Leave);
-        let nowhere = [
-            ("/to 1001", Place::Meeting),
-            ("/to 1001 hello", Place::Call),
-            ("/to 1001 hello", Place::Lecture),
-            ("/leave", Place::Lecture),
-            ("/hand", Place::Call),
-            ("/mute all", Place::Call),
-            ("/stage list", Place::Meeting),
-        ];
-        for (line, place) in nowhere {
-            assert!(matches!(StudentInput::parse(line, place), StudentInput::Advice(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn orders_about_the_chat_are_typed() {
-        let one = |text: &str| Whom::One(text.into());
-        for (line, order) in [
-            ("/mute 1001", ChatOrder::Mute(one("1001"))),
-            ("/mute  Anna Li ", ChatOrder::Mute(one("Anna Li"))),
-            ("/mute all", ChatOrder::Mute(Whom::All)),
-            ("/unmute 1001", ChatOrder::Unmute(one("1001"))),
-            ("/unmute all", ChatOrder::Unmute(Whom::All)),
-            ("/clear", ChatOrder::Clear),
-            ("/slow 10s", ChatOrder::Slow(Duration::from_secs(10))),
-            ("/slow 1m30s", ChatOrder::Slow(Duration::from_secs(90))),
-            ("/slow off", ChatOrder::Slow(Duration::ZERO)),
-        ] {
-            assert_eq!(TeacherInput::parse(line), TeacherInput::Order(order.clone()));
-            assert_eq!(StudentInput::parse(line, Place::Lecture), StudentInput::Order(order));
-        }
-        assert_eq!(TeacherInput::parse("/mute"), TeacherInput::Muted);
-        assert_eq!(TeacherInput::parse("/slow"), TeacherInput::Slow);
-        for line in ["/unmute", "/clear now", "/slow 10", "/slow fast", "/slow on"] {
-            assert!(matches!(TeacherInput::parse(line), TeacherInput::Advice(_)), "{line}");
-            assert!(matches!(StudentInput::parse(line, Place::Lecture), StudentInput::Advice(_)), "{line}");
-        }
-        let find = |text: &str| text.parse::<UserId>();
-        assert_eq!(ChatOrder::Mute(Whom::All).moderation(find), Ok(Moderation::MuteAll));
-        let user_id = "1001".parse().unwrap();
-        assert_eq!(ChatOrder::Unmute(one("1001")).moderation(find), Ok(Moderation::Unmute { user_id }));
-        assert!(ChatOrder::Mute(one("Anna Li")).moderation(find).is_err());
-        let long = ChatOrder::Slow(Duration::from_secs(1 << 40));
-        assert_eq!(long.moderation(find), Ok(Moderation::Slow { ms: u32::MAX }));
-    }
-
-    #[test]
-    fn help_lists_only_commands_that_exist() {
-        for (typed, _) in TEACHER_COMMANDS.iter().flat_map(|(_, commands)| *commands) {
-            assert!(!matches!(TeacherInput::parse(typed), TeacherInput::Advice(_) | TeacherInput::Say(_)), "{typed}");
-        }
-        for place in [Place::Lecture, Place::Meeting, Place::Call] {
-            for (typed, _) in place.commands().iter().flat_map(|(_, commands)| *commands) {
-                let input = StudentInput::parse(typed, place);
-                assert!(!matches!(input, StudentInput::Advice(_) | StudentInput::Say(_)), "{typed}");
-            }
-        }
-        let TeacherInput::Advice(table) = TeacherInput::parse("/help") else { panic!("no table") };
-        let commands: usize = TEACHER_COMMANDS.iter().map(|(_, commands)| commands.len()).sum();
-        let titles = TEACHER_COMMANDS.len() + 1;
-        assert_eq!(table.lines().count(), 1 + titles + commands + ALL_COMMANDS.len(), "{table}");
-        assert!(table.lines().count() <= 30 && table.lines().all(|line| line.len() <= 100), "{table}");
-        for reaction in Reaction::ALL.map(Reaction::name) {
-            assert!(LECTURE_COMMANDS[0].1[1].1.contains(reaction), "{reaction}");
-        }
-    }
-
-    #[test]
-    fn tab_completes_the_commands() {
-        assert_eq!(
-            TeacherInput::commands(),
-            [
-                "/hands",
-                "/lower",
-                "/mute",
-                "/unmute",
-                "/slow",
-                "/clear",
-                "/comments",
-                "/reactions",
-                "/stage",
-                "/spotlight",
-                "/floor",
-                "/who",
-                "/kick",
-                "/ban",
-                "/unban",
-                "/lock",
-                "/unlock",
-                "/lobby",
-                "/admit",
-                "/deny",
-                "/code",
-                "/help"
-            ]
-        );
-        let lecture = StudentInput::commands(Place::Lecture);
-        assert_eq!(lecture, ["/hand", "/react", "/speak", "/stepdown", "/pin", "/help"]);
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::serve;
+use super::ice_servers;
 use super::trust::ClientTrust;
 use crate::cli::Member;
 use crate::exit::Failure;
@@ -36,7 +36,7 @@ impl ClientRelays {
     /// The typed STUN and TURN servers, or else those that the signalling server names. Connections by a server that
     /// is named again go on.
     pub(super) fn update(&mut self, member: &Member, named: Vec<protocol::IceServer>) -> IceServers {
-        let typed = serve::ice_servers(&member.stun, &member.turn);
+        let typed = ice_servers::ice_servers(&member.stun, &member.turn);
         let named = if typed.is_empty() { named } else { typed };
         let (mut before, mut servers) = (std::mem::take(&mut self.forwarders), Vec::new());
         for (url, login) in named.into_iter().flat_map(urls).take(MAX_URLS) {
@@ -83,6 +83,14 @@ impl ClientRelays {
     }
 }
 
+/// These servers, as a connection without [`ClientRelays`] uses them: by UDP alone.
+pub(super) fn usable(servers: Vec<protocol::IceServer>) -> IceServers {
+    let is_by_udp = |url: &str| url.starts_with("stun:") || url.starts_with("turn:") && !url.contains("transport=tcp");
+    let servers = servers.into_iter().flat_map(urls).filter(|(url, _)| is_by_udp(url));
+    let servers = servers.map(|(url, (username, credential))| IceServer { url, username, credential }).collect();
+    IceServers { servers, relay_only: false }
+}
+
 /// The URLs of a server, each with the user name and the password.
 fn urls(server: protocol::IceServer) -> impl Iterator<Item = (String, (String, String))> {
     let login = (server.username.unwrap_or_default(), server.credential.unwrap_or_default());
@@ -92,7 +100,11 @@ fn urls(server: protocol::IceServer) -> impl Iterator<Item = (String, (String, S
 /// The addresses to bind. `0.0.0.0` and `[::]` stand for every interface. Loopback comes first if the server is on
 /// this computer, which may have no other address.
 pub(super) fn bind_addresses(server: Option<&ServerUrl>) -> Vec<String> {
-    let host = server.map_or("", ServerUrl::host);
+    bind_addresses_for(server.map_or("", ServerUrl::host))
+}
+
+/// The same for the host of a server, a name or an address.
+pub(super) fn bind_addresses_for(host: &str) -> Vec<String> {
     let address: Option<IpAddr> = host.parse().ok();
     let mut sockets = match address {
         Some(ip) if ip.is_loopback() => vec![SocketAddr::new(ip, 0).to_string()],

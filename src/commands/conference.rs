@@ -2,33 +2,40 @@
 //! `call` and `meet` share this code.
 
 mod chat;
+mod files;
+mod orders;
 mod overload;
 mod own_media;
 mod pair;
 mod pairs;
 mod participants;
 mod received;
+mod room;
 mod second;
 mod server_media;
+mod sharing;
+mod signals;
 mod spotlight;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use self::files::Files;
 use self::overload::Overload;
 use self::own_media::{CaptureEvents, OwnMedia};
 use self::pair::{PairContext, PairInput, PairOutput};
 use self::pairs::Pairs;
-use self::participants::{Change, ParticipantList};
+use self::participants::ParticipantList;
 pub(super) use self::received::Received;
+use self::room::MeetingRoom;
 use self::server_media::{ServerMedia, ServerMediaEvent};
-use self::spotlight::{Spotlight, SpotlightChange};
+use self::spotlight::Spotlight;
 use super::chat_commands::{Place, StudentInput};
-use super::client_network::{ClientRelays, bind_addresses};
+use super::client_network::ClientRelays;
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
 use super::speaker_views::ViewOutput;
@@ -41,12 +48,10 @@ use crate::endpoints::RenderInput;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{CaptureEvent, GridOptions, Render, RenderEvent, Sources};
-use crate::protocol::{
-    ClientKind, ClientMessage, IceCandidate, MediaHost, Participants, RoomKind, ServerMessage, TrackName,
-};
+use crate::protocol::{ClientKind, ClientMessage, IceCandidate, Participants, RoomKind, ServerMessage, TrackName};
 use crate::report::{EndReason, Event, ParticipantState, Reporter};
 use crate::rtp::Track;
-use crate::signal::{ServerUrl, SignalEvent};
+use crate::signal::ServerUrl;
 use crate::viewer::{IceServers, ViewerConfig};
 
 /// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be
@@ -105,6 +110,8 @@ pub(super) struct Conference<'a> {
     /// The messages that wait for the connection to the server's media, in order.
     of_server: VecDeque<OfServer>,
     place: Place,
+    files: Files,
+    room: MeetingRoom,
     talk: StudentTalk,
     /// The number of the last message of a call.
     message_id: u64,
@@ -126,10 +133,11 @@ impl<'a> Conference<'a> {
     /// Starts the capture and the sink, and begins to look for the server.
     ///
     /// # Errors
-    /// If the sink can't be opened, or the file of `--ca` can't be used.
+    /// If the sink can't be opened, or the directory of `--files` or the file of `--ca` can't be used.
     pub(super) async fn start(options: ConferenceOptions<'a>, reporter: &'a Reporter) -> Result<Self, Failure> {
         let ConferenceOptions { member, kind, client, sources, output } = options;
         let (begun, latency) = (Instant::now(), output.latency);
+        let files = Files::new(output.files.as_deref())?;
         let sink = choose_sink(&output.sink, reporter)?;
         let title = format!("classroom {}", member.room);
         let starting = blocking(move || Render::start_grid(GridOptions { sink, latency, title }));
@@ -169,6 +177,8 @@ impl<'a> Conference<'a> {
             capture_events,
             second,
             place,
+            files,
+            room: MeetingRoom::new(member.user.clone()),
             talk: StudentTalk::new(member.user.clone()),
             message_id: 0,
             _stdin: stdin,
@@ -198,6 +208,11 @@ impl<'a> Conference<'a> {
                 }
                 event = self.signalling.next() => self.on_signal(event?),
                 (other, output) = self.pairs.next() => self.on_pair(&other, output),
+                news = self.files.next() => {
+                    let steps = self.files.apply(news, self.reporter);
+                    self.do_files(steps);
+                    None
+                }
                 event = self.render_events.recv() => match event {
                     Some(RenderEvent::WindowClosed) => Some(ConferenceEvent::Over(EndReason::WindowClosed)),
                     Some(RenderEvent::Error(error)) => return Err(error.into()),
@@ -272,111 +287,6 @@ impl<'a> Conference<'a> {
         received
     }
 
-    fn on_signal(&mut self, event: SignalEvent) -> Option<ConferenceEvent> {
-        match event {
-            SignalEvent::Joined { ice_servers: named, .. } => {
-                let servers = self.relays.update(self.member, named);
-                self.on_joined(servers);
-                Some(ConferenceEvent::Joined)
-            }
-            SignalEvent::Waiting { .. } => {
-                self.reporter.status("waiting to be admitted");
-                None
-            }
-            SignalEvent::Lost { reason } => {
-                self.reporter.warn(format!("lost the signalling server ({reason}), trying to reconnect"));
-                None
-            }
-            SignalEvent::Message(message) => self.on_message(message),
-            SignalEvent::Ended(_) => None,
-        }
-    }
-
-    fn on_joined(&mut self, ice_servers: IceServers) {
-        let server = self.signalling.server().cloned();
-        if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
-            let (user, nickname) = (self.member.user.clone(), self.member.nickname.clone().into());
-            self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
-        } else {
-            self.reporter.notice("the signalling server is back");
-        }
-        self.server = server;
-        let network = ViewerConfig { bind: bind_addresses(self.server.as_ref()), ice_servers };
-        *self.context.network.lock().unwrap_or_else(PoisonError::into_inner) = network;
-    }
-
-    fn on_message(&mut self, message: ServerMessage) -> Option<ConferenceEvent> {
-        match message {
-            ServerMessage::Participants(list) => {
-                self.listed(list);
-                return Some(ConferenceEvent::Listed);
-            }
-            ServerMessage::Answer { user_id, sdp, entry: None } => {
-                self.of_server.push_back(OfServer::Answer(user_id, sdp));
-            }
-            ServerMessage::Candidate { user_id, candidate, entry: None, .. } => {
-                self.of_server.push_back(OfServer::Candidate(user_id, candidate));
-            }
-            ServerMessage::Error { user_id: Some(user), ref message, .. } if self.server_media.failed(Some(&user)) => {
-                self.reporter.detail(format!("the server does not carry the media of {user} yet: {message}"));
-            }
-            ServerMessage::Hangup { ref user_id } if self.server_media.failed(Some(user_id)) => {}
-            ServerMessage::Offer { user_id, sdp, entry, .. } => self.pass(&user_id, entry, PairInput::Offer(sdp)),
-            ServerMessage::Answer { user_id, sdp, entry } => self.pass(&user_id, entry, PairInput::Answer(sdp)),
-            ServerMessage::Candidate { user_id, candidate, entry, .. } => {
-                self.pass(&user_id, entry, PairInput::Candidate(candidate));
-            }
-            ServerMessage::Channel { message } => self.on_chat(message),
-            message => return Some(ConferenceEvent::Message(message)),
-        }
-        None
-    }
-
-    /// Passes a message of another participant to its pair. One of an entry that is gone is dropped.
-    fn pass(&self, other: &UserId, entry: Option<u32>, input: PairInput) {
-        if entry.is_some() && entry == self.list.entry_of(other) {
-            self.pairs.pass(other, input);
-        }
-    }
-
-    fn listed(&mut self, list: Participants) {
-        let spotlight = list.spotlight.clone();
-        self.look_at_received();
-        for change in self.list.listed(list) {
-            match change {
-                Change::Entered(who) => {
-                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Entered { sends: who.sends });
-                }
-                Change::Sends(who) => {
-                    self.pairs.pass(&who.user_id, PairInput::Sends(who.sends.clone()));
-                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Sends { sends: who.sends });
-                }
-                Change::Left(who) => {
-                    self.spotlight.gone(&who.user_id);
-                    self.tell(&who.user_id, who.nickname.as_str(), ParticipantState::Left);
-                }
-                Change::Asks(user) => self.tell_of(&user, ParticipantState::AsksForSpotlight),
-                Change::Open(side) => self.pairs.open(side),
-                Change::Close(user) => self.pairs.close(&user),
-            }
-        }
-        let (changes, is_over) = self.spotlight.listed(spotlight);
-        for change in changes {
-            match change {
-                SpotlightChange::Large(user) => self.tell_of(&user, ParticipantState::Large),
-                SpotlightChange::Ended(user) => self.tell_of(&user, ParticipantState::NotLarge),
-            }
-        }
-        if is_over {
-            self.context.stage.enlarge_lecture();
-        }
-        if self.list.media() == MediaHost::Server && self.list.takes_part() {
-            self.server_media.listed(self.list.others());
-        } else {
-            self.server_media.end();
-        }
-    }
-
     fn on_server_media(&mut self, event: ServerMediaEvent) {
         match event {
             ServerMediaEvent::Uplink(event) => self.of_server.push_back(OfServer::Uplink(event)),
@@ -416,7 +326,7 @@ impl<'a> Conference<'a> {
     fn move_pairs(&mut self) {
         let pairs = &self.pairs;
         for other in self.server_media.newly_arrived(self.list.others(), |user| pairs.is_connected(user)) {
-            self.pairs.pass(&other, PairInput::Moved);
+            self.pairs.release(&other);
             self.tell_of(&other, ParticipantState::Connected);
         }
     }
@@ -461,7 +371,11 @@ impl<'a> Conference<'a> {
                 let tracks = tracks.into_iter().map(TrackName::from).collect();
                 self.tell_of(other, ParticipantState::Undecodable { tracks, codec });
             }
-            PairOutput::Moved => self.pairs.close(other),
+            PairOutput::Moved => self.close_moved(),
+            PairOutput::File(message) => self.on_file(other, message),
+            PairOutput::FileChannel(channel) => self.files.channel(other, channel),
+            PairOutput::FileNotSaid(id) => self.files.not_said(other, &id, self.reporter),
+            PairOutput::FilesLost => self.files.lost(other, self.reporter),
             PairOutput::Said(message) => self.on_said(message),
             PairOutput::Heard(text) => self.on_heard(other, &text),
             PairOutput::Warn(sentence) => self.reporter.warn(sentence),

@@ -10,7 +10,7 @@ use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
     self, AccessPolicy, ChatInput, Demo, DemoLecture, Member, Output, RoomAccess, ServerTrust, Signalling,
-    StageOptions, StageSink, Teach, Verbosity, Video, Watch,
+    StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -79,6 +79,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         chat: ChatInput::Never,
         allowed: Allowed::default(),
         stage: StageOptions { most: 0, sink: StageSink::None },
+        whip: WhipOut::default(),
+        janus: None,
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {
@@ -128,6 +130,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         retry: None,
         expect: Vec::new(),
         speaking: None,
+        janus: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

@@ -17,7 +17,7 @@ use crate::id::UserId;
 use crate::network::NetworkTag;
 use crate::protocol::channel::{PublisherMessage, Stopped};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, OfferedTracks, TrackName, VideoTrack};
-use crate::rtp::Track;
+use crate::rtp::{Encoding, Track};
 use crate::sfu::{
     AudioFloor, IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats,
     SharedThreads, UdpBinding,
@@ -161,6 +161,20 @@ impl HostedSource {
             return Some(self.not_live(user));
         }
         None
+    }
+
+    /// The offer of an edge. Returns a rejection while the publisher's media has not arrived.
+    pub(super) fn offer_edge(&self, user: UserId, sdp: String) -> Option<ClientMessage> {
+        if !self.media.takes_students() {
+            return Some(self.not_live(user));
+        }
+        self.sfu.offer_edge(user, sdp);
+        None
+    }
+
+    /// The encodings that the publisher sends.
+    pub(super) fn encodings(&self) -> Vec<Encoding> {
+        self.media.encodings()
     }
 
     /// A candidate of a receiver or of the publisher.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::edges::Edges;
 use super::stage::SpeakerFact;
 use crate::id::{Nickname, UserId};
 use crate::protocol::User;
@@ -22,12 +23,19 @@ pub(super) struct LectureTalk {
     present: HashSet<UserId>,
     /// The users with a data channel.
     connected: HashSet<UserId>,
+    /// The edges, by which messages reach their students.
+    edges: Edges,
 }
 
 impl LectureTalk {
     /// A conversation without students.
     pub(super) fn new(teacher: UserId, nickname: Nickname) -> Self {
-        Self { rules: Talk::new(teacher, nickname), present: HashSet::new(), connected: HashSet::new() }
+        Self {
+            rules: Talk::new(teacher, nickname),
+            present: HashSet::new(),
+            connected: HashSet::new(),
+            edges: Edges::default(),
+        }
     }
 
     /// Sets the most speakers on the stage.
@@ -40,13 +48,18 @@ impl LectureTalk {
         &self.rules
     }
 
+    /// The edges of the lecture.
+    pub(super) fn edges(&mut self) -> &mut Edges {
+        &mut self.edges
+    }
+
     /// A change by the teacher, or of the media of a speaker.
     pub(super) fn change(&mut self, sfu: &Sfu, change: impl FnOnce(&mut Talk) -> Vec<TalkOutput>) -> Vec<TalkOutput> {
-        let mut outputs = send(change(&mut self.rules), sfu);
+        let mut outputs = send(change(&mut self.rules), &self.edges, sfu);
         for user in ended(&outputs) {
             // Only the slot on the stage kept the user in the conversation.
             if !self.present.contains(&user) && !self.connected.contains(&user) {
-                outputs.extend(send(self.rules.left(Instant::now(), &user), sfu));
+                outputs.extend(send(self.rules.left(Instant::now(), &user), &self.edges, sfu));
             }
         }
         outputs
@@ -118,11 +131,11 @@ impl LectureTalk {
 }
 
 /// Sends the messages for students, and returns the other outputs.
-fn send(outputs: Vec<TalkOutput>, sfu: &Sfu) -> Vec<TalkOutput> {
+fn send(outputs: Vec<TalkOutput>, edges: &Edges, sfu: &Sfu) -> Vec<TalkOutput> {
     let mut rest = Vec::new();
     for output in outputs {
         match output {
-            TalkOutput::To(user, message) => sfu.tell(user, &message.to_json()),
+            TalkOutput::To(user, message) => edges.tell(user, message.to_json(), sfu),
             TalkOutput::All(message) => sfu.tell_all(&message.to_json()),
             TalkOutput::Receive(user, tiers) => sfu.limit(user, tiers.into()),
             other => rest.push(other),

@@ -45,6 +45,8 @@ async fn take_part(
     // When to try again to enter.
     let mut again = None;
     let mut here = Whereabouts::default();
+    // Whether the server has listed this member since it joined, perhaps again.
+    let mut is_in = false;
     loop {
         let event = tokio::select! {
             reason = &mut stop => return Ok(reason),
@@ -57,6 +59,7 @@ async fn take_part(
         match event {
             // Also after a reconnection: the server may have restarted.
             ConferenceEvent::Joined => {
+                is_in = false;
                 if !conference.list().takes_part() {
                     reporter.status("entering the meeting");
                 }
@@ -78,7 +81,13 @@ async fn take_part(
                 }
                 reporter.warn(format!("the server reports an error ({code:?}): {message}"));
             }
-            ConferenceEvent::Listed if conference.list().is_alone() => reporter.status("nobody else is here"),
+            ConferenceEvent::Listed if is_in && conference.list().is_over() => return Ok(EndReason::MeetingOver),
+            ConferenceEvent::Listed => {
+                is_in |= conference.list().takes_part();
+                if conference.list().is_alone() {
+                    reporter.status("nobody else is here");
+                }
+            }
             ConferenceEvent::Leave => return Ok(EndReason::Left),
             ConferenceEvent::Message(ServerMessage::Breakouts(breakouts)) => {
                 here.told(&breakouts).into_iter().for_each(|sentence| reporter.notice(sentence));
@@ -87,10 +96,7 @@ async fn take_part(
                 let who = named(&user_id, nickname.as_str());
                 reporter.notice(format!("{who} says to all breakout rooms: {text}"));
             }
-            ConferenceEvent::Message(_)
-            | ConferenceEvent::Listed
-            | ConferenceEvent::Connected
-            | ConferenceEvent::Reconnecting => {}
+            ConferenceEvent::Message(_) | ConferenceEvent::Connected | ConferenceEvent::Reconnecting => {}
         }
     }
 }

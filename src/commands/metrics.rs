@@ -1,18 +1,19 @@
-//! `/healthz` and `/metrics` of this process, on the server's port or on a port of its own (`--metrics`).
+//! `/healthz`, `/readyz` and `/metrics` of this process, on the server's port or on a port of its own (`--metrics`).
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::edge_meter::EdgeMeter;
 use super::media_meter::MediaMeter;
 use crate::exit::Failure;
-use crate::http;
+use crate::http::{self, Health};
 use crate::process;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics, TurnMetrics};
@@ -22,6 +23,9 @@ use crate::turn::TurnStats;
 
 type TurnCounters = Box<dyn Fn() -> TurnStats + Send + Sync>;
 
+/// A server that has not reached Redis for so long takes no new members: nobody could open a room.
+const WITHOUT_REDIS: Duration = Duration::from_secs(20);
+
 /// The metrics of this process. Clones share them.
 #[derive(Clone)]
 pub(super) struct MetricsStore(Arc<Store>);
@@ -29,8 +33,10 @@ pub(super) struct MetricsStore(Arc<Store>);
 struct Store {
     begun: SystemTime,
     ending: AtomicBool,
+    draining: AtomicBool,
     server: Option<Server>,
     media: Option<MediaMeter>,
+    edges: Mutex<Option<EdgeMeter>>,
     /// The speakers of the lecture.
     stage: Mutex<Option<MediaMeter>>,
     /// The TURN server of this process.
@@ -45,16 +51,24 @@ impl MetricsStore {
         Self(Arc::new(Store {
             begun: SystemTime::now(),
             ending: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             server,
             media,
+            edges: Mutex::new(None),
             stage: Mutex::new(None),
             turn: OnceLock::new(),
             lecture: Mutex::new(None),
         }))
     }
 
-    /// The process is about to end: `/healthz` answers 503 from now on.
+    /// The process sends its clients elsewhere: `/readyz` answers 503 from now on.
+    pub(super) fn set_draining(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The process is about to end: `/healthz` answers 503 from now on, too.
     pub(super) fn set_ending(&self) {
+        self.set_draining();
         self.0.ending.store(true, Ordering::Relaxed);
     }
 
@@ -68,15 +82,33 @@ impl MetricsStore {
         *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
     }
 
+    /// The meter of the edges of this server.
+    pub(super) fn set_edges(&self, meter: EdgeMeter) {
+        *self.0.edges.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
+    }
+
     /// Replaces the metrics of the lecture.
     pub(super) fn set_lecture(&self, metrics: LectureMetrics) {
         *self.0.lecture.lock().unwrap_or_else(PoisonError::into_inner) = Some(metrics);
     }
 
-    /// The routes `/healthz` and `/metrics`.
+    /// The routes `/healthz`, `/readyz` and `/metrics`.
     pub(super) fn router(&self) -> Router {
         let (health, metrics) = (self.clone(), self.clone());
-        http::health(move || health.0.ending.load(Ordering::Relaxed), move || metrics.text())
+        http::health(move || health.state(), move || metrics.text())
+    }
+
+    fn state(&self) -> Health {
+        let status = || self.0.server.as_ref()?.cluster()?.degraded_for;
+        if self.0.ending.load(Ordering::Relaxed) {
+            Health::Ending
+        } else if self.0.draining.load(Ordering::Relaxed) {
+            Health::Draining
+        } else if status().is_some_and(|time| time >= WITHOUT_REDIS) {
+            Health::Alone
+        } else {
+            Health::Ready
+        }
     }
 
     fn text(&self) -> String {
@@ -87,6 +119,7 @@ impl MetricsStore {
             server: self.0.server.as_ref().map(server_metrics),
             media: self.0.media.as_ref().map(MediaMeter::metrics),
             speakers: self.0.media.as_ref().or(stage.as_ref()).map(MediaMeter::speakers),
+            edges: self.0.edges.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(EdgeMeter::metrics),
             turn: self.0.turn.get().map(|stats| turn_metrics(&stats())),
             lecture,
         }
@@ -136,7 +169,8 @@ fn server_metrics(server: &Server) -> ServerMetrics {
 }
 
 fn cluster_metrics(status: ClusterStatus) -> ClusterMetrics {
-    let ClusterStatus { is_degraded, nodes, rooms, members_of_others, members_elsewhere } = status;
+    let ClusterStatus { degraded_for, nodes, rooms, members_of_others, members_elsewhere } = status;
+    let is_degraded = degraded_for.is_some();
     ClusterMetrics { is_degraded, nodes, rooms, members_of_others, members_elsewhere }
 }
 

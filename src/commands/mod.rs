@@ -10,15 +10,22 @@ mod client_network;
 mod conference;
 mod demo;
 mod devices;
+mod edge_meter;
+mod edges;
 mod hosted_source;
+mod ice_servers;
+mod janus;
 mod lecture_talk;
 mod manual;
 mod media_meter;
 mod meet;
+mod meeting_orders;
+mod membership;
 mod metrics;
 mod negotiation;
 mod own_capture;
 mod own_turn;
+mod people;
 mod plan;
 mod room_link;
 mod room_orders;
@@ -40,6 +47,7 @@ mod uplink_connection;
 mod waiting_offers;
 mod watch;
 mod whip;
+mod whip_out;
 
 use std::future::Future;
 use std::io;
@@ -121,6 +129,10 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Meet(meet) => {
             let stop = stop(meet.output.length);
             return Some(meet::run(*meet, reporter, stop).await);
+        }
+        Command::Serve(serve) if serve.print_mediamtx => {
+            reporter.result(&serve::mediamtx_configuration(&serve));
+            Ok(())
         }
         Command::Serve(serve) => return Some(serve::run(serve, reporter, stop(None)).await),
         Command::Token(token) => token::run(token, reporter),

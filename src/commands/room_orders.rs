@@ -62,7 +62,7 @@ pub(super) const ROOM_COMMANDS: [(&str, &str); 8] = [
 /// Parses a command about the members. `None` for another command; an error is a sentence that helps.
 pub(super) fn parse(command: &str, argument: &str) -> Option<Result<TypedOrder, String>> {
     let one = |order: fn(String) -> TypedOrder| match argument {
-        "" => Err(format!("/{command} needs the id or the name of a student")),
+        "" => Err(format!("/{command} needs the id or the name of somebody")),
         one => Ok(order(one.to_owned())),
     };
     let alone = |order: TypedOrder| match argument {

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::trust::ClientTrust;
 use crate::cli::Rooms;
 use crate::exit::Failure;
-use crate::http::client::{self, RoomsError};
+use crate::http::client::{self, Address, ClientError};
 use crate::protocol::{DEFAULT_PORT, MediaHost, RoomKind};
 use crate::report::{Reporter, cut};
 use crate::room::{RoomState, RoomSummary};
@@ -24,10 +24,10 @@ const DISCOVER_FOR: Duration = Duration::from_millis(2500);
 pub(super) async fn run(rooms: Rooms, reporter: &Reporter) -> Result<(), Failure> {
     let trust = ClientTrust::new(&rooms.trust)?;
     let (server, trust) = find_server(rooms.server, &trust, reporter).await;
-    let trust = Some(&trust).filter(|_| server.uses_tls());
-    let list = client::rooms(server.host(), server.port(), trust).await.map_err(|error| {
+    let trust = Some(trust).filter(|_| server.uses_tls());
+    let list = client::rooms(&Address::new(server.host(), server.port(), trust)).await.map_err(|error| {
         let advice = match error {
-            RoomsError::Tls { .. } => "",
+            ClientError::Tls { .. } => "",
             _ => "; start a server with `classroom teach` or `classroom serve`, or name one with --server",
         };
         Failure::unreachable(anyhow::anyhow!("can't get the rooms of {server}: {error}{advice}"))

@@ -2,14 +2,17 @@
 //! whose publisher does not host it.
 
 mod cluster;
+mod edge;
 mod files;
 mod host;
 mod media;
+mod mediamtx;
 mod meeting;
 mod whep;
 mod whip;
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::routing::any;
 use tokio::net::TcpListener;
@@ -17,15 +20,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::cluster::ClusterNode;
+use self::edge::RunningEdges;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
+use super::ice_servers::ice_servers;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::access::TurnSecret;
-use crate::cli::{Serve, StunServer, TurnLogin, TurnServer};
+use crate::cli::Serve;
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
@@ -63,6 +68,7 @@ pub(super) async fn run(
         }
         None => None,
     };
+    let drain = serve.cluster.as_ref().map(|cluster| cluster.drain);
     let cluster = match serve.cluster {
         Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
@@ -95,8 +101,24 @@ pub(super) async fn run(
         reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
     }
     let reason = stop.await;
-    served.shutdown().await;
+    let end = async {
+        if let Some(within) = drain {
+            served.drain(within, reporter).await;
+        }
+        served.shutdown().await;
+    };
+    tokio::select! {
+        () = end => {}
+        _ = super::stop::stop(None) => {}
+    }
     Ok(reason)
+}
+
+/// The configuration of a MediaMTX server that gets lectures from this one, see [`mediamtx::configuration`].
+pub(super) fn mediamtx_configuration(serve: &Serve) -> String {
+    let url = url_of(serve.site.public_url.as_ref(), None, serve.listen);
+    let uses_tls = url.uses_tls() || serve.tls.is_some();
+    mediamtx::configuration(&url.with_tls(uses_tls))
 }
 
 /// Makes or reads the certificate of a server. Later warnings go to the terminal.
@@ -133,19 +155,6 @@ fn fingerprint_of(tls: Option<&ServerTls>) -> Option<String> {
     }
 }
 
-/// STUN and TURN servers in the form of the wire.
-pub(super) fn ice_servers(stun: &[StunServer], turn: &[TurnServer]) -> Vec<IceServer> {
-    let stun = stun.iter().map(|server| IceServer { urls: vec![server.url()], username: None, credential: None });
-    let turn = turn.iter().map(|server| {
-        let (username, credential) = match &server.login {
-            TurnLogin::Password { user, password } => (Some(user.clone()), Some(password.clone())),
-            TurnLogin::PerStudent => (None, None),
-        };
-        IceServer { urls: vec![server.url()], username, credential }
-    });
-    stun.chain(turn).collect()
-}
-
 /// The settings of a server.
 pub(super) struct ServerSettings {
     /// STUN and TURN servers for everybody who joins.
@@ -175,6 +184,7 @@ pub(super) struct RunningServer {
     server: Server,
     metrics: MetricsStore,
     media: Option<RunningMedia>,
+    edges: Option<RunningEdges>,
     _turn: Option<RunningTurn>,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
@@ -205,6 +215,7 @@ impl RunningServer {
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
         let has_cluster = cluster.is_some();
+        let is_edge = cluster.as_ref().is_some_and(ClusterNode::is_edge);
         // The other nodes call this one by the name in its URL.
         let node_host = cluster.as_ref().and_then(|node| node.url()?.host().parse().ok());
         site.hosts.extend(node_host);
@@ -228,6 +239,10 @@ impl RunningServer {
             ice_servers,
             own_turn: own_turn.as_ref().map(urls),
             cluster,
+        });
+        let edges = media.as_ref().filter(|_| is_edge).map(|media| {
+            let settings = media.edges(address.ip());
+            (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
         });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
@@ -268,6 +283,10 @@ impl RunningServer {
         let app = app.merge(http::files(files::MeetingFiles(server.clone())));
         let app = app.merge(http::invitation(url_of(site.public_url.as_ref(), tls.as_ref(), address).origin()));
         let metrics = MetricsStore::new(Some(server.clone()), media.as_ref().map(|media| media.meter().clone()));
+        let edges = edges.map(|(meter, running)| {
+            metrics.set_edges(meter);
+            running
+        });
         let app = app.merge(metrics.router());
         let app = match &tls {
             Some(tls) => app.merge(http::certificate(tls)),
@@ -295,7 +314,7 @@ impl RunningServer {
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, media, _turn: turn, address, tls, public_url, _access: access, end, task })
+        Ok(Self { server, metrics, media, edges, _turn: turn, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.
@@ -340,11 +359,22 @@ impl RunningServer {
         &self.metrics
     }
 
+    /// Sends all clients to the other servers.
+    async fn drain(&self, within: Duration, reporter: &Reporter) {
+        self.metrics.set_draining();
+        let seconds = within.as_secs_f32();
+        reporter.notice(format!("the clients of this server move to the others, for at most {seconds} s"));
+        self.server.drain(within).await;
+    }
+
     /// Tells all users that the server ends, and closes the port.
     pub(super) async fn shutdown(self) {
         self.metrics.set_ending();
         // Until the sockets are closed, the port stays open and answers new users that the server is ending.
         self.server.shutdown().await;
+        if let Some(edges) = self.edges {
+            edges.shutdown().await;
+        }
         if let Some(media) = self.media {
             media.shutdown().await;
         }

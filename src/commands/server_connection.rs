@@ -13,7 +13,8 @@ use crate::cli::Member;
 use crate::commands::signal_failure;
 use crate::commands::trust::ClientTrust;
 use crate::exit::Failure;
-use crate::protocol::{ClientKind, ClientMessage, Credentials, DEFAULT_PORT, RoomKind};
+use crate::http::client::Address;
+use crate::protocol::{ClientKind, ClientMessage, Credentials, DEFAULT_PORT, RoomKind, SessionSecret};
 use crate::report::Reporter;
 use crate::signal::{
     self, Backoff, Client, ClientConfig, Found, Goodbye, ServerUrl, SessionToken, SignalError, SignalEvent,
@@ -129,6 +130,13 @@ impl<'a> ServerConnection<'a> {
             State::Joined(joined) if self.is_connected => joined.client.send(message).is_ok(),
             _ => false,
         }
+    }
+
+    /// Where this member makes its requests, and the secret that proves who asks; `None` during a search.
+    pub(super) fn http(&self) -> Option<(Address, SessionSecret)> {
+        let State::Joined(JoinedServer { server, trust, .. }) = &self.state else { return None };
+        let trust = Some(trust.clone()).filter(|_| server.uses_tls());
+        Some((Address::new(server.host(), server.port(), trust), self.search.token.session().clone()))
     }
 
     /// Checks whether the server still answers.

@@ -195,7 +195,11 @@ impl StudentTalk {
                 None
             }
             // The caller has done these.
-            StudentInput::Pin(_) | StudentInput::Leave => None,
+            StudentInput::Pin(_)
+            | StudentInput::Leave
+            | StudentInput::Send(_)
+            | StudentInput::Room(_)
+            | StudentInput::Meeting(_) => None,
             StudentInput::Advice(sentence) => {
                 reporter.notice(sentence);
                 None

@@ -2,10 +2,10 @@
 
 mod attendance;
 mod attendance_file;
+mod breakouts;
 mod ending;
 mod inputs;
 mod lecture;
-mod membership;
 mod server;
 mod source;
 mod stage_report;
@@ -26,9 +26,12 @@ use self::attendance_file::AttendanceFile;
 use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
 use self::server::LectureServer;
-use self::source::{Source, WhipMedia};
+use self::source::{SharedCapture, Source, WhipMedia};
 use self::teacher_views::TeacherViews;
+use super::client_network::usable;
 use super::hosted_source::SourceSettings;
+use super::ice_servers::ice_servers;
+use super::janus::janus_room;
 use super::media_meter::MediaMeter;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::negotiation::stun_addresses;
@@ -36,15 +39,19 @@ use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::whip::WhipDoor;
+use super::whip_out::{self, FrameOutputs, Host, WhipServers};
 use super::{blocking, signal_failure};
-use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
+use crate::cli::{Bitrate, Device, MainSource, Sources, TaughtJanus, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
+use crate::janus::{JanusHost, JanusRoom};
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::{EndReason, Event, Reporter};
+use crate::rtp::Frame;
 use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
+use crate::tls::Trust;
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
@@ -68,6 +75,9 @@ pub(super) async fn run_with(
     ready: Option<Ready>,
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
+    let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
+    let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
+    let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
     let attendance_file = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
     reporter.status("preparing");
     let mut prepared = None;
@@ -109,10 +119,18 @@ pub(super) async fn run_with(
     server.show_links(&teach, &link, reporter);
     let announcement = server.announce(&teach, reporter);
 
+    let outputs = FrameOutputs::default();
+    let rates = prepared.as_ref().map(Prepared::rates).unwrap_or_default();
     let (source, source_events) = match prepared {
         Some(prepared) => {
-            let (capture, captured) = endpoints::start_capture(prepared, &sfu).await?;
-            (Source::Capture(Box::new(capture)), SourceEvents::Capture(captured))
+            let (also, has_servers) = (outputs.clone(), !hosts.is_empty());
+            let also = move |frame: &Frame| {
+                if has_servers {
+                    also.push(frame);
+                }
+            };
+            let (capture, captured) = endpoints::start_capture(prepared, &sfu, also).await?;
+            (Source::Capture(Box::new(SharedCapture::new(capture))), SourceEvents::Capture(captured))
         }
         None => (Source::Whip(WhipMedia::default()), SourceEvents::Whip(whip_requests)),
     };
@@ -130,18 +148,20 @@ pub(super) async fn run_with(
     let inputs = Inputs::new(&teach, reporter, stop, media, signals);
     let stage = stage_media(&teach, port, &metrics);
     let views = TeacherViews::new(&teach, server.media_ip, reporter);
-    let parts = LectureParts { sfu, stage, views, client, source, settings: server.settings(&teach) };
+    let relays = usable(ice_servers(&teach.stun, &teach.turn));
+    let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
+    let parts = LectureParts { sfu, stage, views, client, source, whip_out, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
-    let Lecture { sfu, stage, views, client, source, goodbye, .. } = lecture;
+    let Lecture { sfu, stage, views, client, source, whip_out, goodbye, .. } = lecture;
     // After a failure the teacher may come back, so the students wait, even with --end-class.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
         announcement.stop().await;
     }
-    tokio::join!(views.end(), stage.close(), sfu.close());
+    tokio::join!(whip_out.close(), views.end(), stage.close(), sfu.close());
     if let Some(embedded) = server.embedded {
         embedded.shutdown().await;
     }
@@ -151,8 +171,8 @@ pub(super) async fn run_with(
     if let Some(port) = metrics_port {
         port.shutdown().await;
     }
-    if let Source::Capture(capture) = source {
-        blocking(move || capture.stop()).await?;
+    if let Source::Capture(shared) = source {
+        blocking(move || shared.into_capture().stop()).await?;
     }
     drop(server.token);
     match (ended, concluded) {
@@ -209,6 +229,13 @@ fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageM
         metrics.set_stage(meter.clone());
     }
     StageMedia::new(StageSettings::new(source, meter, teach.stage.most))
+}
+
+/// The VideoRoom of `--janus`.
+fn janus_host(teach: &Teach, reporter: &Reporter) -> Result<Option<Host>, Failure> {
+    let Some(TaughtJanus { access, creates }) = &teach.janus else { return Ok(None) };
+    let room = janus_room((access, &teach.room), &teach.nickname, &teach.trust, reporter)?;
+    Ok(Some(Host::Janus(Box::new(JanusHost { room: JanusRoom { creates: *creates, ..room } }))))
 }
 
 /// The most students that the lecture admits.

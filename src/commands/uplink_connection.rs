@@ -1,4 +1,5 @@
-//! The sending connection of a speaker or a participant to the host of the media, and its return after a loss.
+//! The sending connection of an own capture to the host of the media, and its return after a loss. The host is that of
+//! a stage or of a meeting, or a WHIP server; the caller carries offers and answers.
 
 use std::time::Duration;
 
@@ -12,9 +13,20 @@ use crate::publisher::{Publisher, PublisherConfig, PublisherEvent, PublisherOffe
 /// The time limit of an offer, from its start to the connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(8);
 
-/// The first and the longest delay before another offer. The host waits 10 s for media that is lost.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// The delays before another offer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delays {
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+    /// A connection that lasts this long has worked: the next delay is the first one again.
+    pub(super) works_after: Duration,
+}
+
+impl Delays {
+    /// For a host of this program, which waits 10 s for media that is lost.
+    pub(super) const OF_CLASSROOM: Self =
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(2), works_after: Duration::ZERO };
+}
 
 /// A connection that is missing for this long is given up. The host has given up before, and has said so unless the own
 /// network is gone.
@@ -25,7 +37,10 @@ pub(super) struct UplinkConnection {
     link: Option<Link>,
     /// When the next offer is due.
     due: Option<Instant>,
+    delays: Delays,
     delay: Duration,
+    /// When the current connection was there first.
+    connected: Option<Instant>,
     /// The time at which the last connection was lost, or the start.
     lost_since: Option<Instant>,
 }
@@ -45,8 +60,9 @@ pub(super) enum UplinkEvent {
 
 impl UplinkConnection {
     /// The first offer is due at once.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { link: None, due: Some(now), delay: FIRST_DELAY, lost_since: Some(now) }
+    pub(super) fn new(now: Instant, delays: Delays) -> Self {
+        let (link, delay, connected) = (None, delays.first, None);
+        Self { link, due: Some(now), delays, delay, connected, lost_since: Some(now) }
     }
 
     /// Waits for the next event. Cancellation loses nothing.
@@ -72,7 +88,8 @@ impl UplinkConnection {
         config: PublisherConfig,
     ) -> Result<(String, OfferedTracks), String> {
         self.drop_link();
-        self.due = Some(now + CONNECT_WITHIN);
+        self.count_end(now);
+        self.expect_connection(now);
         let (publisher, PublisherOffer { sdp, tracks }, events) =
             Publisher::offer(config).await.map_err(|error| error.to_string())?;
         self.link = Some(Link { publisher, events, answered: false });
@@ -81,10 +98,29 @@ impl UplinkConnection {
 
     /// The offer could not be sent, was refused for now, or the connection is gone: another offer follows.
     pub(super) fn retry(&mut self, now: Instant) {
+        self.retry_after(now, Duration::ZERO);
+    }
+
+    /// The same, at least `least` from now. Returns the delay.
+    pub(super) fn retry_after(&mut self, now: Instant, least: Duration) -> Duration {
         self.drop_link();
         self.lost_since.get_or_insert(now);
-        self.due = Some(now + self.delay);
-        self.delay = (self.delay * 2).min(LONGEST_DELAY);
+        self.count_end(now);
+        let delay = self.delay.max(least);
+        self.due = Some(now + delay);
+        self.delay = (self.delay * 2).min(self.delays.longest);
+        delay
+    }
+
+    /// The connection must be there, or back, within the usual time, or else another offer is due.
+    pub(super) fn expect_connection(&mut self, now: Instant) {
+        self.due = Some(now + CONNECT_WITHIN);
+    }
+
+    /// No other offer follows.
+    pub(super) fn give_up(&mut self) {
+        self.drop_link();
+        self.due = None;
     }
 
     /// Whether an offer waits for its answer.
@@ -92,7 +128,7 @@ impl UplinkConnection {
         self.link.as_ref().is_some_and(|link| !link.answered)
     }
 
-    /// The answer to the offer.
+    /// The answer to the offer. One that can't be used counts as a loss of the connection.
     pub(super) async fn answer(&mut self, now: Instant, sdp: String) {
         let Some(link) = self.link.as_mut().filter(|link| !link.answered) else { return };
         link.answered = true;
@@ -108,13 +144,22 @@ impl UplinkConnection {
 
     /// The connection is there.
     pub(super) fn connected(&mut self) {
-        (self.due, self.delay, self.lost_since) = (None, FIRST_DELAY, None);
+        self.connected.get_or_insert(Instant::now());
+        (self.due, self.lost_since) = (None, None);
     }
 
     /// Says goodbye.
     pub(super) async fn close(mut self) {
         if let Some(link) = self.link.take() {
             link.publisher.close().await;
+        }
+    }
+
+    /// A connection has ended: after one that has worked, the next delay is the first one again.
+    fn count_end(&mut self, now: Instant) {
+        let lasted = self.connected.take().map(|at| now.saturating_duration_since(at));
+        if lasted.is_some_and(|lasted| lasted >= self.delays.works_after) {
+            self.delay = self.delays.first;
         }
     }
 

@@ -2,10 +2,13 @@
 
 mod connection;
 mod diagnosis;
+mod janus;
+mod janus_connection;
 mod lesson;
 mod monitor;
 mod path;
 mod playback;
+mod signalling;
 mod speak;
 mod stage;
 mod stats;
@@ -20,11 +23,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::connection::PublisherConnection;
 use self::diagnosis::{Diagnosis, TierReport};
+use self::janus_connection::JanusConnection;
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
+use self::signalling::{ServerEvent, Signalling};
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
+use super::breakouts::{Whereabouts, announced};
 use super::chat_commands::{Place, StudentInput};
 use super::client_network::ClientRelays;
 use super::or_never;
@@ -65,11 +71,13 @@ pub(super) async fn run(
         watch: &watch,
         reporter,
         sink: choose_sink(&watch.sink, reporter)?,
-        signalling: ServerConnection::start(
-            Joining { member: watch.member.clone(), kind: None, client: ClientKind::Watch },
-            begun,
-            reporter,
-        )?,
+        signalling: match &watch.janus {
+            Some(janus) => Signalling::Janus(Box::new(JanusConnection::start(&watch, janus, begun, reporter)?)),
+            None => {
+                let joining = Joining { member: watch.member.clone(), kind: None, client: ClientKind::Watch };
+                Signalling::Classroom(Box::new(ServerConnection::start(joining, begun, reporter)?))
+            }
+        },
         server: None,
         connection: None,
         screen: Arc::default(),
@@ -81,6 +89,7 @@ pub(super) async fn run(
         stopped: Stopped::default(),
         lesson: LessonState::new(begun, watch.member.timeout, watch.retry),
         talk: StudentTalk::new(watch.member.user.clone()),
+        breakouts: Whereabouts::default(),
         own_stage: OwnStage::new(&watch, reporter),
         speakers: SpeakersOnStage::new(watch.member.user.clone(), watch.latency, reporter),
         relays: ClientRelays::new(&watch.member)?,
@@ -105,7 +114,7 @@ struct Session<'a> {
     watch: &'a Watch,
     reporter: &'a Reporter,
     sink: media::Sink,
-    signalling: ServerConnection<'a>,
+    signalling: Signalling<'a>,
     /// The server at which this student is, or last was, in the room.
     server: Option<ServerUrl>,
     connection: Option<PublisherConnection>,
@@ -121,6 +130,7 @@ struct Session<'a> {
     stopped: Stopped,
     lesson: LessonState,
     talk: StudentTalk,
+    breakouts: Whereabouts,
     own_stage: OwnStage<'a>,
     speakers: SpeakersOnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
@@ -153,11 +163,14 @@ impl Session<'_> {
             let due = self.lesson.due();
             tokio::select! {
                 reason = &mut stop => return Ok(reason),
-                event = self.signalling.next() => {
-                    if let Some(reason) = self.on_signal(event?).await? {
-                        return Ok(reason);
+                event = self.signalling.next() => match event? {
+                    ServerEvent::Classroom(event) => {
+                        if let Some(reason) = self.on_signal(event).await? {
+                            return Ok(reason);
+                        }
                     }
-                }
+                    ServerEvent::Janus(event) => self.on_janus(event).await?,
+                },
                 event = or_never(self.connection.as_mut().map(|connection| connection.events.recv())) => {
                     self.on_viewer(event).await;
                 }
@@ -195,11 +208,11 @@ impl Session<'_> {
                 waited.as_secs_f32()
             ))),
             Action::GiveUpWaiting(waited) => Err(Failure::nobody_taught(anyhow::anyhow!(
-                "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists \
-                 all rooms",
+                "nobody taught in room {} at {} within {} s (--timeout); check the room id{}",
                 self.watch.member.room,
                 self.server.as_ref().map_or_else(String::new, ServerUrl::authority),
-                waited.as_secs_f32()
+                waited.as_secs_f32(),
+                if self.watch.janus.is_some() { "" } else { ": `classroom rooms` lists all rooms" }
             ))),
             Action::GiveUpLecture(waited) => Err(Failure::media_lost(anyhow::anyhow!(
                 "the lecture in room {} broke off and did not come back within {} s (--retry)",
@@ -277,6 +290,12 @@ impl Session<'_> {
                 self.lesson.failed(Instant::now());
             }
             ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Breakouts(breakouts) => {
+                self.breakouts.watched(&breakouts).into_iter().for_each(|sentence| self.reporter.notice(sentence));
+            }
+            ServerMessage::Announcement { user_id, nickname, text } => {
+                self.reporter.notice(announced(&user_id, &nickname, &text));
+            }
             // Somebody has opened a meeting in the room in which this student waited for a teacher.
             ServerMessage::Room(room) => self.check_kind(room.kind)?,
             ServerMessage::Joined { .. }
@@ -288,14 +307,13 @@ impl Session<'_> {
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
-            | ServerMessage::Breakouts(_)
-            | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }
             | ServerMessage::Pong
             | ServerMessage::MemberCount { .. }
+            | ServerMessage::Edges { .. }
             | ServerMessage::Offer { .. } => {}
         }
         Ok(None)
@@ -332,7 +350,7 @@ impl Session<'_> {
             let (user, nickname) = (self.watch.member.user.clone(), self.watch.member.nickname.clone().into());
             self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
         } else if self.lesson.is_server_lost() {
-            self.reporter.notice("the signalling server is back");
+            self.reporter.notice(format!("{} is back", self.signalling.noun()));
         }
         self.server = server;
         let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());

@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::protocol::{
     ClientMessage, MAX_MESH, MAX_PARTICIPANTS, MediaHost, Participants, RoomKind, ServerMessage, SessionSecret,
 };
-use crate::room::{ConnId, Input, Meetings, Newcomer, Output, RoomLimits, Rooms};
+use crate::room::{ConnId, Input, Meetings, Newcomer, Output, RoomLimits, Rooms, Route};
 
 /// The most events of an input.
 const MAX_EVENTS: usize = 400;
@@ -250,5 +250,6 @@ fn newcomer(letter: char, epoch: u32, kind: RoomKind) -> Option<Newcomer> {
         settings: None,
         identity: None,
         reserved: false,
+        route: Route::default(),
     })
 }

@@ -7,7 +7,10 @@ use crate::id::{
     MAX_ID_CHARS, MAX_NICKNAME_CHARS, MAX_ROOM_NAME_CHARS, Nickname, RoomId, RoomName, UserId, is_printable,
 };
 use crate::protocol::channel::{MAX_TEXT_CHARS, PublisherMessage, StudentMessage};
-use crate::protocol::{ClientMessage, Credentials, FileName, JoinRequest, MAX_FILE_NAME_CHARS, ServerMessage};
+use crate::protocol::{
+    ClientMessage, Credentials, FileChannelMessage, FileName, JoinRequest, MAX_FILE_NAME_CHARS, PairFileMessage,
+    ServerMessage,
+};
 use crate::signal::ServerUrl;
 use crate::tls::{Fingerprint, Identity};
 
@@ -106,7 +109,20 @@ pub(super) fn channel_message(bytes: &[u8]) -> bool {
             false
         }
     };
-    of_student || of_publisher
+    of_student || of_publisher || about_file(&text)
+}
+
+/// A message about a file, over the data channel of a pair or over that of the file.
+fn about_file(text: &str) -> bool {
+    let of_pair = PairFileMessage::parse(text);
+    if let Some(message) = &of_pair {
+        assert_eq!(PairFileMessage::parse(&message.to_json()).as_ref(), Some(message));
+    }
+    let of_channel = FileChannelMessage::parse(text);
+    if let Some(message) = &of_channel {
+        assert_eq!(FileChannelMessage::parse(&message.to_json()).as_ref(), Some(message));
+    }
+    of_pair.is_some() || of_channel.is_some()
 }
 
 /// Ids, the names of people and rooms, join codes, the address and the fingerprint of a server, the origin of a page.

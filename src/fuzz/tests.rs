@@ -64,6 +64,8 @@ targets! {
     no_input_breaks_srtcp: "srtcp", 500;
     no_input_breaks_stun_responses: "stun_response", 1_000;
     no_input_breaks_tokens: "token", 500;
+    no_input_breaks_messages_of_janus: "janus_message", 3_000;
+    no_input_breaks_answers_to_whip: "whip_answer", 2_000;
     no_input_breaks_turn: "turn", 1_000;
 }
 

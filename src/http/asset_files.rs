@@ -48,6 +48,7 @@ pub(super) const FILES: &[Named] = &files! {
 /// speakers, for a student who speaks, and for the list of rooms. Without the server they are of no use, so the service
 /// worker does not cache them.
 pub(super) const PART_FILES: &[Named] = &files! {
+    "boxes.css": CSS,
     "broadcast.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
@@ -100,6 +101,7 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
     "teach.css": CSS,
     "teach.html": HTML,
     "teach.js": JAVASCRIPT,
+    "teach_breakouts.js": JAVASCRIPT,
     "teach_chinese.js": JAVASCRIPT,
     "teach_english.js": JAVASCRIPT,
     "teach_stage.js": JAVASCRIPT,
@@ -109,6 +111,7 @@ pub(super) const TEACHER_FILES: &[Named] = &files! {
 pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "arrange.js": JAVASCRIPT,
     "breakout_rules.js": JAVASCRIPT,
+    "breakout_media.js": JAVASCRIPT,
     "breakouts.css": CSS,
     "breakouts.html": HTML,
     "breakouts.js": JAVASCRIPT,
@@ -133,6 +136,10 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "files_english.js": JAVASCRIPT,
     "files_view.js": JAVASCRIPT,
     "grid.js": JAVASCRIPT,
+    "lecture_breakouts.css": CSS,
+    "lecture_breakouts.html": HTML,
+    "lecture_breakouts.js": JAVASCRIPT,
+    "lecture_chat.js": JAVASCRIPT,
     "meeting_rules.js": JAVASCRIPT,
     "meeting_view.js": JAVASCRIPT,
     "mesh.js": JAVASCRIPT,
@@ -148,5 +155,6 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "server_media.js": JAVASCRIPT,
     "spotlight.js": JAVASCRIPT,
     "spotlight_view.js": JAVASCRIPT,
+    "sounds.js": JAVASCRIPT,
     "talk_channel.js": JAVASCRIPT,
 };

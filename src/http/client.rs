@@ -1,31 +1,27 @@
-//! Requests the list of rooms from a server, for `classroom rooms`.
-//!
-//! This uses hyper alone, which the server needs anyway: reqwest or ureq would add a tree of crates, and hyper-util's
-//! client a connection pool, to save some 20 lines of this file.
+//! Requests to a server of ours: the list of rooms, for `classroom rooms`, and the parts of files.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
+use hyper::http::request;
 use hyper::{Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::ROOMS_PATH;
+use super::exchange::{Distance, ExchangeError, Server};
 use crate::room::RoomSummary;
-use crate::tls::{Stream, TlsError, Trust};
+use crate::tls::{TlsError, Trust};
 
-/// How long the whole exchange may take.
+/// How long the exchange about the list may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest list to read: every room of a full server.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why the list could not be read.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum RoomsError {
+pub enum ClientError {
     /// Nothing answered.
     #[error("can't reach the server at {authority}: {cause}")]
     Unreachable {
@@ -52,48 +48,67 @@ pub enum RoomsError {
     },
 }
 
-/// All rooms of the server at `host` (a name or an address, IPv6 without brackets) and `port`; takes 5 s at most. With
-/// `trust`, by TLS.
-pub async fn rooms(host: &str, port: u16, trust: Option<&Trust>) -> Result<Vec<RoomSummary>, RoomsError> {
-    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let unreachable = |cause: String| RoomsError::Unreachable { authority: authority.clone(), cause };
-    let foreign = |cause: String| RoomsError::Foreign { authority: authority.clone(), cause };
-    let exchange = async {
-        let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
-        let tls = |cause: TlsError| RoomsError::Tls { authority: authority.clone(), cause };
-        let stream: Stream = match trust {
-            Some(trust) => trust.connect(stream, host).await.map_err(tls)?,
-            None => Box::new(stream),
-        };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| foreign(e.to_string()))?;
-        let request = Request::get(ROOMS_PATH)
-            .header(header::HOST, &authority)
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| unreachable(e.to_string()))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|e| foreign(e.to_string()))?;
-            if is_sent_to_https(&response) {
-                return Err(tls(TlsError::WantsTls));
-            }
-            if response.status() != StatusCode::OK {
-                return Err(foreign(format!("it answered {} to {ROOMS_PATH}", response.status())));
-            }
-            let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
-            Ok(body.map_err(|e| foreign(e.to_string()))?.to_bytes())
-        };
-        // The connection must be polled while the answer is awaited.
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(answer);
-        let body = tokio::select! {
-            body = &mut answer => body?,
-            _ = &mut connection => answer.await?,
-        };
-        serde_json::from_slice(&body).map_err(|e| foreign(e.to_string()))
-    };
-    let too_slow = |_| unreachable(format!("no answer within {} s", TIMEOUT.as_secs()));
-    timeout(TIMEOUT, exchange).await.map_err(too_slow)?
+/// A server: its host (a name or an address, IPv6 without brackets), its port, and whom the client trusts, if the
+/// server has TLS.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The client's trust; none: without TLS.
+    pub trust: Option<Trust>,
+}
+
+/// All rooms of a server; takes 5 s at most.
+///
+/// # Errors
+/// The server is not there, is no classroom server, or can't be trusted.
+pub async fn rooms(address: &Address) -> Result<Vec<RoomSummary>, ClientError> {
+    let response = exchange(address, Request::get(ROOMS_PATH), Bytes::new(), (MAX_BYTES, TIMEOUT)).await?;
+    let foreign = |cause: String| ClientError::Foreign { authority: address.authority(), cause };
+    if response.status() != StatusCode::OK {
+        return Err(foreign(format!("it answered {} to {ROOMS_PATH}", response.status())));
+    }
+    serde_json::from_slice(response.body()).map_err(|e| foreign(e.to_string()))
+}
+
+/// Sends one request over a connection of its own, and reads the answer: at most so many bytes, within a time.
+pub(super) async fn exchange(
+    address: &Address,
+    request: request::Builder,
+    body: Bytes,
+    (most, within): (usize, Duration),
+) -> Result<Response<Bytes>, ClientError> {
+    let authority = address.authority();
+    let unreachable = |cause: String| ClientError::Unreachable { authority: authority.clone(), cause };
+    let foreign = |cause: String| ClientError::Foreign { authority: authority.clone(), cause };
+    let tls = |cause: TlsError| ClientError::Tls { authority: authority.clone(), cause };
+    let request = request.body(Full::new(body)).map_err(|e| unreachable(e.to_string()))?;
+    let too_slow = |_| unreachable(format!("no answer within {} s", within.as_secs()));
+    let answer = timeout(within, address.server().exchange(request, most)).await.map_err(too_slow)?;
+    let (response, _) = answer.map_err(|error| match error {
+        ExchangeError::Unreachable(cause) => unreachable(cause.to_string()),
+        ExchangeError::Tls(cause) => tls(cause),
+        ExchangeError::Broken(cause) => foreign(cause),
+    })?;
+    if is_sent_to_https(&response) { Err(tls(TlsError::WantsTls)) } else { Ok(response) }
+}
+
+impl Address {
+    /// The address of a server.
+    pub fn new(host: &str, port: u16, trust: Option<Trust>) -> Self {
+        Self { host: host.to_owned(), port, trust }
+    }
+
+    fn server(&self) -> Server<'_> {
+        let Self { host, port, trust } = self;
+        Server { host, port: *port, trust: trust.as_ref(), nearest: Distance::Computer }
+    }
+
+    fn authority(&self) -> String {
+        self.server().authority()
+    }
 }
 
 fn is_sent_to_https<B>(response: &Response<B>) -> bool {

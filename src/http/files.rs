@@ -37,7 +37,7 @@ use crate::room::{FileClaim, FileDenied, FileState};
 const PART_WITHIN: Duration = Duration::from_secs(25);
 
 /// The header of resumable uploads (IETF draft-ietf-httpbis-resumable-upload).
-const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// The files of a server.
 pub trait Files: Clone + Send + Sync + 'static {

@@ -30,7 +30,7 @@ const REQUESTS: Rate = Rate { per_second: 200, burst: 6_000, all_per_second: 20_
 const ASSETS: &str = "/assets/";
 
 /// The paths of a monitoring system, which may know this computer by any name. They name nobody.
-const MONITORING: [&str; 2] = ["/healthz", "/metrics"];
+const MONITORING: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The paths of WHEP, which pages of other origins may use if the server says so.
 const WHEP: &str = "/whep/";

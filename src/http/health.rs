@@ -1,6 +1,7 @@
-//! The endpoints of a monitoring system: `GET /healthz` and `GET /metrics`.
+//! The endpoints of a monitoring system: `GET /healthz`, `GET /readyz` and `GET /metrics`.
 //!
-//! `/healthz` is 200 with `ok`, or 503 while the process shuts down. `/metrics` is Prometheus' text format, made once a
+//! `/healthz` is 200 with `ok`, or 503 while the process shuts down. `/readyz` is 200 while the process takes new
+//! members; a load balancer sends them elsewhere otherwise. `/metrics` is Prometheus' text format, made once a
 //! second at the most, whatever the number of requests. The text names nobody.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,28 +21,59 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The state behind the endpoints.
 #[derive(Clone)]
 struct Subject {
-    is_ending: Arc<dyn Fn() -> bool + Send + Sync>,
+    health: Arc<dyn Fn() -> Health + Send + Sync>,
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
     cache: Arc<Mutex<TextCache>>,
 }
 
-/// The routes; `is_ending` says whether the process shuts down, `metrics` makes the text.
+/// The state of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It takes new members.
+    Ready,
+    /// It has been without Redis for long: members stay, and new ones should go elsewhere.
+    Alone,
+    /// It sends its members elsewhere.
+    Draining,
+    /// It shuts down.
+    Ending,
+}
+
+/// The routes; `health` tells the state of the process, `metrics` makes the text.
 pub fn health(
-    is_ending: impl Fn() -> bool + Send + Sync + 'static,
+    health: impl Fn() -> Health + Send + Sync + 'static,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Router {
     let cache = Arc::new(Mutex::new(TextCache::new(1, 1)));
-    let subject = Subject { is_ending: Arc::new(is_ending), metrics: Arc::new(metrics), cache };
-    Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics_text)).with_state(subject)
+    let subject = Subject { health: Arc::new(health), metrics: Arc::new(metrics), cache };
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(subject)
 }
 
 async fn healthz(State(subject): State<Subject>) -> Response {
-    let (status, word) = if (subject.is_ending)() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the server is ending\n")
-    } else {
-        (StatusCode::OK, "ok\n")
+    answer(match (subject.health)() {
+        Health::Ready | Health::Alone | Health::Draining => Ok(()),
+        Health::Ending => Err("the server is ending"),
+    })
+}
+
+async fn readyz(State(subject): State<Subject>) -> Response {
+    answer(match (subject.health)() {
+        Health::Ready => Ok(()),
+        Health::Alone => Err("the server can't reach Redis"),
+        Health::Draining | Health::Ending => Err("the server is ending"),
+    })
+}
+
+fn answer(state: Result<(), &str>) -> Response {
+    let (status, words) = match state {
+        Ok(()) => (StatusCode::OK, "ok"),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     };
-    (status, headers("text/plain; charset=utf-8"), word).into_response()
+    (status, headers("text/plain; charset=utf-8"), format!("{words}\n")).into_response()
 }
 
 async fn metrics_text(State(subject): State<Subject>) -> Response {

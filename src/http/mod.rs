@@ -9,7 +9,7 @@
 //! - `/whip/{room}` publishers, see [`whip::router`]
 //! - `POST /api/rooms` creates a room with a name, see [`creation`]
 //! - `/api/files/{room}/{file}` the files of meetings, see [`files()`]
-//! - `GET /healthz`, `GET /metrics` for a monitoring system, see [`health()`]
+//! - `GET /healthz`, `GET /readyz`, `GET /metrics` for a monitoring system, see [`health()`]
 //! - `GET /api/origin`, `POST /api/qr` for a teacher's page, see [`invitation()`]
 //! - `GET /ca`, `GET /ca/help` the certificate to install, if the server has a CA of its own
 //!
@@ -22,6 +22,8 @@ mod assets;
 mod ca;
 pub mod client;
 mod connections;
+mod exchange;
+pub mod file_client;
 mod files;
 mod forwarded;
 mod guard;
@@ -36,6 +38,7 @@ mod streams;
 mod text_cache;
 pub mod whep;
 pub mod whip;
+pub mod whip_client;
 mod wish;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +56,7 @@ use crate::room::{RoomState, RoomSummary};
 pub use ca::certificate;
 pub use files::{Files, files};
 pub use guard::{Site, guard};
-pub use health::health;
+pub use health::{Health, health};
 pub use invitation::invitation;
 pub use origin::{Host, Origin, OriginError, WhepOrigin};
 pub use rooms::creation;

@@ -114,6 +114,13 @@ impl Sources {
         Some(source)
     }
 
+    /// This SSRC carries the media of an encoding from now on. Any earlier one of the encoding does not.
+    pub(super) fn assign(&mut self, slot: usize, ssrc: u32) {
+        self.known.retain(|(known, source)| *known != ssrc && *source != Source::Media(slot));
+        self.known.push((ssrc, Source::Media(slot)));
+        self.last = self.known.len() - 1;
+    }
+
     /// The stream with this SSRC has ended.
     pub(super) fn forget(&mut self, ssrc: u32) {
         self.known.retain(|(known, _)| *known != ssrc);

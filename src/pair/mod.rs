@@ -21,6 +21,8 @@ use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 use self::negotiation::{Negotiation, OnOffer};
 use self::sections::{Agreed, fingerprint, is_of_pair, received};
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
+pub use crate::peer_connection::{FileChannel, FileChannelEvent, FileDigest};
+use crate::protocol::PairFileId;
 use crate::publisher::{FrameInput, PublisherEvent, SendingHalf, media_engine};
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sdp::engine;
@@ -37,6 +39,9 @@ pub struct PeerConfig {
     /// Whether this side gives way when both offer.
     pub is_polite: bool,
 }
+
+/// The most channels of files that wait to be taken; more are closed.
+const FILE_CHANNELS: usize = 16;
 
 /// An event of a connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +62,8 @@ pub enum PeerEvent {
     KeyFrameNeeded(Encoding),
     /// Exactly these encodings of videos are sent from now on.
     Encodings(Vec<Encoding>),
+    /// The other side has made a data channel for a file.
+    File(FileChannel),
     /// Nothing has arrived for some seconds; the connection may recover.
     Disturbed,
     /// The connection is gone: lost, or closed by the other side.
@@ -82,6 +89,7 @@ pub struct PeerEvents {
     of_receiving: mpsc::Receiver<ViewerEvent>,
     of_sending: mpsc::Receiver<PublisherEvent>,
     formats: mpsc::Receiver<(Track, Codec, u8)>,
+    files: mpsc::Receiver<FileChannel>,
 }
 
 impl PeerEvents {
@@ -93,6 +101,7 @@ impl PeerEvents {
                     PeerEvent::Format(track, codec, payload_type)
                 }
                 Some(event) = self.of_connection.recv() => event,
+                Some(channel) = self.files.recv() => PeerEvent::File(channel),
                 Some(event) = self.of_receiving.recv() => match event {
                     ViewerEvent::BeginningMissed(track) => PeerEvent::BeginningMissed(track),
                     // The halves do not have the connection.
@@ -140,6 +149,7 @@ impl Peer {
         let (missed, of_receiving) = mpsc::channel(EVENT_QUEUE);
         let (orders, of_sending) = mpsc::channel(EVENT_QUEUE);
         let (changed_formats, format_queue) = mpsc::channel(EVENT_QUEUE);
+        let (files, file_queue) = mpsc::channel(FILE_CHANNELS);
         let sends = codecs(&encodings);
         let video = sends.iter().find(|(track, _)| track.is_video()).map_or(Codec::H264, |(_, codec)| *codec);
         let other = if video == Codec::Vp8 { Codec::H264 } else { Codec::Vp8 };
@@ -150,6 +160,7 @@ impl Peer {
             connected: Some(Box::new(sending.on_connected())),
             track: Some(receiving.on_track_hook()),
             takes_channel: true,
+            files: Some(files),
         };
         let setup = Setup {
             bind: network.bind,
@@ -165,7 +176,7 @@ impl Peer {
         }
         let negotiation = Negotiation::new(is_polite);
         let peer = Self { connection, sending, receiving, negotiation, formats, sends, other: None };
-        Ok((peer, PeerEvents { of_connection, of_receiving, of_sending, formats: format_queue }))
+        Ok((peer, PeerEvents { of_connection, of_receiving, of_sending, formats: format_queue, files: file_queue }))
     }
 
     /// The first offer.
@@ -186,8 +197,7 @@ impl Peer {
         if !self.negotiation.offers() {
             return Ok(None);
         }
-        self.connection.library().restart_ice().await?;
-        self.connection.offer().await.map(Some)
+        self.connection.restart_ice().await.map(Some)
     }
 
     /// Whether a description comes from another connection of the other side than the one that this one knows.
@@ -214,13 +224,10 @@ impl Peer {
             }
             OnOffer::Answer => {}
         }
-        let library = self.connection.library();
-        library.set_remote_description(RTCSessionDescription::offer(sdp.clone())?).await?;
-        let answer = library.create_answer(None).await?;
+        let answer = self.connection.answer_to(sdp.clone()).await?;
         // The answer has the codecs. Media may arrive as soon as it is applied.
         self.agree(&answer.sdp, &sdp)?;
-        self.connection.library().set_local_description(answer).await?;
-        self.connection.local_description().await.map(Some)
+        self.connection.apply_answer(answer).await.map(Some)
     }
 
     /// An answer of the other side. Returns another offer, if one is wanted.
@@ -273,6 +280,14 @@ impl Peer {
     /// Sends a text message over the data channel; returns false if the channel is not open, or full.
     pub async fn say(&self, text: &str) -> bool {
         self.connection.say(text).await
+    }
+
+    /// Makes a data channel for a file.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn open_file(&self, id: PairFileId) -> Result<FileChannel, Error> {
+        self.connection.open_file(id).await
     }
 
     /// The current counters of what arrives.

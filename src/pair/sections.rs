@@ -30,8 +30,7 @@ impl Agreed {
             for (payload_type, codec) in formats {
                 let is_new = codecs.iter().all(|(known, other, _)| (*known, *other) != (track, codec));
                 if is_new && track.is_video() == (codec != Codec::Opus) {
-                    // Without retransmissions the number is not used.
-                    let rtx = rtx.iter().find(|(_, of)| **of == payload_type).map_or(0, |(rtx, _)| *rtx);
+                    let rtx = rtx.iter().find(|(_, of)| **of == payload_type).map(|(rtx, _)| *rtx);
                     codecs.push((track, codec, PayloadTypes { media: payload_type, rtx }));
                 }
             }
@@ -59,8 +58,7 @@ impl Agreed {
 
     /// The payload types of original packets, by those of their retransmissions.
     pub(super) fn originals(&self) -> HashMap<u8, u8> {
-        let types = self.codecs.iter().map(|(.., types)| types).filter(|types| types.rtx != 0);
-        types.map(|types| (types.rtx, types.media)).collect()
+        self.codecs.iter().filter_map(|(.., types)| Some((types.rtx?, types.media))).collect()
     }
 }
 
@@ -141,8 +139,11 @@ mod tests {
         assert_eq!(agreed.preferred(Track::Screen), Some((Codec::Vp8, 96)));
         assert_eq!(agreed.preferred(Track::Camera), Some((Codec::H264, 109)));
         let types = |track, codec| agreed.payload_types(track, codec).map(|types| (types.media, types.rtx));
-        assert_eq!(types(Track::Screen, Codec::Vp8), Some((96, 97)));
-        assert_eq!((types(Track::Camera, Codec::H264), types(Track::Camera, Codec::Opus)), (Some((109, 114)), None));
+        assert_eq!(types(Track::Screen, Codec::Vp8), Some((96, Some(97))));
+        assert_eq!(
+            (types(Track::Camera, Codec::H264), types(Track::Camera, Codec::Opus)),
+            (Some((109, Some(114))), None)
+        );
         assert_eq!(agreed.codec(Track::Camera, 96), Some(Codec::Vp8));
         assert_eq!(agreed.originals(), HashMap::from([(97, 96), (114, 109)]));
         let received = received(SDP, &agreed).unwrap();

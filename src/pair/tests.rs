@@ -49,7 +49,10 @@ impl Side {
             PeerEvent::Heard(text) => self.heard.push(text),
             PeerEvent::Format(track, codec, payload_type) => self.formats.push((track, codec, payload_type)),
             PeerEvent::Disturbed | PeerEvent::Gone => panic!("the connection is lost"),
-            PeerEvent::BeginningMissed(_) | PeerEvent::KeyFrameNeeded(_) | PeerEvent::Encodings(_) => {}
+            PeerEvent::File(_)
+            | PeerEvent::BeginningMissed(_)
+            | PeerEvent::KeyFrameNeeded(_)
+            | PeerEvent::Encodings(_) => {}
         }
         None
     }

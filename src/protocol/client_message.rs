@@ -139,7 +139,7 @@ pub enum ClientMessage {
     },
     /// Goes to a breakout room. A member that does not moderate goes to its own, or back to the meeting.
     Visit {
-        /// The breakout room; 0 for the meeting.
+        /// The breakout room; 0 for the meeting or the lecture.
         breakout: u32,
     },
     /// The sender's computer or line does not carry a connection to each participant.

@@ -72,9 +72,13 @@
 //!
 //! With `"media":"server"`, each participant publishes to the server by an offer with its own user id as target and
 //! without `entry`, as a speaker on the stage does. Once its media has arrived, it is listed with `published`, and
-//! everybody else may receive its media by a recvonly offer with that user id as target and without `entry`. A pair
-//! keeps its own connection until both receive each other's media from the server: whoever receives the other's media
-//! sends `moved` over the data channel of the pair, and who has sent and got `moved` closes it.
+//! everybody else may receive its media by a recvonly offer with that user id as target and without `entry`.
+//!
+//! A pair keeps its own connection until neither side needs it. A participant sends `{"type":"moved"}` over the data
+//! channel of the pair once it needs no media of the other one over it: when that media arrives from the server, or at
+//! once if the other one sends nothing and is not `published`. Whoever gets `moved` sends no more media over the pair.
+//! Who has sent and got `moved` closes the pair, after the files that are offered or on their way over it. A connection
+//! that is lost after `moved` was sent has ended, too: the other side's `moved` may have been lost with it.
 //!
 //! The media host gets the lists of participants, and offers and candidates with the `entry` of their sender and with
 //! the target as `source`. Its answers name the `source` too. It tells by `published` whose media it has.
@@ -107,6 +111,16 @@
 //! When the owner leaves the room, the others are called back within [`RECALL_S`](super::RECALL_S); the order `end`
 //! ends everything. The media of a breakout room goes where that of the meeting went, and moves as that of a meeting
 //! does; the server carries [`MAX_PARTICIPANTS`] participants of a room and its breakout rooms together.
+//!
+//! `breakouts` names in `here` who else is at the receiver's place; the rest of the room is only a number for it. The
+//! owner's `nameBreakout` gives a breakout room a name, which lasts until everybody is called back.
+//!
+//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms of at most [`MAX_MESH`],
+//! not counting one visitor that moderates. Their media never passes the server. Only members whose `client` is
+//! `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
+//! their own user id, as in a meeting; everywhere in such a room, the messages of the lecture mean what they always
+//! mean, and its media and its data channels go on. A lecture has no `participants` of its own: whoever comes back to
+//! it takes part in nothing.
 //!
 //! # The spotlight
 //!
@@ -150,7 +164,8 @@
 //! [`FILE_CHANNEL_LABEL`] and the id as `protocol`. Binary messages of at most 16 kB are the bytes in their order. Then
 //! the sender says `{"type":"end","sha256":"..."}`, with an empty digest if its browser makes none; the receiver checks
 //! the length and the digest, and answers `{"type":"received"}` or `{"type":"broken"}`. A channel that closes before
-//! that has lost the file. A receiver closes the channel of a sender that sends anything else.
+//! that has lost the file. A receiver closes the channel of a sender that sends anything else. A file that was offered
+//! before the media moved to the server still goes over the pair, which stays without media as long as that takes.
 //!
 //! # Files over the server
 //!

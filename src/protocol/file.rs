@@ -29,8 +29,15 @@ const MAX_ENDING_CHARS: usize = 16;
 /// The longest media type, in bytes.
 const MAX_MIME_BYTES: usize = 100;
 
+/// The largest message of a data channel that carries a file, in bytes.
+pub const FILE_CHUNK_BYTES: usize = 16 * 1024;
+
 /// The longest id of a file between participants, in bytes.
 const MAX_PAIR_FILE_ID_BYTES: usize = 32;
+
+/// The longest text about a file over the data channel of a pair, and over that of the file, in bytes.
+const MAX_PAIR_FILE_TEXT_BYTES: usize = 4_000;
+const MAX_CHANNEL_TEXT_BYTES: usize = 300;
 
 /// A file at the server, unique in its room. A server that was restarted uses other numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -148,28 +155,136 @@ pub struct SharedFile {
     pub share: ShareFile,
 }
 
+/// The id of a file between two participants: 1 to 32 letters and digits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PairFileId(Box<str>);
+
+impl PairFileId {
+    /// The id of a random number.
+    pub fn new(random: u64) -> Self {
+        Self(format!("{random:016x}").into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PairFileId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_id =
+            (1..=MAX_PAIR_FILE_ID_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        if is_id { Ok(Self(text.into())) } else { Err("the id of a file has 1 to 32 letters and digits") }
+    }
+}
+
+impl From<PairFileId> for String {
+    fn from(id: PairFileId) -> String {
+        id.0.into()
+    }
+}
+
+/// Why a participant does not take a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileDecline {
+    /// The person does not want it.
+    Declined,
+    /// The program there takes no files.
+    NoFiles,
+    /// Too many files wait there.
+    Busy,
+    /// The file is too large.
+    TooLarge,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
 /// What two participants say about a file over the data channel of their connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum PairFileMessage {
+pub enum PairFileMessage {
+    /// The sender offers a file.
     File {
-        id: String,
+        /// The id.
+        id: PairFileId,
+        /// The name.
+        name: FileName,
+        /// The length in bytes, not 0.
+        size: u64,
+        /// The media type, perhaps empty.
+        #[serde(default)]
+        mime: MimeType,
+        /// Whether nobody else is offered the file.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        only: bool,
     },
+    /// The receiver accepts or declines.
     FileAnswer {
-        id: String,
+        /// The id.
+        id: PairFileId,
+        /// Whether the receiver takes the file.
         accepted: bool,
-        reason: String,
+        /// Why not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<FileDecline>,
     },
-    #[serde(other)]
-    Other,
+    /// One of the two does not go on.
+    FileCancel {
+        /// The id.
+        id: PairFileId,
+    },
 }
 
-/// The answer of a participant that takes no files to a message of a pair's data channel; none if the message offers no
-/// file.
-pub fn decline_of_file(text: &str) -> Option<String> {
-    let Ok(PairFileMessage::File { id }) = serde_json::from_str(text) else { return None };
-    let is_id = (1..=MAX_PAIR_FILE_ID_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
-    is_id.then(|| to_json(&PairFileMessage::FileAnswer { id, accepted: false, reason: "noFiles".into() }))
+impl PairFileMessage {
+    /// Parses a message of a pair's data channel; none if the message is not about files.
+    pub fn parse(text: &str) -> Option<Self> {
+        let message = serde_json::from_str(text).ok()?;
+        let is_empty = matches!(message, Self::File { size: 0, .. });
+        (!is_empty && text.len() <= MAX_PAIR_FILE_TEXT_BYTES).then_some(message)
+    }
+
+    /// The JSON text.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// The id of the file.
+    pub fn into_id(self) -> PairFileId {
+        let (Self::File { id, .. } | Self::FileAnswer { id, .. } | Self::FileCancel { id }) = self;
+        id
+    }
+}
+
+/// What both sides say over the data channel of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum FileChannelMessage {
+    /// The sender has sent the last byte.
+    End {
+        /// The SHA-256 of the file in hexadecimal; empty if the sender can't compute one.
+        sha256: String,
+    },
+    /// The receiver has the file.
+    Received,
+    /// The receiver got something else than was offered.
+    Broken,
+}
+
+impl FileChannelMessage {
+    /// Parses a text of the channel.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() <= MAX_CHANNEL_TEXT_BYTES).then(|| serde_json::from_str(text).ok())?
+    }
+
+    /// The JSON text.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
 }
 
 #[cfg(test)]
@@ -208,13 +323,28 @@ mod tests {
     }
 
     #[test]
-    fn a_participant_without_files_declines_offers_and_nothing_else() {
-        let offer = r#"{"type":"file","id":"8f3a","name":"a","size":1,"mime":""}"#;
-        let answer = r#"{"type":"fileAnswer","id":"8f3a","accepted":false,"reason":"noFiles"}"#;
-        assert_eq!(decline_of_file(offer).as_deref(), Some(answer));
-        let long = format!(r#"{{"type":"file","id":"{}"}}"#, "a".repeat(40));
-        for text in ["", "{}", r#"{"type":"moved"}"#, r#"{"type":"file","id":"a b"}"#, answer, &long] {
-            assert_eq!(decline_of_file(text), None, "{text}");
+    fn only_whole_messages_about_files_are_read() {
+        let offer = |more: &str| format!(r#"{{"type":"file","id":"8f3a","name":"a/b","size":5{more}}}"#);
+        let parsed = PairFileMessage::parse(&offer(r#","only":true"#));
+        let Some(PairFileMessage::File { id, name, size, only, .. }) = parsed else { panic!("{parsed:?}") };
+        assert_eq!((id.as_str(), name.as_str(), size, only), ("8f3a", "a_b", 5, true));
+        let accepted = r#"{"type":"fileAnswer","id":"8f3a","accepted":true}"#;
+        assert_eq!(PairFileMessage::parse(accepted).map(|message| message.to_json()).as_deref(), Some(accepted));
+        let declined = r#"{"type":"fileAnswer","id":"8f3a","accepted":false,"reason":"noFiles"}"#;
+        assert_eq!(PairFileMessage::parse(declined).map(|message| message.to_json()).as_deref(), Some(declined));
+        let later = r#"{"type":"fileAnswer","id":"8f3a","accepted":false,"reason":"noon"}"#;
+        let Some(PairFileMessage::FileAnswer { reason, .. }) = PairFileMessage::parse(later) else { panic!() };
+        assert_eq!(reason, Some(FileDecline::Unknown));
+        let long_id = format!(r#"{{"type":"fileCancel","id":"{}"}}"#, "a".repeat(33));
+        let long = offer(&format!(r#","mime":"{}""#, "x".repeat(9_000)));
+        let empty = offer("").replace('5', "0");
+        let negative = offer("").replace('5', "-5");
+        for text in ["", "{}", r#"{"type":"moved"}"#, r#"{"type":"fileCancel","id":"a b"}"#, &long_id, &long, &empty] {
+            assert_eq!(PairFileMessage::parse(text), None, "{text}");
         }
+        assert_eq!(PairFileMessage::parse(&negative), None);
+        let end = FileChannelMessage::End { sha256: "00ff".into() };
+        assert_eq!(FileChannelMessage::parse(&end.to_json()), Some(end));
+        assert_eq!(FileChannelMessage::parse(&format!(r#"{{"type":"end","sha256":"{}"}}"#, "0".repeat(400))), None);
     }
 }

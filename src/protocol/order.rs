@@ -82,12 +82,13 @@ pub enum RoomOrder {
     },
     /// Ends a meeting, or all calls of a call room. The members stay.
     End,
-    /// Splits a meeting into breakout rooms, perhaps anew, and moves all members there that do not moderate.
+    /// Splits a meeting, or the students of a lecture, into breakout rooms, perhaps anew, and moves all members there
+    /// that do not moderate; of a lecture, only those with a page.
     Split {
         /// The number of breakout rooms, from [`MIN_BREAKOUTS`](super::MIN_BREAKOUTS) to
         /// [`MAX_BREAKOUTS`](super::MAX_BREAKOUTS), and not more than members.
         rooms: u32,
-        /// The breakout rooms of some members; 0 leaves a member in the meeting. The others are distributed evenly and
+        /// The breakout rooms of some members; 0 leaves a member where it is. The others are distributed evenly and
         /// at random.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         assign: BTreeMap<UserId, u32>,
@@ -100,15 +101,23 @@ pub enum RoomOrder {
     Assign {
         /// The member.
         target_uid: UserId,
-        /// The breakout room; 0 for the meeting.
+        /// The breakout room; 0 for the meeting or the lecture.
         breakout: u32,
     },
-    /// Sends a sentence to the meeting and all its breakout rooms.
+    /// Names a breakout room.
+    NameBreakout {
+        /// The breakout room.
+        breakout: u32,
+        /// The name; none for the number alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<RoomName>,
+    },
+    /// Sends a sentence to everybody, in breakout rooms and outside of them.
     Announce {
         /// The sentence.
         text: ChatText,
     },
-    /// Moves everybody back to the meeting.
+    /// Moves everybody back.
     Recall {
         /// In this time, in seconds; 0 for at once.
         #[serde(default)]

@@ -86,6 +86,11 @@ pub enum ServerMessage {
         /// The number of all members.
         count: usize,
     },
+    /// To the holder of a lecture's media: the user ids of the edges. Replaces the previous message.
+    Edges {
+        /// The edges, by user id.
+        edges: Vec<UserId>,
+    },
     /// The answer to [`ClientMessage::RoomUserList`](super::ClientMessage::RoomUserList).
     RoomUserList {
         /// Members, as in [`ServerMessage::Joined`].
@@ -172,9 +177,9 @@ pub enum ServerMessage {
     Participants(Participants),
     /// What the members of a meeting or call room know of the room.
     Room(RoomInfo),
-    /// The breakout rooms of the meeting, and the receiver's place.
+    /// The breakout rooms of the meeting or the lecture, and the receiver's place.
     Breakouts(Breakouts),
-    /// A sentence to the meeting and all its breakout rooms.
+    /// A sentence to everybody, in breakout rooms and outside of them.
     Announcement {
         /// The member that sent it.
         user_id: UserId,

@@ -11,6 +11,7 @@ mod layers;
 mod offer;
 mod orders;
 mod sending;
+mod stats;
 mod stream;
 mod tier_switch;
 mod uplink;
@@ -19,7 +20,7 @@ mod uplink;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::interceptor::Registry;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
@@ -33,14 +34,14 @@ pub use self::offer::Layering;
 pub(crate) use self::offer::media_engine;
 pub use self::sending::FrameInput;
 pub(crate) use self::sending::SendingHalf;
+pub use self::stats::PublisherStats;
 pub(crate) use self::stream::PayloadTypes;
-pub use self::uplink::PublisherStats;
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::protocol::OfferedTracks;
 use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Tier, Track};
-use crate::sdp::engine;
 use crate::sdp::ice::IceServers;
+use crate::sdp::{accepted, engine};
 
 /// The setup of a publisher.
 #[derive(Debug, Clone)]
@@ -54,6 +55,18 @@ pub struct PublisherConfig {
     pub encodings: Vec<(Encoding, u32)>,
     /// How the tiers of a video are sent.
     pub layering: Layering,
+    /// Who receives the media.
+    pub receiver: MediaReceiver,
+}
+
+/// Who receives the media of a publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaReceiver {
+    /// A server of this program, or a teacher. There is a data channel, and all that is offered is taken.
+    Classroom,
+    /// A server of somebody else: any WHIP server, or Janus. There is no data channel, and the answer says which codecs
+    /// are taken, and whether retransmissions are (RFC 9725, 4.4).
+    Foreign,
 }
 
 /// An event of a publisher's connection.
@@ -103,10 +116,11 @@ pub struct PublisherOffer {
 pub struct Publisher {
     connection: Connection<PublisherEvent>,
     sending: SendingHalf,
+    receiver: MediaReceiver,
 }
 
 impl Publisher {
-    /// Makes a connection and its offer: a sendonly section for each track, and the data channel.
+    /// Makes a connection and its offer: a sendonly section for each track, and the data channel if the host has one.
     ///
     /// # Errors
     /// If no socket can be bound, the URL of a server is wrong, or there is nothing to send.
@@ -138,10 +152,31 @@ impl Publisher {
         for transceiver in connection.library().get_transceivers().await {
             transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await?;
         }
-        connection.make_channel().await?;
+        if config.receiver == MediaReceiver::Classroom {
+            connection.make_channel().await?;
+        }
         let sdp = connection.offer().await?;
         let tracks = sending.uplink().lock().set_mids(&offer::mids(&sdp));
-        Ok((Self { connection, sending }, PublisherOffer { sdp, tracks }, event_queue))
+        let receiver = config.receiver;
+        Ok((Self { connection, sending, receiver }, PublisherOffer { sdp, tracks }, event_queue))
+    }
+
+    /// The offer with all candidates of this side, or with those that are known after `within`.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn whole_offer(&self, within: Duration) -> Result<String, Error> {
+        self.connection.gathered(within).await;
+        self.connection.local_description().await
+    }
+
+    /// An offer that restarts ICE, with all candidates of this side as in [`whole_offer`](Self::whole_offer).
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn restart_ice(&self, within: Duration) -> Result<String, Error> {
+        self.connection.restart_ice().await?;
+        self.whole_offer(within).await
     }
 
     /// Applies the host's answer.
@@ -149,8 +184,21 @@ impl Publisher {
     /// # Errors
     /// If `sdp` is not an answer to our offer.
     pub async fn answer(&self, sdp: String) -> Result<(), Error> {
-        self.sending.uplink().lock().answered(ExtensionIds::of(&sdp));
+        match self.receiver {
+            MediaReceiver::Classroom => self.sending.uplink().lock().answered(ExtensionIds::of(&sdp)),
+            MediaReceiver::Foreign => {
+                let accepted = accepted_by(&sdp, &self.sending.uplink().lock().tracks());
+                let of =
+                    |(track, codec)| accepted.iter().find(|(of, _)| *of == (track, codec)).map(|(_, types)| *types);
+                self.sending.agreed(&sdp, |track, codec| of((track, codec)));
+            }
+        }
         self.connection.answered(sdp).await
+    }
+
+    /// Whether the host takes this track. True before the answer.
+    pub fn sends(&self, track: Track) -> bool {
+        self.sending.uplink().lock().sends(track)
     }
 
     /// Adds a candidate of the host. A malformed one is ignored.
@@ -199,4 +247,13 @@ impl Publisher {
         self.sending.stop();
         self.connection.close().await;
     }
+}
+
+/// The payload types that an answer accepts for the tracks of the offer, which has a section for each.
+fn accepted_by(answer: &str, tracks: &[(Track, Codec)]) -> Vec<((Track, Codec), PayloadTypes)> {
+    let accepted = tracks.iter().zip(accepted::sections(answer)).filter_map(|((track, codec), section)| {
+        let (media, rtx) = section.payload_types(engine::rtpmap(*codec))?;
+        Some(((*track, *codec), PayloadTypes { media, rtx }))
+    });
+    accepted.collect()
 }

@@ -28,13 +28,14 @@ const ONE_BYTE_PROFILE: u16 = 0xbede;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PayloadTypes {
     pub(crate) media: u8,
-    pub(crate) rtx: u8,
+    /// `None`: packets are retransmitted unchanged.
+    pub(crate) rtx: Option<u8>,
 }
 
 impl PayloadTypes {
     /// Those of our own offers.
     pub(super) fn offered(codec: Codec) -> Self {
-        Self { media: engine::payload_type(codec), rtx: engine::rtx_payload_type(codec) }
+        Self { media: engine::payload_type(codec), rtx: Some(engine::rtx_payload_type(codec)) }
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Stream {
     pub(super) awaits_key_frame: bool,
     next: u16,
     next_rtx: u16,
-    /// The last packets, without gaps.
+    /// The last packets as they were sent, without gaps.
     sent: VecDeque<Packet>,
 }
 
@@ -91,13 +92,13 @@ impl Stream {
         packet.header.sequence_number = self.next;
         self.next = self.next.wrapping_add(1);
         self.label(&mut packet.header, ids, ids.rid);
+        set_transport_number(&mut packet.header, ids, transport);
         if self.track.is_video() {
             if self.sent.len() == HISTORY {
                 self.sent.pop_front();
             }
             self.sent.push_back(packet.clone());
         }
-        set_transport_number(&mut packet.header, ids, transport);
         packet
     }
 
@@ -105,6 +106,11 @@ impl Stream {
     pub(super) fn find(&self, sequence_number: u16) -> Option<Packet> {
         let first = self.sent.front()?.header.sequence_number;
         self.sent.get(usize::from(sequence_number.wrapping_sub(first))).cloned()
+    }
+
+    /// Whether lost packets are retransmitted by RTX, as those of video are if the receiver takes it.
+    pub(super) fn has_rtx(&self) -> bool {
+        self.track.is_video() && self.payload_types.is_some_and(|types| types.rtx.is_some())
     }
 
     /// The retransmission of a packet: its payload starts with the original sequence number.
@@ -120,6 +126,8 @@ impl Stream {
     pub(super) fn padding(&mut self, ids: ExtensionIds, transport: u16) -> Packet {
         let mut header = self.rtx_header(ids, transport);
         (header.extension, header.extension_profile) = (true, ONE_BYTE_PROFILE);
+        // Janus 1.1.2 reads no header extension of a packet that ends with it, and would report all probes as lost.
+        header.padding = true;
         let element = Extension { id: PADDING_ID, payload: Bytes::from_static(&[0; ELEMENT_BYTES]) };
         header.extensions.extend(std::iter::repeat_n(element, PADDING_ELEMENTS));
         Packet { header, payload: Bytes::new() }
@@ -128,7 +136,7 @@ impl Stream {
     fn rtx_header(&mut self, ids: ExtensionIds, transport: u16) -> Header {
         let mut header = Header {
             version: 2,
-            payload_type: self.payload_types.unwrap_or(PayloadTypes::offered(self.codec)).rtx,
+            payload_type: self.payload_types.and_then(|types| types.rtx).unwrap_or_default(),
             sequence_number: self.next_rtx,
             ssrc: self.rtx_ssrc(),
             ..Default::default()
@@ -207,7 +215,9 @@ mod tests {
         let mut stream = Stream::new(Track::Camera, Codec::H264, None, 7);
         let padding = stream.padding(IDS, 1);
         assert!(padding.payload.is_empty() && padding.marshal_size() > 280, "{}", padding.marshal_size());
-        assert_eq!(padding.marshal().unwrap().len(), padding.marshal_size());
+        let bytes = padding.marshal().unwrap();
+        assert_eq!(bytes.len(), padding.marshal_size());
+        assert_eq!(bytes.last(), Some(&4), "Janus reads no header extension at the end of a packet");
         assert_eq!(extension(&padding, 3), Some(vec![0, 1]));
         let next = stream.padding(IDS, 2).header.sequence_number;
         assert_eq!(next, padding.header.sequence_number.wrapping_add(1));

@@ -32,6 +32,11 @@ struct Stage {
 impl Stage {
     /// The speaker's line to the SFU is `up`.
     async fn new(layering: Layering, up: PathConfig) -> Self {
+        Self::with(layering, up, MediaReceiver::Classroom).await
+    }
+
+    /// With [`MediaReceiver::Foreign`], the SFU gets an offer without RTX, so its answer has none either.
+    async fn with(layering: Layering, up: PathConfig, receiver: MediaReceiver) -> Self {
         let user: UserId = "1001".parse().unwrap();
         let config = SfuConfig {
             user: user.clone(),
@@ -46,15 +51,16 @@ impl Stage {
         let (sfu, mut sfu_events) = Sfu::start(config).unwrap();
         let emulator = Emulator::start(sfu.udp(), PathConfig::default(), up, 7).unwrap();
         let bind = vec!["127.0.0.1:0".to_owned()];
-        let config = PublisherConfig {
-            bind: bind.clone(),
-            ice_servers: IceServers::default(),
-            encodings: encodings().to_vec(),
-            layering,
-        };
+        let (ice_servers, encodings) = (IceServers::default(), encodings().to_vec());
+        let config = PublisherConfig { bind: bind.clone(), ice_servers, encodings, layering, receiver };
         let (publisher, offer, mut events) = Publisher::offer(config).await.unwrap();
         let tracks = offer.tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect();
-        sfu.publish(user.clone(), without_candidates(&offer.sdp), Some(tracks), None);
+        let mut sdp = without_candidates(&offer.sdp);
+        if receiver == MediaReceiver::Foreign {
+            assert!(!sdp.contains("m=application"), "{sdp}");
+            sdp = without_rtx(&sdp);
+        }
+        sfu.publish(user.clone(), sdp, Some(tracks), None);
         let answer = next_answer(&mut sfu_events, &user).await;
         publisher.answer(through(&answer, emulator.address())).await.unwrap();
         let publisher = Arc::new(publisher);
@@ -138,6 +144,14 @@ impl Stage {
     }
 }
 
+/// An offer without RTX, as servers read it that have none.
+fn without_rtx(sdp: &str) -> String {
+    let rtx = engine::rtx_payload_type(Codec::Vp8).to_string();
+    let is_kept = |line: &&str| !line.contains(&format!(":{rtx} ")) && !line.starts_with("a=ssrc-group");
+    let line = |line: &str| line.strip_suffix(&format!(" {rtx}")).unwrap_or(line).to_owned() + "\r\n";
+    sdp.lines().filter(is_kept).map(line).collect()
+}
+
 /// Whether the next event says that a key frame of the publisher can be expected.
 async fn sfu_events_live(events: &mut mpsc::Receiver<SfuEvent>) -> bool {
     matches!(events.recv().await, Some(SfuEvent::Encodings(_)))
@@ -190,6 +204,23 @@ async fn a_lossy_uplink_is_repaired_by_retransmissions() {
         assert!(audio.packets > 100, "{audio:?}");
         stage.end().await;
         // On a busy machine, some retransmissions come too late to count.
+        check(full.recovered * 10 >= full.lost * 8, || format!("{full:?}, {sent:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_rtx_gets_lost_packets_again_unchanged() {
+    holds_once(async || {
+        let up = PathConfig { loss: 0.05, delay: Duration::from_millis(10), ..PathConfig::default() };
+        let stage = Stage::with(Layering::Single, up, MediaReceiver::Foreign).await;
+        stage.until("frames", |stage| stage.frames(Tier::Full) > 100).await;
+        let stats = stage.sfu.stats().await.unwrap().ingest.unwrap().stats;
+        let full = stats.encodings.iter().find(|of| of.encoding == FULL).unwrap().clone();
+        let sent = stage.publisher.stats();
+        assert!(full.lost > 5 && sent.retransmitted >= full.recovered, "{full:?}, {sent:?}");
+        assert_eq!((stats.malformed, stats.unknown_ssrc), (0, 0), "no probe, and no RTX");
+        stage.end().await;
         check(full.recovered * 10 >= full.lost * 8, || format!("{full:?}, {sent:?}"))
     })
     .await;

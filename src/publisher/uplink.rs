@@ -15,6 +15,7 @@ use super::extensions::ExtensionIds;
 use super::layers::LayerCosts;
 use super::offer;
 use super::orders::{EncoderOrder, Orders};
+use super::stats::PublisherStats;
 use super::stream::{PayloadTypes, Stream};
 use crate::congestion::{Adaptation, ClassRetransmissions, CommonTrouble, Layers, Pacer, PathCapacity, Probe};
 use crate::protocol::OfferedTracks;
@@ -54,21 +55,6 @@ struct Paced {
 struct KeyFrameRequest {
     at: Option<Instant>,
     is_wanted: bool,
-}
-
-/// The counters of a publisher.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct PublisherStats {
-    /// Packets sent, retransmissions and probes included.
-    pub packets: u64,
-    /// Bytes of these packets with their RTP headers.
-    pub bytes: u64,
-    /// Packets sent again after a NACK.
-    pub retransmitted: u64,
-    /// Key frames that the answerer asked for (PLI, FIR).
-    pub key_frame_requests: u64,
-    /// Packets of video that were not sent because the uplink was too slow.
-    pub dropped: u64,
 }
 
 /// The sending half of a publisher's connection.
@@ -159,6 +145,18 @@ impl Uplink {
         self.adaptation.estimate().told_kbps(now)
     }
 
+    /// The tracks in the order of their sections, with their codecs.
+    pub(super) fn tracks(&self) -> Vec<(Track, Codec)> {
+        let mut tracks: Vec<(Track, Codec)> = self.streams.iter().map(|stream| (stream.track, stream.codec)).collect();
+        tracks.dedup();
+        tracks
+    }
+
+    /// Whether the receiver takes a track.
+    pub(super) fn sends(&self, track: Track) -> bool {
+        self.streams.iter().any(|stream| stream.track == track && stream.payload_types.is_some())
+    }
+
     /// The answer has come.
     pub(super) fn answered(&mut self, ids: ExtensionIds) {
         self.ids = ids;
@@ -182,9 +180,10 @@ impl Uplink {
     /// Media may flow: audio at once, and video after a probe if audio and feedback allow one.
     pub(super) fn connected(&mut self, now: Instant) {
         let has_audio = self.streams.iter().any(|stream| !stream.track.is_video());
-        let has_video = self.streams.iter().any(|stream| stream.track.is_video());
+        // A probe is padding on an RTX stream.
+        let can_probe = self.ids.transport.is_some() && self.streams.iter().any(Stream::has_rtx);
         (self.is_connected, self.adapted) = (true, Some(now));
-        self.has_started = self.adaptation.start(now, has_audio && has_video && self.ids.transport.is_some());
+        self.has_started = self.adaptation.start(now, has_audio && can_probe);
         self.choose(now, false);
     }
 
@@ -207,10 +206,13 @@ impl Uplink {
         if stream.track.is_video() && !stream.switch.takes(frame.tier, frame.key) {
             return None;
         }
+        if frame.key {
+            // Earlier requests were about earlier frames.
+            self.requests[n].is_wanted = false;
+        }
         self.costs.count(now, encoding, frame.bytes());
         if was_awaited && self.streams[n].switch.awaited().is_none() {
             // The new tier has begun, so the old one ends.
-            self.requests[n].is_wanted = false;
             self.choose(now, false);
         }
         Some((n, payload_type))
@@ -388,6 +390,10 @@ impl Uplink {
         let Some((packet, copies)) = self.adaptation.on_nack(now, (ssrc, number), &mut self.class, find) else {
             return;
         };
+        if !self.streams[n].has_rtx() {
+            self.stats.retransmitted += 1;
+            return self.repeat(now, packet);
+        }
         for _ in 0..copies {
             let transport = self.transport_number;
             let again = self.streams[n].retransmission(&packet, self.ids, transport);
@@ -398,7 +404,7 @@ impl Uplink {
 
     /// Sends a probe of padding, on the RTX stream of a video.
     fn probe(&mut self, now: Instant, probe: Probe) {
-        let Some(n) = self.streams.iter().position(|stream| stream.track.is_video()) else { return };
+        let Some(n) = self.streams.iter().position(Stream::has_rtx) else { return };
         for _ in 0..(probe.packets * probe.bytes_each).div_ceil(PADDING_BYTES) {
             let padding = self.streams[n].padding(self.ids, self.transport_number);
             self.write(now, padding);
@@ -466,12 +472,23 @@ impl Uplink {
         self.write(at, packet);
     }
 
+    /// Sends a packet again, unchanged: its nonce is the same, so all its bytes must be.
+    fn repeat(&mut self, now: Instant, packet: Packet) {
+        self.adaptation.estimate().sent(now, None, packet.marshal_size());
+        self.enqueue(packet);
+    }
+
     /// Sends a packet with the current transport-wide sequence number.
     fn write(&mut self, now: Instant, packet: Packet) {
         let bytes = packet.marshal_size();
         let number = self.ids.transport.map(|_| self.transport_number);
         self.transport_number = self.transport_number.wrapping_add(1);
         self.adaptation.estimate().sent(now, number, bytes);
+        self.enqueue(packet);
+    }
+
+    fn enqueue(&mut self, packet: Packet) {
+        let bytes = packet.marshal_size();
         if let Some(pacer) = &mut self.pacer {
             pacer.sent(bytes);
         }

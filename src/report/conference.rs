@@ -99,6 +99,8 @@ pub enum ParticipantState {
     Connected,
     /// Nothing arrives at present.
     Reconnecting,
+    /// The direct connection has ended, because the server carries the media.
+    Moved,
     /// The participant can't decode what this member sends.
     Undecodable {
         /// The tracks.
@@ -125,7 +127,7 @@ impl ParticipantState {
                 format!("{whom} is muted, and sends {}", words(sends))
             }
             Self::Sends { sends } => format!("{whom} sends {}", words(sends)),
-            Self::Connected => return None,
+            Self::Connected | Self::Moved => return None,
             Self::Reconnecting => format!("nothing arrives from {whom} at present; reconnecting"),
             Self::Undecodable { codec, .. } => {
                 format!("{whom} can't decode {}, so it gets no picture from here", codec.encoding_name())

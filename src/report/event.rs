@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use super::conference::{CallState, ParticipantState};
+use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
 use super::path::MediaPath;
 use super::stage::StageState;
 use super::summary::Summary;
+use super::whip::{HostCount, HostState};
 use crate::id::UserId;
 use crate::protocol::channel::OffStage;
 use crate::rtp::{Encoding, Track};
@@ -176,6 +178,24 @@ pub enum Event {
         #[serde(flatten)]
         state: StageState,
     },
+    /// The lecture at a WHIP server begins, or breaks off (teacher's side).
+    Whip {
+        /// The number of the server among those of `--whip`, from 1.
+        number: usize,
+        /// The origin of the server.
+        server: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: HostState,
+    },
+    /// The lecture in a VideoRoom of a Janus server begins, or breaks off (teacher's side).
+    Janus {
+        /// The room and the server.
+        server: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: HostState,
+    },
     /// Other clients than before wait for admission (teacher's side).
     Lobby {
         /// Those who have waited longest, at most [`MAX_LOBBY_LIST`](crate::protocol::MAX_LOBBY_LIST).
@@ -220,6 +240,8 @@ pub enum Event {
         #[serde(flatten)]
         state: ParticipantState,
     },
+    /// A file of a call or a meeting is offered, on its way, or over.
+    File(FileReport),
     /// The statistics of one track of a participant, once a second.
     ParticipantStats(SpeakerStats),
     /// Something disturbs the lecture (student's side). Reported again when the text changes.
@@ -299,6 +321,12 @@ pub struct TeachStats {
     pub watched: Vec<Watched>,
     /// The students on the stage, in the order in which they came.
     pub stage: Vec<UserId>,
+    /// How many WHIP servers get the lecture; left out without `--whip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whip: Option<HostCount>,
+    /// Whether the VideoRoom of a Janus server gets the lecture; left out without `--janus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub janus: Option<HostCount>,
 }
 
 /// How many students watch an encoding: `{"track":"screen","tier":"low","codec":"h264","students":3}`.
@@ -456,6 +484,8 @@ pub enum EndReason {
     LectureOver,
     /// The call is over.
     CallOver,
+    /// The meeting is over.
+    MeetingOver,
     /// The user has left the meeting, or hung up.
     Left,
     /// An error, which `exit` and `message` describe.

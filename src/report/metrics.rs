@@ -4,6 +4,7 @@
 //! size does not depend on the number of users.
 
 mod cluster;
+mod edges;
 mod turn;
 
 use std::collections::HashMap;
@@ -17,7 +18,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
+pub use self::edges::EdgeMetrics;
 pub use self::turn::TurnMetrics;
+use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
@@ -33,6 +36,8 @@ pub struct Metrics {
     pub media: Option<MediaMetrics>,
     /// The speakers on the stages of this process; `None` if it has no stage.
     pub speakers: Option<SpeakerMetrics>,
+    /// The edges of this process; `None` without `--edge`.
+    pub edges: Option<EdgeMetrics>,
     /// The TURN server; `None` if this process runs none.
     pub turn: Option<TurnMetrics>,
     /// The lecture; `None` if this process does not teach.
@@ -161,6 +166,8 @@ pub struct LectureMetrics {
     pub send_delay: HashMap<&'static str, [Option<f64>; 2]>,
     /// Bounded queues: name, length, capacity.
     pub queues: Vec<(&'static str, usize, usize)>,
+    /// How many WHIP servers get the lecture; `None` without `--whip`.
+    pub whip: Option<HostCount>,
 }
 
 /// The output of an encoder.
@@ -289,6 +296,9 @@ impl Collector for Metrics {
         }
         if let Some(speakers) = &self.speakers {
             speakers.write(&mut to)?;
+        }
+        if let Some(edges) = &self.edges {
+            edges.write(&mut to)?;
         }
         if let Some(turn) = &self.turn {
             turn.write(&mut to)?;
@@ -432,7 +442,11 @@ impl LectureMetrics {
             labelled("queue", self.queues.iter().map(|queue| (queue.0, number(value(queue)))))
         };
         to.gauge("classroom_queue_length", "Length of a bounded queue", queues(|queue| queue.1))?;
-        to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))
+        to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))?;
+        let Some(HostCount { live, servers }) = self.whip else { return Ok(()) };
+        let states = [("live", live), ("waiting", servers - live.min(servers))];
+        let servers = labelled("state", states.map(|(state, count)| (state, number(count))));
+        to.gauge("classroom_whip_servers", "WHIP servers that get the lecture, or do not at present", servers)
     }
 
     fn write_encodings(&self, to: &mut Writer<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ mod attendance;
 mod conference;
 mod conference_status;
 mod event;
+mod file;
 mod format;
 mod metrics;
 mod order;
@@ -18,6 +19,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod typing;
+mod whip;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,17 +36,19 @@ pub use self::event::{
     EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
     WatchStats, Watched,
 };
+pub use self::file::{FileDirection, FileReport, FileState};
 pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
-    ClusterMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES, ServerMetrics,
-    SpeakerMetrics, TurnMetrics,
+    ClusterMetrics, EdgeMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES,
+    ServerMetrics, SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
 pub use self::path::MediaPath;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
+pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

@@ -60,4 +60,20 @@ pub enum Order {
     Code,
     /// The room has no join code.
     CodeOff,
+    /// The meeting has another name.
+    Rename,
+    /// The meeting has another owner.
+    HandOver,
+    /// Participants need the owner's permission to be large for everybody.
+    RestrictSpotlight,
+    /// Participants need no permission any more.
+    FreeSpotlight,
+    /// The meeting is over.
+    End,
+    /// The meeting is split into breakout rooms.
+    Split,
+    /// One member is moved to another breakout room.
+    Assign,
+    /// Everybody is called back to the meeting.
+    Recall,
 }

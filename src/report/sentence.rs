@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
 use super::format;
 use super::order::Order;
+use super::whip::HostKind;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
 use crate::rtp::Track;
@@ -79,6 +80,8 @@ impl Event {
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
             Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
+            Event::Whip { server, state, .. } => Some(state.sentence(HostKind::Whip, server)),
+            Event::Janus { server, state } => Some(state.sentence(HostKind::Janus, server)),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =
@@ -99,6 +102,7 @@ impl Event {
             Event::Source { track, state: SourceState::Live } => Some(format!("the {track} is back")),
             Event::Call { user, nickname, state } => Some(state.sentence(&named(user, nickname).to_string())),
             Event::Participant { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
+            Event::File(file) => Some(file.sentence()),
             Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) | Event::ParticipantStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
             Event::Path(path) => path.words().map(|words| format!("the lecture comes {words}")),
@@ -163,6 +167,14 @@ impl Order {
             Order::Deny => format!("refuses {whom}"),
             Order::Code => format!("sets the join code {code}"),
             Order::CodeOff => "removes the join code".to_owned(),
+            Order::Rename => "renames the meeting".to_owned(),
+            Order::HandOver => format!("hands the meeting over to {whom}"),
+            Order::RestrictSpotlight => "wants to be asked before somebody is large for everybody".to_owned(),
+            Order::FreeSpotlight => "lets everybody be large without asking".to_owned(),
+            Order::End => "ends the meeting".to_owned(),
+            Order::Split => "opens breakout rooms".to_owned(),
+            Order::Assign => format!("moves {whom} to another breakout room"),
+            Order::Recall => "calls everybody back".to_owned(),
         })
     }
 }
@@ -177,6 +189,7 @@ impl EndReason {
             EndReason::WindowClosed => "the window was closed",
             EndReason::LectureOver => "the lecture is over",
             EndReason::CallOver => "the call is over",
+            EndReason::MeetingOver => "the meeting is over",
             EndReason::Left => "you have left",
             EndReason::Failed => "failed",
         }

@@ -7,6 +7,7 @@ use super::conference_status::{Change, ConferenceStatus};
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
 use super::path::MediaPath;
+use super::whip::HostCount;
 use crate::id::UserId;
 use crate::rtp::{Tier, Track};
 
@@ -103,7 +104,7 @@ impl StatusLine {
 /// if some get less than the full tier.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}",
+        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}{}",
         clock(live),
         counted(stats.students as u64, "student"),
         shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
@@ -112,7 +113,14 @@ fn teach(live: Duration, stats: &TeachStats) -> String {
         rate(stats.kbps_up),
         stats.dropped,
         on_stage(&stats.stage),
+        at_servers("WHIP", stats.whip),
+        at_servers("Janus", stats.janus),
     )
+}
+
+/// `  WHIP 1 of 2`.
+fn at_servers(kind: &str, count: Option<HostCount>) -> String {
+    count.map(|HostCount { live, servers }| format!("  {kind} {live} of {servers}")).unwrap_or_default()
 }
 
 /// `  on stage: 1001, 1003`.

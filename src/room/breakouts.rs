@@ -1,4 +1,5 @@
-//! Breakout rooms: the owner splits a meeting, and the members are moved between its conferences.
+//! Breakout rooms: the owner splits a meeting, and the members are moved between its conferences. So does the teacher
+//! of a lecture (`lecture_breakouts`), whose word is that of an owner here.
 //!
 //! - A breakout room is one more conference of the room, so nobody can join one, and gate, owner and orders stay those
 //!   of the room. Participants reach only those of the same conference (`pairs`, `meeting_host`).
@@ -15,19 +16,37 @@ use super::meeting::meeting_full;
 use super::member::{Media, Member};
 use super::members::Room;
 use super::{ConnId, Output, RoomRefusal};
-use crate::id::UserId;
+use crate::id::{RoomName, UserId};
 use crate::protocol::channel::ChatText;
 use crate::protocol::{
     ErrorCode, MAX_BREAKOUT_S, MAX_BREAKOUTS, MAX_MESH, MIN_BREAKOUTS, MediaHost, MediaMove, Participants, RECALL_S,
-    ServerMessage, TrackName,
+    RoomKind, RoomOrder, ServerMessage, TrackName,
 };
 
 /// A participant between two conferences: what it sends, and where the media of the last one went.
 type Carried = (Vec<TrackName>, MediaHost, Option<MediaMove>);
 
 impl Room {
-    /// Splits the meeting, or splits it anew.
-    pub(super) fn split(
+    /// Carries out an order of the owner, or of the teacher, about breakout rooms.
+    pub(super) fn carry_out_breakouts(
+        &mut self,
+        now: Instant,
+        id: &UserId,
+        order: &RoomOrder,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RoomRefusal> {
+        match order {
+            RoomOrder::Split { rooms, assign, limit_s } => self.split(now, id, (*rooms, assign, *limit_s), out),
+            RoomOrder::Assign { target_uid, breakout } => self.assign(now, target_uid, *breakout, out),
+            RoomOrder::NameBreakout { breakout, name } => self.name_breakout(now, id, (*breakout, name.as_ref()), out),
+            RoomOrder::Announce { text } => self.announce(now, id, text, out),
+            RoomOrder::Recall { within_s } => self.recall(now, *within_s, out),
+            _ => Ok(()),
+        }
+    }
+
+    /// Splits the room, or splits it anew.
+    fn split(
         &mut self,
         now: Instant,
         id: &UserId,
@@ -35,14 +54,14 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let refusal = |message: String| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
-        if !self.is_meeting() {
-            return refusal("only a meeting has breakout rooms".into());
+        if self.kind() == RoomKind::Call {
+            return refusal("a room for calls has no breakout rooms".into());
         }
         if !(MIN_BREAKOUTS..=MAX_BREAKOUTS).contains(&rooms) || rooms as usize > self.members.len() {
             let most = MAX_BREAKOUTS.min(self.members.len().try_into().unwrap_or(MAX_BREAKOUTS));
             return refusal(format!(
-                "a meeting is split into {MIN_BREAKOUTS} to {MAX_BREAKOUTS} breakout rooms, and not into more than it \
-                 has members: at present {most}"
+                "a room is split into {MIN_BREAKOUTS} to {MAX_BREAKOUTS} breakout rooms, and not into more than it has \
+                 members: at present {most}"
             ));
         }
         if assign.values().any(|breakout| *breakout > rooms) {
@@ -51,12 +70,11 @@ impl Room {
         if limit_s.is_some_and(|limit| !(1..=MAX_BREAKOUT_S).contains(&limit)) {
             return refusal(format!("limitS must be from 1 to {MAX_BREAKOUT_S}"));
         }
+        self.check_lecture_fits(rooms, assign)?;
         self.take_call(now, id)?;
+        let is_lecture = self.begin_breakouts();
         let Some(conferences) = &mut self.conferences else { return Ok(()) };
-        let Some(rights) = conferences.conference(MEETING).and_then(|meeting| meeting.talk.as_ref()) else {
-            return Ok(());
-        };
-        let chats: Vec<_> = (1..=rooms).map(|_| rights.of_breakout()).collect();
+        let chats: Vec<_> = (1..=rooms).map(|_| conferences.chat_of_breakout()).collect();
         let before = conferences.division.as_ref().map_or(0, Division::rooms);
         for (breakout, chat) in (1..).zip(chats) {
             // Another group reads neither the files nor the chat of the last one.
@@ -67,7 +85,8 @@ impl Room {
             }
         }
         let ends = limit_s.map(|limit| now + Duration::from_secs(limit.into()));
-        let division = Division::new(now, (rooms, ends), assign, &self.members, conferences.division.take());
+        let earlier = conferences.division.take();
+        let division = Division::new(now, (rooms, ends, is_lecture), assign, &self.members, earlier);
         let places = division.targets(&self.members);
         conferences.division = Some(division);
         let (stay, go): (Vec<_>, Vec<_>) = places.into_iter().partition(|(user, to)| conferences.at(user) == *to);
@@ -83,7 +102,7 @@ impl Room {
     }
 
     /// Assigns a member to another breakout room, and moves it there.
-    pub(super) fn assign(
+    fn assign(
         &mut self,
         now: Instant,
         target: &UserId,
@@ -94,13 +113,20 @@ impl Room {
         let Some(member) = self.members.get(target) else {
             return unknown(format!("user {target} is not in the room"));
         };
-        let moderates = member.user.moderates;
+        let user = member.user.clone();
+        let is_full = self.kind() == RoomKind::Lecture && self.assigned_to(breakout, target) >= MAX_MESH;
         let division = self.division_mut()?;
         if breakout > division.rooms() {
             return unknown(format!("there are {} breakout rooms", division.rooms()));
         }
-        if moderates {
-            let message = format!("user {target} moderates, and visits any breakout room without being assigned");
+        let rule = if user.moderates {
+            Some(format!("user {target} moderates, and visits any breakout room without being assigned"))
+        } else if !division.moves(&user) {
+            Some(format!("user {target} has no page with a camera and a microphone, and stays in the lecture"))
+        } else {
+            is_full.then(|| format!("a breakout room of a lecture takes {MAX_MESH} students: choose another one"))
+        };
+        if let Some(message) = rule {
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         }
         division.assign(now, target, breakout);
@@ -116,7 +142,7 @@ impl Room {
                 RoomRefusal::new(ErrorCode::UnknownTarget, format!("there are {rooms} breakout rooms"))
             }
             Ok(_) if !self.may_visit(id, breakout) => {
-                let message = "you are not assigned to this breakout room: ask the owner of the meeting";
+                let message = format!("you are not assigned to this breakout room: ask {}", self.keeper());
                 RoomRefusal::new(ErrorCode::NotAllowed, message)
             }
             Ok(_) => match self.take_call(now, id) {
@@ -136,7 +162,7 @@ impl Room {
     }
 
     /// Says a sentence everywhere: it stands in each chat, and every member is told.
-    pub(super) fn announce(
+    fn announce(
         &mut self,
         now: Instant,
         id: &UserId,
@@ -162,15 +188,35 @@ impl Room {
         Ok(())
     }
 
-    /// Calls everybody back to the meeting. The next tick moves them, also at once.
-    pub(super) fn recall(&mut self, now: Instant, within_s: u32, out: &mut Vec<Output>) -> Result<(), RoomRefusal> {
+    /// Names a breakout room, or takes its name away.
+    fn name_breakout(
+        &mut self,
+        now: Instant,
+        id: &UserId,
+        (breakout, name): (u32, Option<&RoomName>),
+        out: &mut Vec<Output>,
+    ) -> Result<(), RoomRefusal> {
+        let rooms = self.division_mut()?.rooms();
+        if !(1..=rooms).contains(&breakout) {
+            let message = format!("there are {rooms} breakout rooms");
+            return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
+        }
+        // Everybody is told.
+        self.take_call(now, id)?;
+        self.division_mut()?.name(breakout, name);
+        self.tell_all_breakouts(now, out);
+        Ok(())
+    }
+
+    /// Calls everybody back. The next tick moves them, also at once.
+    fn recall(&mut self, now: Instant, within_s: u32, out: &mut Vec<Output>) -> Result<(), RoomRefusal> {
         let within = Duration::from_secs(within_s.min(MAX_BREAKOUT_S).into());
         self.division_mut()?.recall(now + within);
         self.tell_all_breakouts(now, out);
         Ok(())
     }
 
-    /// The owner has left the room for good: nobody else knows what the breakout rooms are for.
+    /// The owner, or the teacher, has left the room for good: nobody else knows what the breakout rooms are for.
     pub(super) fn owner_left_breakouts(&mut self, now: Instant, out: &mut Vec<Output>) {
         let until = now + Duration::from_secs(RECALL_S.into());
         let Ok(division) = self.division_mut() else { return };
@@ -197,7 +243,7 @@ impl Room {
         ends.is_some_and(|ends| ends <= now) && is_mesh && conferences.participants() > MAX_MESH
     }
 
-    /// Moves everybody back to the meeting, and ends the breakout rooms.
+    /// Moves everybody back, and ends the breakout rooms.
     pub(super) fn end_breakouts(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Ok(division) = self.division_mut() else { return };
         let rooms = division.close();
@@ -219,10 +265,9 @@ impl Room {
         if was_at == MEETING || !is_empty {
             return;
         }
-        let meeting = conferences.conference(MEETING).and_then(|meeting| meeting.talk.as_ref());
-        let chat = meeting.map(super::talk::Talk::of_breakout);
+        let chat = conferences.chat_of_breakout();
         if let Some(breakout) = conferences.conference_mut(was_at) {
-            breakout.talk = chat;
+            breakout.talk = Some(chat);
         }
     }
 
@@ -261,7 +306,8 @@ impl Room {
         self.end_unused_host(out);
     }
 
-    /// A participant that was moved takes part again. The first one of a conference takes its media along.
+    /// A participant that was moved takes part again, but for the way back to a lecture. The first one of a conference
+    /// takes its media along.
     fn carry_on(&mut self, now: Instant, user: &UserId, to: u32, (sends, media, why): Carried, out: &mut Vec<Output>) {
         let Some(conferences) = &mut self.conferences else { return };
         let Some(conference) = conferences.conference_mut(to) else { return };
@@ -269,12 +315,14 @@ impl Room {
             (conference.media, conference.moved) = (media, why);
         }
         let Some(member) = self.members.get_mut(user) else { return };
-        let most = conferences.most_now(to);
+        let most = conferences.most_for(to, member.user.moderates);
         if conferences.conference(to).is_some_and(|conference| conference.taken() < most) {
             conferences.enter(now, to, (user, &member.user.nickname), sends);
             return self.tell_files(user, out);
         }
-        member.media = Media::Missing { since: now };
+        if conferences.is_meeting() {
+            member.media = Media::Missing { since: now };
+        }
         if let Some(conn) = member.conn() {
             meeting_full(most).answer(conn, out);
         }
@@ -288,10 +336,10 @@ impl Room {
         self.open_chat(now, user, out);
     }
 
-    /// Ends breakout rooms that nobody is in. The media host may still know of participants there.
+    /// Ends breakout rooms that nobody is in. The media host of a meeting may still know of participants there.
     fn close_breakouts(&mut self, rooms: std::ops::RangeInclusive<u32>, out: &mut Vec<Output>) {
         for breakout in rooms {
-            if let Some(to) = self.host.as_ref().and_then(|host| host.conn) {
+            if let Some(to) = self.meeting_host() {
                 let message = ServerMessage::Participants(Participants { breakout, ..Participants::default() });
                 out.push(Output::Send { to, message });
             }
@@ -313,35 +361,42 @@ impl Room {
         self.members.keys().for_each(|user| self.tell_breakouts(now, user, out));
     }
 
-    /// Tells those who moderate where everybody is, if that has changed.
+    /// Tells those who moderate where everybody is, and the others who is with them, if that has changed.
     pub(super) fn tell_places(&mut self, now: Instant, interval: Duration, out: &mut Vec<Output>) {
         if self.division_mut().is_ok_and(|division| division.take_news(now, interval)) {
-            let moderators = self.members.iter().filter(|(_, member)| member.user.moderates);
-            moderators.for_each(|(user, _)| self.tell_breakouts(now, user, out));
+            // Whoever stays in a lecture is told nothing of the others.
+            let is_told = |user: &UserId| self.is_meeting() || self.place_of(user) != MEETING;
+            let told = self.members.iter().filter(|(user, member)| member.user.moderates || is_told(user));
+            told.for_each(|(user, _)| self.tell_breakouts(now, user, out));
         }
+    }
+
+    /// The connection of the media host of a meeting. That of a lecture has nothing to do with breakout rooms.
+    fn meeting_host(&self) -> Option<ConnId> {
+        self.host.as_ref().filter(|_| self.is_meeting())?.conn
     }
 
     /// Tells the members that are in a conference, and the media host.
     pub(super) fn tell_place(&self, at: u32, message: ServerMessage, out: &mut Vec<Output>) {
-        let host = self.host.as_ref().and_then(|host| host.conn);
+        let host = self.meeting_host();
         let to: Vec<ConnId> = self.members_at(at).filter_map(|(_, member)| member.conn()).chain(host).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
     }
 
-    /// The members that are in a conference of the meeting.
+    /// The members that are in a conference of the room.
     pub(super) fn members_at(&self, at: u32) -> impl Iterator<Item = (&UserId, &Member)> {
         self.members.iter().filter(move |(user, _)| self.place_of(user) == at)
     }
 
-    /// Where a member of a meeting is.
+    /// Where a member of a meeting or a lecture is.
     pub(super) fn place_of(&self, user: &UserId) -> u32 {
         self.conferences.as_ref().map_or(MEETING, |conferences| conferences.at(user))
     }
 
-    fn division_mut(&mut self) -> Result<&mut Division, RoomRefusal> {
+    pub(super) fn division_mut(&mut self) -> Result<&mut Division, RoomRefusal> {
         let division = self.conferences.as_mut().and_then(|conferences| conferences.division.as_mut());
-        division.ok_or_else(|| RoomRefusal::new(ErrorCode::NotAllowed, "the meeting has no breakout rooms"))
+        division.ok_or_else(|| RoomRefusal::new(ErrorCode::NotAllowed, "there are no breakout rooms"))
     }
 }

@@ -1,8 +1,8 @@
-//! The conferences of a meeting or call room: who takes part, under which entry, and who has to hear of it.
+//! The conferences of a room: who takes part, under which entry, and who has to hear of it.
 //!
-//! A meeting has one conference, which is empty at first, and one more for each of its breakout rooms (`breakouts`).
-//! A call is a conference of two, which ends when one of them
-//! leaves. A participant whose page is loaded again keeps its place for a while, and gets another entry.
+//! A meeting has one conference, which is empty at first, and one more for each of its breakout rooms (`breakouts`). A
+//! lecture has only those of its breakout rooms. A call is a conference of two, which ends when one of them leaves. A
+//! participant whose page is loaded again keeps its place for a while, and gets another entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::talk::Talk;
 use crate::id::{Nickname, UserId};
 use crate::protocol::{MediaHost, MediaMove, Participant, Participants, RoomKind, TrackName};
 
-/// A part of the state of a room that only meeting and call rooms have.
+/// A part of the state of a room that only meeting and call rooms have, and lectures that were split.
 #[derive(Debug)]
 pub(super) struct Conferences {
     pub(super) kind: RoomKind,
@@ -139,6 +139,10 @@ impl Conferences {
         self.kind == RoomKind::Meeting
     }
 
+    pub(super) fn is_call(&self) -> bool {
+        self.kind == RoomKind::Call
+    }
+
     pub(super) fn is_owner(&self, user: &UserId) -> bool {
         self.owner.as_ref() == Some(user)
     }
@@ -183,14 +187,14 @@ impl Conferences {
         self.running.get_mut(self.places.get(user)?)
     }
 
-    /// Where a member of a meeting is: the number of a breakout room, or [`MEETING`].
+    /// Where a member of a meeting or a lecture is: the number of a breakout room, or [`MEETING`].
     pub(super) fn at(&self, user: &UserId) -> u32 {
         self.division.as_ref().map_or(MEETING, |division| division.at(user))
     }
 
     /// The list of a conference for its members.
     pub(super) fn list(&self, id: u32) -> Participants {
-        let breakout = if self.is_meeting() { id } else { MEETING };
+        let breakout = if self.is_call() { MEETING } else { id };
         let Some(Conference { participants, media, moved, spotlight, .. }) = self.running.get(&id) else {
             return Participants { breakout, ..Participants::default() };
         };
@@ -207,6 +211,12 @@ impl Conferences {
         self.running.insert(id, Conference::with_chat(talk));
     }
 
+    /// The conversation of a new breakout room: empty, under the rules of the meeting.
+    pub(super) fn chat_of_breakout(&self) -> Talk {
+        let meeting = self.conference(MEETING).and_then(|meeting| meeting.talk.as_ref());
+        meeting.map_or_else(Talk::of_meeting, Talk::of_breakout)
+    }
+
     /// Removes a breakout room, which nobody is in any more.
     pub(super) fn remove(&mut self, id: u32) {
         self.waiting.remove(&id);
@@ -221,7 +231,7 @@ impl Conferences {
     /// The chats of a meeting and of its breakout rooms, by their numbers.
     pub(super) fn chats(&self) -> impl Iterator<Item = (u32, &Talk)> {
         // A call has no chat here, and a room for calls may have thousands of them.
-        let all = self.is_meeting().then_some(&self.running).into_iter().flatten();
+        let all = (!self.is_call()).then_some(&self.running).into_iter().flatten();
         all.filter_map(|(id, conference)| Some((*id, conference.talk.as_ref()?)))
     }
 

@@ -6,25 +6,28 @@ use std::time::{Duration, Instant};
 
 use super::member::Member;
 use super::news::News;
-use crate::id::UserId;
-use crate::protocol::{Breakouts, MAX_LISTED_USERS, User};
+use crate::id::{RoomName, UserId};
+use crate::protocol::{Breakouts, ClientKind, MAX_LISTED_HERE, MAX_LISTED_USERS, MAX_MESH, User};
 
-/// The number of the conference of a meeting; its breakout rooms, and calls, have higher ones.
+/// The number of the conference of a meeting, and the place of those who stay in a lecture. Breakout rooms and calls
+/// have higher numbers.
 pub(super) const MEETING: u32 = 0;
 
 /// Members that have left keep their seats, up to this number beside those of twice the members.
 const MORE_SEATS: usize = 64;
 
-/// The breakout rooms of a meeting.
+/// The breakout rooms of a meeting or a lecture.
 #[derive(Debug)]
 pub(super) struct Division {
     /// The number of breakout rooms; 0 once they are over.
     rooms: u32,
+    is_lecture: bool,
+    names: BTreeMap<u32, RoomName>,
     seats: BTreeMap<UserId, Seat>,
     /// When everybody is moved back.
     ends: Option<Instant>,
     is_recalled: bool,
-    /// Changes of the places, for those who moderate.
+    /// Changes of the places.
     news: News,
 }
 
@@ -36,25 +39,28 @@ struct Seat {
 }
 
 impl Division {
-    /// Distributes the members that do not moderate: as `assign` says, and the others evenly and at random. Everybody
-    /// is still where it was `before`.
+    /// Distributes the members that are moved: as `assign` says, and the others evenly and at random. Everybody is
+    /// still where it was `before`.
     pub(super) fn new(
         now: Instant,
-        (rooms, ends): (u32, Option<Instant>),
+        (rooms, ends, is_lecture): (u32, Option<Instant>, bool),
         assign: &BTreeMap<UserId, u32>,
         members: &BTreeMap<UserId, Member>,
         before: Option<Self>,
     ) -> Self {
         let mut news = News::default();
         news.changed(now, Duration::ZERO);
-        let mut division = Self { rooms, seats: BTreeMap::new(), ends, is_recalled: false, news };
+        let names = before.as_ref().map(|before| before.names.clone()).unwrap_or_default();
+        let names = names.into_iter().filter(|(breakout, _)| *breakout <= rooms).collect();
+        let seats = BTreeMap::new();
+        let mut division = Self { rooms, is_lecture, names, seats, ends, is_recalled: false, news };
         let at = |user: &UserId| before.as_ref().map_or(MEETING, |before| before.at(user));
         let mut unassigned = Vec::new();
         for (user, member) in members {
             let own = assign.get(user).copied();
-            let seat = Seat { own: own.filter(|own| *own != MEETING && !member.user.moderates), at: at(user) };
+            let seat = Seat { own: own.filter(|own| *own != MEETING && division.moves(&member.user)), at: at(user) };
             division.seats.insert(user.clone(), seat);
-            if own.is_none() && !member.user.moderates {
+            if own.is_none() && division.moves(&member.user) {
                 unassigned.push(user);
             }
         }
@@ -78,6 +84,12 @@ impl Division {
             (user.clone(), visited.or(seat.own).unwrap_or(MEETING))
         };
         members.iter().map(target).collect()
+    }
+
+    /// Whether the user is assigned to a breakout room at all. In a lecture, only a page has what it takes to meet.
+    pub(super) fn moves(&self, user: &User) -> bool {
+        let has_page = !self.is_lecture || user.client == Some(ClientKind::Browser);
+        has_page && !user.moderates && !user.publishes
     }
 
     /// The number of breakout rooms.
@@ -126,8 +138,18 @@ impl Division {
         if self.seats.len() >= 2 * members.len() + MORE_SEATS {
             self.seats.retain(|known, _| members.contains_key(known));
         }
-        let own = (!user.moderates && self.rooms > 0).then(|| smallest(&self.sizes(members)));
+        let sizes = self.sizes(members);
+        let own = (self.moves(user) && self.rooms > 0).then(|| smallest(&sizes));
+        let has_space =
+            |own: &u32| !self.is_lecture || sizes.get(*own as usize - 1).is_some_and(|size| *size < MAX_MESH);
+        let own = own.filter(has_space);
         self.seats.insert(user.user_id.clone(), Seat { own, at: own.unwrap_or(MEETING) });
+    }
+
+    /// Names a breakout room, or takes its name away.
+    pub(super) fn name(&mut self, breakout: u32, name: Option<&RoomName>) {
+        self.names.remove(&breakout);
+        self.names.extend(name.map(|name| (breakout, name.clone())));
     }
 
     /// Everybody is moved back at this time.
@@ -157,15 +179,27 @@ impl Division {
         }
         let user = &member.user.user_id;
         let listed = members.keys().filter(|_| member.user.moderates).take(MAX_LISTED_USERS);
+        let at = self.at(user);
+        let here = members.keys().filter(|other| self.at(other) == at);
+        let here = here.take(MAX_LISTED_HERE + 1).cloned().collect::<Vec<_>>();
+        let is_here_listed = here.len() <= MAX_LISTED_HERE && (at != MEETING || !self.is_lecture);
         let millis = |ends: Instant| ends.saturating_duration_since(now).as_millis();
         Breakouts {
             rooms: self.rooms,
-            at: self.at(user),
+            at,
             own: self.own(user),
             ends_in_ms: self.ends.map(|ends| millis(ends).try_into().unwrap_or(u64::MAX)),
             is_recalled: self.is_recalled,
+            names: self.listed_names(),
+            here: if is_here_listed { here } else { Vec::new() },
             places: listed.map(|user| (user.clone(), self.at(user))).collect(),
         }
+    }
+
+    /// The names as the message has them.
+    fn listed_names(&self) -> Vec<Option<RoomName>> {
+        let all = (1..=self.rooms).map(|breakout| self.names.get(&breakout).cloned());
+        if self.names.is_empty() { Vec::new() } else { all.collect() }
     }
 
     /// How many of the members are assigned to each breakout room.

@@ -102,7 +102,7 @@ impl Room {
 
     /// The place of this room goes to another one: its publisher has to come again.
     pub(super) fn lose_media_place(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
-        if self.conferences.is_some() {
+        if self.meeting_or_call().is_some() {
             return self.meeting_host_failed(now, out);
         }
         let message = "the server carries the media of as many rooms as it can, and your place went to another \
@@ -138,6 +138,9 @@ impl Room {
                 ice_servers: Vec::new(),
             },
         });
+        if !self.edges.ids().is_empty() {
+            self.tell_edges(out);
+        }
         if let Some(conferences) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) {
             let lists = conferences.ids().into_iter().map(|id| ServerMessage::Participants(conferences.list(id)));
             out.extend(lists.map(|message| Output::Send { to: conn, message }));
@@ -206,6 +209,12 @@ impl Room {
         if let ClientMessage::Speakers { count } = message {
             return self.set_speakers(count);
         }
+        if let ClientMessage::Hangup { target_uid, source: None } = &message
+            && self.edges.serve(target_uid)
+        {
+            // The hangup is about an earlier connection.
+            return;
+        }
         let media = match &message {
             ClientMessage::Connected { target_uid } => Some((target_uid, Media::Connected)),
             ClientMessage::Hangup { target_uid, source: None } => Some((target_uid, Media::Missing { since: now })),
@@ -225,6 +234,9 @@ impl Room {
             None => {}
         }
         let Some((target, message)) = of_holder(message, &publisher) else { return };
+        if let Some(to) = self.edges.conn(&target) {
+            return out.push(Output::Send { to, message });
+        }
         let Some(member) = self.members.get_mut(&target) else { return };
         match &mut member.connection {
             Connection::Open(to) => out.push(Output::Send { to: *to, message }),

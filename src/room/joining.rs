@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
-use super::member::{Applicant, Connection, Member, Opening};
+use super::member::{Applicant, Connection, Media, Member, Opening};
 use super::members::Room;
 use super::owner::Owner;
 use super::pending::Mailbox;
@@ -86,7 +86,7 @@ impl Room {
             };
             RoomRefusal::new(ErrorCode::UserIdTaken, message)
         };
-        if self.owner.as_ref().is_some_and(|owner| owner.keeps_id_from(newcomer)) {
+        if self.edges.contains(id) || self.owner.as_ref().is_some_and(|owner| owner.keeps_id_from(newcomer)) {
             return Err(taken());
         }
         let gives_way = |reserved: bool| newcomer.takes_id_from_guests() && !reserved;
@@ -111,7 +111,7 @@ impl Room {
             return Ok(());
         }
         let room = &newcomer.room;
-        if let Some(kind) = self.conferences.as_ref().map(|conferences| conferences.kind) {
+        if let Some(kind) = self.meeting_or_call().map(|conferences| conferences.kind) {
             return Err(wrong_kind(room, kind));
         }
         let owns = self.owner.as_ref().is_none_or(|owner| owner.is(newcomer));
@@ -228,7 +228,7 @@ impl Room {
         match place_for(now, newcomer, self.members.iter(), is_taught, limits.media_within) {
             Place::Of(displaced) => {
                 let displaced = displaced.clone();
-                let other = if self.conferences.is_some() { "member" } else { "student" };
+                let other = if self.meeting_or_call().is_some() { "member" } else { "student" };
                 let message =
                     format!("the room is full, and your place went to another {other}, as your media did not run");
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message).after(limits.media_within);
@@ -237,7 +237,7 @@ impl Room {
             }
             place => {
                 let members = || format!("{taken} members");
-                let most = self.conferences.as_ref().map_or_else(|| count_of_students(taken), |_| members());
+                let most = self.meeting_or_call().map_or_else(|| count_of_students(taken), |_| members());
                 let message = format!("room {} is full: it takes {most}", newcomer.room);
                 let refusal = RoomRefusal::new(ErrorCode::RoomFull, message);
                 Err(if let Place::After(wait) = place { refusal.after(wait) } else { refusal })
@@ -322,6 +322,9 @@ impl Room {
         if member.is_admitted {
             self.gate.admit(&newcomer.session);
         }
+        if self.edges.has_media(&id) {
+            member.media = Media::Connected;
+        }
         let user = member.user.clone();
         self.members.insert(id.clone(), member);
         self.has_partial_lists |= self.members.len() > MAX_LISTED_USERS;
@@ -345,6 +348,9 @@ impl Room {
             self.tell_joined(now, &user, limits, out);
         }
         self.host_changed(now, host, (&newcomer, user.epoch), out);
+        if newcomer.publishes && !self.edges.ids().is_empty() {
+            self.tell_edges(out);
+        }
         self.tell_conference(now, &newcomer.user, limits, out);
         if user.moderates && !user.publishes {
             self.tell_gate(conn, &user.user_id, out);

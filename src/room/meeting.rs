@@ -25,6 +25,11 @@ impl Room {
         self.conferences.as_ref().map_or(RoomKind::Lecture, |conferences| conferences.kind)
     }
 
+    /// The state of a meeting or call room; none in a lecture, even in one with breakout rooms.
+    pub(super) fn meeting_or_call(&self) -> Option<&Conferences> {
+        self.conferences.as_ref().filter(|conferences| conferences.kind != RoomKind::Lecture)
+    }
+
     /// Who keeps order in the room, in a sentence.
     pub(super) fn keeper(&self) -> &'static str {
         match self.kind() {
@@ -50,10 +55,11 @@ impl Room {
 
     /// A client is about to become a member. The first one that may own the room does.
     pub(super) fn conference_arrived(&mut self, now: Instant, member: &mut Member, limits: &RoomLimits) {
+        let is_lecture = self.kind() == RoomKind::Lecture;
         let Some(conferences) = &mut self.conferences else { return };
         let user = &mut member.user;
         conferences.arrived(&user.user_id, &user.nickname);
-        if conferences.owner.is_none() && limits.meetings.may_open(&member.newcomer) {
+        if !is_lecture && conferences.owner.is_none() && limits.meetings.may_open(&member.newcomer) {
             conferences.owner = Some(user.user_id.clone());
             conferences.info.changed(now, Duration::ZERO);
         }
@@ -66,6 +72,9 @@ impl Room {
 
     /// Tells a member that has just joined, perhaps again, what the room is, who takes part, and what rings.
     pub(super) fn tell_conference(&mut self, now: Instant, id: &UserId, limits: &RoomLimits, out: &mut Vec<Output>) {
+        if self.kind() == RoomKind::Lecture {
+            return self.tell_lecture(now, id, out);
+        }
         let Some(conferences) = &mut self.conferences else { return };
         let Some(member) = self.members.get(id) else { return };
         let Some(to) = member.conn() else { return };
@@ -121,11 +130,12 @@ impl Room {
         self.stop_calling(now, id, out);
         self.free_place(now, id, out);
         let Some(conferences) = &mut self.conferences else { return };
-        conferences.was_lost = is_lost;
+        // Only a meeting is opened again by its members.
+        conferences.was_lost = is_lost && conferences.kind != RoomKind::Lecture;
         conferences.departed(id);
         let was_at = conferences.at(id);
         if let Some(Ring { caller, .. }) = conferences.rings.stop(id) {
-            if conferences.is_meeting() {
+            if !conferences.is_call() {
                 conferences.info.changed(now, Duration::ZERO);
             } else {
                 let message = ServerMessage::Decline { user_id: id.clone(), reason: DeclineReason::Left };
@@ -145,8 +155,8 @@ impl Room {
     pub(super) fn free_place(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
         let Some(conferences) = &self.conferences else { return };
         match conferences.place(id) {
-            Some(_) if conferences.is_meeting() => self.leave_meeting(now, id, out),
-            Some(call) => self.end_call(now, call, id, out),
+            Some(call) if conferences.is_call() => self.end_call(now, call, id, out),
+            Some(_) => self.leave_meeting(now, id, out),
             None => {}
         }
     }
@@ -167,10 +177,17 @@ impl Room {
             return conferences.set_sends(now, id, sends, wait);
         }
         let place = conferences.place(id);
-        let Some(conference) = place.or_else(|| conferences.is_meeting().then(|| conferences.at(id))) else {
-            return refuse(conn, ErrorCode::NotAllowed, "you are in no call: call somebody", out);
+        let here = (!conferences.is_call()).then(|| conferences.at(id));
+        // Nobody takes part in a lecture itself.
+        let here = here.filter(|at| conferences.conference(*at).is_some());
+        let Some(conference) = place.or(here) else {
+            let rule = match conferences.kind {
+                RoomKind::Lecture => "you are in no breakout room",
+                RoomKind::Meeting | RoomKind::Call => "you are in no call: call somebody",
+            };
+            return refuse(conn, ErrorCode::NotAllowed, rule, out);
         };
-        let most = conferences.most_now(conference);
+        let most = conferences.most_for(conference, member.user.moderates);
         if place.is_none() && conferences.conference(conference).is_none_or(|meeting| meeting.taken() >= most) {
             return meeting_full(most).answer(conn, out);
         }
@@ -178,14 +195,16 @@ impl Room {
             return refusal.answer(conn, out);
         }
         let (Some(conferences), Some(member)) = (&mut self.conferences, self.members.get_mut(id)) else { return };
-        member.media = Media::Connected;
+        if conferences.is_meeting() || conferences.is_call() {
+            member.media = Media::Connected;
+        }
         conferences.enter(now, conference, (id, &member.user.nickname), sends);
         let was_rung = conferences.rings.stop(id).is_some();
         if was_rung && conferences.is_meeting() && conferences.rings.is_empty() {
             conferences.info.changed(now, Duration::ZERO);
         }
         // Somebody meets again in a room whose meeting was over.
-        self.retention.entered(true);
+        self.retention.entered(self.meeting_or_call().is_some());
         self.tell_files(id, out);
     }
 
@@ -193,7 +212,9 @@ impl Room {
     pub(super) fn leave_meeting(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
         let Some(conferences) = &mut self.conferences else { return };
         conferences.leave(now, id);
-        if let Some(member) = self.members.get_mut(id) {
+        if conferences.is_meeting()
+            && let Some(member) = self.members.get_mut(id)
+        {
             member.media = Media::Missing { since: now };
         }
         self.end_unused_host(out);
@@ -209,9 +230,10 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let refusal = |message: &str| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
-        let Some(conferences) = &mut self.conferences else {
-            return refusal("this order is for meetings and calls");
-        };
+        if self.kind() == RoomKind::Lecture {
+            return self.breakout_order(now, id, order, out);
+        }
+        let Some(conferences) = &mut self.conferences else { return Ok(()) };
         if !conferences.is_owner(id) {
             return refusal("only the owner of the room gives this order");
         }
@@ -223,11 +245,10 @@ impl Room {
             RoomOrder::HandOver { target_uid } => self.set_owner(now, Some(target_uid.clone()), limits, out),
             RoomOrder::Rename { name } => self.rename(now, name),
             RoomOrder::End => self.end_conferences(now, id, out),
-            RoomOrder::Split { rooms, assign, limit_s } => return self.split(now, id, (*rooms, assign, *limit_s), out),
-            RoomOrder::Assign { target_uid, breakout } => return self.assign(now, target_uid, *breakout, out),
-            RoomOrder::Announce { text } => return self.announce(now, id, text, out),
-            RoomOrder::Recall { within_s } => return self.recall(now, *within_s, out),
-            order => self.spotlight_order(now, order)?,
+            RoomOrder::Spotlight { .. } | RoomOrder::SpotlightOff { .. } | RoomOrder::RestrictSpotlight { .. } => {
+                self.spotlight_order(now, order)?;
+            }
+            order => return self.carry_out_breakouts(now, id, order, out),
         }
         Ok(())
     }
@@ -297,7 +318,7 @@ impl Room {
 
     /// What the members know of the room; none in a lecture.
     pub(super) fn room_info(&self, limits: &RoomLimits) -> Option<RoomInfo> {
-        let conferences = self.conferences.as_ref()?;
+        let conferences = self.meeting_or_call()?;
         let is_meeting = conferences.is_meeting();
         let most = match conferences.kind {
             RoomKind::Meeting if limits.max_media_rooms > 0 => MAX_PARTICIPANTS,
@@ -334,7 +355,7 @@ impl Room {
             self.broadcast(ServerMessage::Room(info), None, out);
         }
         for (id, list) in lists {
-            if self.is_meeting() {
+            if self.kind() != RoomKind::Call {
                 self.tell_place(id, ServerMessage::Participants(list), out);
                 continue;
             }
@@ -357,6 +378,12 @@ impl Conferences {
             }
             _ => MAX_MESH,
         }
+    }
+
+    /// The most participants for a newcomer that moderates, or does not. In a lecture, a full breakout room takes the
+    /// teacher, too.
+    pub(super) fn most_for(&self, id: u32, moderates: bool) -> usize {
+        self.most_now(id) + usize::from(moderates && self.kind == RoomKind::Lecture)
     }
 }
 

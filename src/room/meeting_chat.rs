@@ -23,7 +23,7 @@ impl Room {
         let time = self.conferences.as_ref().map_or(0, |conferences| conferences.time);
         let at = self.place_of(id);
         let Some(talk) = self.conferences.as_mut().and_then(|conferences| conferences.chat_of(id)) else {
-            let message = "the chat of a call goes over the data channel of the two";
+            let message = "this chat goes over the data channel";
             return refuse(conn, ErrorCode::NotAllowed, message, out);
         };
         let outputs = talk.heard_message(now, time, id, message);

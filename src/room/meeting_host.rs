@@ -71,7 +71,8 @@ impl Room {
 
     /// Ends the host of a meeting once the server carries the media of nobody.
     pub(super) fn end_unused_host(&mut self, out: &mut Vec<Output>) {
-        if self.conferences.as_ref().is_some_and(|conferences| conferences.on_server() == 0) {
+        let conferences = self.conferences.as_ref().filter(|conferences| conferences.is_meeting());
+        if conferences.is_some_and(|conferences| conferences.on_server() == 0) {
             self.end_host(out);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::conference::Conferences;
+use super::edges::Edges;
 use super::gate::Gate;
 use super::lobby::Lobby;
 use super::member::{Connection, Host, Media, Member};
@@ -28,7 +29,9 @@ pub(super) struct Room {
     pub(super) publisher: Option<UserId>,
     /// The media host, if the server carries the media.
     pub(super) host: Option<Host>,
-    /// The state of a meeting or call room.
+    /// The servers that send the media to students in the publisher's name.
+    pub(super) edges: Edges,
+    /// The state of a meeting or call room, or of the breakout rooms of a lecture: see [`Room::meeting_or_call`].
     pub(super) conferences: Option<Conferences>,
     /// How the last publisher left, until the next one joins.
     pub(super) publisher_went: Option<LeaveReason>,
@@ -86,6 +89,7 @@ impl Room {
             members: BTreeMap::new(),
             publisher: None,
             host: None,
+            edges: Edges::default(),
             conferences: None,
             publisher_went: None,
             speakers: 0,
@@ -106,7 +110,7 @@ impl Room {
 
     /// Whether students opened the room, and no teacher has come yet.
     pub(super) fn is_unclaimed(&self) -> bool {
-        if let Some(conferences) = &self.conferences {
+        if let Some(conferences) = self.meeting_or_call() {
             return !conferences.is_taught && !self.retention.is_created();
         }
         self.owner.is_none() && self.publisher_went.is_none() && !self.retention.is_created()
@@ -135,6 +139,7 @@ impl Room {
     /// Puts everybody out, because the server needs the space of this room.
     pub(super) fn close(mut self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
         self.end_host(out);
+        self.end_edges(out);
         let members = self.members.values().filter_map(Member::conn);
         members.chain(self.lobby.conns()).for_each(|conn| refusal.clone().close(conn, out));
     }
@@ -143,14 +148,14 @@ impl Room {
         let host = self.host.as_ref().and_then(|host| host.until);
         let conferences = self.conferences.as_ref().and_then(Conferences::due);
         let due = [self.presence.due(), self.lobby.due(), self.reserved_until, self.retention.due(), host, conferences];
-        due.into_iter().flatten().min()
+        due.into_iter().chain([self.edges.due()]).flatten().min()
     }
 
     pub(super) fn summary(&self, id: &RoomId, now: Instant) -> RoomSummary {
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get(id));
         let live = publisher.filter(|member| member.conn().is_some());
         let ended = self.retention.ended_at();
-        let conferences = self.conferences.as_ref();
+        let conferences = self.meeting_or_call();
         let live_since = conferences.map_or_else(|| live.map(|member| member.since), Conferences::since);
         let state = match (live_since, ended) {
             (Some(_), _) => RoomState::Live,
@@ -165,7 +170,7 @@ impl Room {
             kind: conferences.map_or(RoomKind::Lecture, |conferences| conferences.kind),
             owner: owner.map(|member| member.user.clone()),
             participants: conferences.map_or(0, Conferences::participants),
-            breakouts: conferences.map(Conferences::breakouts).unwrap_or_default(),
+            breakouts: self.conferences.as_ref().map(Conferences::breakouts).unwrap_or_default(),
             publisher: publisher.map(|member| member.user.clone()),
             media: conferences.map_or_else(|| publisher.map(|member| member.newcomer.media), Conferences::media),
             watching: self.members.len() - usize::from(publisher.is_some()),
@@ -224,7 +229,7 @@ impl Room {
     pub(super) fn look_around(&mut self, now: Instant, limits: &RoomLimits) {
         if self.members.is_empty() && self.lobby.is_empty() {
             // Members of a meeting that were lost may come back, and perhaps only one of them may open it again.
-            let was_lost = self.conferences.as_ref().is_some_and(|conferences| conferences.was_lost);
+            let was_lost = self.meeting_or_call().is_some_and(|conferences| conferences.was_lost);
             self.retention.emptied(now, self.owner.is_some() || was_lost, limits);
             self.has_partial_lists = false;
         }
@@ -234,11 +239,10 @@ impl Room {
     pub(super) fn lost(&mut self, now: Instant, id: &UserId, conn: ConnId, limits: &RoomLimits) {
         if self.lobby.holds(id, conn) {
             self.lobby.take(now, id, limits.lobby_interval);
-            self.look_around(now, limits);
-        } else if let Some(member) = self.members.get_mut(id)
-            && member.conn() == Some(conn)
-        {
-            let takes_part = self.conferences.as_ref().is_some_and(|conferences| conferences.place(id).is_some());
+            return self.look_around(now, limits);
+        }
+        let takes_part = self.meeting_or_call().is_some_and(|conferences| conferences.place(id).is_some());
+        if let Some(member) = self.members.get_mut(id).filter(|member| member.conn() == Some(conn)) {
             let until = now + if takes_part { limits.conference_grace } else { limits.resume_grace };
             member.connection = Connection::Lost { until, mailbox: Mailbox::default() };
             self.reserved_until = Some(self.reserved_until.map_or(until, |earlier| earlier.min(until)));
@@ -259,6 +263,7 @@ impl Room {
             self.end_host(out);
             self.forget_media(now);
         }
+        self.tick_edges(now, out);
         self.tick_conferences(now, out);
         self.tick_breakouts(now, out);
         if self.presence.due().is_some_and(|due| due <= now) {
@@ -303,7 +308,7 @@ impl Room {
             self.broadcast(message, Some(&user.user_id), out);
         } else {
             self.presence.joined(now, user, self.presence_interval(limits));
-            self.send_to_publisher(message, out);
+            self.send_to_publisher(&user.user_id, message, out);
         }
     }
 
@@ -336,11 +341,15 @@ impl Room {
             }
         } else {
             self.presence.left(now, &user.user_id, reason, self.presence_interval(limits));
-            self.send_to_publisher(message, out);
+            self.send_to_publisher(&user.user_id, message, out);
+            self.edges.left(&user.user_id, reason);
         }
         match reason {
             LeaveReason::Replaced => self.conference_replaced(now, &user.user_id, limits, out),
             _ => self.conference_left(now, &user.user_id, reason == LeaveReason::Lost, limits, out),
+        }
+        if user.publishes && reason != LeaveReason::Replaced {
+            self.owner_left_breakouts(now, out);
         }
     }
 
@@ -352,7 +361,7 @@ impl Room {
     pub(super) fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
         let host = self.host.as_ref().and_then(|host| host.conn);
-        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).collect();
+        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).chain(self.edges.conns()).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
@@ -366,10 +375,13 @@ impl Room {
         }
     }
 
-    /// Tells the publisher and the media host. A publisher that is away gets the message later: it must release the
-    /// peers of students who left meanwhile, and after a server's restart it can't tell them from students on their way
-    /// back.
-    fn send_to_publisher(&mut self, message: ServerMessage, out: &mut Vec<Output>) {
+    /// Tells the publisher, the media host, and the edge that serves the student `about`. A publisher that is away gets
+    /// the message later: it must release the peers of students who left meanwhile, and after a server's restart it
+    /// can't tell them from students on their way back.
+    fn send_to_publisher(&mut self, about: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
+        if let Some(to) = self.edges.of_student(about) {
+            out.push(Output::Send { to, message: message.clone() });
+        }
         if let Some(to) = self.host.as_ref().and_then(|host| host.conn) {
             out.push(Output::Send { to, message: message.clone() });
         }

@@ -14,6 +14,7 @@
 //!   to the holder of the room's media too: the publisher or the media host.
 //! - If the server carries the publisher's media, the room has a media host, which answers in the publisher's name. The
 //!   publisher offers to itself, and the host answers. The host outlives the publisher's connection for a while.
+//! - Edges receive the media as students do, and answer other students in the publisher's name (`edge_relay`).
 //! - A lost connection keeps its user id for a while, and messages for it wait; a goodbye frees the id at once.
 //! - The publisher hears of everybody at once, and everybody hears of the publisher at once. Students hear of each
 //!   other in batches.
@@ -30,6 +31,7 @@
 //!   the member that is there for longest. Whoever takes part in the meeting or in a call has an entry (`conference`);
 //!   the media goes from each to each, or, in a meeting of more than six, over a media host (`meeting_host`).
 //! - The owner may split a meeting into breakout rooms, which are further conferences of the same room (`breakouts`).
+//!   The publisher of a lecture may do so with its students (`lecture_breakouts`).
 //! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
 //!   has most go first.
 
@@ -37,11 +39,14 @@ mod breakouts;
 mod calls;
 mod conference;
 mod division;
+mod edge_relay;
+mod edges;
 mod eviction;
 mod files;
 mod gate;
 mod host;
 mod joining;
+mod lecture_breakouts;
 mod lobby;
 mod meeting;
 mod meeting_chat;
@@ -78,6 +83,7 @@ use crate::protocol::{
     known_client,
 };
 
+pub use edges::{EdgeRole, Route};
 pub use files::{FileClaim, FileDenied, FileState};
 pub use refusals::Refusals;
 pub(crate) use rooms::NO_MEETINGS;
@@ -128,6 +134,9 @@ pub struct Newcomer {
     pub identity: Option<Identity>,
     /// Whether the user id comes from a token. A guest does not keep it from this client.
     pub reserved: bool,
+    /// How the client is connected to the room.
+    #[serde(default)]
+    pub route: Route,
 }
 
 /// The client that a room is reserved for.

@@ -20,7 +20,7 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         if !self.members.get(id).is_some_and(|member| member.user.moderates) {
-            let rule = match self.conferences {
+            let rule = match self.meeting_or_call() {
                 Some(_) => "only the owner and members who moderate give orders",
                 None => "only a teacher gives orders",
             };
@@ -82,6 +82,7 @@ impl Room {
             | RoomOrder::End
             | RoomOrder::Split { .. }
             | RoomOrder::Assign { .. }
+            | RoomOrder::NameBreakout { .. }
             | RoomOrder::Announce { .. }
             | RoomOrder::Recall { .. } => self.owner_order(now, id, order, limits, out),
         }
@@ -93,7 +94,7 @@ impl Room {
         match self.members.get(target) {
             Some(_) if sender == target => refusal("nobody puts themselves out, leave instead".into()),
             Some(member) if !member.is_student() => {
-                let role = if self.conferences.is_some() { "moderates" } else { "teaches" };
+                let role = if self.meeting_or_call().is_some() { "moderates" } else { "teaches" };
                 refusal(format!("user {target} {role} too, and can't be put out"))
             }
             _ => Ok(()),

@@ -19,7 +19,8 @@ impl Room {
     /// the offers of others of the same network with those.
     pub(super) fn counts_offer(&self, id: &UserId, target: &UserId, entry: Option<u32>) -> Option<Network> {
         let network = self.members.get(id)?.newcomer.network;
-        let Some(conferences) = &self.conferences else { return Some(network) };
+        let is_of_participant = self.is_of_participant(entry);
+        let Some(conferences) = self.conferences.as_ref().filter(|_| is_of_participant) else { return Some(network) };
         let conference = conferences.of(id)?;
         let target = conference.get(target)?;
         let is_relayed = match entry {
@@ -29,9 +30,14 @@ impl Room {
         is_relayed.then_some(network)
     }
 
-    /// Counts an offer for its sender, who makes another participant work.
-    pub(super) fn take_offer(&mut self, now: Instant, id: &UserId) -> Result<(), RoomRefusal> {
-        if self.conferences.is_none() {
+    /// Whether an offer is one of a participant: of a meeting or call, or of a breakout room of a lecture.
+    pub(super) fn is_of_participant(&self, entry: Option<u32>) -> bool {
+        entry.is_some() || self.meeting_or_call().is_some()
+    }
+
+    /// Counts an offer of a participant for its sender, who makes another participant work.
+    pub(super) fn take_offer(&mut self, now: Instant, id: &UserId, is_of_participant: bool) -> Result<(), RoomRefusal> {
+        if !is_of_participant {
             return Ok(());
         }
         let taken = self.members.get_mut(id).map_or(Ok(()), |member| member.pace.offers.take(now));
@@ -88,7 +94,7 @@ impl Room {
     }
 
     /// Relays to another participant of the same conference.
-    fn relay_pair(&mut self, (id, conn): (&UserId, ConnId), message: ClientMessage, out: &mut Vec<Output>) {
+    pub(super) fn relay_pair(&mut self, (id, conn): (&UserId, ConnId), message: ClientMessage, out: &mut Vec<Output>) {
         let Some((conferences, sender)) = self.conferences.as_ref().zip(self.members.get_mut(id)) else { return };
         let Some((conference, own)) = conferences.of(id).and_then(|of| Some((of, of.get(id)?))) else {
             return refuse(conn, ErrorCode::NotAllowed, NO_PART, out);

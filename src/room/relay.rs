@@ -6,7 +6,7 @@ use super::member::{Connection, Media};
 use super::members::{Room, refuse};
 use super::{ConnId, Output, RoomLimits};
 use crate::id::UserId;
-use crate::protocol::{ClientMessage, ErrorCode, ServerMessage};
+use crate::protocol::{ClientMessage, ErrorCode, RoomKind, ServerMessage};
 
 impl Room {
     /// A message of a member or of a client in the lobby. `leave` is not for this function, because the room may have
@@ -29,13 +29,12 @@ impl Room {
             }
             return;
         }
-        let message = match &self.conferences {
-            Some(_) => match self.conference_message(now, (id, conn), message, out) {
-                Some(message) => message,
-                None => return,
-            },
-            None => message,
+        let message = match self.conferences.as_ref().map(|conferences| conferences.kind) {
+            Some(RoomKind::Lecture) => self.breakout_message(now, (id, conn), message, out),
+            Some(_) => self.conference_message(now, (id, conn), message, out),
+            None => Some(message),
         };
+        let Some(message) = message else { return };
         let Some(sender) = self.members.get_mut(id) else { return };
         let is_publisher = self.publisher.as_ref() == Some(id);
         let is_holder = is_publisher && !sender.newcomer.wants_host();
@@ -52,16 +51,23 @@ impl Room {
                 if is_publisher && source.is_none() {
                     self.restart_host(now, limits, out);
                 }
+                let is_for_class = source.is_none() && !is_publisher;
                 let offer = ServerMessage::Offer { entry: None, user_id, sdp, video, tracks, network, source };
-                self.relay_to_holder(conn, &target_uid, offer, out);
+                if !is_for_class || !self.offer_to_edge((id, conn), &offer, out) {
+                    self.relay_to_holder(conn, &target_uid, offer, out);
+                }
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if !is_holder => {
                 if !sender.candidates.take(&target_uid, None) {
                     return;
                 }
                 let source = source(&target_uid);
+                let edge = self.edges.of_student(id).filter(|_| source.is_none());
                 let candidate = ServerMessage::Candidate { entry: None, user_id, candidate, source };
-                self.relay_to_holder(conn, &target_uid, candidate, out);
+                match edge {
+                    Some(to) => out.push(Output::Relay { from: conn, to, message: candidate }),
+                    None => self.relay_to_holder(conn, &target_uid, candidate, out),
+                }
             }
             ClientMessage::Reject { code, .. } if !code.may_reject() => {
                 refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
@@ -89,13 +95,13 @@ impl Room {
             }
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
+            ClientMessage::Visit { .. } => refuse(conn, ErrorCode::NotAllowed, "there are no breakout rooms", out),
             ClientMessage::CallAll
             | ClientMessage::Call { .. }
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
             | ClientMessage::Spotlight { .. }
-            | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. }
@@ -115,7 +121,13 @@ impl Room {
 
     /// Relays an offer, or a candidate for it, to the holder of the room's media: the media host, or else the
     /// publisher.
-    fn relay_to_holder(&mut self, conn: ConnId, target: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
+    pub(super) fn relay_to_holder(
+        &mut self,
+        conn: ConnId,
+        target: &UserId,
+        message: ServerMessage,
+        out: &mut Vec<Output>,
+    ) {
         if !self.members.contains_key(target) {
             return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
         }
@@ -144,9 +156,16 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         if let ClientMessage::Hangup { target_uid, source: None } = &message {
+            if self.edges.serve(target_uid) {
+                // The hangup is about an earlier connection.
+                return;
+            }
             self.set_media(id, target_uid, Media::Missing { since: now });
         }
         let Some((target, message)) = of_holder(message, id) else { return };
+        if let Some(to) = self.edges.conn(&target) {
+            return out.push(Output::Send { to, message });
+        }
         let Some(member) = self.members.get_mut(&target) else {
             return refuse(conn, ErrorCode::UnknownTarget, format!("user {target} is not in the room"), out);
         };

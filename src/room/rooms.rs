@@ -30,6 +30,8 @@ pub struct Rooms {
     pub(super) conns: HashMap<ConnId, (RoomId, UserId)>,
     /// The connections of media hosts.
     pub(super) hosts: HashMap<ConnId, RoomId>,
+    /// The connections of edges.
+    pub(super) edges: HashMap<ConnId, (RoomId, UserId)>,
     joins: RateLimit,
     offers: RateLimit,
     /// Offers about speakers on the stage.
@@ -83,6 +85,7 @@ impl Rooms {
             rooms: BTreeMap::new(),
             conns: HashMap::new(),
             hosts: HashMap::new(),
+            edges: HashMap::new(),
             joins: RateLimit::new(limits.joins),
             offers: RateLimit::new(limits.offers),
             stage_offers: RateLimit::new(limits.stage_offers),
@@ -102,6 +105,13 @@ impl Rooms {
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
+            Input::Join { conn, newcomer } if newcomer.route.edge.is_some() => {
+                self.edge_joins(now, conn, newcomer, &mut out);
+            }
+            Input::Message { conn, message } if self.edges.contains_key(&conn) => {
+                self.edge_message(now, conn, message, &mut out);
+            }
+            Input::Lost { conn } if self.edges.contains_key(&conn) => self.edge_lost(now, conn, false, &mut out),
             Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
             Input::Message { conn, message } => self.message(now, conn, message, &mut out),
             Input::HostStarted { conn, room } => self.host_started(conn, room, &mut out),
@@ -121,6 +131,7 @@ impl Rooms {
             if let Output::Close { conn, .. } = output {
                 self.conns.remove(conn);
                 self.hosts.remove(conn);
+                self.edges.remove(conn);
             }
         }
         out
@@ -157,9 +168,10 @@ impl Rooms {
         Some(self.rooms.get(room_id)?.summary(room_id, now))
     }
 
-    /// The room of a member or of a media host; none for a client in a lobby.
+    /// The room of a member, of a media host or of an edge; none for a client in a lobby.
     pub fn room_of(&self, conn: ConnId) -> Option<&RoomId> {
-        if let Some(room_id) = self.hosts.get(&conn) {
+        let edge = || self.edges.get(&conn).map(|(room_id, _)| room_id);
+        if let Some(room_id) = self.hosts.get(&conn).or_else(edge) {
             return Some(room_id);
         }
         let (room_id, user) = self.conns.get(&conn)?;
@@ -170,6 +182,10 @@ impl Rooms {
     /// The connection of a student, if `conn` belongs to the media host, or to the publisher who carries the media.
     pub fn student_of(&self, conn: ConnId, student: &UserId) -> Option<ConnId> {
         if let Some(room_id) = self.hosts.get(&conn) {
+            let member = self.rooms.get(room_id)?.members.get(student)?;
+            return member.conn().filter(|_| !member.user.publishes);
+        }
+        if let Some((room_id, _)) = self.edges.get(&conn) {
             let member = self.rooms.get(room_id)?.members.get(student)?;
             return member.conn().filter(|_| !member.user.publishes);
         }
@@ -280,7 +296,7 @@ impl Rooms {
         let Some(kind) = newcomer.kind.filter(|kind| *kind != RoomKind::Lecture) else { return Ok(None) };
         let room_id = &newcomer.room;
         let room = self.rooms.get(room_id);
-        if room.is_some_and(|room| room.conferences.is_some() || !room.is_unclaimed()) {
+        if room.is_some_and(|room| room.meeting_or_call().is_some() || !room.is_unclaimed()) {
             return Ok(None);
         }
         if newcomer.publishes {
@@ -383,12 +399,14 @@ impl Rooms {
             if let ClientMessage::Offer { target_uid, entry, .. } = &message
                 && let Some(network) = room.counts_offer(user, target_uid, *entry)
                 && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
-                && let offers = match (&room.conferences, is_for_lecture) {
-                    (Some(_), _) => &mut self.conference_offers,
-                    (None, true) => &mut self.offers,
-                    (None, false) => &mut self.stage_offers,
+                && let of_participant = room.is_of_participant(*entry)
+                && let offers = match (of_participant, is_for_lecture) {
+                    (true, _) => &mut self.conference_offers,
+                    (false, true) => &mut self.offers,
+                    (false, false) => &mut self.stage_offers,
                 }
-                && let Err(refusal) = room.take_offer(now, user).and_then(|()| take_offer(offers, now, network))
+                && let Err(refusal) =
+                    room.take_offer(now, user, of_participant).and_then(|()| take_offer(offers, now, network))
             {
                 return refusal.answer(conn, out);
             }
@@ -399,6 +417,7 @@ impl Rooms {
         if self.rooms.get(&room_id).is_some_and(|room| room.is_over(now)) {
             if let Some(mut room) = self.rooms.remove(&room_id) {
                 room.end_host(out);
+                room.end_edges(out);
             }
         } else {
             self.settle(now, &room_id, out);
@@ -442,6 +461,7 @@ impl Rooms {
             let is_over = room.is_over(now);
             if is_over {
                 room.end_host(out);
+                room.end_edges(out);
             }
             !is_over
         });
@@ -449,7 +469,7 @@ impl Rooms {
     }
 
     /// Tells the members of a room what has changed, and wakes up for its next deadline.
-    fn settle(&mut self, now: Instant, room_id: &RoomId, out: &mut Vec<Output>) {
+    pub(super) fn settle(&mut self, now: Instant, room_id: &RoomId, out: &mut Vec<Output>) {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.tell_news(now, &self.limits, out);
         }

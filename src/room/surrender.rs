@@ -10,12 +10,16 @@ impl Rooms {
         Some(self.rooms.get(room_id)?.members.values().map(|member| &member.user))
     }
 
-    /// Removes a room. Returns the clients in it and in its lobby that are connected, as they came. The output ends its
+    /// Removes a room. Returns the clients in it and in its lobby that are connected, as they came, and its edges. The output ends its
     /// media host.
     pub fn surrender(&mut self, room_id: &RoomId) -> (Vec<(ConnId, Newcomer)>, Vec<Output>) {
         let Some(mut room) = self.rooms.remove(room_id) else { return (Vec::new(), Vec::new()) };
         let mut out = Vec::new();
         room.end_host(&mut out);
+        let edges: Vec<(ConnId, Newcomer)> = room.edges.newcomers().collect();
+        for (conn, _) in &edges {
+            self.edges.remove(conn);
+        }
         for output in &out {
             if let Output::Close { conn, .. } = output {
                 self.hosts.remove(conn);
@@ -29,6 +33,7 @@ impl Rooms {
             self.conns.remove(conn);
             self.set_kind(newcomer, kind);
         }
+        clients.extend(edges);
         (clients, out)
     }
 

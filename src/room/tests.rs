@@ -4,10 +4,12 @@ mod admission;
 mod breakouts;
 mod calls;
 mod crowds;
+mod edges;
 mod gate;
 mod host;
 mod keeping;
 mod lecture;
+mod lecture_breakouts;
 mod lobby;
 mod media_places;
 mod meeting_chat;
@@ -179,6 +181,7 @@ fn newcomer(user: &str) -> Newcomer {
         settings: None,
         identity: None,
         reserved: false,
+        route: Route::default(),
     }
 }
 

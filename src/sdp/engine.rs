@@ -58,6 +58,15 @@ pub fn rtp_codec(codec: Codec) -> RTCRtpCodec {
     }
 }
 
+/// The format of a codec in `a=rtpmap`.
+pub fn rtpmap(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Opus => "opus/48000/2",
+        Codec::Vp8 => "VP8/90000",
+        Codec::H264 => "H264/90000",
+    }
+}
+
 /// The payload type of a codec's retransmissions: the next number, as in browsers.
 pub fn rtx_payload_type(codec: Codec) -> u8 {
     payload_type(codec) + 1

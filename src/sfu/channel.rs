@@ -9,6 +9,7 @@ use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCDataChannelEvent;
 
 use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
+use crate::protocol::edge::MAX_EDGE_MESSAGE_BYTES;
 use crate::token_bucket::TokenBucket;
 
 /// The most channels that a student may open before it is disconnected. One is used.
@@ -22,10 +23,18 @@ const MAX_OUTSTANDING_BYTES: usize = 64 * 1024;
 const MAX_WAITING_MESSAGES: usize = 256;
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 
+/// The same for an edge: a welcome for each of a thousand students that join together.
+const MAX_EDGE_WAITING_MESSAGES: usize = 8_192;
+const MAX_EDGE_WAITING_BYTES: usize = 32 * 1024 * 1024;
+
 /// The rate at which messages of one student are read. It is far above the limits of the conversation
 /// ([`crate::room::talk`]), which refuse a message with a reason.
 const READ_PER_SECOND: u32 = 50;
 const READ_BURST: u32 = 100;
+
+/// The same for an edge, which limits each of its students.
+const EDGE_READ_PER_SECOND: u32 = 5_000;
+const EDGE_READ_BURST: u32 = 20_000;
 
 /// Whether an event of the connection opened the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +54,10 @@ pub(super) struct Channel {
     opened: usize,
     waiting: VecDeque<Arc<str>>,
     waiting_bytes: usize,
+    /// The most messages and bytes that wait.
+    most: (usize, usize),
+    /// The most bytes of a message that are read.
+    most_read: usize,
     /// Limits the messages that are read.
     limit: TokenBucket,
     /// Messages that were dropped because the student did not read them.
@@ -58,6 +71,9 @@ impl Default for Channel {
             opened: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            most: (MAX_WAITING_MESSAGES, MAX_WAITING_BYTES),
+            // One byte more than the limit is enough for the message to be refused with a reason.
+            most_read: MAX_CHANNEL_MESSAGE_BYTES + 1,
             limit: TokenBucket::new(READ_PER_SECOND, READ_BURST),
             dropped: 0,
         }
@@ -65,6 +81,13 @@ impl Default for Channel {
 }
 
 impl Channel {
+    /// From now on the channel carries the messages of many students, for an edge.
+    pub(super) fn carry_many(&mut self) {
+        self.most = (MAX_EDGE_WAITING_MESSAGES, MAX_EDGE_WAITING_BYTES);
+        self.most_read = MAX_EDGE_MESSAGE_BYTES;
+        self.limit = TokenBucket::new(EDGE_READ_PER_SECOND, EDGE_READ_BURST);
+    }
+
     /// Handles an event of the connection.
     pub(super) fn on_event(&mut self, connection: &mut RTCPeerConnection, event: RTCDataChannelEvent) -> Opened {
         match event {
@@ -97,8 +120,7 @@ impl Channel {
         if self.id != Some(id) || !message.is_string {
             return None;
         }
-        // One byte more than the limit is enough for the message to be refused with a reason.
-        let bytes = &message.data[..message.data.len().min(MAX_CHANNEL_MESSAGE_BYTES + 1)];
+        let bytes = &message.data[..message.data.len().min(self.most_read)];
         self.limit.take(now).is_ok().then(|| String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -109,7 +131,7 @@ impl Channel {
         }
         self.waiting_bytes += message.len();
         self.waiting.push_back(message);
-        while self.waiting.len() > MAX_WAITING_MESSAGES || self.waiting_bytes > MAX_WAITING_BYTES {
+        while self.waiting.len() > self.most.0 || self.waiting_bytes > self.most.1 {
             let Some(oldest) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= oldest.len();
             self.dropped += 1;

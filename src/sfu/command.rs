@@ -22,6 +22,8 @@ pub(super) enum Command {
         sdp: String,
         video: Option<VideoTrack>,
         network: Option<NetworkTag>,
+        /// Whether the user is an edge.
+        is_edge: bool,
     },
     Publish {
         user: UserId,

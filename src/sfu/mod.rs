@@ -164,7 +164,12 @@ impl Sfu {
     /// network, if known. The SFU answers or refuses the offer by a [`SfuEvent`]; it drops the offer when too many
     /// requests wait. A second offer of a user replaces the first peer.
     pub fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) {
-        self.send(Command::Offer { user, sdp, video, network });
+        self.send(Command::Offer { user, sdp, video, network, is_edge: false });
+    }
+
+    /// Submits the offer of an edge. Its data channel carries the messages of many students.
+    pub fn offer_edge(&self, user: UserId, sdp: String) {
+        self.send(Command::Offer { user, sdp, video: None, network: None, is_edge: true });
     }
 
     /// Submits a publisher's offer, with the tracks of its sections by mid. Without `tracks` the first audio section is

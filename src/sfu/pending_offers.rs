@@ -26,6 +26,8 @@ pub(super) struct PendingOffer {
     pub(super) sdp: String,
     pub(super) video: Option<VideoTrack>,
     pub(super) network: Option<NetworkTag>,
+    /// Whether the user is an edge.
+    pub(super) is_edge: bool,
     /// Candidates that arrived after the offer.
     pub(super) candidates: Vec<RTCIceCandidateInit>,
     /// The number of offers before it.
@@ -35,7 +37,7 @@ pub(super) struct PendingOffer {
 impl PendingOffer {
     /// An offer that has just arrived.
     pub(super) fn new(user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) -> Self {
-        Self { user, sdp, video, network, candidates: Vec::new(), number: 0 }
+        Self { user, sdp, video, network, is_edge: false, candidates: Vec::new(), number: 0 }
     }
 
     /// Where the offer comes from.

@@ -352,8 +352,10 @@ impl Router {
 
     fn command(&mut self, command: Command) -> Next {
         match command {
-            Command::Offer { user, sdp, video, network } => {
-                for PendingOffer { user, .. } in self.pending.push(PendingOffer::new(user, sdp, video, network)) {
+            Command::Offer { user, sdp, video, network, is_edge } => {
+                let mut offer = PendingOffer::new(user, sdp, video, network);
+                offer.is_edge = is_edge;
+                for PendingOffer { user, .. } in self.pending.push(offer) {
                     self.events.push(SfuEvent::Refused { user, why: OfferRefusal::Busy });
                 }
             }

@@ -1,6 +1,8 @@
 //! What all connections of a server share: the rooms behind one lock, and an outbox for each connection.
 
 mod cluster;
+mod drain;
+mod edges;
 mod ice_servers;
 mod local;
 mod state;
@@ -16,6 +18,8 @@ use self::cluster::{Cluster, Entry, Placements};
 pub use self::cluster::{ClusterConfig, ClusterStatus};
 pub(crate) use self::cluster::{FromOwner, ToOwner};
 pub(super) use self::cluster::{NODE_PATH, serve_node};
+use self::edges::EdgeHosts;
+pub use self::edges::LocalEdge;
 use self::ice_servers::IceServers;
 pub use self::ice_servers::OwnTurn;
 pub use self::local::{LocalHost, LocalMember};
@@ -26,7 +30,7 @@ use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied
 use crate::id::RoomId;
 use crate::network::{CalledHost, ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage};
-use crate::room::{self, ConnId, Input, Newcomer, Rooms};
+use crate::room::{self, ConnId, Input, Newcomer, Rooms, Route};
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
 #[derive(Debug, Clone)]
@@ -125,6 +129,8 @@ pub(super) struct State {
     pub(super) outboxes: HashMap<ConnId, Outbox>,
     /// The queue to the task that runs media hosts.
     pub(super) media_hosts: Option<mpsc::UnboundedSender<LocalHost>>,
+    /// The edges of this node, if it is one.
+    edges: Option<EdgeHosts>,
     /// The media hosts that have to be started, until the lock is released.
     starting: Vec<StartingHost>,
     /// The bytes that wait for all students together.
@@ -133,6 +139,8 @@ pub(super) struct State {
     lists: HashMap<RoomId, Utf8Bytes>,
     next_conn: u64,
     pub(super) shutting_down: bool,
+    /// Whether new clients are sent elsewhere.
+    draining: bool,
 }
 
 impl Core {
@@ -146,11 +154,13 @@ impl Core {
             ice_servers: IceServers::new(ice_servers, own_turn, access.clone()),
             outboxes: HashMap::new(),
             media_hosts: None,
+            edges: None,
             starting: Vec::new(),
             student_bytes: StudentBytes::default(),
             lists: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
+            draining: false,
         };
         let core = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -182,7 +192,9 @@ impl Core {
         let outbox = outbox.of_caller_at(host);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
-        if state.shutting_down {
+        if state.shutting_down || state.draining {
+            // A new outbox has space.
+            _ = outbox.push(drain::ending());
             outbox.close(Some(ErrorCode::ServerShutdown));
             return (conn, outgoing);
         }
@@ -251,6 +263,9 @@ impl Core {
     }
 
     pub(super) fn message(&self, conn: ConnId, message: ClientMessage) {
+        if let ClientMessage::Offer { .. } = message {
+            self.bring_edge(conn);
+        }
         let mut state = self.lock();
         if let Some(message) = state.tell_away(conn, message) {
             self.apply(state, Input::Message { conn, message });
@@ -335,6 +350,7 @@ fn newcomer(
         settings: settings.filter(|_| publishes || kind.is_some()),
         identity: authorization.owner,
         reserved: authorization.reserved,
+        route: Route::default(),
     }
 }
 

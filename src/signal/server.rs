@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::connection;
 use super::core::{
-    Caller, ClusterStatus, Core, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig, ServerLimits,
-    Waiting, serve_node,
+    Caller, ClusterStatus, Core, LocalEdge, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig,
+    ServerLimits, Waiting, serve_node,
 };
 use super::outbox::Outbox;
 use crate::access::{Authorization, Denied};
@@ -139,6 +139,12 @@ impl Server {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.core.lock().media_hosts = Some(sender);
         receiver
+    }
+
+    /// The edges to run from now on, at most this many at the same time: one for each lecture that a student here wants
+    /// to see.
+    pub fn edges(&self, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
+        self.core.start_edges(most)
     }
 
     /// All rooms, also those of other nodes, ordered by id.
@@ -281,6 +287,13 @@ impl Server {
     /// The number of open WebSockets.
     pub fn connections(&self) -> usize {
         *self.core.open.borrow()
+    }
+
+    /// Sends all clients to other servers: nobody can join any more, and those who are here are told to connect again.
+    /// Returns when they are gone, or after `within`. Media and the members of other nodes go on until
+    /// [`Server::shutdown`].
+    pub async fn drain(&self, within: Duration) {
+        self.core.drain(within).await;
     }
 
     /// Tells every client that the server is shutting down and closes the sockets. Returns when that is done, within 3

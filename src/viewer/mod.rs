@@ -1,9 +1,11 @@
 //! A student's connection to the publisher, on the async `webrtc` API.
 //!
 //! [`Viewer::offer`] makes the connection and its recvonly offer; signalling carries the offer to the publisher and
-//! returns the answer. Decrypted packets go to a sink; changes of state are [`ViewerEvent`]s.
+//! returns the answer. An SFU of somebody else may offer by itself, which [`Viewer::answer_to`] answers. Decrypted
+//! packets go to a sink; changes of state are [`ViewerEvent`]s.
 
 pub(crate) mod answer;
+mod offered;
 mod receive;
 mod receiving;
 
@@ -19,6 +21,7 @@ use webrtc::error::Error;
 use webrtc::peer_connection::RTCIceCandidateInit;
 
 pub(crate) use self::answer::{Answered, answered_tracks, ssrcs};
+use self::offered::offered_tracks;
 pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::rtp::{Codec, Track};
@@ -78,6 +81,15 @@ impl From<ConnectionEvent> for ViewerEvent {
     }
 }
 
+/// The answer to an offer of the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewerAnswer {
+    /// The session description.
+    pub sdp: String,
+    /// The track, codec and payload type of each section that sends.
+    pub tracks: Vec<(Track, Codec, u8)>,
+}
+
 /// Counters of a viewer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ViewerStats {
@@ -102,6 +114,69 @@ impl Viewer {
         config: ViewerConfig,
         sink: PacketSink,
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    /// The same without audio.
+    ///
+    /// # Errors
+    /// As [`Viewer::offer`].
+    pub async fn offer_videos(
+        config: ViewerConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        Self::offer_sections(config, sink, &[RtpCodecKind::Video, RtpCodecKind::Video]).await
+    }
+
+    async fn offer_sections(
+        config: ViewerConfig,
+        sink: PacketSink,
+        sections: &[RtpCodecKind],
+    ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        let (viewer, event_queue) = Self::new(config, sink).await?;
+        let connection = &viewer.connection;
+        for kind in sections.iter().copied() {
+            let direction = RTCRtpTransceiverDirection::Recvonly;
+            let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+            connection.library().add_transceiver_from_kind(kind, Some(init)).await?;
+        }
+        connection.make_channel().await?;
+        let sdp = connection.offer().await?;
+        Ok((viewer, sdp, event_queue))
+    }
+
+    /// Makes a connection for an offer of the sender. `tracks` names the sections by mid; others are not received.
+    /// Returns the answer as well, and the track, codec and payload type of each section that sends.
+    ///
+    /// # Errors
+    /// If no socket can be bound, the URL of a server is wrong, or `sdp` is not an offer.
+    pub async fn answer_to(
+        (sdp, tracks): (String, &[(String, Track)]),
+        config: ViewerConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, ViewerAnswer, mpsc::Receiver<ViewerEvent>), Error> {
+        let (viewer, event_queue) = Self::new(config, sink).await?;
+        let answered = viewer.take_offer(sdp, tracks).await;
+        match answered {
+            Ok(answer) => Ok((viewer, answer, event_queue)),
+            Err(error) => {
+                viewer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn take_offer(&self, sdp: String, tracks: &[(String, Track)]) -> Result<ViewerAnswer, Error> {
+        let answer = self.connection.answer_to(sdp.clone()).await?;
+        let offered = offered_tracks(&sdp, &answer.sdp, tracks)?;
+        // Media may arrive as soon as the answer is applied.
+        self.receiving.learn(&offered);
+        let sdp = self.connection.apply_answer(answer).await?;
+        Ok(ViewerAnswer { sdp, tracks: offered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect() })
+    }
+
+    /// A connection without any description.
+    async fn new(config: ViewerConfig, sink: PacketSink) -> Result<(Self, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let receiving = ReceivingHalf::new(events.clone());
         let hooks = Hooks { track: Some(receiving.on_track_hook()), ..Hooks::default() };
@@ -114,14 +189,7 @@ impl Viewer {
             hooks,
         };
         let connection = Connection::new(setup, events).await?;
-        for kind in [RtpCodecKind::Audio, RtpCodecKind::Video, RtpCodecKind::Video] {
-            let direction = RTCRtpTransceiverDirection::Recvonly;
-            let init = RTCRtpTransceiverInit { direction, ..Default::default() };
-            connection.library().add_transceiver_from_kind(kind, Some(init)).await?;
-        }
-        connection.make_channel().await?;
-        let sdp = connection.offer().await?;
-        Ok((Self { connection, receiving }, sdp, event_queue))
+        Ok((Self { connection, receiving }, event_queue))
     }
 
     /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.

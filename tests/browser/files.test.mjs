@@ -291,6 +291,18 @@ test('each of several receivers accepts for itself, and who is loaded again lose
   assert.equal(files.send(fileOf(bytesOf(9)), null).key, 'fileNobody');
 });
 
+test('files need their pair until the last word about them has had time to arrive', () => {
+  const { files, said, pass } = member();
+  assert.equal(files.needs('1002'), false);
+  files.send(fileOf(bytesOf(9)), null);
+  assert.deepEqual([files.needs('1002'), files.needs('1003')], [true, false], 'an offer waits for its answer');
+  files.message('1002', JSON.stringify({ type: 'fileAnswer', id: said[0][1].id, accepted: false }));
+  pass(1_000);
+  assert.equal(files.needs('1002'), true);
+  pass(2_000);
+  assert.equal(files.needs('1002'), false);
+});
+
 test('offers that are too large, too many or from nobody are not shown', () => {
   const { files, said, pass, added } = member();
   const text = (id, size) => JSON.stringify({ type: 'file', id, name: 'a', size });

@@ -40,8 +40,9 @@ class Meeting {
   }
 
   /** The server lists these, `{ userId: entry }`, in the order of their entries, for all of them. */
-  list(entries, more = {}) {
-    const participants = Object.entries(entries).map(([userId, entry]) => ({ userId, entry }));
+  list(entries, { silent = [], ...more } = {}) {
+    const sendsOf = (userId) => (silent.includes(userId) ? {} : { sends: ['audio'] });
+    const participants = Object.entries(entries).map(([userId, entry]) => ({ userId, entry, ...sendsOf(userId) }));
     participants.sort((a, b) => a.entry - b.entry);
     for (const page of this.pages.values()) {
       page.entry = entries[page.userId] ?? 0;
@@ -269,6 +270,98 @@ test('a pair ends once both receive from the server, and comes back when the ser
   one.unset('1002');
   assert.ok(server.isClosed);
   await time.pass(1_000);
+  meeting.assertWhole();
+  meeting.end();
+});
+
+test('a pair with somebody who sends nothing ends as soon as that one receives from the server', async () => {
+  const { meeting, entries } = meetingOf(3);
+  await time.pass(1_000);
+  const [speaker, silent, watcher] = [...meeting.pages.values()].map(({ mesh }) => mesh);
+  const { sender } = [...network.open].find((pc) => pc.owner === '1001').getTransceivers()[2];
+  meeting.pages.get('1001').tracks = { camera: { kind: 'video', id: 'face' } };
+  speaker.replace('camera');
+  meeting.list(entries, { media: 'server', silent: ['1002', '1003'] });
+  await time.pass(100);
+  assert.deepEqual([silent.peers.has('1003'), watcher.peers.has('1002')], [false, false], 'neither sends');
+  assert.deepEqual([speaker.peers.size, silent.peers.size], [2, 1], 'the picture still comes this way');
+  assert.equal(sender.track.id, 'face');
+  assert.equal(silent.source('1003').state, 'connected', 'nothing is missing');
+  silent.set('1001', { media: {}, state: 'connected', close() {} });
+  silent.arrived('1001');
+  await time.pass(100);
+  assert.deepEqual([speaker.peers.has('1002'), silent.peers.size], [false, 0]);
+  // This one's side vanishes before its word arrives.
+  owner = '1003';
+  watcher.end();
+  await time.pass(30_000);
+  await speaker.second();
+  assert.equal(speaker.peers.size, 0);
+  meeting.end();
+});
+
+test('who needs no more before the data channel opens says so when it opens', async () => {
+  const meeting = new Meeting();
+  meeting.lose = () => true;
+  for (const userId of ['1001', '1002']) meeting.add(userId);
+  const entries = { 1001: 1, 1002: 2 };
+  meeting.list(entries);
+  await time.pass(1_000);
+  const { mesh } = meeting.pages.get('1002');
+  const pair = mesh.peers.get('1001');
+  pair.state = 'connected';
+  meeting.list(entries, { media: 'server', silent: ['1001'] });
+  assert.equal(mesh.peers.size, 1, 'media may still be on its way');
+  const said = [];
+  pair.channel.send = (text) => said.push(text);
+  [...network.open].find((pc) => pc.owner === '1002').openChannel();
+  meeting.list(entries, { media: 'server', silent: ['1001'] });
+  assert.deepEqual(said, ['{"type":"moved"}'], 'once');
+  meeting.end();
+});
+
+test('a file on its way keeps its pair without media until the last word is there', async () => {
+  const meeting = new Meeting();
+  let isNeeded = true;
+  for (const userId of ['1001', '1002']) meeting.add(userId, { needs: () => isNeeded });
+  const entries = { 1001: 1, 1002: 2 };
+  meeting.pages.get('1001').tracks = { camera: { kind: 'video', id: 'face' } };
+  meeting.list(entries);
+  await time.pass(1_000);
+  meeting.list(entries, { media: 'server' });
+  const meshes = [...meeting.pages.values()].map(({ mesh }) => mesh);
+  const others = ['1002', '1001'];
+  meshes.forEach((mesh, n) => {
+    mesh.set(others[n], { media: { audio: 'served' }, state: 'reconnecting', close() {} });
+    mesh.arrived(others[n]);
+  });
+  await time.pass(100);
+  assert.deepEqual(meshes.map(({ peers }) => peers.size), [1, 1]);
+  const senders = [...network.open].flatMap((pc) => pc.getTransceivers().map(({ sender }) => sender.track));
+  assert.ok(senders.every((track) => track === null), 'the pair carries no media');
+  assert.equal(meshes[0].source('1002').media.audio, 'served');
+  assert.ok(meshes[0].say('1002', 'still there'));
+  isNeeded = false;
+  await Promise.all(meshes.map((mesh) => mesh.second()));
+  assert.deepEqual([...meshes.map(({ peers }) => peers.size), network.open.size], [0, 0, 0]);
+  meeting.end();
+});
+
+test('pairs that carry no media any more carry it again when the server fails', async () => {
+  const meeting = new Meeting();
+  for (const userId of ['1001', '1002']) meeting.add(userId, { needs: () => true });
+  const entries = { 1001: 1, 1002: 2 };
+  meeting.pages.get('1001').tracks = { camera: { kind: 'video', id: 'face' } };
+  meeting.list(entries);
+  await time.pass(1_000);
+  meeting.list(entries, { media: 'server' });
+  meeting.pages.get('1002').mesh.arrived('1001');
+  await time.pass(100);
+  const [, , { sender }] = [...network.open].find((pc) => pc.owner === '1001').getTransceivers();
+  assert.equal(sender.track, null);
+  meeting.list(entries, { media: 'publisher', moved: 'failure' });
+  await time.pass(100);
+  assert.equal(sender.track.id, 'face');
   meeting.assertWhole();
   meeting.end();
 });

@@ -64,3 +64,14 @@ test('leaves of people without a name count, and the count of the server correct
   list.count(114);
   assert.deepEqual(shown(), { count: 114, listed: 4, more: '114 people are here. Only 4 names are listed.' });
 });
+
+test('in a breakout room only those who are there are listed, and the others are counted', () => {
+  const list = people();
+  list.set([teacher, ...students(1, 31)], 31);
+  list.near = new Set(['1', '2', '77']);
+  assert.deepEqual([shown().count, shown().listed], [2, 2]);
+  assert.equal(list.here.length, 2);
+  assert.equal(list.students, 30, 'the class is as large as before');
+  list.near = null;
+  assert.deepEqual(shown(), { count: 31, listed: 31, more: '' });
+});

@@ -16,16 +16,22 @@ use crate::support::{Classroom, DEADLINE, Process, ROOM, RedisServer, is_picture
 /// The time in which a room has an owner again: a lease, and a look.
 const OWNED_WITHIN: Duration = Duration::from_secs(8);
 
-struct Node {
-    process: Process,
+pub struct Node {
+    pub process: Process,
     /// `127.0.0.1:PORT`
-    address: String,
+    pub address: String,
 }
 
 impl Node {
     fn start(class: &Classroom, redis: &RedisServer, name: &str) -> Self {
+        Self::start_with(class, redis, name, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(class: &Classroom, redis: &RedisServer, name: &str, more: &[&str]) -> Self {
         let url = redis.url();
         let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0", "--redis", &url, "--node", name];
+        let flags = [&flags[..], more].concat();
         let process = Process::start(&format!("node {name}"), class.command(&flags));
         let listening = process.wait_for("listening", |event| event["event"] == "listening");
         let url = listening["ws"].as_str().unwrap();
@@ -33,12 +39,12 @@ impl Node {
         Self { process, address }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("ws://{}", self.address)
     }
 
     /// The value of a metric.
-    fn metric(&self, name: &str) -> Option<f64> {
+    pub fn metric(&self, name: &str) -> Option<f64> {
         let text = curl(&self.address, "/metrics")?;
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.parse().ok()
     }
@@ -49,15 +55,21 @@ impl Node {
         rooms.into_iter().find(|room| room["roomId"] == ROOM)
     }
 
-    fn student(&self, class: &Classroom, user: &str) -> Process {
+    pub fn student(&self, class: &Classroom, user: &str) -> Process {
         let server = self.url();
         let flags = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--sink", "null", "--chat"];
         Process::start(&format!("student {user}"), typing(class.command(&flags)))
     }
 
     fn teacher(&self, class: &Classroom) -> Process {
+        self.teacher_with(class, &["--no-audio"])
+    }
+
+    /// A teacher with more flags.
+    pub fn teacher_with(&self, class: &Classroom, more: &[&str]) -> Process {
         let server = self.url();
-        let flags = ["teach", "--room", ROOM, "--test", "--no-audio", "--size", "320x180", "--chat"];
+        let flags = ["teach", "--room", ROOM, "--test", "--size", "320x180", "--chat"];
+        let flags = [&flags[..], more].concat();
         let flags = [&flags[..], &["--server", &server, "--udp-port", "0", "--end-class"]].concat();
         let teacher = Process::start("teacher", typing(class.command(&flags)));
         teacher.wait_for("joined", |event| event["event"] == "joined");
@@ -71,7 +83,7 @@ fn typing(mut command: Command) -> Command {
 }
 
 /// The body of a page, if somebody answers.
-fn curl(address: &str, path: &str) -> Option<String> {
+pub fn curl(address: &str, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).ok()?;
@@ -82,15 +94,15 @@ fn curl(address: &str, path: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(poll(DEADLINE, || condition().then_some(())).is_some(), "not within {DEADLINE:?}: {what}");
 }
 
-fn is_first_frame(event: &Event) -> bool {
+pub fn is_first_frame(event: &Event) -> bool {
     event["event"] == "first-frame"
 }
 
-fn says<'a>(user: &'a str, text: &'a str) -> impl Fn(&Event) -> bool + 'a {
+pub fn says<'a>(user: &'a str, text: &'a str) -> impl Fn(&Event) -> bool + 'a {
     move |event| event["event"] == "chat" && event["user"] == user && event["text"] == text
 }
 

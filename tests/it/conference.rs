@@ -12,7 +12,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::support::{Answer, Classroom, DEADLINE, Process, ROOM, ask};
 
 /// A client that speaks JSON.
-struct Peer {
+pub(crate) struct Peer {
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -29,7 +29,7 @@ impl Peer {
     }
 
     /// Joins a meeting with a secret, and takes part.
-    async fn meet(class: &Classroom, user: u32, session: &str) -> Self {
+    pub(crate) async fn meet(class: &Classroom, user: u32, session: &str) -> Self {
         let address: SocketAddr = class.url().replace("ws://", "").parse().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/ws?roomId={ROOM}&userId={user}&kind=meeting&auth=1");
@@ -41,7 +41,7 @@ impl Peer {
         peer
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.socket.send(Message::text(message.to_string())).await.unwrap();
     }
 

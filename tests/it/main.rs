@@ -54,6 +54,7 @@ mod answers;
 
 // The students of `classroom bench` on loopback.
 mod crowd;
+mod edges;
 
 // Misbehaving students on loopback, and what they cost the others.
 mod bad_students;
@@ -102,6 +103,9 @@ mod strangers;
 // Rooms whose media the server carries.
 mod hosted;
 
+// A VideoRoom of a Janus server.
+mod janus;
+
 // Meetings whose media the server carries.
 mod meeting;
 
@@ -117,6 +121,7 @@ mod whep;
 
 // WHIP publishers, one of which is not ours.
 mod whip;
+mod whip_out;
 
 // Rooms with names: created, taught in, ended.
 mod rooms;
@@ -157,3 +162,4 @@ mod tiers;
 // The page in real browsers.
 mod browser;
 mod calls;
+mod meeting_of_terminals;

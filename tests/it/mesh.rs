@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use classroom::id::UserId;
 use classroom::network::{Network, Rate};
 use classroom::protocol::{ClientMessage, MediaHost, RoomKind};
-use classroom::room::{ConnId, Input, Meetings, Newcomer, Output, RoomLimits, Rooms};
+use classroom::room::{ConnId, Input, Meetings, Newcomer, Output, RoomLimits, Rooms, Route};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -100,6 +100,7 @@ fn newcomer(user: UserId, epoch: u32) -> Newcomer {
         settings: None,
         identity: None,
         reserved: false,
+        route: Route::default(),
     }
 }
 

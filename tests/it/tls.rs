@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::routing::any;
-use classroom::http::{self, client};
+use classroom::http;
+use classroom::http::client::{self, Address, ClientError};
 use classroom::protocol::{ClientMessage, Credentials, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Server, ServerLimits, ServerUrl, SignalError, SignalEvent};
 use classroom::tls::{CertificateSource, Fingerprint, ServerTls, TlsError, Trust};
@@ -190,10 +191,10 @@ async fn rooms_are_listed_by_tls() {
     let school = School::open(&ca);
     let (_client, _events) = school.join(ca.trust()).await.unwrap();
     let port = school.address.port();
-    let rooms = client::rooms("127.0.0.1", port, Some(&ca.trust())).await.unwrap();
+    let rooms = client::rooms(&Address::new("127.0.0.1", port, Some(ca.trust()))).await.unwrap();
     assert_eq!((rooms.len(), rooms[0].watching), (1, 1));
-    let unknown = client::rooms("127.0.0.1", port, Some(&Trust::default())).await.unwrap_err();
-    assert!(matches!(unknown, client::RoomsError::Tls { cause: TlsError::UnknownCa(_), .. }), "{unknown}");
+    let unknown = client::rooms(&Address::new("127.0.0.1", port, Some(Trust::default()))).await.unwrap_err();
+    assert!(matches!(unknown, ClientError::Tls { cause: TlsError::UnknownCa(_), .. }), "{unknown}");
 }
 
 #[tokio::test]

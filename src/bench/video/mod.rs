@@ -64,7 +64,7 @@ pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Repor
         tokio::task::spawn_blocking(move || Capture::prepare(options)).await.map_err(Failure::internal)??;
     let codes = CodeWriter::attach(&prepared, bench.film);
     let (sfu, sfu_events) = Sfu::start(sfu_config(bench, prepared.rates())?).map_err(Failure::internal)?;
-    let (capture, capture_events) = endpoints::start_capture(prepared, &sfu).await?;
+    let (capture, capture_events) = endpoints::start_capture(prepared, &sfu, |_| ()).await?;
     let seed = bench.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let join = JoinViewers {
         students: bench.students,

@@ -9,14 +9,31 @@ use crate::id::{Nickname, UserId};
 use crate::protocol::ClientMessage;
 use crate::protocol::channel::{ChatMessage, PublisherMessage, StudentMessage};
 
+/// The sentence about what did not reach the server.
+pub(super) const NOT_SENT: &str = "not sent: there is no connection to the server at the moment; try again later";
+
 impl Conference<'_> {
     /// The user has typed a line.
     pub(super) fn on_typed(&mut self, line: &str) -> Option<ConferenceEvent> {
+        if line == "/help" {
+            self.help();
+            return None;
+        }
         let input = match StudentInput::parse(line, self.place) {
             StudentInput::Leave => return Some(ConferenceEvent::Leave),
             StudentInput::Private { to, words } => StudentInput::Private { to: self.id_of(to), words },
             input => input,
         };
+        match input {
+            StudentInput::Send(argument) => self.send_file(&argument),
+            StudentInput::Room(order) => self.room_order(order),
+            StudentInput::Meeting(order) => self.meeting_order(order),
+            input => return self.say(input),
+        }
+        None
+    }
+
+    fn say(&mut self, input: StudentInput) -> Option<ConferenceEvent> {
         let message = self.talk.typed(input, self.reporter)?;
         match self.place {
             Place::Call => {
@@ -75,7 +92,7 @@ impl Conference<'_> {
         let is_hand = matches!(message, StudentMessage::Hand { .. });
         // A raised hand is sent again by itself when the server is back.
         if !self.signalling.send(ClientMessage::Channel { message }) && !is_hand {
-            self.reporter.warn("not sent: there is no connection to the server at the moment; try again later");
+            self.reporter.warn(NOT_SENT);
         }
     }
 

@@ -14,9 +14,9 @@ use crate::commands::{blocking, or_never};
 use crate::endpoints::RenderInput;
 use crate::id::named;
 use crate::media::{RenderEvent, RenderStage, SpeakerOptions, TrackFormat};
-use crate::pair::{Peer, PeerConfig, PeerEvent, PeerEvents};
+use crate::pair::{FileChannel, Peer, PeerConfig, PeerEvent, PeerEvents};
 use crate::protocol::channel::StudentMessage;
-use crate::protocol::{IceCandidate, TrackName, decline_of_file};
+use crate::protocol::{IceCandidate, PairFileId, PairFileMessage, TrackName};
 use crate::rtp::{Codec, Latency, Track};
 use crate::token_bucket::TokenBucket;
 use crate::viewer::{Incoming, ViewerConfig};
@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The time from the jitter buffer to the sound card.
 const PLAYS_WITHIN: Duration = Duration::from_millis(80);
 
-/// The message by which each side says that the other one's media arrives from the server.
+/// The message by which each side says that it needs no media over this pair any more.
 const MOVED: &str = r#"{"type":"moved"}"#;
 
 /// An input of a pair.
@@ -43,10 +43,15 @@ pub(super) enum PairInput {
     Candidate(IceCandidate),
     /// The other one sends these tracks.
     Sends(Vec<TrackName>),
-    /// The other one's media arrives from the server: its pictures and its sound are not wanted from here any more.
+    /// The other one's media arrives from the server, or the other one sends nothing: nothing is wanted from here any
+    /// more.
     Moved,
     /// A message for the other one, in the chat of a call.
     Say(StudentMessage),
+    /// A message about a file for the other one.
+    File(PairFileMessage),
+    /// Open the channel of an own file.
+    OpenFile(PairFileId),
 }
 
 /// An output of a pair.
@@ -63,12 +68,20 @@ pub(super) enum PairOutput {
     Reconnecting,
     /// The other one can't decode the video of this member.
     Undecodable(Vec<Track>, Codec),
-    /// Both receive each other's media from the server: this pair can end.
+    /// Nobody needs media over this pair any more.
     Moved,
     /// This message has gone to the other one.
     Said(StudentMessage),
     /// A text of the other one; it is not parsed yet.
     Heard(String),
+    /// A message of the other one about a file.
+    File(PairFileMessage),
+    /// The channel of a file, which either side has made.
+    FileChannel(FileChannel),
+    /// A word about this file did not reach the other one.
+    FileNotSaid(PairFileId),
+    /// The connection has ended, and with it the files.
+    FilesLost,
     /// A problem, for the user.
     Warn(String),
 }
@@ -123,6 +136,7 @@ impl Pair {
                     Err(()) => break,
                 },
             }
+            self.tell(PairOutput::FilesLost).await;
         }
         if let Some(drained) = self.drained.take() {
             sleep_until(drained).await;
@@ -137,8 +151,14 @@ impl Pair {
             match input.ok_or(())? {
                 PairInput::Offer(sdp) => offer = Some(sdp),
                 PairInput::Sends(sends) => self.set_sends(sends),
-                PairInput::Moved => self.takes_no_more(),
+                PairInput::Moved => {
+                    self.takes_no_more();
+                    // A pair that does not work has nothing that could be interrupted.
+                    self.tell(PairOutput::Moved).await;
+                }
                 PairInput::Say(_) => self.not_said().await,
+                PairInput::File(message) => self.tell(PairOutput::FileNotSaid(message.into_id())).await,
+                PairInput::OpenFile(id) => self.tell(PairOutput::FileNotSaid(id)).await,
                 PairInput::Answer(_) | PairInput::Candidate(_) => {}
             }
         }
@@ -194,7 +214,7 @@ impl Pair {
         events: &mut PeerEvents,
         inputs: &mut mpsc::Receiver<PairInput>,
     ) -> Ended {
-        let (mut is_said, mut is_heard) = (false, false);
+        let (mut is_said, mut is_heard, mut is_connected) = (false, false, false);
         // The side that waits for an offer waits as long as it takes.
         let mut deadline = self.side.offers.then(|| Instant::now() + CONNECTS_WITHIN);
         loop {
@@ -218,7 +238,9 @@ impl Pair {
                     Some(PairInput::Moved) => {
                         self.takes_no_more();
                         is_said = peer.say(MOVED).await;
-                        if is_said && is_heard {
+                        // A pair that does not work has nothing that could be interrupted.
+                        let is_over = if is_said { is_heard } else { !is_connected };
+                        if is_over {
                             self.tell(PairOutput::Moved).await;
                         }
                     }
@@ -229,6 +251,13 @@ impl Pair {
                             self.not_said().await;
                         }
                     }
+                    Some(PairInput::File(message)) => if !peer.say(&message.to_json()).await {
+                        self.tell(PairOutput::FileNotSaid(message.into_id())).await;
+                    },
+                    Some(PairInput::OpenFile(id)) => self.tell(match peer.open_file(id.clone()).await {
+                        Ok(channel) => PairOutput::FileChannel(channel),
+                        Err(_) => PairOutput::FileNotSaid(id),
+                    }).await,
                     None => return Ended::Closed,
                 },
                 event = events.next() => match event {
@@ -237,6 +266,7 @@ impl Pair {
                     }
                     PeerEvent::Connected => {
                         deadline = None;
+                        is_connected = true;
                         self.context.media.connected(self.number);
                         self.tell(PairOutput::Connected).await;
                     }
@@ -248,24 +278,29 @@ impl Pair {
                         self.context.media.set_sent(self.number, SentVideo { encodings, is_narrow });
                     }
                     PeerEvent::ChannelOpen if self.has_moved() && !is_said => is_said = peer.say(MOVED).await,
+                    PeerEvent::File(channel) => self.tell(PairOutput::FileChannel(channel)).await,
                     PeerEvent::Heard(text) if text == MOVED => {
                         is_heard = true;
+                        self.context.media.detach(self.number);
                         if is_said {
                             self.tell(PairOutput::Moved).await;
                         }
                     }
                     PeerEvent::Heard(text) if self.pace.take(std::time::Instant::now()).is_ok() => {
-                        match decline_of_file(&text) {
-                            Some(answer) => {
-                                peer.say(&answer).await;
-                            }
-                            None => self.tell(PairOutput::Heard(text)).await,
-                        }
+                        self.tell(match PairFileMessage::parse(&text) {
+                            Some(message) => PairOutput::File(message),
+                            None => PairOutput::Heard(text),
+                        }).await;
                     }
                     PeerEvent::ChannelOpen | PeerEvent::Heard(_) => {}
                     // The other side has closed the pair, and its last message was lost with it.
-                    PeerEvent::Disturbed | PeerEvent::Gone if is_said => self.tell(PairOutput::Moved).await,
+                    PeerEvent::Disturbed if is_said => self.tell(PairOutput::Moved).await,
+                    PeerEvent::Gone if is_said => {
+                        self.tell(PairOutput::FilesLost).await;
+                        self.tell(PairOutput::Moved).await;
+                    }
                     PeerEvent::Disturbed => {
+                        is_connected = false;
                         self.tell(PairOutput::Reconnecting).await;
                         deadline = Some(Instant::now() + CONNECTS_WITHIN);
                         // One side is enough, and the other one may not have noticed.

@@ -42,6 +42,10 @@ struct Running {
     inputs: mpsc::Sender<PairInput>,
     screen: Arc<RenderInput>,
     is_connected: bool,
+    /// Whether this side has told the pair that it needs no media any more.
+    is_released: bool,
+    /// Whether nobody needs media over the pair any more.
+    has_moved: bool,
     task: JoinHandle<()>,
 }
 
@@ -72,13 +76,30 @@ impl Pairs {
             side,
         };
         let task = tokio::spawn(pair.run(input_queue));
-        self.running.insert(other, Running { number, inputs, screen, is_connected: false, task });
+        let (is_connected, is_released, has_moved) = (false, false, false);
+        let running = Running { number, inputs, screen, is_connected, is_released, has_moved, task };
+        self.running.insert(other, running);
     }
 
     /// Closes a pair.
     pub(super) fn close(&mut self, other: &UserId) {
         self.ending.retain(|task| !task.is_finished());
         self.ending.extend(self.running.remove(other).map(|running| running.task));
+    }
+
+    /// This side needs no media over a pair any more.
+    pub(super) fn release(&mut self, other: &UserId) {
+        if let Some(running) = self.running.get_mut(other).filter(|running| !running.is_released) {
+            running.is_released = running.inputs.try_send(PairInput::Moved).is_ok();
+        }
+    }
+
+    /// Closes the pairs over which nobody needs media, unless files need them. Returns whose pairs that were.
+    pub(super) fn close_moved(&mut self, files_need: impl Fn(&UserId) -> bool) -> Vec<UserId> {
+        let is_over = |(other, running): &(&UserId, &Running)| running.has_moved && !files_need(other);
+        let over: Vec<UserId> = self.running.iter().filter(is_over).map(|(other, _)| other.clone()).collect();
+        over.iter().for_each(|other| self.close(other));
+        over
     }
 
     /// Passes an input to a pair. Returns false if there is no such pair, or if its queue is full or closed.
@@ -105,6 +126,7 @@ impl Pairs {
                 match output {
                     PairOutput::Connected => running.is_connected = true,
                     PairOutput::Reconnecting => running.is_connected = false,
+                    PairOutput::Moved => running.has_moved = true,
                     _ => {}
                 }
                 return (other.clone(), output);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::commands::people;
 use crate::id::UserId;
 use crate::protocol::{MediaHost, Participant, Participants};
 
@@ -64,9 +65,22 @@ impl ParticipantList {
         self.takes_part() && self.others.is_empty()
     }
 
+    /// Whether nobody takes part.
+    pub(in crate::commands) fn is_over(&self) -> bool {
+        !self.takes_part() && self.others.is_empty()
+    }
+
     /// The other participants.
     pub(in crate::commands) fn others(&self) -> impl Iterator<Item = &Participant> {
         self.others.values()
+    }
+
+    /// The other participant with this id, or the only one with this nickname. The error is a sentence.
+    pub(super) fn find(&self, text: &str) -> Result<Participant, String> {
+        let known: Vec<(&UserId, &str)> =
+            self.others.values().map(|other| (&other.user_id, other.nickname.as_str())).collect();
+        let user = people::find(known, text)?;
+        self.others.get(&user).cloned().ok_or_else(|| people::nobody(text))
     }
 
     /// The entry of another one, by which messages to it are addressed.

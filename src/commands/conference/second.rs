@@ -14,6 +14,9 @@ use crate::rtp::Track;
 
 impl Conference<'_> {
     pub(super) fn on_second(&mut self) {
+        let steps = self.files.second(self.context.media.load().narrow > 0, self.reporter);
+        self.do_files(steps);
+        self.close_moved();
         let tracks = self.tracks();
         for (user, track, stats) in &tracks {
             self.reporter.event(&Event::ParticipantStats(SpeakerStats {

@@ -11,12 +11,12 @@ use super::pair::PairContext;
 use crate::commands::negotiation::{candidate_init, wire_candidate};
 use crate::commands::or_never;
 use crate::commands::speaker_views::{SpeakerViews, StartedRender, ViewContext, ViewInput, ViewOutput};
-use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
+use crate::commands::uplink_connection::{Delays, UplinkConnection, UplinkEvent};
 use crate::id::UserId;
 use crate::media::{MediaError, Render, SpeakerOptions};
 use crate::protocol::channel::PublisherMessage;
 use crate::protocol::{ClientMessage, IceCandidate, Participant};
-use crate::publisher::{Layering, PublisherConfig, PublisherEvent};
+use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
 use crate::rtp::{Latency, Track};
 use crate::viewer::ViewerConfig;
 
@@ -67,7 +67,7 @@ impl ServerMedia {
     /// The other participants of a conference whose media is on the server.
     pub(super) fn listed<'a>(&mut self, others: impl Iterator<Item = &'a Participant>) {
         if self.uplink.is_none() && !self.context.media.sends().is_empty() {
-            self.uplink = Some(UplinkConnection::new(Instant::now()));
+            self.uplink = Some(UplinkConnection::new(Instant::now(), Delays::OF_CLASSROOM));
         }
         let others: Vec<&Participant> = others.collect();
         let is_there = |user: &UserId, entry: u32| others.iter().any(|o| (&o.user_id, o.entry) == (user, entry));
@@ -155,7 +155,8 @@ impl ServerMedia {
             UplinkEvent::Due => {
                 let ViewerConfig { bind, ice_servers } = ViewContext::viewer(&*self.context);
                 let encodings = media.encodings();
-                let config = PublisherConfig { bind, ice_servers, encodings, layering: Layering::Simulcast };
+                let (layering, receiver) = (Layering::Simulcast, MediaReceiver::Classroom);
+                let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver };
                 media.detach(SERVER);
                 match uplink.offer(now, config).await {
                     Ok((sdp, tracks)) => {

@@ -57,6 +57,11 @@ impl Spotlight {
         self.shown.as_ref()
     }
 
+    /// The participant that is large for everybody, by the last list.
+    pub(super) fn wanted(&self) -> Option<&UserId> {
+        self.wanted.as_ref()
+    }
+
     fn other(&self) -> Option<&UserId> {
         self.wanted.as_ref().filter(|wanted| **wanted != self.me)
     }

@@ -119,6 +119,11 @@ impl PublisherMedia {
         }
     }
 
+    /// The encodings that students may get.
+    pub(super) fn encodings(&self) -> Vec<Encoding> {
+        self.encodings.clone()
+    }
+
     /// The tracks that the publisher has promised.
     pub(super) fn tracks(&self) -> Vec<TrackName> {
         let is_promised = |track: &Track| self.encodings.iter().any(|encoding| encoding.track == *track);

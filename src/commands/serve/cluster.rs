@@ -27,6 +27,7 @@ pub(in crate::commands) struct ClusterNode {
     store: RedisStore,
     id: NodeId,
     url: Option<ServerUrl>,
+    is_edge: bool,
     times: Times,
     notices: mpsc::Sender<String>,
 }
@@ -37,7 +38,7 @@ impl ClusterNode {
     /// # Errors
     /// If Redis does not answer, the file of the password can't be read, or the name is too long.
     pub(in crate::commands) async fn connect(cluster: cli::Cluster, reporter: &Reporter) -> Result<Self, Failure> {
-        let cli::Cluster { mut redis, password_file, name, url } = cluster;
+        let cli::Cluster { mut redis, password_file, name, url, edge: is_edge, .. } = cluster;
         if let Some(path) = password_file {
             let text = read_secrets(&path, "--redis-password-file", reporter)?;
             redis = redis.with_password(text.lines().next().unwrap_or_default().trim());
@@ -57,12 +58,17 @@ impl ClusterNode {
                 reporter.warn(sentence);
             }
         });
-        Ok(Self { store, id, url, times, notices })
+        Ok(Self { store, id, url, is_edge, times, notices })
     }
 
     /// The URL of this node for the others, if it was typed.
     pub(super) fn url(&self) -> Option<&ServerUrl> {
         self.url.as_ref()
+    }
+
+    /// Whether this node sends the media of all lectures to its students.
+    pub(super) fn is_edge(&self) -> bool {
+        self.is_edge
     }
 
     /// The settings for signalling. `own` is the address of this server, `fingerprint` that of its certificate.
@@ -73,7 +79,7 @@ impl ClusterNode {
         access: &Access,
         meetings: Meetings,
     ) -> Result<ClusterConfig, Failure> {
-        let Self { store, id, url, times, notices } = self;
+        let Self { store, id, url, times, notices, .. } = self;
         let secret: SessionSecret =
             Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse().map_err(Failure::internal)?;
         let meetings = match meetings {

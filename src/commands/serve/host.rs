@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::whip::WhipRooms;
+use crate::commands::edges::Meaning;
 use crate::commands::hosted_source::{Handled, HostedSource, PublishOffer, SourceKind, SourceSettings};
 use crate::commands::lecture_talk::LectureTalk;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
@@ -134,6 +135,10 @@ impl RoomHost {
             ServerMessage::Offer { user_id, sdp, tracks, network, .. } if user_id == self.publisher => {
                 self.source.publish(PublishOffer { sdp, tracks, network });
             }
+            ServerMessage::Edges { edges } => self.talk.edges().set(edges),
+            ServerMessage::Offer { user_id, sdp, .. } if self.talk.edges().contains(&user_id) => {
+                self.source.offer_edge(user_id, sdp).into_iter().for_each(|rejection| self.member.send(rejection));
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 let rejection = self.source.offer(Instant::now(), user_id, sdp, video, network);
                 rejection.into_iter().for_each(|rejection| self.member.send(rejection));
@@ -223,34 +228,44 @@ impl RoomHost {
 
     fn on_event(&mut self, event: SfuEvent) {
         let Handled { message, event } = self.source.on_event(Instant::now(), event);
+        let encodings = || self.source.encodings();
+        match event.map(|event| self.talk.edges().on_event(event, self.source.sfu(), encodings)) {
+            Some(Meaning::Own(event)) => self.on_student_event(event),
+            Some(Meaning::AtEdges(events)) => events.into_iter().for_each(|event| self.on_student_event(event)),
+            None => {}
+        }
+        message.into_iter().for_each(|message| self.member.send(message));
+    }
+
+    /// An event of a student here or at an edge.
+    fn on_student_event(&mut self, event: SfuEvent) {
         match event {
-            Some(SfuEvent::Connected(user)) => {
+            SfuEvent::Connected(user) => {
                 // From now on nobody takes the student's place in a full room, or the room's place at the server.
                 self.member.send(ClientMessage::Connected { target_uid: user.clone() });
                 if user != self.publisher {
                     self.watching.insert(user);
                 }
             }
-            Some(SfuEvent::Session { number, event }) => {
+            SfuEvent::Session { number, event } => {
                 if let Some(WhipNews::Connected(_)) = self.whip.on_event(number, event) {
                     self.member.send(ClientMessage::Connected { target_uid: self.publisher.clone() });
                 }
             }
-            Some(SfuEvent::Gone { user, why }) => self.on_gone(&user, why),
-            Some(SfuEvent::ChannelOpen(user)) => {
+            SfuEvent::Gone { user, why } => self.on_gone(&user, why),
+            SfuEvent::ChannelOpen(user) => {
                 self.talk.channel_opened(&user, self.source.sfu());
                 if user == self.publisher {
                     self.source.tell_needed();
                 }
             }
-            Some(SfuEvent::Heard { user, text }) => {
+            SfuEvent::Heard { user, text } => {
                 let outputs = self.talk.received(&user, &text, self.source.sfu());
                 self.obey(outputs);
             }
-            Some(SfuEvent::Notice(sentence)) => self.warn(&sentence),
+            SfuEvent::Notice(sentence) => self.warn(&sentence),
             _ => {}
         }
-        message.into_iter().for_each(|message| self.member.send(message));
     }
 
     fn on_whip(&mut self, request: WhipRequest) {
@@ -301,6 +316,7 @@ impl RoomHost {
             self.whip.hears(&ingest.silent_sessions);
         }
         self.meter.update(&stats);
+        self.talk.edges().tell_encodings(self.source.encodings(), self.source.sfu());
     }
 
     fn tell_stopped(&mut self, stats: Option<&SfuStats>) {

@@ -7,10 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::edge::EdgeSettings;
 use super::host::{self, HostSettings};
 use super::meeting;
 use super::whip::WhipRooms;
 use crate::cli::ServeMedia;
+use crate::commands::client_network;
+use crate::commands::edge_meter::EdgeMeter;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
 use crate::commands::stage::StageSettings;
@@ -94,6 +97,15 @@ impl MediaServer {
     /// The most rooms whose media the server carries.
     pub(super) fn max_rooms(&self) -> usize {
         self.max_rooms
+    }
+
+    /// The settings of the edges of this server, which listens at `ip`.
+    pub(super) fn edges(&self, ip: IpAddr) -> EdgeSettings {
+        let HostSettings { source, meter: media, reporter, .. } = self.settings.clone();
+        // Without a network there is only the loopback interface.
+        let loopback = ip.is_loopback().then(|| SocketAddr::new(ip, 0).to_string());
+        let bind = loopback.into_iter().chain(client_network::bind_addresses(None)).collect();
+        EdgeSettings { source, bind, meter: EdgeMeter::default(), media, reporter }
     }
 
     /// Runs the hosts that come from the server.

@@ -4,6 +4,7 @@ mod reports;
 mod signalling;
 mod stage;
 mod whip;
+mod whip_out;
 
 use std::future::Future;
 use std::time::Instant;
@@ -19,6 +20,7 @@ use super::talk::TeacherTalk;
 use super::teacher_views::TeacherViews;
 use super::throttled_lines::ThrottledLines;
 use crate::cli::Teach;
+use crate::commands::edges::Meaning;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
 use crate::commands::source_monitor::SourceMonitor;
@@ -26,6 +28,7 @@ use crate::commands::stage::StageMedia;
 use crate::commands::stop::Stop;
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::commands::whip::WhipSessions;
+use crate::commands::whip_out::WhipServers;
 use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
@@ -41,6 +44,7 @@ pub(super) struct LectureParts {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    pub(super) whip_out: WhipServers,
     pub(super) settings: RoomSettings,
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Lecture<'a> {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    /// The WHIP servers that get the lecture as well.
+    pub(super) whip_out: WhipServers,
     /// How to leave the room at the end.
     pub(super) goodbye: Goodbye,
     teach: &'a Teach,
@@ -86,7 +92,7 @@ impl<'a> Lecture<'a> {
         attendance_file: Option<AttendanceFile>,
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, stage, views, client, source, settings } = parts;
+        let LectureParts { sfu, stage, views, client, source, whip_out, settings } = parts;
         let talk = TeacherTalk::new(teach, settings, &sfu);
         Self {
             sfu,
@@ -94,6 +100,7 @@ impl<'a> Lecture<'a> {
             views,
             client,
             source,
+            whip_out,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
             teach,
             reporter,
@@ -132,6 +139,10 @@ impl<'a> Lecture<'a> {
                     self.on_view(request);
                     continue;
                 }
+                output = self.whip_out.next() => {
+                    self.on_whip_out(output);
+                    continue;
+                }
             };
             let ended = match input {
                 Input::Stop(stop) => self.on_stop(stop, &mut inputs),
@@ -158,8 +169,8 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::Line(line) => {
-                    if let Some(order) = self.talk.typed(&line, &self.sfu, self.reporter) {
-                        self.send(ClientMessage::Order(order));
+                    if let Some(message) = self.talk.typed(&line, &self.sfu, self.reporter) {
+                        self.send(message);
                     }
                     None
                 }
@@ -188,6 +199,20 @@ impl<'a> Lecture<'a> {
             return self.offer_waiting();
         };
         let Some(event) = self.of_student(event) else { return };
+        if let SfuEvent::Gone { user, .. } = &event
+            && self.talk.edges().contains(user)
+        {
+            self.send(ClientMessage::Hangup { target_uid: user.clone(), source: None });
+        }
+        let encodings = || self.source.encodings();
+        match self.talk.edges().on_event(event, &self.sfu, encodings) {
+            Meaning::Own(event) => self.on_student_event(event),
+            Meaning::AtEdges(events) => events.into_iter().for_each(|event| self.on_student_event(event)),
+        }
+    }
+
+    /// An event of a student here or at an edge.
+    fn on_student_event(&mut self, event: SfuEvent) {
         match event {
             SfuEvent::Answer { user, sdp } => {
                 self.send(ClientMessage::Answer { entry: None, target_uid: user, sdp, source: None });
@@ -252,6 +277,9 @@ impl<'a> Lecture<'a> {
     }
 
     fn set_state(&mut self, user: &UserId, state: StudentState) {
+        if self.talk.edges().contains(user) {
+            return;
+        }
         if self.students.set(user, state) {
             let nickname = self.attendance.nickname(user).to_owned();
             self.reporter.event(&Event::Student { user: user.clone(), nickname, state });

@@ -1,16 +1,18 @@
 //! The source of a lecture: a capture on this computer, or the media of a WHIP client.
 
+mod shared_capture;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::media::Capture;
+pub(super) use self::shared_capture::SharedCapture;
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sfu::{Sfu, SfuEvent, SfuStats};
 
 /// The source of a lecture.
 pub(super) enum Source {
     /// GStreamer captures and encodes.
-    Capture(Box<Capture>),
+    Capture(Box<SharedCapture>),
     /// A WHIP client sends encoded media.
     Whip(WhipMedia),
 }
@@ -29,7 +31,7 @@ impl Source {
     /// The encodings, each track best first.
     pub(super) fn encodings(&self) -> Vec<Encoding> {
         match self {
-            Self::Capture(capture) => capture.encodings(),
+            Self::Capture(shared) => shared.capture().encodings(),
             Self::Whip(media) => media.encodings.clone(),
         }
     }
@@ -45,7 +47,7 @@ impl Source {
     /// media that comes encoded.
     pub(super) fn encode_ms(&self, encoding: Encoding) -> Option<f32> {
         match self {
-            Self::Capture(capture) => capture.encode_ms(encoding),
+            Self::Capture(shared) => shared.capture().encode_ms(encoding),
             Self::Whip(_) => None,
         }
     }
@@ -53,7 +55,7 @@ impl Source {
     /// Per video source: the frames so far, and the announced frame interval (zero if unknown).
     pub(super) fn frame_counts(&self) -> Vec<(Track, u64, Duration)> {
         match self {
-            Self::Capture(capture) => capture.frame_counts().collect(),
+            Self::Capture(shared) => shared.capture().frame_counts().collect(),
             Self::Whip(media) => media.frame_counts(),
         }
     }
@@ -85,7 +87,7 @@ impl Source {
     /// Handles an event about the encodings. Returns an event that is about something else.
     pub(super) fn on_sfu(&mut self, event: SfuEvent) -> Option<SfuEvent> {
         match (self, event) {
-            (Self::Capture(capture), event) => crate::endpoints::serve_encoders(capture, event),
+            (Self::Capture(shared), event) => shared.on_sfu(event),
             (Self::Whip(media), SfuEvent::Encodings(encodings)) => {
                 media.encodings = encodings;
                 None
@@ -98,8 +100,16 @@ impl Source {
 
     /// Tells the SFU which encodings a capture still produces. The SFU itself knows those of a WHIP client.
     pub(super) fn announce_encodings(&self, sfu: &Sfu) {
-        if let Self::Capture(capture) = self {
-            crate::endpoints::announce_encodings(capture, sfu);
+        if let Self::Capture(shared) = self {
+            crate::endpoints::announce_encodings(shared.capture(), sfu);
+        }
+    }
+
+    /// The capture, if there is one.
+    pub(super) fn shared_capture(&mut self) -> Option<&mut SharedCapture> {
+        match self {
+            Self::Capture(shared) => Some(shared),
+            Self::Whip(_) => None,
         }
     }
 }

@@ -65,6 +65,8 @@ impl Rates {
             encode_ms: encode_ms.copied().find_map(|encoding| source.encode_ms(encoding)).map(f64::from),
             watched: watched(&sfu.watched, &tracks),
             stage: Vec::new(),
+            whip: None,
+            janus: None,
             key_frames: sfu.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         };
         let made = encodings.iter().map(|encoding| {

@@ -1,17 +1,20 @@
 //! Chat, hands, reactions and orders at the teacher's terminal. Orders about the members of the room go to the server.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::membership::{Membership, Reply};
+use super::breakouts::LectureBreakouts;
 use super::stage_report;
 use crate::cli::Teach;
 use crate::commands::chat_commands::TeacherInput;
+use crate::commands::edges::Edges;
 use crate::commands::lecture_talk::{LectureTalk, now_ms};
+use crate::commands::membership::{Membership, Reply};
 use crate::commands::stage::SpeakerFact;
 use crate::commands::stage_orders::{self, StageCommand};
 use crate::id::{Nickname, UserId, named};
-use crate::protocol::channel::{Allowed, Moderation, Stage, Stopped};
-use crate::protocol::{RoomOrder, RoomSettings, User};
+use crate::protocol::channel::{Allowed, Moderation, PublisherMessage, Stage, Stopped};
+use crate::protocol::{Breakouts, ClientMessage, RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
 use crate::room::talk::{Refusal, StageChange, Talk, TalkOutput};
 use crate::sfu::Sfu;
@@ -21,6 +24,7 @@ pub(super) struct TeacherTalk {
     teacher: (UserId, Nickname),
     talk: LectureTalk,
     membership: Membership,
+    breakouts: LectureBreakouts,
     /// Actions since [`TeacherTalk::take_actions`]. The rules limit how much a room can say.
     actions: Vec<StudentAction>,
     /// Changes of the stage since [`TeacherTalk::take_stage_changes`].
@@ -44,7 +48,8 @@ impl TeacherTalk {
         talk.change(sfu, |rules| rules.allow(teach.allowed));
         talk.set_stage(teach.stage.most);
         let membership = Membership::new(settings);
-        Self { teacher, talk, membership, actions: Vec::new(), stage_changes: Vec::new() }
+        let breakouts = LectureBreakouts::default();
+        Self { teacher, talk, membership, breakouts, actions: Vec::new(), stage_changes: Vec::new() }
     }
 
     /// Tells the students which video sources have stopped.
@@ -96,12 +101,26 @@ impl TeacherTalk {
         self.report(outputs, reporter);
     }
 
-    /// The teacher has typed a line. Returns an order for the server.
-    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) -> Option<RoomOrder> {
-        match self.obey(TeacherInput::parse(line), sfu, reporter) {
+    /// The teacher has typed a line. Returns a message for the server.
+    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) -> Option<ClientMessage> {
+        let input = match TeacherInput::parse(line) {
+            TeacherInput::Say(words) => match self.breakouts.says(&words) {
+                Some(message) => return Some(message),
+                None => TeacherInput::Say(words),
+            },
+            TeacherInput::Breakouts(order) => {
+                let find = |text: &str| self.talk.rules().find(text).map_err(|(_, sentence)| sentence);
+                match self.breakouts.order(order, find) {
+                    Ok(message) => return Some(message),
+                    Err(sentence) => TeacherInput::Advice(sentence),
+                }
+            }
+            input => input,
+        };
+        match self.obey(input, sfu, reporter) {
             Ok(outputs) => self.report(outputs, reporter),
             Err(Reply::Say(sentence)) => reporter.notice(sentence),
-            Err(Reply::Send(order)) => return Some(order),
+            Err(Reply::Send(order)) => return Some(ClientMessage::Order(order)),
         }
         None
     }
@@ -121,6 +140,24 @@ impl TeacherTalk {
     ) {
         let by_nickname = if by == self.teacher.0 { self.teacher.1.clone() } else { nickname(&by) };
         self.membership.ordered((by, by_nickname), order, nickname, reporter);
+    }
+
+    /// The edges of the lecture.
+    pub(super) fn edges(&mut self) -> &mut Edges {
+        self.talk.edges()
+    }
+
+    /// The server tells of the breakout rooms.
+    pub(super) fn breakouts_told(&mut self, breakouts: Breakouts, reporter: &Reporter) {
+        let names: BTreeMap<&UserId, &str> = self.talk.rules().members().collect();
+        let nickname = |user: &UserId| names.get(user).copied().unwrap_or_default();
+        let sentences = self.breakouts.told(breakouts, nickname);
+        sentences.into_iter().for_each(|sentence| reporter.notice(sentence));
+    }
+
+    /// Something has been said in the breakout room that the teacher visits.
+    pub(super) fn breakout_said(&self, message: PublisherMessage, reporter: &Reporter) {
+        self.breakouts.heard(message).iter().for_each(|event| reporter.event(event));
     }
 
     /// The rules, to read them.
@@ -173,6 +210,8 @@ impl TeacherTalk {
                 let now = rules.allowed();
                 Ok(self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, sfu, reporter))
             }
+            // An order about breakout rooms has gone to the server.
+            TeacherInput::Breakouts(_) => Ok(Vec::new()),
             TeacherInput::Advice(sentence) => Err(Reply::Say(sentence)),
         }
     }

@@ -1,20 +1,29 @@
 // The page's state of breakout rooms, as functions of the server's messages. This file touches no element.
 
+import { clean } from './dom.js';
+
 /** The most breakout rooms (`MAX_BREAKOUTS`), and the most members in a list of places (`MAX_LISTED_USERS`). */
 export const MOST_ROOMS = 20;
 export const FEWEST_ROOMS = 2;
 const MOST_PLACES = 500;
+/** The most members in `here` (`MAX_LISTED_HERE`). */
+const MOST_HERE = 50;
+/** The most students of a breakout room of a lecture (`MAX_MESH`). */
+export const MOST_STUDENTS = 6;
 /** How long everybody has left after "Call everybody back", in seconds (`RECALL_S`). */
 export const RECALL_S = 30;
 const MOST_MINUTES = 1_440;
 
-const NOWHERE = { rooms: 0, at: 0, own: null, endsAt: 0, isRecalled: false, places: new Map() };
+const NOWHERE = {
+  rooms: 0, at: 0, own: null, endsAt: 0, isRecalled: false, names: new Map(), here: null, places: new Map(),
+};
 
 const number = (value, most) => (Number.isInteger(value) && value >= 0 && value <= most ? value : 0);
 
 /**
- * The message `breakouts`, checked: `{ rooms, at, own, endsAt, isRecalled, places }`. `rooms` is 0 without breakout
- * rooms, `at` is 0 in the meeting, `own` may be `null`, `endsAt` is 0 without an end, and `places` has the place of
+ * The message `breakouts`, checked: `{ rooms, at, own, endsAt, isRecalled, names, here, places }`. `rooms` is 0 without
+ * breakout rooms, `at` is 0 in the meeting or the lecture, `own` may be `null`, `endsAt` is 0 without an end, `names`
+ * are by number, `here` are the ids of those who are here, or `null` if nobody says so, and `places` has the place of
  * each member by user id, for an owner.
  */
 export function breakoutsOf(message, now) {
@@ -27,8 +36,20 @@ export function breakoutsOf(message, now) {
     own: number(message.own, rooms) || null,
     endsAt: message.endsInMs >= 0 ? now + Number(message.endsInMs) : 0,
     isRecalled: message.isRecalled === true,
+    names: namesOf(message.names, rooms),
+    here: hereOf(message.here),
     places: new Map(places.map(([userId, at]) => [userId, number(at, rooms)])),
   };
+}
+
+function namesOf(names, rooms) {
+  const given = Array.isArray(names) ? names.slice(0, rooms) : [];
+  return new Map(given.map((name, n) => [n + 1, clean(name, 80)]).filter(([, name]) => name));
+}
+
+function hereOf(here) {
+  const ids = Array.isArray(here) ? here.slice(0, MOST_HERE).map((id) => clean(id, 64)) : [];
+  return ids.length > 0 ? new Set(ids) : null;
 }
 
 /** The users in the meeting and in each breakout room: a list of lists, of which the first is the meeting. */
@@ -52,10 +73,15 @@ export function whereKey({ at, own }, moderates) {
   return own ? 'breakoutYours' : 'breakoutsOpen';
 }
 
-/** The order that splits a meeting of `members` as the form says; `null` if the form makes no sense. */
-export function splitOrder({ rooms, minutes, byHand, choices }, members) {
-  const most = Math.min(MOST_ROOMS, Math.max(FEWEST_ROOMS, members));
-  if (!Number.isInteger(rooms) || rooms < FEWEST_ROOMS || rooms > most) return null;
+/** The fewest and the most breakout rooms for these members, of whom `students` of a lecture have to find a place. */
+export function roomsFor(members, students = 0) {
+  const least = Math.max(FEWEST_ROOMS, Math.ceil(students / MOST_STUDENTS));
+  return { least, most: Math.min(MOST_ROOMS, Math.max(FEWEST_ROOMS, members)) };
+}
+
+/** The order that splits a room into `least` to `most` parts as the form says; `null` if the form makes no sense. */
+export function splitOrder({ rooms, minutes, byHand, choices }, { least, most }) {
+  if (!Number.isInteger(rooms) || rooms < least || rooms > most) return null;
   if (!(minutes >= 0 && minutes <= MOST_MINUTES)) return null;
   const limitS = Math.round(minutes * 60);
   const chosen = [...choices].filter(([, at]) => Number.isInteger(at) && at >= 0 && at <= rooms);

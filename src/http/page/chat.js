@@ -16,6 +16,8 @@ export const REACTIONS = ['like', 'clap', 'heart', 'laugh', 'wow', 'confused'];
 export class Chat {
   /** Adds the receiver to a message; `null` if the message can't be sent. */
   address = (message) => message;
+  /** Takes what `attach` would, while another conversation is held in the meantime. */
+  lender = null;
   /** Elements beside the name of who has written a line. */
   signsFor = () => [];
   #invites = 'writeSomething';
@@ -32,6 +34,8 @@ export class Chat {
   #clearedUpTo = 0;
   /** Whether the student may write, and how often. */
   #canWrite = true;
+  /** The last message `allows`. */
+  #rules = {};
   #slowMs = 0;
   #isFree = false;
   /** The text that was sent last, until the teacher's computer has answered. */
@@ -77,8 +81,43 @@ export class Chat {
 
   /** Uses this channel from now on; none if it is `null`. */
   attach(channel, isComing = false) {
+    if (this.lender) return this.lender(channel);
+    this.#use(channel, channel || isComing ? 'connecting' : 'later');
+  }
+
+  /** Leaves this conversation for that of `channel`. Returns what `back` needs. */
+  leave(channel) {
+    this.#flush();
+    const kept = {
+      ids: [this.#last, this.#clearedUpTo],
+      rules: this.#rules,
+      lines: [...$('chat-lines').children],
+      channel: this.#channel,
+      state: this.#state,
+    };
+    this.#go({ ids: [-1, -1], rules: {}, lines: [], channel, state: 'connecting' });
+    return kept;
+  }
+
+  /** Goes on with the conversation that was left, over `channel`. */
+  back(kept, channel) {
+    this.#go({ ...kept, channel, state: channel === kept.channel ? kept.state : 'connecting' });
+  }
+
+  #go({ ids, rules, lines, channel, state }) {
+    [this.#last, this.#clearedUpTo] = ids;
+    this.#allows(rules);
+    this.#pending = [];
+    this.#unread = 0;
+    $('chat-lines').replaceChildren(...lines);
+    $('chat-empty').hidden = lines.length > 0;
+    this.#use(channel, state);
+    this.#toEnd();
+  }
+
+  #use(channel, state) {
     this.#channel = channel;
-    this.#state = channel || isComing ? 'connecting' : 'later';
+    this.#state = state;
     if (channel) {
       channel.onmessage = ({ data }) => channel === this.#channel && this.#receive(data);
       channel.onclose = () => channel === this.#channel && this.attach(null, true);
@@ -251,6 +290,7 @@ export class Chat {
   }
 
   #allows(message) {
+    this.#rules = message;
     const slowMs = Number(message.slowMs) || 0;
     const allowed = { comments: message.comments !== false, reactions: message.reactions !== false };
     this.#on.allows({ ...allowed, muteAll: message.muteAll === true, slowMs });

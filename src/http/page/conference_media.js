@@ -30,8 +30,6 @@ export class ConferenceMedia {
   spotlight;
   #isAwaiting = false;
   #speaks = false;
-  /** The element with the own picture. */
-  #preview = $('live-preview');
   #room;
   #own;
   #on;
@@ -45,9 +43,10 @@ export class ConferenceMedia {
   #draw = onFrame(() => this.#show());
 
   /**
-   * `room` is the student's room; `own` is an `OwnMedia`; `area` is the element for the pictures. `on` has
-   * `changed(states)` for other states of connections, by user id, `listed()` for another list of participants,
-   * `message(userId, data)` and `file(userId, channel)` as a `Mesh`, and `overloaded()`.
+   * `room` has `userId`, `signalling`, `iceServers` and `layout.beside(grid)`; `own` is an `OwnMedia`, or the like;
+   * `area` is the element for the pictures. `on` has `changed(states)` for other states of connections, by user id,
+   * `listed()` for another list of participants, `message(userId, data)`, `file(userId, channel)` and `needs(userId)`
+   * as a `Mesh`, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;
@@ -75,6 +74,7 @@ export class ConferenceMedia {
       changed: () => this.#changed(),
       message: (userId, data) => on.message(userId, data),
       file: (userId, channel) => on.file(userId, channel),
+      needs: (userId) => on.needs(userId),
       overloaded: () => on.overloaded(),
     });
     this.#server = new Part(async () => {
@@ -247,7 +247,7 @@ export class ConferenceMedia {
 
   /** Takes the own picture out of its tile, which may end. */
   keepOwn() {
-    $('own-home').append(this.#preview);
+    this.#own.putAway();
   }
 
   #show() {
@@ -259,7 +259,14 @@ export class ConferenceMedia {
     const { sends } = this.#own;
     const signs = this.#signsOf({ ...this.me, sends });
     people.push({
-      ...this.me, tracks: sends, silent: [], signs, isMe: true, media: {}, own: this.#preview, isSpeaking: this.#speaks,
+      ...this.me,
+      tracks: sends,
+      silent: [],
+      signs,
+      isMe: true,
+      media: {},
+      own: this.#own.preview,
+      isSpeaking: this.#speaks,
     });
     this.#grid.show(people);
   }

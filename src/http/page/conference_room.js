@@ -77,7 +77,7 @@ class ConferenceRoom {
   #at = null;
   #lastAt = 0;
   /** What only a meeting with breakout rooms needs. */
-  #breakouts = new Part(async () => (await import('./breakouts.js')).startBreakouts(this));
+  #breakouts = new Part(async () => (await import('./breakouts.js')).startStrip(this, $('conference')));
   #lostAt = 0;
   #sends = '[]';
   #draw = onFrame(() => this.#show());
@@ -96,6 +96,7 @@ class ConferenceRoom {
       listed: () => this.spotlight?.changed(),
       message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
       file: (userId, channel) => this.#files.channel(userId, channel),
+      needs: (userId) => this.#files.needs(userId),
       overloaded: () => this.happens({ type: 'overloaded' }),
     });
     this.#filesView = new FilesView(room, this.#whereFilesGo(), {

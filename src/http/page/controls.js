@@ -15,7 +15,7 @@ const MENU_EDGE_PX = 16;
 const MENUS = [['react', 'react-menu'], ['more', 'more-menu'], ['mark', 'mark-text']];
 
 /** Key, action, explanation. */
-const KEYS = [
+export const KEYS = [
   ['f', 'full', 'keyFull'],
   ['m', 'mute', 'keyMute'],
   ['h', 'hand', 'keyHand'],

@@ -12,6 +12,7 @@ const KEYS = [
   ['v', 'camera', 'keyCameraOnOff'],
   ['s', 'share', 'keyShare'],
   ['i', 'invite', 'keyInvite'],
+  ['b', 'breakouts', 'breakoutsManageHere'],
   ['c', 'write', 'keyWrite'],
   ['u', 'people', 'keyPeople'],
   ['?', 'help', 'keyHelp'],
@@ -51,8 +52,14 @@ export class Desk {
       button.addEventListener('click', () => teacher.chat.allow({ ...this.#allowed, [what]: !this.#allowed[what] }));
       $('clear-chat').before(button);
     }
+    const split = el('button');
+    split.type = 'button';
+    split.id = 'breakouts-open';
+    split.addEventListener('click', () => teacher.openBreakouts());
+    $('clear-chat').before(split);
     onLanguage(() => {
       this.allows(this.#allowed);
+      split.textContent = say('breakoutsManageHere');
       this.hands();
       $('keys').replaceChildren(...KEYS.flatMap(([key, , text]) => [
         el('dt', '', el('kbd', '', key.toUpperCase())),
@@ -147,6 +154,7 @@ export class Desk {
       settings: () => $('settings-dialog').showModal(),
       invite: () => invite.open(),
       phone: () => stage.invitePhone(),
+      breakouts: () => this.#teacher.openBreakouts(),
       chat: () => this.#panel.toggle('chat'),
       people: () => this.#panel.toggle('people'),
       write: () => this.#panel.write(),

@@ -5,9 +5,15 @@ import { addWords } from './i18n.js';
 
 const WORDS = { en: './devices_english.js', zh: './devices_chinese.js' };
 
-/** Loads the elements, the words and the style; to be awaited before a `Studio` is made. */
-export async function prepareDevices() {
-  const [elements] = await Promise.all([elementsOf('./devices.html'), addWords(WORDS), addStyle('./devices.css')]);
+let prepared = null;
+
+/** Loads the elements, the words and the style, once; to be awaited before a `Studio` is made. */
+export const prepareDevices = () => (prepared ??= load());
+
+async function load() {
+  const [elements] = await Promise.all([
+    elementsOf('./devices.html'), addWords(WORDS), addStyle('./devices.css'), addStyle('./boxes.css'),
+  ]);
   document.body.append(...elements.children);
 }
 

@@ -26,6 +26,8 @@ export class Transfer {
   reason = null;
   /** The number of bytes that are through. */
   done = 0;
+  /** When the transfer was over, by `now()`. */
+  overAt = Infinity;
   #on;
   #samples = [];
 
@@ -55,6 +57,7 @@ export class Transfer {
     if (this.isOver) return;
     this.state = state;
     this.reason = reason;
+    if (this.isOver) this.overAt = this.now;
     this.#on.changed(this);
   }
 

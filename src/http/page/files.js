@@ -15,6 +15,8 @@ const MINUTE_MS = 60_000;
 const MOST_ITEMS = 60;
 /** A connection that was away for this time has lost its files. */
 const AWAY_MS = 15_000;
+/** The last word about a file has this time to arrive. */
+const LAST_WORD_MS = 2_000;
 
 export class Files {
   /** `{ key, isMine, user, to, name, size, at, transfers }`; `to` is the only receiver, or `null`. */
@@ -102,6 +104,13 @@ export class Files {
     }
     if (message.type === 'file') this.#shared(message);
     if (message.type === 'fileGone') for (const one of this.#all) if (one.file === message.file) one.gone();
+  }
+
+  /** Whether files need the connection to this participant, also without pictures and sound. */
+  needs(userId) {
+    const since = this.#here.now() - LAST_WORD_MS;
+    const isNeeded = ({ isOver, overAt }) => !isOver || overAt >= since;
+    return this.#all.some((transfer) => transfer.link && transfer.user.userId === userId && isNeeded(transfer));
   }
 
   /** To be called some times a second. */

@@ -15,6 +15,8 @@ export class Layout {
   /** The teacher's own voice from a phone on the teacher's desk would be an echo. */
   muted = isDevice();
   volume = store.get('volume', 100);
+  /** Whether the student is in a breakout room, where the lecture is not heard. */
+  isAway = false;
   /** Whether the browser requires a click before it plays sound. */
   isBlocked = false;
   #on;
@@ -84,7 +86,7 @@ export class Layout {
     for (const sound of sounds) {
       if (before.includes(sound)) continue;
       sound.volume = this.volume / 100;
-      sound.muted = this.muted;
+      sound.muted = this.muted || this.isAway;
       this.#start(sound);
     }
     this.#blocked();
@@ -166,8 +168,8 @@ export class Layout {
     const { sounds } = this.#beside;
     const playing = [video, ...sounds].filter((element) => element.srcObject);
     for (const element of [video, ...sounds]) element.volume = this.volume / 100;
-    for (const sound of sounds) sound.muted = this.muted;
-    video.muted = this.muted || !this.#tracks.audio;
+    for (const sound of sounds) sound.muted = this.muted || this.isAway;
+    video.muted = this.muted || this.isAway || !this.#tracks.audio;
     for (const element of this.#refused) if (!playing.includes(element)) this.#refused.delete(element);
     this.#blocked();
     for (const element of playing) this.#start(element);

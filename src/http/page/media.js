@@ -143,8 +143,8 @@ export class Media {
     this.isFlowing = (now - this.#received.at < STALLED_MS && bytes > 0) || !this.#isExpected();
   }
 
-  /** Whether media is expected: not where every source has stopped. */
+  /** Whether media is expected: not where every source has stopped, and not in a breakout room. */
   #isExpected() {
-    return Object.keys(this.tracks ?? {}).some((role) => !this.stopped[role]);
+    return !this.#room.layout.isAway && Object.keys(this.tracks ?? {}).some((role) => !this.stopped[role]);
   }
 }

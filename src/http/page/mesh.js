@@ -7,8 +7,8 @@ import { Pair } from './pair.js';
 /** The most participants of a list (`MAX_PARTICIPANTS`). */
 const MOST = 25;
 const NO_MEDIA = { audio: null, screen: null, camera: null };
-const NOTHING = { changed() {}, channel() {}, message() {}, file: () => false, overloaded() {} };
-/** Over the data channel: the sender receives the other's media from the server now. */
+const NOTHING = { changed() {}, channel() {}, message() {}, file: () => false, needs: () => false, overloaded() {} };
+/** Over the data channel: the sender needs no media over this pair any more. */
 const MOVED = JSON.stringify({ type: 'moved' });
 
 export class Mesh {
@@ -17,8 +17,10 @@ export class Mesh {
   #room;
   #on;
   #me = null;
-  /** Of each pair, by user id, whether this side and the other side receive from the server. */
+  /** Of each pair, by user id, `isDue`, `isSaid` and `isHeard`: which side needs no media over the pair any more. */
   #moves = new Map();
+  /** Those who send nothing while the media is on the server. */
+  #silent = new Set();
   /** What receives from the server, by user id: `{ media, state, close() }`. */
   #sources = new Map();
   #overload = new Overload();
@@ -28,7 +30,7 @@ export class Mesh {
    * `room` has `userId`, `signalling`, `iceServers` and `tracks()`, the tracks to send: `{ audio, screen, camera }`,
    * each may be `null`. `on` may have `changed()` for a view, `channel(userId, channel)` for a data channel that is
    * open, `message(userId, data)` of a data channel, `file(userId, channel)`, which returns whether a channel brings a
-   * file that is wanted, and `overloaded()`, called once.
+   * file that is wanted, `needs(userId)`, which returns whether files need the pair, and `overloaded()`, called once.
    */
   constructor(room, on) {
     this.#room = room;
@@ -54,7 +56,12 @@ export class Mesh {
     for (const other of others) {
       if (isMesh && !this.peers.has(other.userId)) this.#pair(me, other);
     }
-    if (isMesh) this.#moves.clear();
+    this.#silent = new Set(isMesh ? [] : others.filter(isSilent).map(({ userId }) => userId));
+    for (const userId of this.#silent) this.#release(userId);
+    if (isMesh) {
+      this.#moves.clear();
+      for (const pair of this.peers.values()) pair.hold(false);
+    }
     this.#share();
     this.#on.changed();
   }
@@ -76,8 +83,11 @@ export class Mesh {
   source(userId) {
     const server = this.#sources.get(userId);
     const pair = this.peers.get(userId);
-    if (server && (server.state === 'connected' || !pair)) return { media: server.media, state: server.state };
-    return pair ? { media: pair.media, state: pair.state } : { media: NO_MEDIA, state: 'connecting' };
+    const isFromServer = server?.state === 'connected' || this.#moves.get(userId)?.isSaid || !pair;
+    if (server && isFromServer) return { media: server.media, state: server.state };
+    if (pair) return { media: pair.media, state: pair.state };
+    // Nothing will come, so nothing is missing.
+    return { media: NO_MEDIA, state: this.#silent.has(userId) ? 'connected' : 'connecting' };
   }
 
   /** `source` receives this participant's media from the server, or will: `{ media, state, close() }`. */
@@ -86,12 +96,9 @@ export class Mesh {
     this.#sources.set(userId, source);
   }
 
-  /** The media of this participant arrives from the server now. The pair ends once both sides have said so. */
+  /** The media of this participant arrives from the server now. */
   arrived(userId) {
-    const pair = this.peers.get(userId);
-    if (pair?.say(MOVED)) this.#moved(userId, 'isSaid');
-    // A pair that does not work has nothing that could be interrupted.
-    else if (pair && !pair.isConnected) this.#drop(userId);
+    this.#release(userId);
     this.#share();
     this.#on.changed();
   }
@@ -119,6 +126,7 @@ export class Mesh {
     const pairs = [...this.peers.values()];
     await Promise.all(pairs.map((pair) => pair.second()));
     if (speaking() !== before) this.#on.changed();
+    for (const userId of this.peers.keys()) this.#settle(userId);
     const isOverloaded = this.#overload.update(pairs.filter(({ isConnected }) => isConnected));
     if (!isOverloaded || this.#isReported) return;
     this.#isReported = true;
@@ -135,9 +143,13 @@ export class Mesh {
   #pair(me, other) {
     const { userId } = other;
     const pair = new Pair(me, other, this.#room, {
-      changed: () => this.#on.changed(),
+      changed: () => {
+        this.#settle(userId);
+        this.#on.changed();
+      },
       opened: (channel) => {
         this.#on.channel(userId, channel);
+        if (this.#moves.get(userId)?.isDue) this.#release(userId);
         this.#on.changed();
       },
       message: (data) => {
@@ -149,10 +161,28 @@ export class Mesh {
     this.peers.set(userId, pair);
   }
 
+  /** This side needs no media over the pair any more. */
+  #release(userId) {
+    const pair = this.peers.get(userId);
+    if (!pair || this.#moves.get(userId)?.isSaid) return;
+    this.#moves.set(userId, { ...this.#moves.get(userId), isDue: true });
+    if (pair.say(MOVED)) this.#moved(userId, 'isSaid');
+    // A pair that does not work has nothing that could be interrupted.
+    else if (!pair.isConnected && !this.#on.needs(userId)) this.#drop(userId);
+  }
+
   #moved(userId, what) {
-    const move = { ...this.#moves.get(userId), [what]: true };
-    this.#moves.set(userId, move);
-    if (!move.isSaid || !move.isHeard) return;
+    this.#moves.set(userId, { ...this.#moves.get(userId), [what]: true });
+    if (what === 'isHeard') this.peers.get(userId)?.hold(true);
+    this.#settle(userId);
+  }
+
+  /** Ends a pair over which nobody needs media, once no file needs the pair. */
+  #settle(userId) {
+    const [pair, move] = [this.peers.get(userId), this.#moves.get(userId)];
+    if (!pair || !move?.isSaid || this.#on.needs(userId)) return;
+    // Without a connection, the other side has closed the pair, and its last word was lost with it.
+    if (pair.isConnected && !move.isHeard) return;
     this.#drop(userId);
     this.#share();
     this.#on.changed();
@@ -168,6 +198,9 @@ export class Mesh {
     for (const pair of this.peers.values()) pair.share(this.peers.size);
   }
 }
+
+/** Whether this participant sends nothing, and the server has nothing of it. */
+const isSilent = ({ sends, published }) => !(Array.isArray(sends) && sends.length > 0) && published !== true;
 
 /** The participants in a message of the server, `{ userId, entry, ... }`, once each. */
 function participantsOf({ participants }) {

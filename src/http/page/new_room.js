@@ -16,7 +16,9 @@ const REFUSALS = {
 
 /** Loads the form and shows it. `created()` is called when there is a new room. */
 export async function startNewRoom(created) {
-  const [elements] = await Promise.all([elementsOf('./new_room.html'), addWords(WORDS), addStyle('./new_room.css')]);
+  const [elements] = await Promise.all([
+    elementsOf('./new_room.html'), addWords(WORDS), addStyle('./new_room.css'), addStyle('./boxes.css'),
+  ]);
   $('actions').append(...elements.children);
   translate();
   new NewRoom(created);

@@ -29,4 +29,13 @@ export const zh = {
   createFull: '服务器暂时不能再创建教室。',
   createBadName: '不能使用这个教室名称。',
   createWrongKind: '此服务器不提供这种教室。',
+  asksForCode: '需要口令',
+  hasLobby: '由{keeper}允许进入',
+  isLocked: '已锁定',
+  roomsCount: '共 {n} 个',
+  nobodyTeaches: '老师未到',
+  teacherGone: '老师已离开',
+  sinceLive: '已直播 {time}',
+  sinceOpen: '已开放 {time}',
+  sinceEnded: '{time}前结束',
 };

@@ -29,4 +29,13 @@ export const en = {
   createFull: 'The server takes no more rooms at the moment.',
   createBadName: 'A room cannot have this name.',
   createWrongKind: 'This server has no rooms of this kind.',
+  asksForCode: 'asks for a code',
+  hasLobby: '{keeper} lets people in',
+  isLocked: 'locked',
+  roomsCount: '{n} in all',
+  nobodyTeaches: 'No teacher yet',
+  teacherGone: 'The teacher has left',
+  sinceLive: 'live for {time}',
+  sinceOpen: 'open for {time}',
+  sinceEnded: 'ended {time} ago',
 };

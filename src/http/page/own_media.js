@@ -36,6 +36,16 @@ export class OwnMedia {
     addEventListener('blur', () => this.#talk(false));
   }
 
+  /** The element with the own picture. */
+  get preview() {
+    return $('live-preview');
+  }
+
+  /** Takes the own picture out of its tile, which may end. */
+  putAway() {
+    $('own-home').append(this.preview);
+  }
+
   /** Whether the browser gives this page devices at all. */
   get isPossible() {
     return Boolean(navigator.mediaDevices);

@@ -47,6 +47,7 @@ export class Pair {
   #negotiation;
   #transceivers = {};
   #pairs = 1;
+  #isHeld = false;
   #beat;
 
   /**
@@ -81,8 +82,15 @@ export class Pair {
     const transceiver = this.#transceivers[role];
     if (!transceiver) return;
     // A track that ended meanwhile is refused.
-    transceiver.sender.replaceTrack(this.#room.tracks()[role] ?? null).catch(() => {});
+    transceiver.sender.replaceTrack(this.#track(role)).catch(() => {});
     this.#tune(role);
+  }
+
+  /** The other side needs no media of this pair any more, or again. */
+  hold(isHeld) {
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    for (const role of ROLES) this.replace(role);
   }
 
   /** So many pairs share the uplink. */
@@ -139,13 +147,15 @@ export class Pair {
   async second() {
     const pc = this.#pc;
     const report = await pc.getStats().catch(() => null);
-    if (report && pc === this.#pc) this.measure.update(report, this.media);
+    if (!report || pc !== this.#pc) return;
+    this.measure.update(report, this.media);
+    // The last report about media says nothing once none is sent.
+    if (this.#isHeld) Object.assign(this.measure, { lost: 0, limitedBy: 'none' });
   }
 
   /** The bitrate that this pair's video may have, in bit/s. */
   get wantedBitrate() {
-    const tracks = this.#room.tracks();
-    return ['screen', 'camera'].reduce((sum, role) => sum + (tracks[role] ? this.#bitrate(role) : 0), 0);
+    return ['screen', 'camera'].reduce((sum, role) => sum + (this.#track(role) ? this.#bitrate(role) : 0), 0);
   }
 
   close() {
@@ -178,7 +188,7 @@ export class Pair {
     };
     if (!offers) return;
     for (const role of ROLES) {
-      const transceiver = pc.addTransceiver(this.#room.tracks()[role] ?? kindOf(role), { direction: 'sendrecv' });
+      const transceiver = pc.addTransceiver(this.#track(role) ?? kindOf(role), { direction: 'sendrecv' });
       if (role !== 'audio') prefer(transceiver);
       this.#use(role, transceiver);
     }
@@ -255,6 +265,10 @@ export class Pair {
   /** Asks for a new offer. Before the first one there is nothing to restart. */
   #restart() {
     if (this.#pc.remoteDescription) this.#pc.restartIce();
+  }
+
+  #track(role) {
+    return this.#isHeld ? null : (this.#room.tracks()[role] ?? null);
   }
 
   #bitrate(role) {

@@ -16,6 +16,7 @@ export class People {
   #hands = [];
   #place = 0;
   #me = '';
+  #near = null;
   #draw = onFrame(() => this.#show());
   #changed;
   #actionsFor;
@@ -57,6 +58,7 @@ export class People {
         nickname: clean(user?.nickname, 40),
         isTeacher: user?.pub === 'pub',
         moderates: user?.moderates === true,
+        client: user?.client,
         epoch: Number(user?.epoch) || 0,
       };
       if (known.userId && this.#users.size < MOST_KNOWN) this.#users.set(known.userId, known);
@@ -113,6 +115,17 @@ export class People {
     return [...this.#users.values()];
   }
 
+  /** The ids of those who are where this user is: nobody else is listed. `null` lists everybody. */
+  set near(near) {
+    this.#near = near;
+    this.#draw();
+  }
+
+  /** The people who are where this user is, as far as their names are known. */
+  get here() {
+    return this.#near ? this.all.filter(({ userId }) => this.#near.has(userId)) : this.all;
+  }
+
   get teacher() {
     return [...this.#users.values()].find((user) => user.isTeacher) ?? null;
   }
@@ -134,7 +147,7 @@ export class People {
   #show() {
     const up = new Set(this.#hands.map((hand) => hand.userId));
     const rank = (user) => (user.isTeacher ? 0 : user.userId === this.#me ? 1 : 2);
-    const named = [...this.#users.values()];
+    const named = this.here;
     // Sorting thousands of names takes longer than a frame.
     const known = named.length > 2_000 ? named.filter((user, n) => n < 2_000 || rank(user) < 2) : named;
     const key = (user) => nameOf(user).toLowerCase();
@@ -142,10 +155,11 @@ export class People {
     const shown = known.slice(0, MOST_LISTED);
     $('users').replaceChildren(...shown.map((user) => this.#item(user, up.has(user.userId))));
     const [n, listed] = [this.#all, shown.length];
-    $('users-more').textContent = n > listed ? say('notAllListed', { n, listed }) : '';
+    const more = this.#near ? 'elsewhere' : 'notAllListed';
+    $('users-more').textContent = n > listed ? say(more, { n, listed, others: n - listed }) : '';
     $('hands').replaceChildren(...this.#hands.map((hand, n) => this.#item(hand, true, n + 1)));
     $('hands-part').hidden = this.#hands.length === 0;
-    $('people-count').textContent = n;
+    $('people-count').textContent = this.#near ? listed : n;
   }
 
   #item(user, isUp, position = 0) {

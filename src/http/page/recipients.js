@@ -31,7 +31,7 @@ export class Recipients {
 
   draw() {
     const { people, userId: me } = this.#room;
-    const others = people.all.filter(({ userId }) => userId !== me).slice(0, MOST);
+    const others = people.here.filter(({ userId }) => userId !== me).slice(0, MOST);
     const isHere = !this.chosen || others.some(({ userId }) => userId === this.chosen.userId);
     const options = [['', say('toEverybody')], ...others.map((user) => [user.userId, nameOf(user)])];
     if (!isHere) options.push([this.chosen.userId, say('toNobody', { name: nameOf(this.chosen) })]);

@@ -74,8 +74,9 @@ class Room {
   });
   /** What only a lecture with speakers on the stage needs. */
   #stage;
-  /** What only a meeting or a call needs: a promise, so that messages keep their order while the part is loaded. */
+  /** What only a meeting or call, or a lecture with breakout rooms, needs: promises, so that messages keep order. */
   #conference = null;
+  #breakouts = null;
   #kind = kindFromLink();
   #query = {};
   #draw = onFrame(() => this.#show());
@@ -193,7 +194,7 @@ class Room {
   }
 
   async #leave() {
-    (await this.#conference)?.end();
+    for (const part of [this.#conference, this.#breakouts]) (await part)?.end();
     this.#signalling?.leave();
     this.media.end();
     location.assign('/');
@@ -208,7 +209,8 @@ class Room {
       this.#query.kind = message.kind;
       this.#conference ??= this.#confer();
     }
-    this.#conference?.then((part) => part.told(message));
+    if (message.rooms && !this.#conference) this.#breakouts ??= this.#split();
+    for (const part of [this.#conference, this.#breakouts]) part?.then((loaded) => loaded.told(message));
     switch (message.type) {
       case 'waiting':
         this.#waiting(message);
@@ -240,8 +242,9 @@ class Room {
       case 'answer':
       case 'candidate':
       case 'hangup':
-        if (message.userId !== this.lesson.publisher?.userId) this.#stage.loaded?.signalled(message);
-        else this.media.signalled(message);
+        if (message.entry) break;
+        if (message.userId === this.lesson.publisher?.userId) this.media.signalled(message);
+        else this.#stage.loaded?.signalled(message);
         break;
       case 'error':
         this.#error(message);
@@ -251,6 +254,7 @@ class Room {
     this.#draw();
   }
 
+  #split = async () => (await import('./lecture_breakouts.js')).startBreakouts(this);
   #confer = async () => (await import('./conference_room.js')).startConference(this);
 
   /** The teacher has a lobby, and has not admitted this student yet. */
@@ -314,7 +318,7 @@ class Room {
       this.#rejected = error;
       this.lesson.rest();
       if (error.code === 'roomFull') this.#later(() => this.lesson.now());
-    } else if (error.code === 'unknownTarget' || error.code === 'targetBusy' || error.code === 'notAllowed') {
+    } else if (!this.media.isConnected && ['unknownTarget', 'targetBusy', 'notAllowed'].includes(error.code)) {
       this.lesson.failed(after >= 0 ? after : 0);
     }
   }

@@ -77,6 +77,13 @@ class Teacher {
   #since = 0;
   #epoch;
   #wakeLock = null;
+  /** What only a lecture with breakout rooms needs: a promise, so that messages keep their order; and the part. */
+  #breakouts = null;
+  #split = null;
+  /** Whether the teacher is in a breakout room, where its microphone is heard instead. */
+  #isVisiting = false;
+  /** The track that the class gets meanwhile, and that of which it is a copy. */
+  #silence = null;
   #draw = onFrame(() => this.#show());
 
   constructor(room) {
@@ -158,9 +165,31 @@ class Teacher {
     return this.#me.userId;
   }
 
-  /** The tracks to send. */
+  /** The tracks to send to the class. */
   tracks() {
-    return { audio: this.sound.track, screen: this.sources.screen, camera: this.sources.camera };
+    const { sound: { track }, sources: { screen, camera } } = this;
+    return { audio: this.#isVisiting && track ? this.#silenceOf(track) : track, screen, camera };
+  }
+
+  set isVisiting(isVisiting) {
+    this.#isVisiting = isVisiting;
+    this.stage.isAway = isVisiting;
+    const before = this.#silence;
+    this.#silence = null;
+    this.broadcast.replace('audio')?.then(() => before?.track.stop());
+  }
+
+  /** The same track without its sound: the class must not take an end of the sound for a trouble of the line. */
+  #silenceOf(track) {
+    if (this.#silence?.of !== track) this.#silence = { of: track, track: track.clone() };
+    this.#silence.track.enabled = false;
+    return this.#silence.track;
+  }
+
+  /** Opens what the teacher does with breakout rooms. */
+  async openBreakouts() {
+    await this.#needBreakouts();
+    this.#split.open();
   }
 
   changed = () => this.#draw();
@@ -231,6 +260,8 @@ class Teacher {
 
   #message(message) {
     const isMine = message.userId === this.#me.userId;
+    if (message.rooms) this.#needBreakouts();
+    this.#breakouts?.then(() => this.#split.told(message));
     switch (message.type) {
       case 'joined':
         this.#joined(message);
@@ -255,17 +286,28 @@ class Teacher {
       case 'answer':
       case 'candidate':
       case 'hangup':
+        // Those who are in the same breakout room name an entry.
+        if (message.entry) break;
         if (isMine) this.broadcast.signalled(message);
         else this.stage.signalled(message);
         break;
       case 'error':
         if (isMine) this.broadcast.error(message);
         else if (this.stage.failed(message) && (message.userId || this.broadcast.isConnected)) break;
+        // An order has failed, or, while the media connects, an offer.
+        else if (this.broadcast.isConnected) break;
         else if (message.code === 'unknownTarget' || message.code === 'targetBusy') this.broadcast.failed();
         break;
       default:
     }
     this.#draw();
+  }
+
+  #needBreakouts() {
+    this.#breakouts ??= import('./teach_breakouts.js').then(async ({ startBreakouts }) => {
+      this.#split = await startBreakouts(this);
+    });
+    return this.#breakouts;
   }
 
   #joined(message) {
@@ -302,6 +344,7 @@ class Teacher {
     this.#signal.isOpen = false;
     this.broadcast.stop();
     this.stage.end();
+    this.#split?.end();
     tab.set(`air ${this.#room}`, null);
     if (error.code === 'teachingKeyRequired') this.#credentials.key = undefined;
     this.#to('setup');
@@ -314,8 +357,12 @@ class Teacher {
   #sourceChanged(kind) {
     if (kind === 'screen' && this.sources.screen) this.#hadScreen = false;
     const done = sourceChanged(kind, this);
+    const role = kind === 'microphone' ? 'audio' : kind;
+    // Those in a breakout room get the new track, too.
+    const there = role === 'devices' ? null : this.#split?.replace(role);
+    if (kind === 'screen') this.#split?.replace('audio');
     this.#draw();
-    return done;
+    return Promise.all([done, there]);
   }
 
   #membersChanged() {
@@ -339,6 +386,7 @@ class Teacher {
     this.signalling?.leave(isOver);
     this.broadcast.stop();
     this.stage.end();
+    this.#split?.end();
     this.sources.closeAll();
     this.people.set([]);
     tab.set(`air ${this.#room}`, null);
@@ -399,6 +447,7 @@ class Teacher {
         isSilent: studio.isSilent,
       })
       : null;
+    this.#split?.look();
     line('banner', banner ? say(banner.key, banner.values) : this.#refusedForNow());
     line('toast', performance.now() < this.#told.until ? this.#told.text : '');
   }

@@ -65,6 +65,7 @@ export const zh = {
   keyMicrophone: '打开或关闭麦克风',
   keyCameraOnOff: '打开或关闭摄像头',
   keyShare: '共享屏幕或窗口',
+  breakoutsManageHere: '分组讨论',
   keyInvite: '给学生的链接和口令',
   keyWrite: '聊天输入',
   insecure: '浏览器只允许 https 页面或本机（localhost）页面使用它们。',

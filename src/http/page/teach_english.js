@@ -65,6 +65,7 @@ export const en = {
   keyMicrophone: 'Microphone on or off',
   keyCameraOnOff: 'Camera on or off',
   keyShare: 'Share a screen or window',
+  breakoutsManageHere: 'Breakout rooms',
   keyInvite: 'Link and code for students',
   keyWrite: 'Write in chat',
   insecure: 'Browsers give them only to pages that come by https, or from this computer itself (localhost).',

@@ -18,6 +18,7 @@ export class TeacherStage {
   #buttons = new KeptButtons();
   /** The elements whose sound the browser holds back until a click. */
   #refused = new Set();
+  #isAway = false;
   #draw = onFrame(() => this.#show());
 
   /**
@@ -83,6 +84,12 @@ export class TeacherStage {
     this.#phone.waiting(users);
   }
 
+  /** Whether the teacher is in a breakout room, where the class is not heard. */
+  set isAway(isAway) {
+    this.#isAway = isAway;
+    this.#play(this.#tiles.sounds);
+  }
+
   /** Opens the invitation of a phone. */
   invitePhone() {
     this.#phone.open();
@@ -138,6 +145,7 @@ export class TeacherStage {
     this.#refused.clear();
     for (const sound of sounds) {
       sound.volume = store.get('volume', 100) / 100;
+      sound.muted = this.#isAway;
       try {
         await sound.play();
       } catch (error) {

@@ -33,6 +33,7 @@ fn full() -> Metrics {
         }),
         media: Some(MediaMetrics { rooms: 2, students: 60, ingest_packets: 900, ingest_lost: 9, ..Default::default() }),
         speakers: Some(SpeakerMetrics { speakers: 2, ingest_packets: 70, ..Default::default() }),
+        edges: None,
         turn: Some(TurnMetrics { allocations: 3, refused: vec![("expired", 2)], ..Default::default() }),
         lecture: Some(LectureMetrics {
             seconds: 30.0,
@@ -43,6 +44,7 @@ fn full() -> Metrics {
             encodings: vec![(screen, made), (Encoding::full(Track::Audio, Codec::Opus), EncodingMetrics::default())],
             send_delay: HashMap::from([("all", [Some(0.002), Some(0.013)]), ("audio", [None, None])]),
             queues: vec![("frames", 2, 256)],
+            whip: Some(HostCount { live: 1, servers: 3 }),
             ..Default::default()
         }),
     }
@@ -80,6 +82,7 @@ fn metrics_are_in_prometheus_format() {
         r#"classroom_send_delay_seconds{media="all",quantile="0.99"} 0.013"#,
         r#"classroom_queue_length{queue="frames"} 2"#,
         r#"classroom_queue_capacity{queue="frames"} 256"#,
+        r#"classroom_whip_servers{state="waiting"} 2"#,
     ] {
         assert!(text.lines().any(|found| found == line), "no {line:?} in\n{text}");
     }

@@ -9,38 +9,38 @@ use super::*;
 use crate::protocol::channel::{Moderation, PublisherMessage, StudentMessage};
 use crate::protocol::{Breakouts, MAX_BREAKOUTS, MAX_MESH, MAX_PARTICIPANTS, MediaMove, RECALL_S, TrackName};
 
-fn split(rooms: u32) -> RoomOrder {
+pub(super) fn split(rooms: u32) -> RoomOrder {
     RoomOrder::Split { rooms, assign: BTreeMap::new(), limit_s: None }
 }
 
 /// Splits with these members in these breakout rooms.
-fn by_hand(rooms: u32, assign: &[(&str, u32)]) -> RoomOrder {
+pub(super) fn by_hand(rooms: u32, assign: &[(&str, u32)]) -> RoomOrder {
     let assign = assign.iter().map(|(user, breakout)| (id(user), *breakout)).collect();
     RoomOrder::Split { rooms, assign, limit_s: None }
 }
 
-fn visit(breakout: u32) -> ClientMessage {
+pub(super) fn visit(breakout: u32) -> ClientMessage {
     ClientMessage::Visit { breakout }
 }
 
 /// What a connection was told of the breakout rooms last.
-fn seen(out: &[Output], conn: ConnId) -> Option<Breakouts> {
+pub(super) fn seen(out: &[Output], conn: ConnId) -> Option<Breakouts> {
     told(out, conn).into_iter().rev().find_map(|message| match message {
         ServerMessage::Breakouts(breakouts) => Some(breakouts),
         _ => None,
     })
 }
 
-fn at(out: &[Output], conn: ConnId) -> u32 {
+pub(super) fn at(out: &[Output], conn: ConnId) -> u32 {
     seen(out, conn).unwrap_or_else(|| panic!("{conn:?} hears nothing in {out:?}")).at
 }
 
-fn says(text: &str) -> ClientMessage {
+pub(super) fn says(text: &str) -> ClientMessage {
     ClientMessage::Channel { message: StudentMessage::Msg { text: text.into(), to: None } }
 }
 
 /// The texts of the chat that a connection got.
-fn texts(out: &[Output], conn: ConnId) -> Vec<String> {
+pub(super) fn texts(out: &[Output], conn: ConnId) -> Vec<String> {
     let text = |message| match message {
         ServerMessage::Channel { message: PublisherMessage::Msg(message) } => vec![message.text.to_string()],
         ServerMessage::Channel { message: PublisherMessage::Welcome { history, .. } } => {
@@ -59,7 +59,7 @@ impl TestServer {
         [out, self.pass(SECOND)].concat()
     }
 
-    fn refuses(&mut self, conn: ConnId, message: ClientMessage) -> ErrorCode {
+    pub(super) fn refuses(&mut self, conn: ConnId, message: ClientMessage) -> ErrorCode {
         let out = self.say(conn, message);
         error_code(&out, conn).unwrap_or_else(|| panic!("{out:?}"))
     }

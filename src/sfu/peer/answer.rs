@@ -17,7 +17,7 @@ use rtc::shared::error::Error;
 
 use super::Peer;
 use crate::congestion::{Adaptation, Offered};
-use crate::id::UserId;
+use crate::id::{MAX_ID_CHARS, UserId};
 use crate::protocol::channel::MAX_PUBLISHER_MESSAGE_BYTES;
 use crate::rtp::{Codec, Encoding, MAX_FIRST_SEQUENCE_NUMBER, RtxStream, Subscription, Tier, Track};
 use crate::sdp::answer;
@@ -35,8 +35,10 @@ use crate::sfu::transport::Transport;
 use crate::srtp;
 
 /// The largest message of a data channel. The core has one size for both directions, so it can't be the smaller one
-/// that [`crate::protocol::channel`] allows students. Each peer has a buffer of this size, filled with zeros.
-pub(super) const LARGEST_MESSAGE: SctpMaxMessageSize = SctpMaxMessageSize::Bounded(MAX_PUBLISHER_MESSAGE_BYTES as u32);
+/// that [`crate::protocol::channel`] allows students. Each peer has a buffer of this size, filled with zeros. A message
+/// for a student of an edge has the user id in front.
+pub(super) const LARGEST_MESSAGE: SctpMaxMessageSize =
+    SctpMaxMessageSize::Bounded((MAX_PUBLISHER_MESSAGE_BYTES + 2 * MAX_ID_CHARS) as u32);
 
 /// SCTP's receive window: more than two messages of the largest size.
 pub(super) const RECEIVE_BUFFER_BYTES: u32 = 128 * 1024;

@@ -34,7 +34,7 @@ impl Router {
 
     fn answer(&mut self, offer: PendingOffer) -> Result<(), OfferRefusal> {
         let (now, origin) = (Instant::now(), offer.origin());
-        let PendingOffer { user, sdp, video, candidates, .. } = offer;
+        let PendingOffer { user, sdp, video, candidates, is_edge, .. } = offer;
         if self.encodings.is_empty() {
             return Err(OfferRefusal::NotLive);
         }
@@ -47,6 +47,9 @@ impl Router {
         let answering = || {
             Peer::answer(user.clone(), sdp, &tracks, &tiers, context, addresses, now).map(|(mut peer, answer)| {
                 candidates.into_iter().for_each(|candidate| peer.add_candidate(candidate));
+                if is_edge {
+                    peer.channel.carry_many();
+                }
                 (peer, answer)
             })
         };

@@ -26,7 +26,6 @@ mod sync;
 mod tests;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,8 +72,8 @@ pub struct ClusterConfig {
 /// The state of this node and of its nodes, for monitoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterStatus {
-    /// Whether the store can't be reached.
-    pub is_degraded: bool,
+    /// How long the store has not answered; none while it answers.
+    pub degraded_for: Option<Duration>,
     /// The nodes that are alive, this one included.
     pub nodes: usize,
     /// The rooms that this node owns.
@@ -95,7 +94,8 @@ pub(in crate::signal) struct Cluster {
     links: Links,
     /// Whether the connections of other nodes end.
     ending: watch::Sender<bool>,
-    is_degraded: AtomicBool,
+    /// Since when the store does not answer.
+    degraded: Mutex<Option<Instant>>,
     /// The other nodes, when last seen.
     others: Mutex<Vec<NodeView>>,
     /// The nodes whose settings differ, which the operator knows.
@@ -112,7 +112,7 @@ impl Cluster {
             notices,
             links: Links::default(),
             ending: watch::Sender::new(false),
-            is_degraded: AtomicBool::new(false),
+            degraded: Mutex::default(),
             others: Mutex::default(),
             strange: Mutex::default(),
         }
@@ -131,9 +131,12 @@ impl Cluster {
 
     /// Notes whether the store answers, and says so when that changes.
     fn note(&self, result: Result<(), StoreError>) {
-        let is_degraded = result.is_err();
-        if self.is_degraded.swap(is_degraded, Ordering::Relaxed) == is_degraded {
-            return;
+        {
+            let mut degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+            if degraded.is_some() == result.is_err() {
+                return;
+            }
+            *degraded = result.is_err().then(Instant::now);
         }
         self.notice(match result {
             Ok(()) => "Redis answers again".into(),
@@ -278,7 +281,9 @@ impl Core {
             return None;
         }
         let client_state = SharedClientState::default();
-        let (outbox, outgoing) = outbox(newcomer.publishes, client_state.clone(), &state.student_bytes);
+        // An edge gets the offers of many students.
+        let is_busy = newcomer.publishes || newcomer.route.edge.is_some();
+        let (outbox, outgoing) = outbox(is_busy, client_state.clone(), &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         state.outboxes.insert(conn, outbox);
@@ -339,10 +344,11 @@ impl Core {
     pub(in crate::signal) fn cluster_status(&self) -> Option<ClusterStatus> {
         let cluster = self.cluster.as_ref()?;
         let nodes = 1 + cluster.others.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let degraded = *cluster.degraded.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.lock();
         let placements = state.placements.as_ref()?;
         Some(ClusterStatus {
-            is_degraded: cluster.is_degraded.load(Ordering::Relaxed),
+            degraded_for: degraded.map(|since| since.elapsed()),
             nodes,
             rooms: placements.here().len(),
             members_of_others: placements.forwarded.len(),
@@ -363,7 +369,7 @@ impl State {
     /// Notes what the owner's answer to a join says about the room.
     fn let_in(&mut self, conn: ConnId, message: &ServerMessage) {
         let ServerMessage::Joined { kind, .. } = message else { return };
-        if let Some(newcomer) = self.placements.as_mut().and_then(|known| known.let_in(conn)) {
+        if let Some(newcomer) = self.placements.as_mut().and_then(|known| known.let_in(conn, *kind)) {
             self.rooms.set_kind(newcomer, *kind);
         }
         self.outboxes.get(&conn).into_iter().for_each(super::Outbox::joined);

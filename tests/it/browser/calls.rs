@@ -1,10 +1,9 @@
 //! A room for calls: every answer, and every end of a call.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::axe::has_axe;
+use super::conference::FileOnDisk;
 use super::driver::{Kind, Page};
 use super::lab::{Lab, said};
 use super::manners::is_readable;
@@ -34,29 +33,6 @@ impl Page<'_> {
         let is_off = "['#own-camera-video', '#own-screen-video'].every((id) => \
             !document.querySelector(id).srcObject)";
         self.wait_until("no picture of oneself", is_off);
-    }
-}
-
-/// A file to send, until dropped.
-struct FileOnDisk {
-    path: PathBuf,
-    bytes: Vec<u8>,
-}
-
-impl FileOnDisk {
-    fn new(name: &str, length: u32) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sent-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let bytes: Vec<u8> = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let path = folder.join(name);
-        std::fs::write(&path, &bytes).unwrap();
-        Self { path, bytes }
-    }
-}
-
-impl Drop for FileOnDisk {
-    fn drop(&mut self) {
-        let _ = self.path.parent().map(std::fs::remove_dir_all);
     }
 }
 

@@ -1,16 +1,42 @@
 //! What people do in rooms for meetings and calls, and what they see and hear of each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 
-use super::driver::Page;
+use super::driver::{Browser, Page};
 use super::lab::Lab;
 use crate::support::{DEADLINE, Process, ROOM, poll};
 
 /// The mean power of sound that is not silence; the browser's own microphone beeps once a second.
 const SOUND: f64 = 1e-6;
+
+/// A file to send, until dropped.
+pub struct FileOnDisk {
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+impl FileOnDisk {
+    pub fn new(name: &str, length: u32) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sent-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let bytes: Vec<u8> = (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let path = folder.join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        Self { path, bytes }
+    }
+}
+
+impl Drop for FileOnDisk {
+    fn drop(&mut self) {
+        let _ = self.path.parent().map(std::fs::remove_dir_all);
+    }
+}
 
 impl Lab {
     /// A terminal in the room, which sends a ball and a tone of 440 Hz, and in which somebody types.
@@ -51,6 +77,16 @@ impl Lab {
         page
     }
 
+    /// A person enters a meeting from a browser of another kind.
+    #[track_caller]
+    pub fn meets_from<'a>(&self, browser: &'a Browser, user: u32, nickname: &str) -> Page<'a> {
+        let page = browser.open_as(&self.link_of("meeting", user, nickname), json!({"hasSmallCamera": true}));
+        page.wait_until("a camera", "document.querySelector('#own-camera-video')?.videoWidth > 0");
+        page.clicks("button", "Enter the meeting");
+        page.is_inside();
+        page
+    }
+
     /// A person enters a meeting with camera and microphone.
     #[track_caller]
     pub fn meets(&self, user: u32, nickname: &str) -> Page<'_> {
@@ -74,6 +110,12 @@ impl Page<'_> {
     pub fn splits(&self, rooms: &[(u32, u32)]) {
         self.clicks("button", "Owner of the room");
         self.clicks("button", "Breakout rooms…");
+        self.opens_rooms(rooms);
+    }
+
+    /// Opens two breakout rooms in the dialog, for these users.
+    #[track_caller]
+    pub fn opens_rooms(&self, rooms: &[(u32, u32)]) {
         self.clicks("checkbox", "Choose who goes where; the others are distributed at random");
         for (user, room) in rooms {
             self.value(&format!(

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::axe::has_axe;
-use super::driver::Kind;
+use super::conference::FileOnDisk;
+use super::driver::{Kind, browser};
 use super::lab::Lab;
 use super::manners::is_readable;
 
@@ -34,6 +35,16 @@ fn before_a_meeting_people_choose_what_they_send() {
     ada.presses("m");
     ada.presses("v");
     ben.sees_and_hears(&[1001]);
+    // The two browsers encode and negotiate differently.
+    if let Some(firefox) = browser("Firefox in a meeting", Kind::Firefox) {
+        let fox = lab.meets_from(&firefox, 1003, "Fox");
+        fox.sees_and_hears(&[1001, 1002]);
+        for page in [&ada, &ben] {
+            page.sees_and_hears(&[1003]);
+        }
+        fox.clicks("button", "Leave");
+        ben.tiles_are(&[1001, 1002]);
+    }
     ada.clicks("button", "Leave");
     ada.shows("You have left the meeting");
     ben.tiles_are(&[1002]);
@@ -188,6 +199,13 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
         page.has_large(Some(1004));
         page.sees(1004, "camera");
     }
+    // And so do files.
+    let sent = FileOnDisk::new("notes.bin", 300_001);
+    ben.chooses("#file-input", &sent.path);
+    cleo.clicks("button", "Accept notes.bin");
+    let (name, bytes) = cleo.saves("Save notes.bin");
+    assert!(name == "notes.bin" && bytes == sent.bytes, "{name}, {} bytes", bytes.len());
+    ben.shows("With the server for ten minutes");
     dan.closes();
     cleo.has_large(None);
     cleo.was_calm(&lab.site());

@@ -158,6 +158,49 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     teacher.clicks("button", "Lower the hand: Anna");
     teacher.hands_are(&[]);
 
+    // The students meet in a breakout room, with what they switch on, and are back in the lecture at once.
+    let ben = lab.enters(1002, "Ben");
+    ben.sees_moving("#camera-video");
+    teacher.presses("b");
+    teacher.opens_rooms(&[(1001, 1), (1002, 1)]);
+    for page in [&anna, &ben] {
+        page.shows("You are in breakout room 1 of 2. The lecture goes on; you do not hear it here.");
+        page.tiles_are(&[1001, 1002]);
+    }
+    let is_heard = "[...document.querySelectorAll('#pictures video')].some((video) => !video.muted)";
+    anna.wait_until("a lecture without sound", &format!("!{is_heard}"));
+    ben.clicks("button", "Camera off");
+    ben.clicks("button", "Microphone off");
+    anna.sees_and_hears(&[1002]);
+    ben.says("only us");
+    anna.reads("Ben", "only us");
+    teacher.clicks("button", "Rename room 1");
+    teacher.types("Algebra");
+    teacher.presses("Enter");
+    anna.shows("You are in the breakout room “Algebra”.");
+    teacher.clicks("button", "Visit “Algebra”");
+    teacher.tiles_are(&[1001, 1002, 9999]);
+    for page in [&anna, &teacher] {
+        page.sees(1002, "camera");
+        is_readable(page);
+    }
+    anna.sees_and_hears(&[9999]);
+    if has_axe("the rules of axe-core in a breakout room of a lecture") {
+        anna.is_accessible("a breakout room of a lecture");
+        teacher.is_accessible("a visit");
+    }
+    teacher.clicks("button", "Breakout rooms…");
+    teacher.clicks("button", "Call everybody back now");
+    for page in [&anna, &ben] {
+        page.tiles_are(&[]);
+        page.sees_moving("#camera-video");
+        page.reads("Ms Li", "yes");
+    }
+    anna.wait_until("the sound of the lecture", is_heard);
+    anna.hears_the_lecture();
+    assert_eq!(anna.value("document.body.textContent.includes('only us')"), json!(false));
+    ben.closes();
+
     teacher.clicks("button", "Invite");
     teacher.clicks("button", "Ask for a code");
     let code = teacher.wait("a code", "document.querySelector('#invite-code').textContent", |code| code != "");

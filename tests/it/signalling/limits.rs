@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// This port of this computer.
+fn at(port: u16) -> http::client::Address {
+    http::client::Address::new("127.0.0.1", port, None)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn classes_of_2000_students_from_one_address_are_let_in_at_once() {
     // Both ends of each connection are in this process: as many as its descriptors allow beside the other tests.
@@ -93,7 +98,7 @@ async fn the_pages_and_the_websocket_share_a_port() {
     let school = School::open().await;
     let _teacher = school.join(TEACHER).await;
     let _student = school.student("1001").await;
-    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
+    let rooms = http::client::rooms(&at(school.address.port())).await.unwrap();
     assert_eq!(rooms.len(), 1);
     assert_eq!((rooms[0].watching, rooms[0].state), (1, RoomState::Live));
 
@@ -110,13 +115,10 @@ async fn the_pages_and_the_websocket_share_a_port() {
         assert!(answer.contains(text), "{path}: {answer}");
         assert!(path == "/ws" || answer.contains("content-security-policy: default-src 'none'"), "{answer}");
     }
-    let rooms = http::client::rooms("127.0.0.1", school.address.port(), None).await.unwrap();
+    let rooms = http::client::rooms(&at(school.address.port())).await.unwrap();
     assert_eq!(rooms[0].publisher.as_ref().unwrap().user_id, id("9999"));
     school.close().await;
-    assert!(matches!(
-        http::client::rooms("127.0.0.1", 9, None).await,
-        Err(http::client::RoomsError::Unreachable { .. })
-    ));
+    assert!(matches!(http::client::rooms(&at(9)).await, Err(http::client::ClientError::Unreachable { .. })));
 }
 
 #[tokio::test]

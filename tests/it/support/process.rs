@@ -50,11 +50,14 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
         command.args(arguments);
         for variable in [
+            "CLASSROOM_JANUS_PIN",
+            "CLASSROOM_JANUS_TOKEN",
             "CLASSROOM_REDIS",
             "CLASSROOM_SERVER",
             "CLASSROOM_TEACH_KEY",
             "CLASSROOM_TOKEN",
             "CLASSROOM_TURN_SECRET",
+            "CLASSROOM_WHIP_TOKEN",
             "DISPLAY",
             "WAYLAND_DISPLAY",
             "XDG_SESSION_TYPE",

@@ -11,7 +11,7 @@ use crate::commands::teach::inputs::Inputs;
 use crate::commands::teach::stats::{self, LastSecond};
 use crate::exit::Failure;
 use crate::protocol::ClientMessage;
-use crate::report::{EndReason, Event};
+use crate::report::{EndReason, Event, HostKind};
 use crate::rtp::Track;
 use crate::sfu::{Queue, SfuStats};
 
@@ -58,6 +58,7 @@ impl Lecture<'_> {
     fn report_second(&mut self, sfu_stats: &SfuStats, event_queue: Queue) {
         let now = Now::read();
         self.source.count(sfu_stats);
+        self.talk.edges().tell_encodings(self.source.encodings(), &self.sfu);
         if let Some(ingest) = &sfu_stats.ingest {
             self.whip.hears(&ingest.silent_sessions);
         }
@@ -66,8 +67,11 @@ impl Lecture<'_> {
         let LastSecond { mut stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
+        metrics.whip = self.whip_out.count(HostKind::Whip);
         self.metrics.set_lecture(metrics);
         stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
+        stats.whip = self.whip_out.count(HostKind::Whip);
+        stats.janus = self.whip_out.count(HostKind::Janus);
         self.reporter.event(&Event::TeachStats(stats));
         if dropped > 0 {
             self.reporter.warn(format!(

@@ -55,6 +55,14 @@ impl Lecture<'_> {
             ServerMessage::Offer { user_id: user, source: Some(source), sdp, video, tracks, network, .. } => {
                 self.stage.offer(StageOffer { user, source, sdp, video, tracks, network });
             }
+            ServerMessage::Edges { edges } => self.talk.edges().set(edges),
+            ServerMessage::Offer { user_id, sdp, .. } if self.talk.edges().contains(&user_id) => {
+                if self.source.takes_students() {
+                    self.sfu.offer_edge(user_id, sdp);
+                } else {
+                    self.reject_waiting(user_id);
+                }
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => {
                 self.set_state(&user_id, StudentState::Connecting);
                 if self.source.takes_students() {
@@ -88,6 +96,8 @@ impl Lecture<'_> {
                 self.talk.ordered(user_id, &order, nickname, self.reporter);
                 self.client.set_room(self.talk.membership().after_restart());
             }
+            ServerMessage::Breakouts(breakouts) => self.talk.breakouts_told(breakouts, self.reporter),
+            ServerMessage::Channel { message } => self.talk.breakout_said(message, self.reporter),
             ServerMessage::Joined { .. }
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
@@ -96,9 +106,8 @@ impl Lecture<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Room(_)
-            | ServerMessage::Breakouts(_)
+            // This teacher's own.
             | ServerMessage::Announcement { .. }
-            | ServerMessage::Channel { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }

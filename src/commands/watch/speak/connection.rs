@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use crate::commands::own_capture::OwnCapture;
-use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
+use crate::commands::uplink_connection::{Delays, UplinkConnection, UplinkEvent};
 use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
-use crate::publisher::{FrameInput, Layering, Publisher, PublisherConfig};
+use crate::publisher::{FrameInput, Layering, MediaReceiver, Publisher, PublisherConfig};
 use crate::rtp::Frame;
 use crate::viewer::IceServers;
 
@@ -45,7 +45,7 @@ pub(in crate::commands::watch) enum SpeakerEvent {
 impl SpeakerConnection {
     /// The first offer is due at once.
     pub(super) fn new(now: Instant, (capture, switch): (OwnCapture, FrameSwitch)) -> Self {
-        Self { capture, switch, uplink: UplinkConnection::new(now) }
+        Self { capture, switch, uplink: UplinkConnection::new(now, Delays::OF_CLASSROOM) }
     }
 
     /// Waits for the next event. Cancellation loses nothing.
@@ -67,7 +67,8 @@ impl SpeakerConnection {
         ice_servers: IceServers,
     ) -> Result<(String, OfferedTracks), String> {
         let encodings = self.capture.encodings.clone();
-        let config = PublisherConfig { bind, ice_servers, encodings, layering: Layering::Simulcast };
+        let (layering, receiver) = (Layering::Simulcast, MediaReceiver::Classroom);
+        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver };
         let offered = self.uplink.offer(now, config).await?;
         self.switch.set(self.uplink.publisher().map(Publisher::input));
         Ok(offered)

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::frame::{FromOwner, Hello, MAX_TO_OWNER, ToOwner, VERSION, WELCOME};
 use super::link::{SILENCE, write};
+use crate::id::NodeId;
 use crate::network::{ClientState, SharedClientState};
 use crate::protocol::{self, ClientMessage, ErrorCode};
 use crate::room::ConnId;
@@ -37,7 +38,8 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 pub(in crate::signal) async fn run(core: Arc<Core>, io: Upgraded, client_state: SharedClientState) {
     let limits = WebSocketConfig::default().max_message_size(Some(MAX_TO_OWNER)).max_frame_size(Some(MAX_TO_OWNER));
     let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(limits)).await;
-    if !is_node(&core, &mut socket).await || socket.send(Message::text(WELCOME)).await.is_err() {
+    let Some(node) = node(&core, &mut socket).await else { return };
+    if socket.send(Message::text(WELCOME)).await.is_err() {
         return;
     }
     // The connection carries the members of a whole node: it is not closed for another one.
@@ -50,19 +52,18 @@ pub(in crate::signal) async fn run(core: Arc<Core>, io: Upgraded, client_state: 
     };
     tokio::select! {
         _ = ending => {}
-        () = read(&core, &mut stream, frames) => {}
+        () = read(&core, &mut stream, (node, frames)) => {}
         () = write(&mut sink, &mut queue, FromOwner::to_text) => {}
     }
 }
 
-/// Whether the client knows the secret of this node, which stands in the store.
-async fn is_node(core: &Core, socket: &mut Socket) -> bool {
-    let Some(cluster) = &core.cluster else { return false };
-    let Ok(Some(Ok(Message::Text(text)))) = timeout(protocol::AUTH_WITHIN, socket.next()).await else { return false };
-    Hello::parse(&text).is_some_and(|hello| {
-        let (own, given) = (cluster.node.secret.as_str().as_bytes(), hello.secret.as_str().as_bytes());
-        hello.version == VERSION && bool::from(own.ct_eq(given))
-    })
+/// The id of the client, if it knows the secret of this node, which stands in the store.
+async fn node(core: &Core, socket: &mut Socket) -> Option<NodeId> {
+    let cluster = core.cluster.as_ref()?;
+    let Ok(Some(Ok(Message::Text(text)))) = timeout(protocol::AUTH_WITHIN, socket.next()).await else { return None };
+    let hello = Hello::parse(&text)?;
+    let (own, given) = (cluster.node.secret.as_str().as_bytes(), hello.secret.as_str().as_bytes());
+    (hello.version == VERSION && bool::from(own.ct_eq(given))).then_some(hello.node)
 }
 
 /// The members of the node. Dropping it ends their connections.
@@ -77,7 +78,7 @@ impl Drop for Streams<'_> {
     }
 }
 
-async fn read(core: &Core, stream: &mut SplitStream<Socket>, frames: mpsc::Sender<FromOwner>) {
+async fn read(core: &Core, stream: &mut SplitStream<Socket>, (node, frames): (NodeId, mpsc::Sender<FromOwner>)) {
     let mut streams = Streams { core, members: HashMap::new() };
     loop {
         let text = match timeout(SILENCE, stream.next()).await {
@@ -86,7 +87,8 @@ async fn read(core: &Core, stream: &mut SplitStream<Socket>, frames: mpsc::Sende
             _ => return,
         };
         match ToOwner::parse(&text) {
-            Some(ToOwner::Join { stream, newcomer }) => {
+            Some(ToOwner::Join { stream, mut newcomer }) => {
+                newcomer.route.node = Some(node.clone());
                 if streams.members.len() >= MAX_STREAMS || streams.members.contains_key(&stream) {
                     return;
                 }

@@ -5,7 +5,7 @@
 //! of an earlier owner passes for a message of the present one.
 //!
 //! ```text
-//! node  -> owner   hello {"version":1,"node":"a.5c2f81d0","secret":"..."}
+//! node  -> owner   hello {"version":2,"node":"a.5c2f81d0","secret":"..."}
 //! owner -> node    welcome
 //! node  -> owner   join 7 {"room":"10013","user":"1001",...}
 //! owner -> node    message 7 {"type":"joined",...}
@@ -27,7 +27,7 @@ use crate::room::Newcomer;
 pub(in crate::signal) const NODE_PATH: &str = "/node";
 
 /// The version of these messages. Nodes of different versions do not talk to each other.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The longest message to an owner, in bytes: that of a client with the stream in front, or a client that joins.
 pub(super) const MAX_TO_OWNER: usize = protocol::MAX_MESSAGE_BYTES + 256;

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::frame::ToOwner;
 use super::link::Link;
 use crate::id::RoomId;
-use crate::protocol::{ClientMessage, ServerMessage};
+use crate::protocol::{ClientMessage, RoomKind, ServerMessage};
 use crate::room::{ConnId, Newcomer};
 use crate::store::Lease;
 
@@ -45,6 +45,8 @@ struct Away {
     stream: Option<u64>,
     /// Whether an owner has let the member in.
     is_in: bool,
+    /// Whether the owner has said that the room is a lecture.
+    is_lecture: bool,
 }
 
 /// The next step for a client that wants to join.
@@ -92,7 +94,7 @@ impl Placements {
             return Entry::Here(newcomer);
         }
         room.away.insert(conn);
-        self.members.insert(conn, Away { newcomer, stream: None, is_in: false });
+        self.members.insert(conn, Away { newcomer, stream: None, is_in: false, is_lecture: false });
         if let Place::There(_, link) = &room.place {
             let link = link.clone();
             self.join(conn, &link);
@@ -165,10 +167,22 @@ impl Placements {
     }
 
     /// The newcomer behind a connection, once an owner has let it in.
-    pub(in crate::signal::core) fn let_in(&mut self, conn: ConnId) -> Option<&mut Newcomer> {
+    pub(in crate::signal::core) fn let_in(&mut self, conn: ConnId, kind: RoomKind) -> Option<&mut Newcomer> {
         let away = self.members.get_mut(&conn)?;
-        away.is_in = true;
+        (away.is_in, away.is_lecture) = (true, kind == RoomKind::Lecture);
         Some(&mut away.newcomer)
+    }
+
+    /// Whether this is the connection of an edge here to a room at another node.
+    pub(in crate::signal::core) fn is_edge(&self, conn: ConnId) -> bool {
+        self.members.get(&conn).is_some_and(|away| away.newcomer.route.edge.is_some())
+    }
+
+    /// The lecture that a student is in, at another node.
+    pub(in crate::signal::core) fn lecture_of(&self, conn: ConnId) -> Option<&RoomId> {
+        let Away { newcomer, is_in, is_lecture, .. } = self.members.get(&conn)?;
+        let is_student = !newcomer.publishes && newcomer.route.edge.is_none();
+        (*is_in && *is_lecture && is_student).then_some(&newcomer.room)
     }
 
     /// Whether the room runs in this process.
@@ -206,7 +220,7 @@ impl Placements {
         let is_other = is_other(&place, &lease);
         let mut found = Found::default();
         for conn in away {
-            let Some(Away { newcomer, stream, is_in }) = self.members.remove(&conn) else { continue };
+            let Some(Away { newcomer, stream, is_in, .. }) = self.members.remove(&conn) else { continue };
             if let Some(stream) = stream {
                 self.streams.remove(&stream);
             }
@@ -268,7 +282,7 @@ impl Placements {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         for (conn, newcomer) in members {
             room.away.insert(conn);
-            self.members.insert(conn, Away { newcomer, stream: None, is_in: true });
+            self.members.insert(conn, Away { newcomer, stream: None, is_in: true, is_lecture: false });
         }
     }
 

@@ -251,7 +251,7 @@ async fn without_the_store_rooms_go_on_and_new_ones_wait() {
         machine.store.set_away(true);
     }
     for machine in [&a, &b] {
-        until("degraded", || machine.server.cluster().unwrap().is_degraded).await;
+        until("degraded", || machine.server.cluster().unwrap().degraded_for.is_some()).await;
     }
     let notice = timeout(DEADLINE, a.notices.recv()).await.unwrap().unwrap();
     assert!(notice.starts_with("degraded: "), "{notice}");
@@ -282,7 +282,7 @@ async fn without_the_store_rooms_go_on_and_new_ones_wait() {
         now[0].as_ref().is_some_and(|now| before[0].as_ref().is_some_and(|old| now.generation > old.generation))
     })
     .await;
-    until("not degraded", || !a.server.cluster().unwrap().is_degraded).await;
+    until("not degraded", || a.server.cluster().unwrap().degraded_for.is_none()).await;
     until("members for other programs", || store.members(&room_1()).len() == 3).await;
     student.send(offer("9999"));
     hear(&mut teacher, "an offer", |message| matches!(message, ServerMessage::Offer { .. }).then_some(())).await;
@@ -343,7 +343,7 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
         }
         heard
     };
-    let hello = r#"hello {"version":1,"node":"x","secret":"0123456789abcdef"}"#;
+    let hello = r#"hello {"version":2,"node":"x","secret":"0123456789abcdef"}"#;
     let join = r#"join 1 {"room":"1","user":"1002","nickname":"","publishes":false,"media":"publisher","epoch":0,
         "session":"0123456789abcdef","network":"10.0.0.1","moderates":false,"mayTeach":false,"reserved":false}"#;
     for first in ["", join, &hello.replace("abcdef", "abcdeg"), &hello.replace("1,", "2,")] {
@@ -354,4 +354,53 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
     let elsewhere = join.replace(r#""room":"1""#, r#""room":"2""#);
     assert_eq!(talk(&[hello, &elsewhere], 2).await, ["welcome", "moved 1"]);
     a.close().await;
+}
+
+#[tokio::test]
+async fn the_first_student_of_an_edge_is_served_by_it() {
+    let store = MemoryStore::new(TIMES);
+    let [a, b] = ["a", "b"].map(|name| Machine::start(name, &store));
+    let mut teacher = a.member("userId=9999&pub=pub").await;
+    let mut edges = b.server.edges(1);
+    let mut student = b.member("userId=1001").await;
+    student.send(offer("9999"));
+    let mut edge = timeout(DEADLINE, edges.recv()).await.unwrap().unwrap();
+    let mut serves = edge.join().unwrap();
+    assert_eq!(joined(&mut serves).await.len(), 1, "the teacher");
+    let from = |message| match message {
+        ServerMessage::Offer { user_id, .. } => Some(user_id.to_string()),
+        _ => None,
+    };
+    assert_eq!(hear(&mut serves, "the offer of the student", from).await, "1001");
+    serves.send(offer("9999"));
+    let is_told = |message| match message {
+        ServerMessage::Edges { edges } => Some(edges),
+        _ => None,
+    };
+    let known = hear(&mut teacher, "the edge", is_told).await;
+    assert_eq!(hear(&mut teacher, "the offer of the edge", from).await, known[0].as_str());
+    serves.send(ClientMessage::Connected { target_uid: "1001".parse().unwrap() });
+    // One more lecture is too much, and a teacher here brings no edge.
+    let query = "roomId=2&userId=9999&pub=pub";
+    let request = JoinRequest::parse(query).unwrap();
+    let elsewhere = b.server.join(request, Credentials::default(), ClientAddress::this_process());
+    elsewhere.send(offer("9999"));
+    assert!(edges.try_recv().is_err());
+    // The server that has the edge ends: the student is told to connect again, and at once, as the edge says goodbye.
+    b.server.drain(Duration::from_secs(5)).await;
+    let told = |message| match message {
+        ServerMessage::Error { code, retry_after_ms, .. } => Some((code, retry_after_ms.is_some())),
+        _ => None,
+    };
+    assert_eq!(hear(&mut student, "the end", told).await, (ErrorCode::ServerShutdown, true));
+    assert_eq!(
+        hear(&mut b.join("userId=1002", Credentials::default()), "a refusal", told).await.0,
+        ErrorCode::ServerShutdown
+    );
+    drop((serves, edge));
+    let nobody = hear(&mut teacher, "no edge", |message| is_told(message).filter(Vec::is_empty));
+    nobody.await;
+    for machine in [a, b] {
+        machine.close().await;
+    }
 }

@@ -1,15 +1,13 @@
-//! The members of the room at the teacher's end: turns typed commands into orders for the server, and reports which
-//! orders the server carried out.
+//! The members of a room at the end of those who give orders, the teacher or the owner of a meeting: turns typed
+//! commands into orders for the server, and reports which orders the server carried out.
 
 use crate::access::JoinCode;
+use crate::commands::people::listed;
 use crate::commands::room_orders::{TypedCode, TypedOrder, Whom};
-use crate::id::{Nickname, UserId, count_of_students, named};
+use crate::id::{Nickname, UserId, count_of_students};
 use crate::protocol::{MAX_BANNED, RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter, Waiting};
 use crate::room::talk::Talk;
-
-/// The most names in a sentence that lists people.
-const MAX_NAMED: usize = 40;
 
 /// The room as the server last described it.
 #[derive(Debug, Default)]
@@ -30,6 +28,25 @@ pub(super) enum Reply {
     Send(RoomOrder),
     /// Tell the teacher this.
     Say(String),
+}
+
+/// The members of a room, as typed commands name them.
+pub(super) trait People {
+    /// The member with this id, or the only one with this nickname. The error is a sentence.
+    fn find(&self, text: &str) -> Result<UserId, String>;
+
+    /// The members with their nicknames.
+    fn members(&self) -> Vec<(&UserId, &str)>;
+}
+
+impl People for Talk {
+    fn find(&self, text: &str) -> Result<UserId, String> {
+        Self::find(self, text).map_err(|(_, sentence)| sentence)
+    }
+
+    fn members(&self) -> Vec<(&UserId, &str)> {
+        Self::members(self).collect()
+    }
 }
 
 /// Somebody with a name, for the report of an order.
@@ -68,16 +85,16 @@ impl Membership {
         }
     }
 
-    /// Interprets a command. `rules` knows the members; `random` makes a new join code.
-    pub(super) fn typed(&self, order: TypedOrder, rules: &Talk, random: u64) -> Reply {
-        let member = |text: &str| rules.find(text).map_err(|(_, sentence)| sentence);
+    /// Interprets a command; `random` makes a new join code.
+    pub(super) fn typed(&self, order: TypedOrder, people: &impl People, random: u64) -> Reply {
+        let member = |text: &str| people.find(text);
         // Somebody who has left can be named by id.
         let anybody = |text: &str| member(text).or_else(|sentence| text.parse().map_err(|_| sentence));
         let order = match order {
             TypedOrder::Kick(text) => member(&text).map(|target_uid| RoomOrder::Kick { target_uid }),
             TypedOrder::Ban(text) => anybody(&text).map(|target_uid| RoomOrder::Ban { target_uid }),
             TypedOrder::Unban(text) => {
-                let not_an_id = |error| format!("/unban needs the id of the student: {error}");
+                let not_an_id = |error| format!("/unban needs the id of the user: {error}");
                 text.parse().map(|target_uid| RoomOrder::Unban { target_uid }).map_err(not_an_id)
             }
             TypedOrder::Lock(locked) => Ok(RoomOrder::Lock { locked }),
@@ -92,7 +109,7 @@ impl Membership {
             TypedOrder::Code(TypedCode::New) => Ok(code(Some(&JoinCode::digits(random)))),
             TypedOrder::Code(TypedCode::Set(set)) => Ok(code(Some(&set))),
             TypedOrder::Code(TypedCode::Off) => Ok(code(None)),
-            TypedOrder::Who => return Reply::Say(self.describe_members(rules)),
+            TypedOrder::Who => return Reply::Say(self.describe_members(people)),
         };
         order.map_or_else(Reply::Say, Reply::Send)
     }
@@ -141,16 +158,21 @@ impl Membership {
                 (if code.is_some() { Order::Code } else { Order::CodeOff }, None)
             }
             // The orders of meetings.
-            RoomOrder::Rename { .. }
-            | RoomOrder::HandOver { .. }
-            | RoomOrder::Spotlight { .. }
+            RoomOrder::Rename { .. } => (Order::Rename, None),
+            RoomOrder::HandOver { target_uid } => (Order::HandOver, Some(target_uid)),
+            RoomOrder::RestrictSpotlight { restricted } => {
+                (if *restricted { Order::RestrictSpotlight } else { Order::FreeSpotlight }, None)
+            }
+            RoomOrder::End => (Order::End, None),
+            RoomOrder::Split { .. } => (Order::Split, None),
+            RoomOrder::Assign { target_uid, .. } => (Order::Assign, Some(target_uid)),
+            RoomOrder::Recall { .. } => (Order::Recall, None),
+            // The list of participants says who is large; every member gets the sentence of an announcement, and the
+            // names of breakout rooms.
+            RoomOrder::Spotlight { .. }
             | RoomOrder::SpotlightOff { .. }
-            | RoomOrder::RestrictSpotlight { .. }
-            | RoomOrder::End
-            | RoomOrder::Split { .. }
-            | RoomOrder::Assign { .. }
             | RoomOrder::Announce { .. }
-            | RoomOrder::Recall { .. } => return,
+            | RoomOrder::NameBreakout { .. } => return,
         };
         let waits = |user: &UserId| self.waiting.iter().find(|other| other.user_id == *user);
         let name = |user: &UserId| waits(user).map_or_else(|| nickname(user), |user| user.nickname.clone());
@@ -203,8 +225,8 @@ impl Membership {
         }
     }
 
-    fn describe_members(&self, rules: &Talk) -> String {
-        let mut members: Vec<(&UserId, &str)> = rules.members().collect();
+    fn describe_members(&self, people: &impl People) -> String {
+        let mut members = people.members();
         members.sort_unstable();
         let count = members.len();
         let is_locked = if self.settings.locked { ", the room is locked" } else { "" };
@@ -222,14 +244,6 @@ impl Membership {
 
 fn code(code: Option<&JoinCode>) -> RoomOrder {
     RoomOrder::Code { code: code.map(|code| code.as_str().to_owned()) }
-}
-
-/// The first [`MAX_NAMED`] of `count` people.
-fn listed<'a>(people: impl Iterator<Item = (&'a UserId, &'a str)>, count: usize) -> String {
-    let names: Vec<String> = people.take(MAX_NAMED).map(|(user, nickname)| named(user, nickname).to_string()).collect();
-    let more = count - names.len().min(count);
-    let names = names.join(", ");
-    if more == 0 { names } else { format!("{names}, and {more} more") }
 }
 
 #[cfg(test)]

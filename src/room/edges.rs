@@ -1,0 +1,181 @@
+//! The edges of a lecture, and which of them serves which student. Pure.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnId, Newcomer};
+use crate::id::{NodeId, UserId};
+use crate::protocol::LeaveReason;
+
+/// How long the students of an edge whose connection was lost stay there: another owner of the room, or a moment
+/// without a network, is no reason to interrupt their media.
+pub(super) const RETURNS_WITHIN: Duration = Duration::from_secs(3);
+
+/// The most connections of edges in a room: two of each of 64 servers.
+pub(super) const MAX_EDGES: usize = 128;
+
+/// The most students that edges have, in all, and that the room does not know.
+const MAX_UNKNOWN: usize = 10_000;
+
+/// How a client is connected to the node that owns its room. Only nodes can say that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Route {
+    /// The node that the client is connected to; none for the node of the room.
+    pub node: Option<NodeId>,
+    /// The work of an edge; none for a client.
+    pub edge: Option<EdgeRole>,
+}
+
+/// The work of a connection of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EdgeRole {
+    /// Serves students.
+    Serves,
+    /// Only receives further encodings for a connection that serves.
+    Receives,
+}
+
+/// A connection of an edge.
+#[derive(Debug)]
+pub(super) struct Edge {
+    pub(super) newcomer: Newcomer,
+    pub(super) conn: Option<ConnId>,
+    /// The end of the wait for a connection that was lost.
+    pub(super) until: Option<Instant>,
+    /// Whether the edge has come back to a room that knew it, and so knows who is in the room.
+    pub(super) is_back: bool,
+}
+
+/// Where a student gets the lecture.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    /// The edge; none for the holder of the media.
+    pub(super) edge: Option<UserId>,
+    pub(super) is_connected: bool,
+    /// The edges that could not serve the student since it was last connected.
+    pub(super) failed: Vec<UserId>,
+}
+
+/// The edges of a room, and the students that they serve.
+#[derive(Debug, Default)]
+pub(super) struct Edges {
+    pub(super) known: BTreeMap<UserId, Edge>,
+    placed: BTreeMap<UserId, Placed>,
+}
+
+impl Edge {
+    pub(super) fn serves(&self) -> Option<ConnId> {
+        self.conn.filter(|_| self.newcomer.route.edge == Some(EdgeRole::Serves))
+    }
+}
+
+impl Edges {
+    /// The user ids of the edges.
+    pub(super) fn ids(&self) -> Vec<UserId> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// Whether an edge has this user id.
+    pub(super) fn contains(&self, id: &UserId) -> bool {
+        self.known.contains_key(id)
+    }
+
+    /// Whether an edge has come back to this room.
+    pub(super) fn is_back(&self, edge: &UserId) -> bool {
+        self.known.get(edge).is_some_and(|edge| edge.is_back)
+    }
+
+    /// The connection of an edge.
+    pub(super) fn conn(&self, edge: &UserId) -> Option<ConnId> {
+        self.known.get(edge)?.conn
+    }
+
+    /// The open connections of all edges.
+    pub(super) fn conns(&self) -> impl Iterator<Item = ConnId> {
+        self.known.values().filter_map(|edge| edge.conn)
+    }
+
+    /// The edges with a connection, as they came.
+    pub(super) fn newcomers(&self) -> impl Iterator<Item = (ConnId, Newcomer)> {
+        self.known.values().filter_map(|edge| Some((edge.conn?, edge.newcomer.clone())))
+    }
+
+    /// The connection of the edge where a student is placed.
+    pub(super) fn of_student(&self, student: &UserId) -> Option<ConnId> {
+        self.conn(self.placed.get(student)?.edge.as_ref()?)
+    }
+
+    /// Whether this student is placed at an edge.
+    pub(super) fn serve(&self, student: &UserId) -> bool {
+        self.placed.get(student).is_some_and(|placed| placed.edge.is_some())
+    }
+
+    /// Whether an edge sends media to this student.
+    pub(super) fn has_media(&self, student: &UserId) -> bool {
+        self.placed.get(student).is_some_and(|placed| placed.edge.is_some() && placed.is_connected)
+    }
+
+    /// The number of students that each edge serves, or is about to.
+    fn load(&self, edge: &UserId) -> usize {
+        self.placed.values().filter(|placed| placed.edge.as_ref() == Some(edge)).count()
+    }
+
+    /// Places a student that offers: at the edge of its own node, or else at the edge with the fewest students. An edge
+    /// that did not connect the student since its last connection is left out; without any other, the holder of the
+    /// media serves. Returns the connection of the edge, and that of the edge that the student leaves.
+    pub(super) fn place(&mut self, student: &UserId, node: Option<&NodeId>) -> (Option<ConnId>, Option<ConnId>) {
+        let mut placed = self.placed.remove(student).unwrap_or_default();
+        let before = placed.edge.take();
+        match &before {
+            Some(edge) if !placed.is_connected && !placed.failed.contains(edge) => placed.failed.push(edge.clone()),
+            _ if placed.is_connected => placed.failed.clear(),
+            _ => {}
+        }
+        placed.is_connected = false;
+        let open = self.known.iter().filter(|(id, edge)| edge.serves().is_some() && !placed.failed.contains(id));
+        let rank = |(id, edge): &(&UserId, &Edge)| (edge.newcomer.route.node.as_ref() != node, self.load(id));
+        let chosen = open.min_by_key(rank).map(|(id, _)| id.clone());
+        placed.edge.clone_from(&chosen);
+        self.placed.insert(student.clone(), placed);
+        let left = before.filter(|before| chosen.as_ref() != Some(before));
+        (chosen.and_then(|edge| self.conn(&edge)), left.and_then(|edge| self.conn(&edge)))
+    }
+
+    /// An edge sends media to a student. Students whom the room does not know yet count as well: those of an edge that
+    /// comes from another owner of the room.
+    pub(super) fn connected(&mut self, edge: &UserId, student: &UserId) {
+        if self.placed.len() < MAX_UNKNOWN || self.placed.contains_key(student) {
+            let placed = Placed { edge: Some(edge.clone()), is_connected: true, failed: Vec::new() };
+            self.placed.insert(student.clone(), placed);
+        }
+    }
+
+    /// The student of an edge; none if it is placed elsewhere.
+    pub(super) fn student(&mut self, edge: &UserId, student: &UserId) -> Option<&mut Placed> {
+        self.placed.get_mut(student).filter(|placed| placed.edge.as_ref() == Some(edge))
+    }
+
+    /// A student is not in the room any more. Its media may flow on if signalling alone was lost.
+    pub(super) fn left(&mut self, student: &UserId, reason: LeaveReason) {
+        let flows_on = matches!(reason, LeaveReason::Lost | LeaveReason::Replaced) && self.has_media(student);
+        if !flows_on {
+            self.placed.remove(student);
+        }
+    }
+
+    /// Removes an edge. Returns its students.
+    pub(super) fn remove(&mut self, edge: &UserId) -> Vec<UserId> {
+        self.known.remove(edge);
+        let of_edge = self.placed.extract_if(.., |_, placed| placed.edge.as_ref() == Some(edge));
+        of_edge.map(|(student, _)| student).collect()
+    }
+
+    /// When the next edge that was lost is given up.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.known.values().filter_map(|edge| edge.until).min()
+    }
+}
