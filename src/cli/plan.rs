@@ -51,7 +51,8 @@ pub(super) struct TypedPlan {
     bitrate: Bitrate,
 
     /// Pictures per second
-    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, value_name = "N", default_value_t = 30, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=120))]
     fps: u32,
 
     /// Bits per second that the network of each machine carries, for example 1G
@@ -63,15 +64,17 @@ pub(super) struct TypedPlan {
     cores: Option<NonZeroUsize>,
 
     /// The memory of each machine in gigabytes
-    #[arg(long, hide_short_help = true, value_name = "GB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "GB", default_value_t = 4, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     memory: u32,
 
     /// The time in which all students join
-    #[arg(long, hide_short_help = true, value_name = "DURATION", default_value = "60s", value_parser = values::bench_length)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", hide_short_help = true)]
+    #[arg(value_parser = values::bench_length)]
     joining: Duration,
 
     /// CPU time to send a packet to a student, in microseconds [default: 4]
-    #[arg(long, hide_short_help = true, value_name = "US", value_parser = packet_cost, conflicts_with = "measure")]
+    #[arg(long, value_name = "US", value_parser = packet_cost, conflicts_with = "measure", hide_short_help = true)]
     packet_cost: Option<Duration>,
 
     /// Measure the costs on this computer first; run it on a machine like those that will serve

@@ -276,8 +276,8 @@ impl Ingest {
         Some(source)
     }
 
-    /// This SSRC carries the encoding of a track from now on: an edge knows that from the answer, and gets each tier over
-    /// a connection of its own. The codec is that of the packets.
+    /// This SSRC carries the encoding of a track from now on: an edge knows that from the answer, and gets each tier
+    /// over a connection of its own. The codec is that of the packets.
     pub(crate) fn assign(&mut self, now: Instant, (track, tier): (Track, Tier), ssrc: u32) {
         let is_it = |stream: &Stream| (stream.encoding().track, stream.encoding().tier) == (track, tier);
         let Some(slot) = self.streams.iter().position(is_it) else { return };

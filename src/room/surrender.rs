@@ -10,8 +10,8 @@ impl Rooms {
         Some(self.rooms.get(room_id)?.members.values().map(|member| &member.user))
     }
 
-    /// Removes a room. Returns the clients in it and in its lobby that are connected, as they came, and its edges. The output ends its
-    /// media host.
+    /// Removes a room. Returns the clients in it and in its lobby that are connected, as they came, and its edges. The
+    /// output ends its media host.
     pub fn surrender(&mut self, room_id: &RoomId) -> (Vec<(ConnId, Newcomer)>, Vec<Output>) {
         let Some(mut room) = self.rooms.remove(room_id) else { return (Vec::new(), Vec::new()) };
         let mut out = Vec::new();

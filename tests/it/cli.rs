@@ -106,6 +106,7 @@ fn shell_lines(page: &str) -> Vec<String> {
 fn invocations(line: &str) -> Vec<Vec<String>> {
     let commands = line.split("&&").flat_map(|command| command.split(" | ")).map(str::trim);
     let arguments = |command: &str| {
+        let command = command.split(" > ").next().unwrap_or(command);
         let rest = ["cargo run --release -- ", "classroom ", "target/release/classroom "]
             .iter()
             .find_map(|program| command.strip_prefix(program))?;
