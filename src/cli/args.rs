@@ -14,11 +14,11 @@ use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
-use super::janus::{TypedTaughtJanus, TypedWatchedJanus};
+use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
-use super::plan::{PLAN_HELP, TypedPlan};
+use super::plan::{PLAN_EXAMPLE, PLAN_HELP, TypedPlan};
 use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
@@ -155,7 +155,7 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
     Bench(TypedBench),
 
     /// Plan how many machines a lecture takes
-    #[command(after_help = PLAN_HELP)]
+    #[command(after_help = PLAN_EXAMPLE, after_long_help = PLAN_HELP)]
     Plan(TypedPlan),
 
     /// Print a shell script that completes the verbs and flags of classroom

@@ -234,7 +234,7 @@ impl TryFrom<TypedServe> for Serve {
             return Err(Conflict::MediaFlagWithoutMedia("--turn without a URL"));
         }
         let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
-        if media.is_none() && cluster.as_ref().is_some_and(|cluster: &Box<Cluster>| cluster.edge) {
+        if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());

@@ -13,6 +13,7 @@ mod connect;
 mod convert;
 mod demo;
 mod janus;
+mod janus_flags;
 mod manual;
 mod meaning;
 mod media;
@@ -134,7 +135,7 @@ where
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
     let command = access::check_effect(&matches)
-        .and(janus::check_effect(&matches))
+        .and(janus_flags::check_effect(&matches))
         .and(command)
         .map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {

@@ -54,7 +54,7 @@ async fn a_janus_that_floods_or_talks_nonsense_loses_the_connection() {
     let event = json!({"janus": "webrtcup", "session_id": 7, "sender": 9}).to_string();
     let flood = vec![Frame::text(event); 10_000];
     let nonsense = vec![Frame::text("{\"janus\":7}")];
-    let huge = vec![Frame::text("x".repeat(super::wire::MAX_MESSAGE_BYTES + 1))];
+    let huge = vec![Frame::text("x".repeat(wire::MAX_MESSAGE_BYTES + 1))];
     for (frames, what) in [
         (flood, "more events than can be handled"),
         (nonsense, "no message of Janus"),

@@ -303,9 +303,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(error_of(error), ApiError { code: 460, reason: Text::from("No[2J") });
+        let plugindata = json!({"plugin": "p", "data": {"videoroom": "event"}});
+        let jsep = json!({"type": "offer", "sdp": "v=0"});
         let event = parsed(json!({
-            "janus": "event", "sender": 9, "session_id": 7, "plugindata": {"plugin": "p", "data": {"videoroom": "event"}},
-            "jsep": {"type": "offer", "sdp": "v=0"},
+            "janus": "event", "sender": 9, "session_id": 7, "plugindata": plugindata, "jsep": jsep,
         }));
         assert!(matches!(event, Message::Event { transaction: None, sender: HandleId(9), jsep: Some(_), .. }));
         assert_eq!(parsed(json!({"janus": "webrtcup", "sender": 9})), Message::WebrtcUp { sender: HandleId(9) });

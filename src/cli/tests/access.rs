@@ -101,8 +101,8 @@ fn access_flags_without_effect_are_refused() {
     for (line, sentence) in [
         ("teach --room 1 --server ws://a --auth f", "--auth is for the built-in server"),
         ("teach --room 1 --token a.b.c", "--token is for another server, but there is none"),
-        ("serve --turn --no-media", "--turn without a URL is about media"),
-        ("serve --turn --turn=443", "give it once"),
+        ("serve --turn --no-media", "--no-media carries no media, but --turn without a URL"),
+        ("serve --turn --turn=443", "--turn without a URL starts the TURN server in this program"),
         ("teach --room 1 --turn --server ws://a", "--turn is for the built-in server"),
         ("serve --turn-secret north-south-east-west", "--turn-secret needs a TURN server"),
         ("serve --turn turn:a", "--turn turn:a:3478 has no user name and password"),

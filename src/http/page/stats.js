@@ -102,11 +102,7 @@ function route(report, pair) {
   const address = remote.address ?? remote.ip;
   const host = address ? ` ${address.includes(':') ? `[${address}]` : address}:${remote.port}` : '';
   const by = local?.candidateType === 'relay' && local.relayProtocol;
-  if (by === 'tcp' || by === 'tls') {
-    const reaches = (x) => x.type === 'local-candidate' && x.relayProtocol === 'udp';
-    const why = [...report.values()].some(reaches) ? '' : say('udpBlocked');
-    return `TURN/${by.toUpperCase()}${why}`;
-  }
+  if (by && by !== 'udp') return `TURN/${by.toUpperCase()}${say('udpBlocked')}`;
   const relay = [local, remote].some((candidate) => candidate?.candidateType === 'relay') ? ' (TURN)' : '';
   return `${(remote.protocol ?? 'udp').toUpperCase()}${host}${relay}`;
 }
