@@ -133,14 +133,16 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
     ada.wait_for("an order", is_order("rename"));
     ada.types("/lock");
     ben.wait_for("the lock", says("the meeting is locked"));
-    ada.types("/spotlight Cleo");
-    ben.wait_for("the big screen", is_participant("1003", "large"));
-    ada.types("/spotlight off");
-    ben.wait_for("the big screen", is_participant("1003", "not-large"));
-    cleo.types("/spotlight");
-    ada.wait_for("the big screen", is_participant("1003", "large"));
-    cleo.types("/spotlight off");
-    ada.wait_for("the big screen", is_participant("1003", "not-large"));
+    for (by_owner, on, off) in [(true, "/spotlight Cleo", "/spotlight off"), (false, "/spotlight", "/spotlight off")] {
+        let marks = [ada.mark(), ben.mark(), cleo.mark()];
+        // Who takes the place back knows of it: itself or by the list.
+        for (typed, state) in [(on, "large"), (off, "not-large")] {
+            if by_owner { &mut ada } else { &mut cleo }.types(typed);
+            for (process, mark) in [&ada, &ben, &cleo].into_iter().zip(marks) {
+                process.wait_since(mark, DEADLINE, "the big screen", is_participant("1003", state));
+            }
+        }
+    }
 
     ada.types("/split 2 10m");
     for process in [&ben, &cleo] {
