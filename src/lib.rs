@@ -16,8 +16,9 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
-//! pair                                   | a connection that sends and receives: a viewer and a publisher in one
+//! pair janus                             | a connection that sends and receives; a client of the SFU Janus
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
+//! turn                                   | a TURN server for our own media, and a client's way to any
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
 //! peer_connection                        | a connection of the `webrtc` library with its data channel
 //! sdp tls                                | what both ends negotiate; certificates, and whom a client trusts
@@ -99,6 +100,7 @@
 //!   (`sfu::port`).
 //! - A suspension of this process is never taken for a bad network ([`suspension`]).
 //! - Names in chat come from signalling, not from who speaks.
+//! - The TURN server relays to our own media and to its own relays, and to no other address (`turn::MediaAddresses`).
 //! - What comes from the network is parsed into types at the border, or refused: by signalling with a stable code, by
 //!   the media port in silence.
 //! - The library reads of a student's DTLS and SCTP only what costs it little (`dtls::records`, `dtls::sctp`),
@@ -118,6 +120,7 @@ pub mod fuzz;
 pub mod http;
 pub mod id;
 mod ingest;
+pub mod janus;
 pub mod media;
 pub mod network;
 pub mod pair;
@@ -139,6 +142,7 @@ pub mod store;
 pub mod suspension;
 pub mod tls;
 mod token_bucket;
+pub mod turn;
 pub mod viewer;
 
 pub use commands::run;

@@ -81,6 +81,11 @@ impl ClientAddress {
     }
 }
 
+/// The host by which a client has called this server: the name or address of its `Host` header, IPv6 in brackets. The
+/// HTTP server adds it to each request as an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledHost(pub Arc<str>);
+
 /// The progress of a client towards media. The server closes the connections of clients with the least progress first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientState {

@@ -3,14 +3,17 @@
 mod file_channel;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rtc::interceptor::Registry;
+use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngine;
+use rtc::peer_connection::transport::RTCIceCandidateType;
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
@@ -23,7 +26,7 @@ use webrtc::peer_connection::{
 pub use self::file_channel::{FileChannel, FileChannelEvent, FileDigest};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::protocol::{FILE_CHANNEL_LABEL, PairFileId};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::IceServers;
 
 /// The most events that may wait: states, messages, a candidate for each address of this machine, and those of the
 /// halves.
@@ -59,7 +62,7 @@ pub(crate) type OnTrack = Box<dyn Fn(Arc<dyn TrackRemote>) -> Pin<Box<dyn Future
 pub(crate) struct Setup {
     /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub(crate) bind: Vec<String>,
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: IceServers,
     pub(crate) media_engine: MediaEngine,
     pub(crate) settings: SettingEngine,
     pub(crate) registry: Registry,
@@ -100,9 +103,12 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         let has_gathered = Arc::new(watch::Sender::new(false));
         let of_handler = (Arc::clone(&channel), Arc::clone(&has_gathered));
         let handler = Handler { events: events.clone(), hooks, channel: of_handler.0, has_gathered: of_handler.1 };
-        let servers = ice_servers.into_iter().map(RTCIceServer::from);
+        let IceServers { servers, relay_only } = ice_servers;
+        let servers = servers.into_iter().map(RTCIceServer::from).collect();
+        let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+        let configuration = RTCConfigurationBuilder::new().with_ice_servers(servers).with_ice_transport_policy(policy);
         let building = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
+            .with_configuration(configuration.build())
             .with_media_engine(media_engine)
             .with_setting_engine(settings)
             .with_interceptor_registry(registry)
@@ -181,6 +187,24 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         self.library.set_remote_description(RTCSessionDescription::answer(sdp)?).await
     }
 
+    /// Applies an offer of the other side, and makes the answer, which is not applied yet.
+    ///
+    /// # Errors
+    /// If `sdp` is not an offer, or the connection has ended.
+    pub(crate) async fn answer_to(&self, sdp: String) -> Result<RTCSessionDescription, Error> {
+        self.library.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+        self.library.create_answer(None).await
+    }
+
+    /// Applies an own answer, and returns it with the candidates so far.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub(crate) async fn apply_answer(&self, answer: RTCSessionDescription) -> Result<String, Error> {
+        self.library.set_local_description(answer).await?;
+        self.local_description().await
+    }
+
     /// Adds a candidate of the other side. A malformed one is ignored.
     pub(crate) async fn candidate(&self, candidate: RTCIceCandidateInit) {
         let _ = self.library.add_ice_candidate(candidate).await;
@@ -193,6 +217,15 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
             Some(channel) => channel.try_send_text(text).await.is_ok(),
             None => false,
         }
+    }
+
+    /// The local candidate over which media flows, if there is one: its type, and its address.
+    pub(crate) async fn selected_candidate(&self) -> Option<(RTCIceCandidateType, Option<SocketAddr>)> {
+        let ice = self.library.sctp().await?.transport().ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        let local = pair.local();
+        let ip = local.address.parse().ok();
+        Some((local.typ, ip.map(|ip| SocketAddr::new(ip, local.port))))
     }
 
     /// Closes the connection, and waits at most a second for that.

@@ -34,7 +34,7 @@ pub use join_code::{JoinCode, JoinCodeError};
 pub use key_file::{Algorithm, KeyFile, KeyFileError, NewKey};
 pub use secret::{SecretError, TeachingKey, TurnSecret};
 pub use token::{Grant, Role, SigningKey, TokenError};
-pub use turn::{TURN_TTL, TurnCredentials, turn_credentials};
+pub use turn::{TURN_TTL, TurnCredentials, TurnDenied, turn_credentials, turn_password};
 
 /// The settings of [`Access`].
 #[derive(Debug, Default)]
@@ -246,8 +246,13 @@ impl Access {
     }
 
     /// Credentials for the TURN servers that share the secret, valid for [`TURN_TTL`]; `None` without a secret.
-    pub fn turn_credentials(&self, now: SystemTime, user: &UserId) -> Option<TurnCredentials> {
-        self.turn_secret.as_ref().map(|secret| turn_credentials(secret, user, TURN_TTL, now))
+    pub fn turn_credentials(&self, now: SystemTime, member: (&RoomId, &UserId)) -> Option<TurnCredentials> {
+        self.turn_secret.as_ref().map(|secret| turn_credentials(secret, member, TURN_TTL, now))
+    }
+
+    /// The secret of the TURN servers.
+    pub fn turn_secret(&self) -> Option<&TurnSecret> {
+        self.turn_secret.as_ref()
     }
 
     /// A digest of the secrets, by which the nodes of a server notice that theirs differ. It is too short to tell a
@@ -255,7 +260,8 @@ impl Access {
     pub fn digest(&self) -> u16 {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = self.teaching_key.as_ref().map_or("", TeachingKey::as_str).as_bytes();
-        let turn = self.turn_secret.as_ref().map_or(&[][..], TurnSecret::as_bytes);
+        // Each node has its own secret for its own TURN server.
+        let turn = self.turn_secret.as_ref().filter(|secret| !secret.is_own()).map_or(&[][..], TurnSecret::as_bytes);
         let ids: Vec<&str> = keys.iter().flat_map(KeyFile::ids).map(KeyId::as_str).collect();
         let guests = format!("{:?}", keys.as_ref().map(KeyFile::guests));
         secret::short_digest(&[key, turn, ids.join(" ").as_bytes(), guests.as_bytes()])

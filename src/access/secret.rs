@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use subtle::ConstantTimeEq;
 
@@ -103,11 +105,25 @@ impl fmt::Debug for TeachingKey {
 /// The secret that a server shares with its TURN servers (coturn's `static-auth-secret`): 16 to 200 printable ASCII
 /// characters. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct TurnSecret(Box<str>);
+pub struct TurnSecret {
+    text: Box<str>,
+    /// Whether nobody else has it: the secret of a server whose only TURN server is its own.
+    is_own: bool,
+}
 
 impl TurnSecret {
+    /// The secret of a server that needs to share it with nobody, from random bits.
+    pub fn own(random: [u8; 32]) -> Self {
+        Self { text: STANDARD.encode(random).into(), is_own: true }
+    }
+
+    /// Whether nobody else has the secret.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.text.as_bytes()
     }
 }
 
@@ -115,7 +131,7 @@ impl FromStr for TurnSecret {
     type Err = SecretError;
     fn from_str(text: &str) -> Result<Self, SecretError> {
         check("TURN secret", text, MIN_TURN_CHARS)?;
-        Ok(Self(text.into()))
+        Ok(Self { text: text.into(), is_own: false })
     }
 }
 

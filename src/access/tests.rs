@@ -441,14 +441,36 @@ fn keys_are_replaced_while_the_server_runs() {
 
 #[test]
 fn turn_credentials_are_those_of_coturn() {
-    // printf '1700003600:1001' | openssl dgst -binary -sha1 -hmac north-south-east-west | base64
+    // printf '1700003600:10013/1001' | openssl dgst -binary -sha1 -hmac north-south-east-west | base64
     let secret: TurnSecret = id("north-south-east-west");
-    let made = turn_credentials(&secret, &id("1001"), Duration::from_secs(3_600), at(NOW));
-    assert_eq!(made.username, "1700003600:1001");
-    assert_eq!(made.credential, "DuFTIAVBEqENrGb2eOU+B1QD/lw=");
-    assert!(!format!("{made:?}").contains("DuFT"), "Debug hides the password");
+    let member: (&RoomId, &UserId) = (&id("10013"), &id("1001"));
+    let made = turn_credentials(&secret, member, Duration::from_secs(3_600), at(NOW));
+    assert_eq!(made.username, "1700003600:10013/1001");
+    assert_eq!(made.credential, "66Ut+EAOQEEA78KO6MDD56Q9pJs=");
+    assert!(!format!("{made:?}").contains(&made.credential), "Debug hides the password");
     let server = Access::new(AccessConfig { turn_secret: Some(secret), ..AccessConfig::default() });
-    let made = server.turn_credentials(at(NOW), &id("1001")).unwrap();
-    assert_eq!(made.username, format!("{}:1001", NOW + TURN_TTL.as_secs()));
-    assert_eq!(access(None, None).turn_credentials(at(NOW), &id("1001")), None);
+    let made = server.turn_credentials(at(NOW), member).unwrap();
+    assert_eq!(made.username, format!("{}:10013/1001", NOW + TURN_TTL.as_secs()));
+    assert_eq!(access(None, None).turn_credentials(at(NOW), member), None);
+}
+
+#[test]
+fn a_turn_server_of_ours_knows_the_credentials_until_they_expire() {
+    let secret: TurnSecret = id("north-south-east-west");
+    let member: (&RoomId, &UserId) = (&id("10013"), &id("1001"));
+    let made = turn_credentials(&secret, member, Duration::from_secs(60), at(NOW));
+    assert_eq!(turn_password(&secret, &made.username, at(NOW + 59)), Ok(("10013/1001", made.credential.clone())));
+    assert_eq!(turn_password(&secret, &made.username, at(NOW + 60)), Err(TurnDenied::Expired));
+    let other = turn_password(&TurnSecret::own([7; 32]), &made.username, at(NOW)).unwrap();
+    assert_ne!(other.1, made.credential);
+    for name in ["", "1001", "x:1001", "-1:1001", &format!("{}:{}", NOW + 60, "x".repeat(300))] {
+        assert_eq!(turn_password(&secret, name, at(NOW)), Err(TurnDenied::Malformed), "{name}");
+    }
+}
+
+#[test]
+fn nodes_need_not_share_the_secret_of_their_own_turn_servers() {
+    let with = |secret| Access::new(AccessConfig { turn_secret: secret, ..AccessConfig::default() }).digest();
+    assert_eq!(with(Some(TurnSecret::own([7; 32]))), with(None));
+    assert_ne!(with(Some(id("north-south-east-west"))), with(None));
 }

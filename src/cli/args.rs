@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
@@ -12,11 +13,13 @@ use super::bench::{BENCH_HELP, TypedBench};
 use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
+use super::demo::TypedDemo;
+use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
-use super::plan::{PLAN_HELP, TypedPlan};
-use super::servers::{StunServer, TypedRelays, TypedTurn};
+use super::plan::{PLAN_EXAMPLE, PLAN_HELP, TypedPlan};
+use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
 use super::speak::TypedSpeaking;
@@ -24,11 +27,10 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
-use super::whip_out::TypedWhipOut;
+use super::whip_flags::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
 use crate::id::{RoomId, RoomName, UserId};
-use crate::media::Tiers;
 use crate::rtp::Latency;
 
 /// One teacher, many students, one command each.
@@ -153,7 +155,7 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
     Bench(TypedBench),
 
     /// Plan how many machines a lecture takes
-    #[command(after_help = PLAN_HELP)]
+    #[command(after_help = PLAN_EXAMPLE, after_long_help = PLAN_HELP)]
     Plan(TypedPlan),
 
     /// Print a shell script that completes the verbs and flags of classroom
@@ -177,31 +179,6 @@ The Debian package installs these scripts by itself.")]
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]
     BenchStudents,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedDemo {
-    /// Play this file instead of the sample lecture; repeat the flag to play several files
-    #[arg(long, value_name = "PATH", help_heading = "Sources")]
-    pub(super) file: Vec<PathBuf>,
-
-    /// Start again with the first file after the last one
-    #[arg(long = "loop", help_heading = "Sources")]
-    pub(super) looped: bool,
-
-    /// The tiers (qualities) of the picture, as in teach: full,low or full or full,low=300k
-    #[arg(
-        long, value_name = "LIST", default_value = "full,low", value_parser = values::tiers,
-        help_heading = "Encoding", hide_short_help = true
-    )]
-    pub(super) tiers: Tiers,
-
-    #[command(flatten)]
-    pub(super) sink: TypedSinkArgs,
-
-    /// End after this time [default: run until Ctrl-C]
-    #[arg(long = "for", value_name = "DURATION", value_parser = values::duration)]
-    pub(super) length: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +306,9 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) whip: TypedWhipOut,
+
+    #[command(flatten)]
+    pub(super) janus: TypedTaughtJanus,
 }
 
 #[derive(Debug, Args)]
@@ -338,7 +318,14 @@ pub(super) struct TypedWatch {
     pub(super) room: RoomId,
 
     /// The student's user id, unique in the room
-    #[arg(long, value_name = "ID", help_heading = "Lecture")]
+    #[arg(
+        long,
+        value_name = "ID",
+        help_heading = "Lecture",
+        required = false,
+        required_unless_present = "janus",
+        default_value_if("janus", ArgPredicate::IsPresent, "viewer")
+    )]
     pub(super) user: UserId,
 
     /// The name that others see [default: the user id]
@@ -389,6 +376,9 @@ pub(super) struct TypedWatch {
     pub(super) speaking: TypedSpeaking,
 
     #[command(flatten)]
+    pub(super) janus: TypedWatchedJanus,
+
+    #[command(flatten)]
     pub(super) sink: TypedSinkArgs,
 
     /// The length of the jitter buffer in milliseconds: auto (20 to 500, depending on the network), a range such as
@@ -408,17 +398,8 @@ pub(super) struct TypedWatch {
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
 
-    /// Relay through turn:USER:PASS@HOST:PORT; may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn: Vec<TypedTurn>,
-
-    /// The user name for each --turn whose URL has none
-    #[arg(long, value_name = "NAME", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn_user: Option<String>,
-
-    /// The password for --turn-user
-    #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
-    pub(super) turn_pass: Option<String>,
+    #[command(flatten)]
+    pub(super) turn: TypedClientRelays,
 
     #[command(flatten)]
     pub(super) trust: TypedTrust,

@@ -45,7 +45,7 @@ pub(super) struct TypedCluster {
     /// The media of a lecture comes from one process: `classroom teach`, or the server that a teacher's browser or
     /// encoder sends to. With --edge, this server gets each lecture once from there, as a student does, and sends it to
     /// the students that are connected to this server, and to others while their server is no edge.
-    #[arg(long, help_heading = "Media")]
+    #[arg(long, help_heading = "Media", hide_short_help = true)]
     edge: bool,
 
     /// After SIGTERM, send the clients to the other servers within this time, and then end [default: 10s]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::access::TypedToken;
-use super::connect::{chat_input, nickname, server_trust, turn_servers};
+use super::connect::{chat_input, nickname, server_trust};
 use super::meaning::{ChatInput, Conflict, Member, Sink};
-use super::servers::{StunServer, TypedTurn};
+use super::servers::{StunServer, TypedClientRelays};
 use super::sink::TypedSinkArgs;
 use super::tls::TypedTrust;
 use super::values::{self, TypedServer};
@@ -131,17 +131,8 @@ struct TypedMember {
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     stun: Vec<StunServer>,
 
-    /// Relay through turn:USER:PASS@HOST:PORT; may be repeated
-    #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
-    turn: Vec<TypedTurn>,
-
-    /// The user name for each --turn whose URL has none
-    #[arg(long, value_name = "NAME", help_heading = "Network", hide_short_help = true)]
-    turn_user: Option<String>,
-
-    /// The password for --turn-user
-    #[arg(long, value_name = "PASSWORD", help_heading = "Network", hide_short_help = true)]
-    turn_pass: Option<String>,
+    #[command(flatten)]
+    turn: TypedClientRelays,
 
     #[command(flatten)]
     trust: TypedTrust,
@@ -314,7 +305,8 @@ impl TypedMember {
             server,
             timeout: self.timeout,
             stun: self.stun,
-            turn: turn_servers(self.turn, self.turn_user, self.turn_pass, None)?,
+            relay_only: self.turn.relay_only,
+            turn: self.turn.convert()?,
         })
     }
 }

@@ -1,7 +1,10 @@
 //! What several verbs have in common: the name of a member, its trust in the server, its TURN servers, its chat.
 
+use std::net::{IpAddr, SocketAddr};
+
+use super::access::turn_secret;
 use super::meaning::{ChatInput, Conflict, ServerTrust};
-use super::servers::{TurnLogin, TurnServer, TypedTurn};
+use super::servers::{STUN_PORT, TurnLogin, TurnServer, TypedClientRelays, TypedRelay, TypedRelays, TypedTurn};
 use super::tls::TypedTrust;
 use crate::access::TurnSecret;
 use crate::id::{Nickname, UserId};
@@ -25,7 +28,44 @@ pub(super) fn chat_input(chat: bool) -> ChatInput {
     if chat { ChatInput::Always } else { ChatInput::Terminal }
 }
 
-pub(super) fn turn_servers(
+/// The TURN servers of a server.
+pub(super) struct Relays {
+    /// Those elsewhere.
+    pub(super) servers: Vec<TurnServer>,
+    /// The address of the one in this process.
+    pub(super) own: Option<SocketAddr>,
+    /// The secret that they share.
+    pub(super) secret: Option<TurnSecret>,
+}
+
+impl TypedRelays {
+    /// `listen` is the address of the server.
+    pub(super) fn convert(self, listen: IpAddr) -> Result<Relays, Conflict> {
+        let secret = turn_secret(self.turn_secret)?;
+        let (mut own, mut elsewhere) = (None, Vec::new());
+        for typed in self.turn {
+            match typed {
+                TypedRelay::Own(address) => {
+                    let (ip, port) = address.unwrap_or((None, STUN_PORT));
+                    if own.replace(SocketAddr::new(ip.unwrap_or(listen), port)).is_some() {
+                        return Err(Conflict::TwoOwnTurnServers);
+                    }
+                }
+                TypedRelay::Server(server) => elsewhere.push(server),
+            }
+        }
+        let servers = turn_servers(elsewhere, self.turn_user, self.turn_pass, secret.as_ref())?;
+        Ok(Relays { servers, own, secret })
+    }
+}
+
+impl TypedClientRelays {
+    pub(super) fn convert(self) -> Result<Vec<TurnServer>, Conflict> {
+        turn_servers(self.turn, self.turn_user, self.turn_pass, None)
+    }
+}
+
+fn turn_servers(
     servers: Vec<TypedTurn>,
     user: Option<String>,
     password: Option<String>,

@@ -4,17 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::parser::ValueSource;
 
-use super::access::turn_secret;
-use super::args::{TypedDemo, TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
-use super::connect::{chat_input, nickname, server_trust, turn_servers};
+use super::connect::{Relays, chat_input, nickname, server_trust};
+use super::demo::TypedDemo;
 use super::meaning::{
     Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
     Teach, Video, Watch,
 };
-use super::servers::{TurnServer, TypedRelays};
 use super::values::Bitrate;
-use crate::access::TurnSecret;
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
@@ -46,7 +44,9 @@ impl TypedTeach {
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
             // A CA may be that of a WHIP server.
-            (Some("--ca"), None) if self.whip.is_typed() => ServerTrust { ca: self.trust.ca, fingerprint: None },
+            (Some("--ca"), None) if self.whip.is_typed() || self.janus.is_typed() => {
+                ServerTrust { ca: self.trust.ca, fingerprint: None }
+            }
             (Some(flag), None) => return Err(Conflict::TrustWithoutServer(flag)),
             _ => server_trust(self.trust, server.as_ref())?,
         };
@@ -64,9 +64,13 @@ impl TypedTeach {
             Signalling::Embedded { listen, .. } => listen.port(),
             Signalling::Remote(_) => DEFAULT_PORT,
         });
-        let (turn, turn_secret) = self.turn.convert()?;
         let is_remote = matches!(signalling, Signalling::Remote(_));
-        if !turn.is_empty() && is_remote {
+        let listen_ip = match signalling {
+            Signalling::Embedded { listen, .. } => listen.ip(),
+            Signalling::Remote(_) => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let Relays { servers: turn, own: own_turn, secret: turn_secret } = self.turn.convert(listen_ip)?;
+        if (!turn.is_empty() || own_turn.is_some()) && is_remote {
             return Err(Conflict::TurnForAnotherServer);
         }
         if let (Signalling::Remote(_), Some(flag)) = (&signalling, self.site.first_flag()) {
@@ -80,6 +84,7 @@ impl TypedTeach {
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
             (Sources::Whip, _) if self.whip.is_typed() => return Err(Conflict::WhipOutOfWhipIn),
+            (Sources::Whip, _) if self.janus.is_typed() => return Err(Conflict::JanusOfWhipIn),
             (Sources::Whip, Some(flag)) => return Err(Conflict::WhipEncodes(flag)),
             _ => {}
         }
@@ -105,6 +110,7 @@ impl TypedTeach {
             advertise: self.advertise,
             stun: self.stun,
             turn,
+            own_turn,
             workers: self.workers,
             max_students: self.max_students,
             attendance: self.attendance,
@@ -116,6 +122,7 @@ impl TypedTeach {
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
             stage: self.stage.into(),
             whip: self.whip.convert()?,
+            janus: self.janus.convert(),
         })
     }
 }
@@ -200,7 +207,8 @@ impl TryFrom<TypedWatch> for Watch {
             server,
             timeout: typed.timeout,
             stun: typed.stun,
-            turn: turn_servers(typed.turn, typed.turn_user, typed.turn_pass, None)?,
+            relay_only: typed.turn.relay_only,
+            turn: typed.turn.convert()?,
         };
         Ok(Watch {
             member,
@@ -211,6 +219,7 @@ impl TryFrom<TypedWatch> for Watch {
             retry: typed.retry,
             expect: typed.expect,
             speaking: typed.speaking.convert()?,
+            janus: typed.janus.convert(),
         })
     }
 }
@@ -218,25 +227,19 @@ impl TryFrom<TypedWatch> for Watch {
 impl TryFrom<TypedServe> for Serve {
     type Error = Conflict;
     fn try_from(typed: TypedServe) -> Result<Self, Conflict> {
-        let (turn, turn_secret) = typed.turn.convert()?;
-        let (tls, access) = (typed.certificate.source(), typed.policy.convert(turn_secret)?);
+        let Relays { servers: turn, own: own_turn, secret } = typed.turn.convert(typed.listen.ip())?;
+        let (tls, access) = (typed.certificate.source(), typed.policy.convert(secret)?);
         let media = typed.media.convert(typed.listen.port())?;
+        if media.is_none() && own_turn.is_some() {
+            return Err(Conflict::MediaFlagWithoutMedia("--turn without a URL"));
+        }
         let (meetings, cluster) = (typed.meetings.into(), typed.cluster.convert()?);
-        if media.is_none() && cluster.as_ref().is_some_and(|cluster: &Box<Cluster>| cluster.edge) {
+        if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let print_mediamtx = typed.print_mediamtx;
-        Ok(Serve { listen, tls, stun, turn, site, access, meetings, media, cluster, print_mediamtx })
-    }
-}
-
-impl TypedRelays {
-    /// The servers, and the secret that they share with the server that runs here.
-    fn convert(self) -> Result<(Vec<TurnServer>, Option<TurnSecret>), Conflict> {
-        let secret = turn_secret(self.turn_secret)?;
-        let servers = turn_servers(self.turn, self.turn_user, self.turn_pass, secret.as_ref())?;
-        Ok((servers, secret))
+        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, print_mediamtx })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
@@ -85,6 +86,8 @@ pub struct Teach {
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
     pub turn: Vec<TurnServer>,
+    /// The address of the TURN server in this process; `None` without one.
+    pub own_turn: Option<SocketAddr>,
     /// How browsers reach the built-in server.
     pub site: Site,
     /// The number of sending threads.
@@ -109,6 +112,8 @@ pub struct Teach {
     pub stage: StageOptions,
     /// The WHIP servers that get the lecture as well.
     pub whip: WhipOut,
+    /// The VideoRoom of a Janus server that gets the lecture as well.
+    pub janus: Option<TaughtJanus>,
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -222,6 +227,8 @@ pub struct Watch {
     pub expect: Vec<Expectation>,
     /// How to speak on the stage; `None`: invitations are declined.
     pub speaking: Option<Speaking>,
+    /// The Janus server with the room; `None`: a classroom server has the room.
+    pub janus: Option<WatchedJanus>,
 }
 
 /// A member that joins a room of a server.
@@ -247,6 +254,8 @@ pub struct Member {
     pub stun: Vec<StunServer>,
     /// TURN servers to relay through.
     pub turn: Vec<TurnServer>,
+    /// Whether media takes no other path.
+    pub relay_only: bool,
 }
 
 /// How a student of `watch` speaks on the stage.
@@ -288,6 +297,8 @@ pub struct Serve {
     pub stun: Vec<StunServer>,
     /// TURN servers that the server names to students.
     pub turn: Vec<TurnServer>,
+    /// The address of the TURN server in this process; `None` without one.
+    pub own_turn: Option<SocketAddr>,
     /// The access policy of the server.
     pub access: AccessPolicy,
     /// How browsers reach the server.
@@ -401,6 +412,8 @@ pub(super) enum Conflict {
         "{0} has no effect on --whip-in, which gets encoded pictures: remove {0} and change the encoder's settings"
     )]
     WhipEncodes(&'static str),
+    #[error("--janus sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
+    JanusOfWhipIn,
     #[error("--whip sends what this computer encodes, but --whip-in gets encoded media: remove one of the two flags")]
     WhipOutOfWhipIn,
     #[error("{0} is about a WHIP server: add --whip URL, or remove {0}")]
@@ -423,6 +436,14 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error("{0} is about a Janus server: add --janus ws://HOST:8188, or remove {0}")]
+    JanusFlagWithoutJanus(&'static str),
+    #[error(
+        "{0} is about a classroom server, but --janus watches a room of a Janus server: remove one of the two flags"
+    )]
+    NotWithJanus(&'static str),
+    #[error("--turn without a URL starts the TURN server in this program: give it once")]
+    TwoOwnTurnServers,
     #[error("--token is for another server, but there is none: add --server URL, or remove --token")]
     TokenWithoutServer,
     #[error("{0} can't be used: {1}")]

@@ -11,6 +11,9 @@ mod cluster;
 mod conference;
 mod connect;
 mod convert;
+mod demo;
+mod janus;
+mod janus_flags;
 mod manual;
 mod meaning;
 mod media;
@@ -25,6 +28,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod whip_flags;
 mod whip_out;
 
 use std::ffi::OsString;
@@ -40,13 +44,14 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
     ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::plan::Plan;
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
-pub use self::servers::{StunServer, TurnLogin, TurnServer, TurnTransport};
+pub use self::servers::{StunServer, TurnLogin, TurnServer};
 pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
@@ -129,7 +134,10 @@ where
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
-    let command = access::check_effect(&matches).and(command).map_err(|conflict| refuse(&matches, &conflict))?;
+    let command = access::check_effect(&matches)
+        .and(janus_flags::check_effect(&matches))
+        .and(command)
+        .map_err(|conflict| refuse(&matches, &conflict))?;
     let verbosity = match (verbose, quiet) {
         (true, _) => Verbosity::Verbose,
         (_, true) => Verbosity::Quiet,

@@ -9,6 +9,9 @@ use super::values::{self, Bitrate};
 use crate::expect::decimal;
 use crate::plan::{Costs, Lecture, Machine};
 
+/// The example of `classroom plan -h`.
+pub(super) const PLAN_EXAMPLE: &str = "Example: classroom plan --students 300     (all flags: classroom plan --help)";
+
 /// The examples of `classroom plan --help`.
 pub(super) const PLAN_HELP: &str = "Examples:
   classroom plan --students 300                     does this computer carry my class?
@@ -48,7 +51,7 @@ pub(super) struct TypedPlan {
     bitrate: Bitrate,
 
     /// Pictures per second
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=120))]
     fps: u32,
 
     /// Bits per second that the network of each machine carries, for example 1G
@@ -60,15 +63,15 @@ pub(super) struct TypedPlan {
     cores: Option<NonZeroUsize>,
 
     /// The memory of each machine in gigabytes
-    #[arg(long, value_name = "GB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, hide_short_help = true, value_name = "GB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
     memory: u32,
 
     /// The time in which all students join
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::bench_length)]
+    #[arg(long, hide_short_help = true, value_name = "DURATION", default_value = "60s", value_parser = values::bench_length)]
     joining: Duration,
 
     /// CPU time to send a packet to a student, in microseconds [default: 4]
-    #[arg(long, value_name = "US", value_parser = packet_cost, conflicts_with = "measure")]
+    #[arg(long, hide_short_help = true, value_name = "US", value_parser = packet_cost, conflicts_with = "measure")]
     packet_cost: Option<Duration>,
 
     /// Measure the costs on this computer first; run it on a machine like those that will serve

@@ -203,6 +203,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         tls,
         stun: vec![],
         turn: vec![],
+        own_turn: None,
         site,
         access,
         meetings,

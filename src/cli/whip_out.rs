@@ -1,40 +1,8 @@
-//! The flags of `teach` about WHIP servers that get the lecture as well.
+//! The WHIP servers that get a lecture as well.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::meaning::Conflict;
-use super::secrets::Secret;
 use crate::http::whip_client::{Bearer, WhipUrl};
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Network")]
-pub(super) struct TypedWhipOut {
-    /// Also send the lecture to this WHIP server, such as MediaMTX or LiveKit; may be repeated
-    ///
-    /// It gets the sound and one video. A server that is away, or slow, costs the class nothing: teach tries again
-    /// until the end. docs/engines.md has examples.
-    #[arg(long, value_name = "URL", hide_short_help = true)]
-    whip: Vec<Secret>,
-
-    /// The file whose first line is the bearer token for --whip; with several --whip, once for each, '' for none
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    whip_token_file: Vec<OsString>,
-
-    /// The bearer token for --whip itself, which others on this computer can read in the list of processes
-    #[arg(long, value_name = "TOKEN", env = "CLASSROOM_WHIP_TOKEN", hide_env_values = true, hide_short_help = true)]
-    whip_token: Vec<Secret>,
-
-    /// The video for --whip: screen, camera, or both for a server that takes two [default: the screen if there is one]
-    #[arg(long, value_name = "VIDEO", value_parser = whip_video, hide_short_help = true)]
-    whip_video: Option<WhipVideo>,
-
-    /// Send all tiers of the video to --whip at the same time, for a server that chooses among them (simulcast)
-    #[arg(long, hide_short_help = true)]
-    whip_simulcast: bool,
-}
 
 /// The WHIP servers that get a lecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,65 +45,4 @@ pub enum WhipVideo {
     Camera,
     /// Both, each in a section of its own, which RFC 9725 does not allow.
     Both,
-}
-
-impl TypedWhipOut {
-    /// The first flag that only makes sense with `--whip`.
-    fn first_flag(&self) -> Option<&'static str> {
-        let flags = [
-            ("--whip-token-file", !self.whip_token_file.is_empty()),
-            ("--whip-video", self.whip_video.is_some()),
-            ("--whip-simulcast", self.whip_simulcast),
-        ];
-        flags.into_iter().find(|(_, is_typed)| *is_typed).map(|(flag, _)| flag)
-    }
-
-    /// Whether there is a server.
-    pub(super) fn is_typed(&self) -> bool {
-        !self.whip.is_empty()
-    }
-
-    pub(super) fn convert(self) -> Result<WhipOut, Conflict> {
-        let video = self.whip_video.unwrap_or_default();
-        let servers = self.whip.len();
-        if servers == 0 {
-            // A token of the environment waits for a server.
-            return self.first_flag().map_or(Ok(WhipOut::default()), |flag| Err(Conflict::WhipFlagWithoutServer(flag)));
-        }
-        let files = self.whip_token_file.into_iter().map(|path| {
-            let is_given = !path.is_empty();
-            Ok(is_given.then(|| WhipToken::File(path.into())))
-        });
-        let given = self.whip_token.into_iter().map(|secret| {
-            let bearer = secret.given().map(|secret| Bearer::new(secret.as_str())).transpose();
-            bearer.map(|bearer| bearer.map(WhipToken::Given)).map_err(Conflict::WhipToken)
-        });
-        // A typed file overrules the environment.
-        let mut tokens = files.collect::<Result<Vec<Option<WhipToken>>, Conflict>>()?;
-        if tokens.is_empty() {
-            tokens = given.collect::<Result<_, _>>()?;
-        }
-        if tokens.is_empty() {
-            tokens = vec![None; servers];
-        }
-        if tokens.len() != servers {
-            return Err(Conflict::WhipTokens { servers, tokens: tokens.len() });
-        }
-        let target = |(url, token): (Secret, _)| {
-            let url = url.as_str().parse().map_err(Conflict::WhipUrl)?;
-            Ok(WhipTarget { url, token })
-        };
-        let targets = self.whip.into_iter().zip(tokens).map(target).collect::<Result<_, Conflict>>()?;
-        Ok(WhipOut { targets, video, simulcast: self.whip_simulcast })
-    }
-}
-
-/// Parses `screen`, `camera` or `both`.
-fn whip_video(text: &str) -> Result<WhipVideo, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "screen" => Ok(WhipVideo::Screen),
-        "camera" => Ok(WhipVideo::Camera),
-        "both" => Ok(WhipVideo::Both),
-        _ => Err("is not a video for WHIP, give screen, camera or both".into()),
-    }
 }

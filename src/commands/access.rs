@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::blocking;
-use crate::access::{Access, AccessConfig, KeyFile, TeachingKey};
+use crate::access::{Access, AccessConfig, KeyFile, TeachingKey, TurnSecret};
 use crate::cli::{AccessPolicy, TeachingKeySource};
 use crate::exit::Failure;
 use crate::id::KeyId;
@@ -33,11 +33,17 @@ pub(super) struct ServerAccess {
 
 impl ServerAccess {
     /// Reads the secrets that the flags name. `trusts_loopback`: see [`AccessConfig`].
-    pub(super) fn start(flags: &AccessPolicy, trusts_loopback: bool, reporter: &Reporter) -> Result<Self, Failure> {
+    /// `own_turn` is the secret for the TURN server of this process, if the flags have none.
+    pub(super) fn start(
+        flags: &AccessPolicy,
+        trusts_loopback: bool,
+        own_turn: Option<TurnSecret>,
+        reporter: &Reporter,
+    ) -> Result<Self, Failure> {
         let teaching_key = teaching_key(flags.teaching_key.as_ref(), reporter)?;
         let watched = flags.auth.as_ref().map(|path| WatchedKeys::open(path, reporter)).transpose()?;
         let (keys, watch) = watched.unzip();
-        let turn_secret = flags.turn_secret.clone();
+        let turn_secret = flags.turn_secret.clone().or(own_turn);
         let policy = Arc::new(Access::new(AccessConfig { teaching_key, keys, trusts_loopback, turn_secret }));
         let reload = watch.map(|watch| tokio::spawn(reload(watch, policy.clone(), reporter.clone())));
         Ok(Self { policy, reload })
@@ -232,7 +238,7 @@ mod tests {
         let path = folder.path().join("keys.json");
         fs::write(&path, text(&["a"])).unwrap();
         let flags = AccessPolicy { auth: Some(path.clone()), ..AccessPolicy::default() };
-        let server = ServerAccess::start(&flags, true, &quiet()).unwrap();
+        let server = ServerAccess::start(&flags, true, None, &quiet()).unwrap();
         let policy = server.policy();
         assert!(!policy.teaches_only_here());
         assert_eq!(policy.key_ids(), ["a".parse().unwrap()]);

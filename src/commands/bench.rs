@@ -35,8 +35,8 @@ pub(super) async fn run(bench: Bench, reporter: &Reporter) -> Result<(), Failure
     Ok(())
 }
 
-/// Measures what a packet, a join and a student cost on this machine. The fan-out bench has no encoder, so its cost stays
-/// the default.
+/// Measures what a packet, a join and a student cost on this machine. The fan-out bench has no encoder, so the cost of
+/// that stays the default.
 pub(super) async fn costs(bitrate: Bitrate, fps: u32, reporter: &Reporter) -> Result<Costs, Failure> {
     let bench = Bench::FanOut(FanOutBench {
         students: MEASURED_STUDENTS,

@@ -35,6 +35,7 @@ use self::room::MeetingRoom;
 use self::server_media::{ServerMedia, ServerMediaEvent};
 use self::spotlight::Spotlight;
 use super::chat_commands::{Place, StudentInput};
+use super::client_network::ClientRelays;
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
 use super::speaker_views::ViewOutput;
@@ -51,7 +52,7 @@ use crate::protocol::{ClientKind, ClientMessage, IceCandidate, Participants, Roo
 use crate::report::{EndReason, Event, ParticipantState, Reporter};
 use crate::rtp::Track;
 use crate::signal::ServerUrl;
-use crate::viewer::ViewerConfig;
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// How often to look whose media has arrived from the server, while somebody's has not, or whose picture is to be
 /// large: for this long a picture may be shown twice.
@@ -88,6 +89,7 @@ pub(super) enum ConferenceEvent {
 
 /// This member's part in a conference.
 pub(super) struct Conference<'a> {
+    relays: ClientRelays,
     member: &'a Member,
     reporter: &'a Reporter,
     signalling: ServerConnection<'a>,
@@ -146,7 +148,7 @@ impl<'a> Conference<'a> {
         let (media, capture_events) = OwnMedia::start(sources, reporter).await;
         let joining = Joining { member: member.clone(), kind: Some(kind), client };
         let signalling = ServerConnection::start(joining, begun, reporter)?;
-        let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: Vec::new() });
+        let network = Mutex::new(ViewerConfig { bind: Vec::new(), ice_servers: IceServers::default() });
         let context = Arc::new(PairContext { network, media, stage, latency });
         let screen = RenderInput::default();
         screen.show(render);
@@ -158,6 +160,7 @@ impl<'a> Conference<'a> {
         let mut look = interval_at(begun, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
+            relays: ClientRelays::new(member)?,
             member,
             reporter,
             signalling,

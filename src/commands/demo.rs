@@ -67,6 +67,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         advertise: Vec::new(),
         stun: Vec::new(),
         turn: Vec::new(),
+        own_turn: None,
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
@@ -79,6 +80,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         allowed: Allowed::default(),
         stage: StageOptions { most: 0, sink: StageSink::None },
         whip: WhipOut::default(),
+        janus: None,
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {
@@ -117,6 +119,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         timeout: None,
         stun: Vec::new(),
         turn: Vec::new(),
+        relay_only: false,
     };
     let watched = Watch {
         member: student,
@@ -127,6 +130,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         retry: None,
         expect: Vec::new(),
         speaking: None,
+        janus: None,
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

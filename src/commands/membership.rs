@@ -167,8 +167,8 @@ impl Membership {
             RoomOrder::Split { .. } => (Order::Split, None),
             RoomOrder::Assign { target_uid, .. } => (Order::Assign, Some(target_uid)),
             RoomOrder::Recall { .. } => (Order::Recall, None),
-            // The list of participants says who is large; every member gets the sentence of an announcement, and the names
-            // of breakout rooms.
+            // The list of participants says who is large; every member gets the sentence of an announcement, and the
+            // names of breakout rooms.
             RoomOrder::Spotlight { .. }
             | RoomOrder::SpotlightOff { .. }
             | RoomOrder::Announce { .. }

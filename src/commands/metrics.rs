@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -16,9 +16,12 @@ use crate::exit::Failure;
 use crate::http::{self, Health};
 use crate::process;
 use crate::protocol::{MediaHost, RoomKind};
-use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics};
+use crate::report::{ClusterMetrics, LectureMetrics, Metrics, ServerMetrics, TurnMetrics};
 use crate::room::RoomState;
 use crate::signal::{ClusterStatus, Server};
+use crate::turn::TurnStats;
+
+type TurnCounters = Box<dyn Fn() -> TurnStats + Send + Sync>;
 
 /// A server that has not reached Redis for so long takes no new members: nobody could open a room.
 const WITHOUT_REDIS: Duration = Duration::from_secs(20);
@@ -36,6 +39,8 @@ struct Store {
     edges: Mutex<Option<EdgeMeter>>,
     /// The speakers of the lecture.
     stage: Mutex<Option<MediaMeter>>,
+    /// The TURN server of this process.
+    turn: OnceLock<TurnCounters>,
     /// The lecture's metrics of the last second. So a request costs the SFU nothing.
     lecture: Mutex<Option<LectureMetrics>>,
 }
@@ -51,6 +56,7 @@ impl MetricsStore {
             media,
             edges: Mutex::new(None),
             stage: Mutex::new(None),
+            turn: OnceLock::new(),
             lecture: Mutex::new(None),
         }))
     }
@@ -64,6 +70,11 @@ impl MetricsStore {
     pub(super) fn set_ending(&self) {
         self.set_draining();
         self.0.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// The counters of the TURN server of this process.
+    pub(super) fn set_turn(&self, stats: impl Fn() -> TurnStats + Send + Sync + 'static) {
+        let _ = self.0.turn.set(Box::new(stats));
     }
 
     /// The meter of the speakers of the lecture.
@@ -109,9 +120,20 @@ impl MetricsStore {
             media: self.0.media.as_ref().map(MediaMeter::metrics),
             speakers: self.0.media.as_ref().or(stage.as_ref()).map(MediaMeter::speakers),
             edges: self.0.edges.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(EdgeMeter::metrics),
+            turn: self.0.turn.get().map(|stats| turn_metrics(&stats())),
             lecture,
         }
         .text()
+    }
+}
+
+fn turn_metrics(stats: &TurnStats) -> TurnMetrics {
+    TurnMetrics {
+        allocations: stats.allocations,
+        allocated: stats.allocated,
+        bytes: [("media", stats.bytes_to_media), ("clients", stats.bytes_to_clients)],
+        dropped: stats.dropped,
+        refused: stats.refused.map(|(why, count)| (why.name(), count)).to_vec(),
     }
 }
 

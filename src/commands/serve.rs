@@ -26,15 +26,17 @@ use super::access::ServerAccess;
 use super::ice_servers::ice_servers;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
+use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
+use crate::access::TurnSecret;
 use crate::cli::Serve;
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
 use crate::room::{Meetings, Reservation};
-use crate::signal::{Server, ServerUrl};
+use crate::signal::{OwnTurn, Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
 use crate::{http, process, protocol, signal};
 
@@ -45,7 +47,8 @@ pub(super) async fn run(
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
     let listener = listen(serve.listen)?;
-    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), reporter)?;
+    let turn_secret = serve.own_turn.map(|_| TurnSecret::own(rand::random()));
+    let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), turn_secret, reporter)?;
     if access.policy().teaches_only_here() {
         reporter.notice(match serve.site.public_url {
             None => {
@@ -70,8 +73,14 @@ pub(super) async fn run(
         Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
     };
+    let own_media = OwnMedia::default();
+    if let Some(media) = &media {
+        own_media.bound(media.address());
+    }
+    let own_turn = serve.own_turn.map(|at| OwnTurnServer::bind(at, serve.listen, &access.policy(), &own_media));
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
+        own_turn: own_turn.transpose()?.flatten(),
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
@@ -150,6 +159,8 @@ fn fingerprint_of(tls: Option<&ServerTls>) -> Option<String> {
 pub(super) struct ServerSettings {
     /// STUN and TURN servers for everybody who joins.
     pub(super) ice_servers: Vec<IceServer>,
+    /// The TURN server of this process.
+    pub(super) own_turn: Option<OwnTurnServer>,
     /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
     /// The access policy.
@@ -174,6 +185,7 @@ pub(super) struct RunningServer {
     metrics: MetricsStore,
     media: Option<RunningMedia>,
     edges: Option<RunningEdges>,
+    _turn: Option<RunningTurn>,
     address: std::net::SocketAddr,
     tls: Option<ServerTls>,
     public_url: Option<Origin>,
@@ -186,8 +198,18 @@ pub(super) struct RunningServer {
 impl RunningServer {
     /// Serves on `listener`.
     pub(super) fn start(listener: TcpListener, settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { ice_servers, tls, access, mut site, meetings, reservation, whip, media, cluster } =
-            settings;
+        let ServerSettings {
+            ice_servers,
+            own_turn,
+            tls,
+            access,
+            mut site,
+            meetings,
+            reservation,
+            whip,
+            media,
+            cluster,
+        } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
@@ -197,13 +219,27 @@ impl RunningServer {
         // The other nodes call this one by the name in its URL.
         let node_host = cluster.as_ref().and_then(|node| node.url()?.host().parse().ok());
         site.hosts.extend(node_host);
+        // Nodes of a server have one public name, and each relays its own media.
+        let own_url = |node: &ClusterNode| node.url().cloned().unwrap_or_else(|| url_of(None, tls.as_ref(), address));
+        let node_url = cluster.as_ref().map(own_url);
         let config = |node: ClusterNode| {
             // Nodes talk to each other directly, and not through the proxy of `--public-url`.
             let (own, fingerprint) = (url_of(None, tls.as_ref(), address), fingerprint_of(tls.as_ref()));
             node.config(own, fingerprint, &access.policy(), meetings)
         };
         let cluster = cluster.map(config).transpose()?;
-        let server = Server::with(signal::ServerConfig { limits, access: access.policy(), ice_servers, cluster });
+        let urls = |turn: &OwnTurnServer| {
+            let pages = site.public_url.is_none().then(|| address.port());
+            let url = node_url.unwrap_or_else(|| url_of(site.public_url.as_ref(), tls.as_ref(), address));
+            OwnTurn { is_called_otherwise: has_cluster, ..turn.urls(url.host(), pages, tls.is_some()) }
+        };
+        let server = Server::with(signal::ServerConfig {
+            limits,
+            access: access.policy(),
+            ice_servers,
+            own_turn: own_turn.as_ref().map(urls),
+            cluster,
+        });
         let edges = media.as_ref().filter(|_| is_edge).map(|media| {
             let settings = media.edges(address.ip());
             (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
@@ -267,10 +303,18 @@ impl RunningServer {
             Some(tls) => http::Port::with_tls(app, tls.clone()),
             None => app.into(),
         };
+        let port = match &own_turn {
+            Some(turn) => port.with_stun(turn.handler()),
+            None => port,
+        };
+        let turn = own_turn.map(|turn| turn.start(tls.as_ref()));
+        if let Some(turn) = &turn {
+            metrics.set_turn(turn.stats());
+        }
         let task = tokio::spawn(http::serve(listener, port, limits, async {
             let _ = ended.await;
         }));
-        Ok(Self { server, metrics, media, edges, address, tls, public_url, _access: access, end, task })
+        Ok(Self { server, metrics, media, edges, _turn: turn, address, tls, public_url, _access: access, end, task })
     }
 
     /// The local address.

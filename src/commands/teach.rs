@@ -31,6 +31,7 @@ use self::teacher_views::TeacherViews;
 use super::client_network::usable;
 use super::hosted_source::SourceSettings;
 use super::ice_servers::ice_servers;
+use super::janus::janus_room;
 use super::media_meter::MediaMeter;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::negotiation::stun_addresses;
@@ -38,11 +39,12 @@ use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::whip::WhipDoor;
-use super::whip_out::{self, FrameOutputs, WhipServers};
+use super::whip_out::{self, FrameOutputs, Host, WhipServers};
 use super::{blocking, signal_failure};
-use crate::cli::{Bitrate, Device, MainSource, Sources, Teach};
+use crate::cli::{Bitrate, Device, MainSource, Sources, TaughtJanus, Teach};
 use crate::endpoints;
 use crate::exit::Failure;
+use crate::janus::{JanusHost, JanusRoom};
 use crate::media::{self, Capture, CaptureOptions, Prepared, VideoOptions, Wanted};
 use crate::protocol::MAX_ROOM_USERS;
 use crate::report::{EndReason, Event, Reporter};
@@ -74,7 +76,8 @@ pub(super) async fn run_with(
 ) -> Result<EndReason, Failure> {
     let mut stop = std::pin::pin!(stop);
     let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
-    let whip_endpoints = whip_out::endpoints(&teach.whip, &trust)?;
+    let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
+    let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
     let attendance_file = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
     reporter.status("preparing");
     let mut prepared = None;
@@ -94,6 +97,7 @@ pub(super) async fn run_with(
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
+    server.own_media.bound(port.local());
     let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let (client, signals) = tokio::select! {
@@ -119,7 +123,7 @@ pub(super) async fn run_with(
     let rates = prepared.as_ref().map(Prepared::rates).unwrap_or_default();
     let (source, source_events) = match prepared {
         Some(prepared) => {
-            let (also, has_servers) = (outputs.clone(), !whip_endpoints.is_empty());
+            let (also, has_servers) = (outputs.clone(), !hosts.is_empty());
             let also = move |frame: &Frame| {
                 if has_servers {
                     also.push(frame);
@@ -145,7 +149,7 @@ pub(super) async fn run_with(
     let stage = stage_media(&teach, port, &metrics);
     let views = TeacherViews::new(&teach, server.media_ip, reporter);
     let relays = usable(ice_servers(&teach.stun, &teach.turn));
-    let whip_out = WhipServers::start(&teach.whip, whip_endpoints, &rates, &relays, outputs);
+    let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
     let parts = LectureParts { sfu, stage, views, client, source, whip_out, settings: server.settings(&teach) };
     let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
     let ended = lecture.run(inputs).await;
@@ -225,6 +229,13 @@ fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageM
         metrics.set_stage(meter.clone());
     }
     StageMedia::new(StageSettings::new(source, meter, teach.stage.most))
+}
+
+/// The VideoRoom of `--janus`.
+fn janus_host(teach: &Teach, reporter: &Reporter) -> Result<Option<Host>, Failure> {
+    let Some(TaughtJanus { access, creates }) = &teach.janus else { return Ok(None) };
+    let room = janus_room((access, &teach.room), &teach.nickname, &teach.trust, reporter)?;
+    Ok(Some(Host::Janus(Box::new(JanusHost { room: JanusRoom { creates: *creates, ..room } }))))
 }
 
 /// The most students that the lecture admits.

@@ -2,9 +2,13 @@
 
 mod connection;
 mod diagnosis;
+mod janus;
+mod janus_connection;
 mod lesson;
 mod monitor;
+mod path;
 mod playback;
+mod signalling;
 mod speak;
 mod stage;
 mod stats;
@@ -19,14 +23,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::connection::PublisherConnection;
 use self::diagnosis::{Diagnosis, TierReport};
+use self::janus_connection::JanusConnection;
 use self::lesson::{Action, LessonState};
 use self::playback::WindowTitle;
+use self::signalling::{ServerEvent, Signalling};
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
 use super::breakouts::{Whereabouts, announced};
 use super::chat_commands::{Place, StudentInput};
-use super::client_network::ice_servers;
+use super::client_network::ClientRelays;
 use super::or_never;
 use super::server_connection::{Joining, ServerConnection};
 use super::sink::choose_sink;
@@ -42,7 +48,7 @@ use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessag
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
-use crate::viewer::{IceServer, ViewerConfig};
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// The result of a `watch`.
 #[derive(Debug)]
@@ -65,11 +71,13 @@ pub(super) async fn run(
         watch: &watch,
         reporter,
         sink: choose_sink(&watch.sink, reporter)?,
-        signalling: ServerConnection::start(
-            Joining { member: watch.member.clone(), kind: None, client: ClientKind::Watch },
-            begun,
-            reporter,
-        )?,
+        signalling: match &watch.janus {
+            Some(janus) => Signalling::Janus(Box::new(JanusConnection::start(&watch, janus, begun, reporter)?)),
+            None => {
+                let joining = Joining { member: watch.member.clone(), kind: None, client: ClientKind::Watch };
+                Signalling::Classroom(Box::new(ServerConnection::start(joining, begun, reporter)?))
+            }
+        },
         server: None,
         connection: None,
         screen: Arc::default(),
@@ -84,7 +92,8 @@ pub(super) async fn run(
         breakouts: Whereabouts::default(),
         own_stage: OwnStage::new(&watch, reporter),
         speakers: SpeakersOnStage::new(watch.member.user.clone(), watch.latency, reporter),
-        ice_servers: Vec::new(),
+        relays: ClientRelays::new(&watch.member)?,
+        ice_servers: IceServers::default(),
         title: WindowTitle::new(watch.member.room.clone()),
         is_break: false,
         waits_for_admission: false,
@@ -105,7 +114,7 @@ struct Session<'a> {
     watch: &'a Watch,
     reporter: &'a Reporter,
     sink: media::Sink,
-    signalling: ServerConnection<'a>,
+    signalling: Signalling<'a>,
     /// The server at which this student is, or last was, in the room.
     server: Option<ServerUrl>,
     connection: Option<PublisherConnection>,
@@ -125,7 +134,9 @@ struct Session<'a> {
     own_stage: OwnStage<'a>,
     speakers: SpeakersOnStage<'a>,
     /// The typed STUN and TURN servers, or those that the server names.
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
+    /// The ways to the TURN servers among them.
+    relays: ClientRelays,
     title: WindowTitle,
     /// Whether the teacher has left on purpose and nobody has taught since. Silence is no trouble then.
     is_break: bool,
@@ -152,11 +163,14 @@ impl Session<'_> {
             let due = self.lesson.due();
             tokio::select! {
                 reason = &mut stop => return Ok(reason),
-                event = self.signalling.next() => {
-                    if let Some(reason) = self.on_signal(event?).await? {
-                        return Ok(reason);
+                event = self.signalling.next() => match event? {
+                    ServerEvent::Classroom(event) => {
+                        if let Some(reason) = self.on_signal(event).await? {
+                            return Ok(reason);
+                        }
                     }
-                }
+                    ServerEvent::Janus(event) => self.on_janus(event).await?,
+                },
                 event = or_never(self.connection.as_mut().map(|connection| connection.events.recv())) => {
                     self.on_viewer(event).await;
                 }
@@ -194,11 +208,11 @@ impl Session<'_> {
                 waited.as_secs_f32()
             ))),
             Action::GiveUpWaiting(waited) => Err(Failure::nobody_taught(anyhow::anyhow!(
-                "nobody taught in room {} at {} within {} s (--timeout); check the room id: `classroom rooms` lists \
-                 all rooms",
+                "nobody taught in room {} at {} within {} s (--timeout); check the room id{}",
                 self.watch.member.room,
                 self.server.as_ref().map_or_else(String::new, ServerUrl::authority),
-                waited.as_secs_f32()
+                waited.as_secs_f32(),
+                if self.watch.janus.is_some() { "" } else { ": `classroom rooms` lists all rooms" }
             ))),
             Action::GiveUpLecture(waited) => Err(Failure::media_lost(anyhow::anyhow!(
                 "the lecture in room {} broke off and did not come back within {} s (--retry)",
@@ -213,7 +227,7 @@ impl Session<'_> {
             SignalEvent::Joined { room_name, users, kind, ice_servers: named, .. } => {
                 self.check_kind(kind)?;
                 self.title.set_room_name(room_name);
-                self.ice_servers = ice_servers(&self.watch.member, named);
+                self.ice_servers = self.relays.update(&self.watch.member, named);
                 self.on_joined(&users);
             }
             SignalEvent::Waiting { room_name } => {
@@ -336,7 +350,7 @@ impl Session<'_> {
             let (user, nickname) = (self.watch.member.user.clone(), self.watch.member.nickname.clone().into());
             self.reporter.event(&Event::Joined { user, nickname, server: server.to_string() });
         } else if self.lesson.is_server_lost() {
-            self.reporter.notice("the signalling server is back");
+            self.reporter.notice(format!("{} is back", self.signalling.noun()));
         }
         self.server = server;
         let (bind, ice_servers) = (self.bind_addresses(), self.ice_servers.clone());

@@ -1,10 +1,11 @@
-//! `teach --whip`: the lecture goes to WHIP servers as well, as it does to the class.
+//! `teach --whip` and `teach --janus`: the lecture goes to servers of somebody else as well, as it does to the class.
 //!
 //! Each server is a subscription with a life of its own: a task with its own connection, which comes back after a loss.
 //! A server gets the frames of the encoders that run for the class. What it asks of them is bounded: it gets the tiers
 //! that its path carries, as a student does, and key frames within a budget. A server that is slow, gone or hostile
 //! costs the class no more than that.
 
+mod host;
 mod key_frames;
 mod outputs;
 mod target;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+pub(super) use self::host::Host;
 use self::key_frames::KeyFrameBudget;
 pub(super) use self::outputs::FrameOutputs;
 use self::target::{Target, TargetEvent, TargetMedia};
@@ -24,9 +26,9 @@ use crate::cli::{WhipOut, WhipToken, WhipVideo};
 use crate::exit::Failure;
 use crate::http::whip_client::{Bearer, Endpoint};
 use crate::publisher::Layering;
-use crate::report::{WhipCount, WhipState};
+use crate::report::{HostCount, HostKind, HostState};
 use crate::rtp::{Encoding, Track};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::IceServers;
 use crate::tls::Trust;
 
 /// Events of all servers that may wait for the lecture.
@@ -41,14 +43,14 @@ const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
 /// What the lecture has to do or to tell.
 pub(super) enum WhipOutput {
     /// The state of a server has changed.
-    State { number: usize, server: String, state: WhipState },
+    State { kind: HostKind, number: usize, server: String, state: HostState },
     /// Exactly these encodings of videos are sent to the servers together.
     Encodings(Vec<Encoding>),
     /// An encoder must produce a key frame.
     KeyFrame(Encoding),
 }
 
-/// The WHIP servers of a lecture.
+/// The servers of a lecture.
 pub(super) struct WhipServers {
     outputs: FrameOutputs,
     events: mpsc::Receiver<(usize, TargetEvent)>,
@@ -62,7 +64,8 @@ pub(super) struct WhipServers {
 }
 
 struct Server {
-    origin: String,
+    kind: HostKind,
+    name: String,
     is_live: bool,
     encodings: Vec<Encoding>,
     stop: oneshot::Sender<()>,
@@ -96,39 +99,42 @@ fn read_token(path: &Path) -> Result<Bearer, Failure> {
 }
 
 impl WhipServers {
-    /// Starts to publish at each endpoint. `encodings` are those of the capture with their bits per second.
+    /// Starts to publish at each host. `encodings` are those of the capture with their bits per second.
     pub(super) fn start(
         whip: &WhipOut,
-        endpoints: Vec<Endpoint>,
+        hosts: Vec<Host>,
         encodings: &[(Encoding, u32)],
-        ice_servers: &[IceServer],
+        ice_servers: &IceServers,
         outputs: FrameOutputs,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let (mut servers, mut tasks) = (Vec::new(), JoinSet::new());
-        let layering = if whip.simulcast { Layering::Simulcast } else { Layering::Single };
-        let encodings = chosen(encodings, whip.video);
-        for (number, endpoint) in endpoints.into_iter().enumerate() {
+        for (number, host) in hosts.into_iter().enumerate() {
             let (stop, stopped) = oneshot::channel();
-            let origin = endpoint.url.to_string();
+            let (video, layering) = match &host {
+                Host::Whip(_) if whip.simulcast => (whip.video, Layering::Simulcast),
+                Host::Whip(_) => (whip.video, Layering::Single),
+                Host::Janus(_) => (WhipVideo::Both, Layering::Single),
+            };
             let media = TargetMedia {
-                bind: bind_addresses_for(endpoint.url.host()),
-                ice_servers: ice_servers.to_vec(),
-                encodings: encodings.clone(),
+                bind: bind_addresses_for(host.host()),
+                ice_servers: ice_servers.clone(),
+                encodings: chosen(encodings, video),
                 layering,
             };
-            let target = Target::new(number, endpoint, media, outputs.clone(), sender.clone());
+            servers.push(Server { kind: host.kind(), name: host.name(), is_live: false, encodings: Vec::new(), stop });
+            let target = Target::new(number, host, media, outputs.clone(), sender.clone());
             tasks.spawn(target.run(stopped));
-            servers.push(Server { origin, is_live: false, encodings: Vec::new(), stop });
         }
         let (key_frames, due) = (KeyFrameBudget::default(), Vec::new());
         Self { outputs, events, _sender: sender, servers, tasks, key_frames, due }
     }
 
-    /// How many servers get the lecture; `None` without `--whip`.
-    pub(super) fn count(&self) -> Option<WhipCount> {
-        let live = self.servers.iter().filter(|server| server.is_live).count();
-        (!self.servers.is_empty()).then_some(WhipCount { live, servers: self.servers.len() })
+    /// How many servers of a kind get the lecture; `None` without one.
+    pub(super) fn count(&self, kind: HostKind) -> Option<HostCount> {
+        let of_kind = || self.servers.iter().filter(|server| server.kind == kind);
+        let (live, servers) = (of_kind().filter(|server| server.is_live).count(), of_kind().count());
+        (servers > 0).then_some(HostCount { live, servers })
     }
 
     /// The next output. Cancellation loses nothing.
@@ -153,14 +159,17 @@ impl WhipServers {
     }
 
     fn on_event(&mut self, number: usize, event: TargetEvent) -> Option<WhipOutput> {
-        let several = self.servers.len() > 1;
+        let of_whip = self.servers.iter().filter(|server| server.kind == HostKind::Whip).count();
         let server = self.servers.get_mut(number)?;
         match event {
             TargetEvent::State(state) => {
-                server.is_live = matches!(state, WhipState::Live | WhipState::Disturbed);
-                let name =
-                    if several { format!("{} (number {})", server.origin, number + 1) } else { server.origin.clone() };
-                Some(WhipOutput::State { number: number + 1, server: name, state })
+                server.is_live = matches!(state, HostState::Live | HostState::Disturbed);
+                let (kind, name) = (server.kind, &server.name);
+                let server = match kind {
+                    HostKind::Whip if of_whip > 1 => format!("{name} (number {})", number + 1),
+                    _ => name.clone(),
+                };
+                Some(WhipOutput::State { kind, number: number + 1, server, state })
             }
             TargetEvent::Sends(encodings) => {
                 server.encodings = encodings;
@@ -170,7 +179,7 @@ impl WhipServers {
             }
             TargetEvent::KeyFrameNeeded(encoding) => {
                 let made = self.outputs.key_frame(encoding);
-                let asks = self.key_frames.want(Instant::now(), number, encoding, made);
+                let asks = self.key_frames.want(Instant::now(), (number, server.kind), encoding, made);
                 asks.then_some(WhipOutput::KeyFrame(encoding))
             }
         }

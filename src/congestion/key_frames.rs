@@ -208,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn a_media_server_that_asks_every_two_seconds_costs_no_more_than_other_peers() {
+        let (mut budget, start) = (KeyFrameBudget::default(), Instant::now());
+        let asks = (0..60).step_by(2).map(|second| (second, start + Duration::from_secs(second)));
+        let given = asks.filter(|(_, at)| budget.wants(*at, Tier::Full) && budget.take(*at, Tier::Full));
+        assert_eq!(given.map(|(second, _)| second).collect::<Vec<_>>(), [0, 2, 4, 12, 28, 44]);
+    }
+
+    #[test]
     fn a_peer_that_asks_rarely_gets_every_key_frame() {
         let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
         for n in 0..100 {

@@ -9,6 +9,7 @@ mod datagrams;
 mod http;
 mod ingest;
 mod input;
+mod janus;
 mod matroska;
 mod media;
 mod mutator;
@@ -18,6 +19,8 @@ mod signalling;
 #[cfg(test)]
 mod tests;
 mod whip_client;
+
+use crate::turn;
 
 pub use mutator::{Mutator, seeds};
 
@@ -31,7 +34,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 24] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -39,6 +42,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "dtls_records", body: datagrams::dtls_records },
     Target { name: "http_request", body: http::http_request },
     Target { name: "ingest", body: ingest::ingest },
+    Target { name: "janus_message", body: janus::janus_message },
     Target { name: "join_query", body: signalling::join_query },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },
@@ -53,6 +57,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "srtcp", body: datagrams::srtcp },
     Target { name: "stun_response", body: datagrams::stun_response },
     Target { name: "token", body: access::token },
+    Target { name: "turn", body: turn::fuzz::messages },
     Target { name: "whip_answer", body: whip_client::whip_answer },
 ];
 

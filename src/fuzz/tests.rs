@@ -50,6 +50,7 @@ targets! {
     no_input_breaks_dtls_records: "dtls_records", 1_000;
     no_input_breaks_http_requests: "http_request", 200;
     no_input_breaks_ingest: "ingest", 500;
+    no_input_breaks_messages_of_janus: "janus_message", 3_000;
     no_input_breaks_join_queries: "join_query", 5_000;
     no_input_breaks_recordings: "matroska", 500;
     no_input_breaks_names: "names", 5_000;
@@ -64,6 +65,7 @@ targets! {
     no_input_breaks_srtcp: "srtcp", 500;
     no_input_breaks_stun_responses: "stun_response", 1_000;
     no_input_breaks_tokens: "token", 500;
+    no_input_breaks_turn: "turn", 1_000;
     no_input_breaks_answers_to_whip: "whip_answer", 2_000;
 }
 

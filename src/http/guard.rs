@@ -94,6 +94,7 @@ impl Guard {
             return Ok(());
         }
         let host = self.site.host(request)?;
+        request.extensions_mut().insert(host.host.called());
         if let Some(origin) = self.site.allow_origin(request, &Origin::of(&host, peer.is_secure))? {
             request.extensions_mut().insert(origin);
         }

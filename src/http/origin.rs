@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::network::CalledHost;
+
 /// The longest host name (RFC 1035, 2.3.4), and a port.
 const MAX_AUTHORITY_BYTES: usize = 253 + 6;
 
@@ -14,6 +16,17 @@ pub enum Host {
     Ip(IpAddr),
     /// A name without a dot at the end.
     Name(Box<str>),
+}
+
+impl Host {
+    /// The host as a URL has it.
+    pub(super) fn called(&self) -> CalledHost {
+        CalledHost(match self {
+            Self::Ip(IpAddr::V6(ip)) => format!("[{ip}]").into(),
+            Self::Ip(ip) => ip.to_string().into(),
+            Self::Name(name) => name.to_string().into(),
+        })
+    }
 }
 
 /// The `Host` of a request.

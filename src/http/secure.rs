@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::ca;
+use super::streams::{STUN_REQUEST, StunHandler};
 use crate::network::Network;
 use crate::protocol::ErrorCode;
 use crate::tls::{HANDSHAKE_RECORD, ServerTls, ServerTlsStream};
@@ -37,11 +38,13 @@ const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age
 pub struct Port {
     pub(super) app: Router,
     pub(super) secure: Option<Arc<SecurePort>>,
+    /// Takes the connections that begin with a STUN request.
+    pub(super) stun: Option<StunHandler>,
 }
 
 impl From<Router> for Port {
     fn from(app: Router) -> Self {
-        Self { app, secure: None }
+        Self { app, secure: None, stun: None }
     }
 }
 
@@ -52,7 +55,12 @@ impl Port {
         let secured = if tls.root().is_none() { app.clone().layer(map_response(strict)) } else { app.clone() };
         let redirecting = app.clone().layer(from_fn(to_https));
         let secure = SecurePort { tls, app: secured, redirecting, handshakes: Handshakes::default() };
-        Self { app, secure: Some(Arc::new(secure)) }
+        Self { app, secure: Some(Arc::new(secure)), stun: None }
+    }
+
+    /// Gives connections that begin with a STUN request, with or without TLS, to `handler`.
+    pub fn with_stun(self, handler: StunHandler) -> Self {
+        Self { stun: Some(handler), ..self }
     }
 }
 
@@ -71,6 +79,7 @@ pub(super) struct SecurePort {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Spoken {
     Tls,
+    Stun,
     Http,
 }
 
@@ -78,7 +87,11 @@ pub(super) enum Spoken {
 pub(super) async fn spoken(stream: &TcpStream, within: Duration) -> Option<Spoken> {
     let mut first = [0];
     match timeout(within, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => Some(if first == [HANDSHAKE_RECORD] { Spoken::Tls } else { Spoken::Http }),
+        Ok(Ok(1)) => Some(match first {
+            [HANDSHAKE_RECORD] => Spoken::Tls,
+            [STUN_REQUEST] => Spoken::Stun,
+            _ => Spoken::Http,
+        }),
         _ => None,
     }
 }

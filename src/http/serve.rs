@@ -13,13 +13,14 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connections::{CountedStream, Places};
 use super::secure::{Port, Spoken, spoken};
+use super::streams::{STUN_REQUEST, StunStream};
 use crate::network::{ClientAddress, Network, SharedClientState};
 
 /// The pause after a failed `accept`, mostly for want of file descriptors.
@@ -101,7 +102,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(stream) = places.admit(stream, Network::of(peer.ip())) {
-                    tasks.spawn(connection(stream, peer.ip(), port.clone(), limits.clone()));
+                    tasks.spawn(connection(stream, peer, port.clone(), limits.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -110,25 +111,43 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: CountedStream, ip: IpAddr, port: Port, limits: ConnectionLimits) {
+async fn connection(stream: CountedStream, from: SocketAddr, port: Port, limits: ConnectionLimits) {
+    let ip = from.ip();
     // Signalling messages are small and urgent. Both settings are best effort; without them a socket is slower.
     _ = stream.tcp().set_nodelay(true);
     _ = SockRef::from(stream.tcp()).set_send_buffer_size(SEND_BUFFER_BYTES);
     let (client_state, plain) = (stream.client_state(), Peer { ip, is_secure: false });
-    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, client_state);
-    let Some(secure) = port.secure else { return http(stream, of_one_client(port.app, plain), limits).await };
-    match spoken(stream.tcp(), limits.header_timeout).await {
-        Some(Spoken::Tls) => {
+    let state = client_state.clone();
+    let of_one_client = |app: Router, peer| OfOneClient::new(app, peer, state);
+    let Port { app, secure, stun } = port;
+    let spoken = match (&secure, &stun) {
+        (None, None) => Some(Spoken::Http),
+        _ => spoken(stream.tcp(), limits.header_timeout).await,
+    };
+    let Ok(at) = stream.tcp().local_addr() else { return };
+    match (spoken, secure, stun) {
+        (Some(Spoken::Tls), Some(secure), stun) => {
             let Some(stream) = secure.accept(stream, Network::of(ip)).await else { return };
-            let peer = Peer { is_secure: true, ..plain };
-            http(stream, of_one_client(secure.app.clone(), peer), limits).await;
+            let service = of_one_client(secure.app.clone(), Peer { is_secure: true, ..plain });
+            let Some(stun) = stun else { return http(stream, service, limits).await };
+            let mut stream = BufReader::new(stream);
+            match timeout(limits.header_timeout, stream.fill_buf()).await {
+                Ok(Ok([STUN_REQUEST, ..])) => {
+                    stun.handle(StunStream { stream: Box::new(stream), from, at, client_state }).await;
+                }
+                Ok(Ok([_, ..])) => http(stream, service, limits).await,
+                Ok(Ok([]) | Err(_)) | Err(_) => {}
+            }
         }
-        Some(Spoken::Http) => {
-            let is_local = is_of_this_computer(stream.tcp());
-            let app = if is_local { port.app } else { secure.redirecting.clone() };
+        (Some(Spoken::Stun), _, Some(stun)) => {
+            stun.handle(StunStream { stream: Box::new(stream), from, at, client_state }).await;
+        }
+        (Some(_), Some(secure), _) => {
+            let app = if is_of_this_computer(stream.tcp()) { app } else { secure.redirecting.clone() };
             http(stream, of_one_client(app, plain), limits).await;
         }
-        None => {}
+        (Some(_), None, _) => http(stream, of_one_client(app, plain), limits).await,
+        (None, ..) => {}
     }
 }
 

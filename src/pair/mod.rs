@@ -224,13 +224,10 @@ impl Peer {
             }
             OnOffer::Answer => {}
         }
-        let library = self.connection.library();
-        library.set_remote_description(RTCSessionDescription::offer(sdp.clone())?).await?;
-        let answer = library.create_answer(None).await?;
+        let answer = self.connection.answer_to(sdp.clone()).await?;
         // The answer has the codecs. Media may arrive as soon as it is applied.
         self.agree(&answer.sdp, &sdp)?;
-        self.connection.library().set_local_description(answer).await?;
-        self.connection.local_description().await.map(Some)
+        self.connection.apply_answer(answer).await.map(Some)
     }
 
     /// An answer of the other side. Returns another offer, if one is wanted.

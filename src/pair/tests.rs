@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::rtp::{Frame, FrameAssembler};
+use crate::viewer::IceServers;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -25,7 +26,7 @@ struct Side {
 
 impl Side {
     async fn new(is_polite: bool, codec: Codec) -> Self {
-        let network = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let network = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let encodings = vec![(Encoding::full(Track::Camera, codec), 100_000)];
         let got = Got::default();
         let of_sink = Arc::clone(&got);

@@ -1,8 +1,8 @@
 //! How many machines a lecture takes, and where its first bottleneck is. Pure: [`plan`] is arithmetic on the costs of
 //! one packet, of one join and of one student.
 //!
-//! A lecture needs an origin, which has its media, and edges, which receive each encoding once and pass it on. A machine
-//! is full when the first of its network, its cores and its memory is.
+//! A lecture needs an origin, which has its media, and edges, which receive each encoding once and pass it on. A
+//! machine is full when the first of its network, its cores and its memory is.
 
 mod machine;
 mod shape;

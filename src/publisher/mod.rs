@@ -40,7 +40,7 @@ use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Se
 use crate::protocol::OfferedTracks;
 use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::rtp::{Codec, Encoding, Tier, Track};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::IceServers;
 use crate::sdp::{accepted, engine};
 
 /// The setup of a publisher.
@@ -49,7 +49,7 @@ pub struct PublisherConfig {
     /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub bind: Vec<String>,
     /// STUN and TURN servers.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: IceServers,
     /// The encodings of the capture with their bit rates in bits per second, each track best first. The first codec of
     /// each video is offered.
     pub encodings: Vec<(Encoding, u32)>,
@@ -64,9 +64,9 @@ pub struct PublisherConfig {
 pub enum MediaReceiver {
     /// A server of this program, or a teacher. There is a data channel, and all that is offered is taken.
     Classroom,
-    /// Any WHIP server. There is no data channel, and the answer says which codecs are taken, and whether
-    /// retransmissions are (RFC 9725, 4.4).
-    Whip,
+    /// A server of somebody else: any WHIP server, or Janus. There is no data channel, and the answer says which codecs
+    /// are taken, and whether retransmissions are (RFC 9725, 4.4).
+    Foreign,
 }
 
 /// An event of a publisher's connection.
@@ -186,7 +186,7 @@ impl Publisher {
     pub async fn answer(&self, sdp: String) -> Result<(), Error> {
         match self.receiver {
             MediaReceiver::Classroom => self.sending.uplink().lock().answered(ExtensionIds::of(&sdp)),
-            MediaReceiver::Whip => {
+            MediaReceiver::Foreign => {
                 let accepted = accepted_by(&sdp, &self.sending.uplink().lock().tracks());
                 let of =
                     |(track, codec)| accepted.iter().find(|(of, _)| *of == (track, codec)).map(|(_, types)| *types);

@@ -126,6 +126,8 @@ impl Stream {
     pub(super) fn padding(&mut self, ids: ExtensionIds, transport: u16) -> Packet {
         let mut header = self.rtx_header(ids, transport);
         (header.extension, header.extension_profile) = (true, ONE_BYTE_PROFILE);
+        // Janus 1.1.2 reads no header extension of a packet that ends with it, and would report all probes as lost.
+        header.padding = true;
         let element = Extension { id: PADDING_ID, payload: Bytes::from_static(&[0; ELEMENT_BYTES]) };
         header.extensions.extend(std::iter::repeat_n(element, PADDING_ELEMENTS));
         Packet { header, payload: Bytes::new() }
@@ -213,7 +215,9 @@ mod tests {
         let mut stream = Stream::new(Track::Camera, Codec::H264, None, 7);
         let padding = stream.padding(IDS, 1);
         assert!(padding.payload.is_empty() && padding.marshal_size() > 280, "{}", padding.marshal_size());
-        assert_eq!(padding.marshal().unwrap().len(), padding.marshal_size());
+        let bytes = padding.marshal().unwrap();
+        assert_eq!(bytes.len(), padding.marshal_size());
+        assert_eq!(bytes.last(), Some(&4), "Janus reads no header extension at the end of a packet");
         assert_eq!(extension(&padding, 3), Some(vec![0, 1]));
         let next = stream.padding(IDS, 2).header.sequence_number;
         assert_eq!(next, padding.header.sequence_number.wrapping_add(1));

@@ -13,7 +13,7 @@ use crate::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use crate::id::UserId;
 use crate::rtp::payload_offset;
 use crate::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
-use crate::viewer::{Incoming, Viewer, ViewerConfig};
+use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig};
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
@@ -35,7 +35,7 @@ impl Stage {
         Self::with(layering, up, MediaReceiver::Classroom).await
     }
 
-    /// With [`MediaReceiver::Whip`], the SFU gets an offer without RTX, so its answer has none either.
+    /// With [`MediaReceiver::Foreign`], the SFU gets an offer without RTX, so its answer has none either.
     async fn with(layering: Layering, up: PathConfig, receiver: MediaReceiver) -> Self {
         let user: UserId = "1001".parse().unwrap();
         let config = SfuConfig {
@@ -51,12 +51,12 @@ impl Stage {
         let (sfu, mut sfu_events) = Sfu::start(config).unwrap();
         let emulator = Emulator::start(sfu.udp(), PathConfig::default(), up, 7).unwrap();
         let bind = vec!["127.0.0.1:0".to_owned()];
-        let (ice_servers, encodings) = (vec![], encodings().to_vec());
+        let (ice_servers, encodings) = (IceServers::default(), encodings().to_vec());
         let config = PublisherConfig { bind: bind.clone(), ice_servers, encodings, layering, receiver };
         let (publisher, offer, mut events) = Publisher::offer(config).await.unwrap();
         let tracks = offer.tracks.into_iter().map(|(mid, track)| (mid, track.into())).collect();
         let mut sdp = without_candidates(&offer.sdp);
-        if receiver == MediaReceiver::Whip {
+        if receiver == MediaReceiver::Foreign {
             assert!(!sdp.contains("m=application"), "{sdp}");
             sdp = without_rtx(&sdp);
         }
@@ -88,7 +88,8 @@ impl Stage {
                 of_sink.lock().unwrap().push(payload[..4].try_into().unwrap());
             }
         });
-        let (viewer, offer, _) = Viewer::offer(ViewerConfig { bind, ice_servers: vec![] }, sink).await.unwrap();
+        let (viewer, offer, _) =
+            Viewer::offer(ViewerConfig { bind, ice_servers: IceServers::default() }, sink).await.unwrap();
         let student: UserId = "1002".parse().unwrap();
         let live = async { while !sfu_events_live(&mut sfu_events).await {} };
         timeout(DEADLINE, live).await.expect("media");
@@ -212,7 +213,7 @@ async fn a_lossy_uplink_is_repaired_by_retransmissions() {
 async fn a_host_without_rtx_gets_lost_packets_again_unchanged() {
     holds_once(async || {
         let up = PathConfig { loss: 0.05, delay: Duration::from_millis(10), ..PathConfig::default() };
-        let stage = Stage::with(Layering::Single, up, MediaReceiver::Whip).await;
+        let stage = Stage::with(Layering::Single, up, MediaReceiver::Foreign).await;
         stage.until("frames", |stage| stage.frames(Tier::Full) > 100).await;
         let stats = stage.sfu.stats().await.unwrap().ingest.unwrap().stats;
         let full = stats.encodings.iter().find(|of| of.encoding == FULL).unwrap().clone();

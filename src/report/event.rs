@@ -6,9 +6,10 @@ use super::conference::{CallState, ParticipantState};
 use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
+use super::path::MediaPath;
 use super::stage::StageState;
 use super::summary::Summary;
-use super::whip::{WhipCount, WhipState};
+use super::whip::{HostCount, HostState};
 use crate::id::UserId;
 use crate::protocol::channel::OffStage;
 use crate::rtp::{Encoding, Track};
@@ -54,6 +55,8 @@ pub enum Event {
         /// The server.
         server: String,
     },
+    /// The media comes by this way from now on (student's side).
+    Path(MediaPath),
     /// A student joined, left, or changed state (teacher's side).
     Student {
         /// The student.
@@ -183,7 +186,15 @@ pub enum Event {
         server: String,
         /// The new state, with its data.
         #[serde(flatten)]
-        state: WhipState,
+        state: HostState,
+    },
+    /// The lecture in a VideoRoom of a Janus server begins, or breaks off (teacher's side).
+    Janus {
+        /// The room and the server.
+        server: String,
+        /// The new state, with its data.
+        #[serde(flatten)]
+        state: HostState,
     },
     /// Other clients than before wait for admission (teacher's side).
     Lobby {
@@ -312,7 +323,10 @@ pub struct TeachStats {
     pub stage: Vec<UserId>,
     /// How many WHIP servers get the lecture; left out without `--whip`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub whip: Option<WhipCount>,
+    pub whip: Option<HostCount>,
+    /// Whether the VideoRoom of a Janus server gets the lecture; left out without `--janus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub janus: Option<HostCount>,
 }
 
 /// How many students watch an encoding: `{"track":"screen","tier":"low","codec":"h264","students":3}`.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod edges;
+mod turn;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +19,8 @@ use prometheus_client::registry::Registry;
 
 pub use self::cluster::ClusterMetrics;
 pub use self::edges::EdgeMetrics;
-use super::whip::WhipCount;
+pub use self::turn::TurnMetrics;
+use super::whip::HostCount;
 use crate::protocol::{MediaHost, RoomKind};
 use crate::room::{Refusals, RoomState};
 use crate::rtp::Encoding;
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub speakers: Option<SpeakerMetrics>,
     /// The edges of this process; `None` without `--edge`.
     pub edges: Option<EdgeMetrics>,
+    /// The TURN server; `None` if this process runs none.
+    pub turn: Option<TurnMetrics>,
     /// The lecture; `None` if this process does not teach.
     pub lecture: Option<LectureMetrics>,
 }
@@ -163,7 +167,7 @@ pub struct LectureMetrics {
     /// Bounded queues: name, length, capacity.
     pub queues: Vec<(&'static str, usize, usize)>,
     /// How many WHIP servers get the lecture; `None` without `--whip`.
-    pub whip: Option<WhipCount>,
+    pub whip: Option<HostCount>,
 }
 
 /// The output of an encoder.
@@ -295,6 +299,9 @@ impl Collector for Metrics {
         }
         if let Some(edges) = &self.edges {
             edges.write(&mut to)?;
+        }
+        if let Some(turn) = &self.turn {
+            turn.write(&mut to)?;
         }
         if let Some(lecture) = &self.lecture {
             lecture.write(&mut to)?;
@@ -436,7 +443,7 @@ impl LectureMetrics {
         };
         to.gauge("classroom_queue_length", "Length of a bounded queue", queues(|queue| queue.1))?;
         to.gauge("classroom_queue_capacity", "Capacity of a bounded queue", queues(|queue| queue.2))?;
-        let Some(WhipCount { live, servers }) = self.whip else { return Ok(()) };
+        let Some(HostCount { live, servers }) = self.whip else { return Ok(()) };
         let states = [("live", live), ("waiting", servers - live.min(servers))];
         let servers = labelled("state", states.map(|(state, count)| (state, number(count))));
         to.gauge("classroom_whip_servers", "WHIP servers that get the lecture, or do not at present", servers)

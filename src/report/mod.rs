@@ -11,6 +11,7 @@ mod file;
 mod format;
 mod metrics;
 mod order;
+mod path;
 mod sentence;
 mod stage;
 mod status;
@@ -40,13 +41,14 @@ pub(crate) use self::format::cut;
 use self::format::timestamp;
 pub use self::metrics::{
     ClusterMetrics, EdgeMetrics, EncodingMetrics, LectureMetrics, MediaMetrics, Metrics, ProcessMetrics, QUANTILES,
-    ServerMetrics, SpeakerMetrics,
+    ServerMetrics, SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
+pub use self::path::MediaPath;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, StudentRow, Summary};
-pub use self::whip::{WhipCount, WhipState};
+pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.

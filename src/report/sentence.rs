@@ -5,6 +5,7 @@ use anstyle::{AnsiColor, Style};
 use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
 use super::format;
 use super::order::Order;
+use super::whip::HostKind;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
 use crate::rtp::Track;
@@ -79,7 +80,8 @@ impl Event {
                 Some(format!("{} {does}", named(by, by_nickname)))
             }
             Event::Stage { user, nickname, state } => state.sentence(&named(user, nickname).to_string()),
-            Event::Whip { server, state, .. } => Some(state.sentence(server)),
+            Event::Whip { server, state, .. } => Some(state.sentence(HostKind::Whip, server)),
+            Event::Janus { server, state } => Some(state.sentence(HostKind::Janus, server)),
             Event::Lobby { count: 0, .. } => None,
             Event::Lobby { waiting, count } => {
                 let named: Vec<String> =
@@ -103,6 +105,7 @@ impl Event {
             Event::File(file) => Some(file.sentence()),
             Event::TeachStats(_) | Event::WatchStats(_) | Event::SpeakerStats(_) | Event::ParticipantStats(_) => None,
             Event::Summary(summary) => Some(summary.text()),
+            Event::Path(path) => path.words().map(|words| format!("the lecture comes {words}")),
             Event::Trouble { text, .. } => Some(format!("trouble: {text}")),
             Event::TroubleOver { .. } => None,
             Event::Notice { message } => Some(message.clone()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::conference_status::{Change, ConferenceStatus};
 use super::event::{Event, TeachStats, TroubleKind, WatchStats, Watched};
 use super::format::{clock, counted, rate};
-use super::whip::WhipCount;
+use super::path::MediaPath;
+use super::whip::HostCount;
 use crate::id::UserId;
 use crate::rtp::{Tier, Track};
 
@@ -19,6 +20,7 @@ pub(super) struct StatusLine {
     conference: ConferenceStatus,
     /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
+    path: Option<MediaPath>,
     live: bool,
 }
 
@@ -45,6 +47,10 @@ impl StatusLine {
                     self.waiting = None;
                 }
                 self.watch.insert(stats.track, stats.clone());
+            }
+            Event::Path(path) => {
+                self.path = Some(*path);
+                return false;
             }
             Event::Trouble { kind, track, text } => {
                 self.troubles.insert((*kind, *track), text.clone());
@@ -88,7 +94,9 @@ impl StatusLine {
             (None, true) => self.conference.line(live),
         };
         // Only the worst trouble: without a network nobody needs to read about lost packets.
-        line.map(|line| self.troubles.values().next().map_or(line.clone(), |trouble| format!("{line}  |  {trouble}")))
+        let trouble = self.troubles.values().next().cloned();
+        let note = trouble.or_else(|| self.path.and_then(MediaPath::words));
+        line.map(|line| note.map_or(line.clone(), |note| format!("{line}  |  {note}")))
     }
 }
 
@@ -96,7 +104,7 @@ impl StatusLine {
 /// if some get less than the full tier.
 fn teach(live: Duration, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}",
+        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}{}",
         clock(live),
         counted(stats.students as u64, "student"),
         shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
@@ -105,13 +113,14 @@ fn teach(live: Duration, stats: &TeachStats) -> String {
         rate(stats.kbps_up),
         stats.dropped,
         on_stage(&stats.stage),
-        at_whip_servers(stats.whip),
+        at_servers("WHIP", stats.whip),
+        at_servers("Janus", stats.janus),
     )
 }
 
 /// `  WHIP 1 of 2`.
-fn at_whip_servers(count: Option<WhipCount>) -> String {
-    count.map(|WhipCount { live, servers }| format!("  WHIP {live} of {servers}")).unwrap_or_default()
+fn at_servers(kind: &str, count: Option<HostCount>) -> String {
+    count.map(|HostCount { live, servers }| format!("  {kind} {live} of {servers}")).unwrap_or_default()
 }
 
 /// `  on stage: 1001, 1003`.

@@ -39,8 +39,8 @@ struct Seat {
 }
 
 impl Division {
-    /// Distributes the members that are moved: as `assign` says, and the others evenly and at random. Everybody is still
-    /// where it was `before`.
+    /// Distributes the members that are moved: as `assign` says, and the others evenly and at random. Everybody is
+    /// still where it was `before`.
     pub(super) fn new(
         now: Instant,
         (rooms, ends, is_lecture): (u32, Option<Instant>, bool),

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::conference::Conferences;
 use super::division::{Division, MEETING};
+use super::member::Member;
 use super::members::Room;
 use super::{ConnId, Output, RoomRefusal};
 use crate::id::UserId;
@@ -123,7 +124,7 @@ impl Room {
 
     /// Tells a member that has just joined a lecture, perhaps again, of its breakout room.
     pub(super) fn tell_lecture(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
-        let Some((conferences, to)) = self.conferences.as_ref().zip(self.members.get(id).and_then(|it| it.conn()))
+        let Some((conferences, to)) = self.conferences.as_ref().zip(self.members.get(id).and_then(Member::conn))
         else {
             return;
         };

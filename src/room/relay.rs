@@ -95,13 +95,13 @@ impl Room {
             }
             ClientMessage::Ping => out.push(Output::Send { to: conn, message: ServerMessage::Pong }),
             ClientMessage::Order(order) => self.order(now, (id, conn), order, limits, out),
+            ClientMessage::Visit { .. } => refuse(conn, ErrorCode::NotAllowed, "there are no breakout rooms", out),
             ClientMessage::CallAll
             | ClientMessage::Call { .. }
             | ClientMessage::Accept { .. }
             | ClientMessage::Decline { .. }
             | ClientMessage::Participate { .. }
             | ClientMessage::Spotlight { .. }
-            | ClientMessage::Visit { .. }
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. }

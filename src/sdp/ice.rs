@@ -13,6 +13,15 @@ pub struct IceServer {
     pub credential: String,
 }
 
+/// The STUN and TURN servers of a client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IceServers {
+    /// The servers.
+    pub servers: Vec<IceServer>,
+    /// Whether media may take no path but those through TURN servers.
+    pub relay_only: bool,
+}
+
 impl From<IceServer> for RTCIceServer {
     fn from(server: IceServer) -> Self {
         Self { urls: vec![server.url], username: server.username, credential: server.credential }

@@ -51,7 +51,7 @@ impl Advertised {
 
 /// The addresses of this machine by which a peer might reach `bound`, loopback last. At most eight: ICE checks every
 /// pair, and on a machine with many container bridges students would have to wait.
-fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
+pub(super) fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
     }

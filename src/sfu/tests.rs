@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::rtp::{Codec, Frame, FrameAssembler, Tier, Track};
-use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 mod publish;
 mod publisher;
@@ -18,7 +18,7 @@ pub(super) async fn student(
     events: &mut mpsc::Receiver<SfuEvent>,
     id: &str,
 ) -> (Viewer, mpsc::Receiver<ViewerEvent>) {
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     let (link, offer, link_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     sfu.offer(id.parse().unwrap(), offer, None, None);
     let answer = next(events, |event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;
@@ -255,7 +255,7 @@ async fn a_transient_receive_error_ends_nothing() {
 
 /// A viewer and its offer, without further signalling.
 async fn offer() -> (Viewer, String) {
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     let (viewer, offer, _) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     (viewer, offer)
 }
@@ -357,7 +357,7 @@ async fn a_student_that_connects_as_one_too_many_is_refused_and_its_connection_i
     for workers in [1, 3] {
         let encodings = vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)];
         let (sfu, mut events) = sfu_for(1, encodings, workers.try_into().unwrap());
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let sink = || Arc::new(|_: Incoming<'_>| {});
         let (late, sdp, mut happens) = Viewer::offer(config, sink()).await.unwrap();
         sfu.offer("1002".parse().unwrap(), sdp, None, None);

@@ -14,9 +14,8 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::core::{Core, ServerLimits};
+use super::core::{Caller, Core, ServerLimits};
 use super::outbox::{Item, Outgoing};
-use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, JoinError, JoinRequest, ServerMessage};
 use crate::room::ConnId;
 use crate::token_bucket::TokenBucket;
@@ -42,12 +41,7 @@ enum End {
 }
 
 /// Serves a connection to its end. A client takes these buffers, one message and its outbox of our memory.
-pub(super) async fn run(
-    core: Arc<Core>,
-    io: Upgraded,
-    join: Result<JoinRequest, JoinError>,
-    (address, client_state): (ClientAddress, SharedClientState),
-) {
+pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>, caller: Caller) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(16 * 1024)
@@ -69,7 +63,7 @@ pub(super) async fn run(
         Err(Some(message)) => return farewell(socket, Some((ErrorCode::MalformedMessage, message))).await,
         Err(None) => return,
     };
-    let (conn, mut outgoing) = core.join(request, credentials, address, client_state);
+    let (conn, mut outgoing) = core.join(request, credentials, caller);
     let (mut sink, mut stream) = socket.split();
     // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {

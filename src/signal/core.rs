@@ -21,13 +21,14 @@ pub(super) use self::cluster::{NODE_PATH, serve_node};
 use self::edges::EdgeHosts;
 pub use self::edges::LocalEdge;
 use self::ice_servers::IceServers;
+pub use self::ice_servers::OwnTurn;
 pub use self::local::{LocalHost, LocalMember};
 use self::state::StartingHost;
 use super::outbox::{Outbox, Outgoing, StudentBytes, outbox};
 use super::session::random_session;
 use crate::access::{Access, AccessConfig, Attempts, Authorization, Claim, Denied, Rights};
 use crate::id::RoomId;
-use crate::network::{ClientAddress, SharedClientState};
+use crate::network::{CalledHost, ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Rooms, Route};
 
@@ -76,6 +77,8 @@ pub struct ServerConfig {
     /// STUN and TURN servers for everybody who joins. A TURN server without a user name gets credentials for each
     /// member from the access policy; without a secret for TURN, it is left out.
     pub ice_servers: Vec<IceServer>,
+    /// The TURN server in this process.
+    pub own_turn: Option<OwnTurn>,
     /// The other nodes, if the rooms are on several machines.
     pub cluster: Option<ClusterConfig>,
 }
@@ -88,6 +91,7 @@ impl Default for ServerConfig {
             limits: ServerLimits::default(),
             access: Arc::new(Access::new(access)),
             ice_servers: Vec::new(),
+            own_turn: None,
             cluster: None,
         }
     }
@@ -106,6 +110,14 @@ pub(super) struct Core {
     earlier_tick: Arc<Notify>,
     /// How many connections have a task.
     pub(super) open: watch::Sender<usize>,
+}
+
+/// The client of a new connection.
+pub(super) struct Caller {
+    pub(super) address: ClientAddress,
+    pub(super) client_state: SharedClientState,
+    /// The host that it has called, if that is known.
+    pub(super) host: Option<CalledHost>,
 }
 
 #[derive(Debug)]
@@ -134,12 +146,12 @@ pub(super) struct State {
 impl Core {
     /// Makes a server without rooms, and the task that ticks its timers.
     pub(super) fn start(config: ServerConfig) -> Arc<Self> {
-        let ServerConfig { limits, access, ice_servers, cluster } = config;
+        let ServerConfig { limits, access, ice_servers, own_turn, cluster } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
             rooms: Rooms::new(room::RoomLimits { host_epochs: rand::random(), ..limits.room.clone() }),
             placements: cluster.as_ref().map(|_| Placements::default()),
-            ice_servers: IceServers::new(ice_servers, access.clone()),
+            ice_servers: IceServers::new(ice_servers, own_turn, access.clone()),
             outboxes: HashMap::new(),
             media_hosts: None,
             edges: None,
@@ -172,12 +184,12 @@ impl Core {
         &self,
         request: JoinRequest,
         credentials: Credentials,
-        address: ClientAddress,
-        client_state: SharedClientState,
+        Caller { address, client_state, host }: Caller,
     ) -> (ConnId, Outgoing) {
         let checked = self.check(&request, &credentials, address);
         let mut state = self.lock();
         let (outbox, outgoing) = outbox(request.publishes, client_state, &state.student_bytes);
+        let outbox = outbox.of_caller_at(host);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         if state.shutting_down || state.draining {

@@ -50,7 +50,7 @@ impl Backoff {
 
 /// Why connecting failed.
 #[derive(Debug)]
-pub(super) enum DialError {
+pub(crate) enum DialError {
     /// The name has no address, or no name server answers.
     Name(io::Error),
     /// An address refused the connection, or has no route.
@@ -71,7 +71,7 @@ impl fmt::Display for DialError {
 
 /// Connects to a host. `known` is the address that the host had before and is tried at once: while the path is dead the
 /// name can't be resolved, and afterwards that takes seconds.
-pub(super) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
+pub(crate) async fn dial(host: &str, port: u16, known: Option<SocketAddr>) -> Result<TcpStream, DialError> {
     let name = async {
         let found = timeout(NAME_WITHIN, lookup_host((host, port))).await;
         let silence = || Err(io::Error::new(io::ErrorKind::TimedOut, "no name server answers"));

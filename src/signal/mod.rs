@@ -15,12 +15,13 @@ mod session;
 mod url;
 
 pub use self::core::{
-    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, ServerConfig, ServerLimits, Waiting,
+    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, OwnTurn, ServerConfig, ServerLimits, Waiting,
 };
 pub(crate) use self::core::{FromOwner, ToOwner};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};
 pub use client::{Client, Goodbye, QueueFull};
 pub use dial::Backoff;
+pub(crate) use dial::dial;
 pub use discovery::{Announced, Announcement, DiscoveryError, Found, announce, discover};
 pub use server::Server;
 pub use session::SessionToken;

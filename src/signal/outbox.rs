@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::network::{ClientState, SharedClientState};
+use crate::network::{CalledHost, ClientState, SharedClientState};
 use crate::protocol::{self, ErrorCode};
 
 /// An item to write.
@@ -28,6 +28,8 @@ pub(super) struct Outbox {
     backlog: Arc<Backlog>,
     most: Most,
     client_state: SharedClientState,
+    /// The host that the client has called.
+    called: Option<CalledHost>,
 }
 
 /// The limits of an outbox.
@@ -83,7 +85,7 @@ fn with_room_for(most: Most, client_state: SharedClientState, of_all: Option<Stu
     let (messages, bytes, overflow) = (AtomicUsize::new(0), AtomicUsize::new(0), Notify::new());
     let backlog = Arc::new(Backlog { messages, bytes, overflow, of_all });
     let outgoing = Outgoing { items: receiver, backlog: backlog.clone(), taken: (0, 0) };
-    (Outbox { items: sender, backlog, most, client_state }, outgoing)
+    (Outbox { items: sender, backlog, most, client_state, called: None }, outgoing)
 }
 
 impl StudentBytes {
@@ -94,6 +96,16 @@ impl StudentBytes {
 }
 
 impl Outbox {
+    /// The same for a client that has called this host.
+    pub(super) fn of_caller_at(self, called: Option<CalledHost>) -> Self {
+        Self { called, ..self }
+    }
+
+    /// The host that the client has called, if that is known.
+    pub(super) fn called(&self) -> Option<&CalledHost> {
+        self.called.as_ref()
+    }
+
     /// Queues a message of the server or of the publisher.
     pub(super) fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
         self.push_within(text, self.most)

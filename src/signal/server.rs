@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::connection;
 use super::core::{
-    ClusterStatus, Core, LocalEdge, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig, ServerLimits,
-    Waiting, serve_node,
+    Caller, ClusterStatus, Core, LocalEdge, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig,
+    ServerLimits, Waiting, serve_node,
 };
 use super::outbox::Outbox;
 use crate::access::{Authorization, Denied};
@@ -68,6 +68,7 @@ impl Server {
         };
         let address = request.extensions().get().copied().unwrap_or_else(ClientAddress::unknown);
         let client_state = request.extensions().get().cloned().unwrap_or_else(SharedClientState::default);
+        let host = request.extensions().get().cloned();
         let join = JoinRequest::parse(request.uri().query().unwrap_or_default());
         let core = self.core.clone();
         let open = OpenConnection::new(core.clone());
@@ -76,7 +77,7 @@ impl Server {
             let _open = open;
             // Bounded: `http::serve` ends a connection whose response can't be written in time.
             if let Ok(upgraded) = upgrade.await {
-                connection::run(core, upgraded, join, (address, client_state)).await;
+                connection::run(core, upgraded, join, Caller { address, client_state, host }).await;
             }
         });
         response

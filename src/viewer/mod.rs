@@ -1,16 +1,19 @@
 //! A student's connection to the publisher, on the async `webrtc` API.
 //!
 //! [`Viewer::offer`] makes the connection and its recvonly offer; signalling carries the offer to the publisher and
-//! returns the answer. Decrypted packets go to a sink; changes of state are [`ViewerEvent`]s.
+//! returns the answer. An SFU of somebody else may offer by itself, which [`Viewer::answer_to`] answers. Decrypted
+//! packets go to a sink; changes of state are [`ViewerEvent`]s.
 
 pub(crate) mod answer;
+mod offered;
 mod receive;
 mod receiving;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rtc::interceptor::Registry;
+use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -18,11 +21,12 @@ use webrtc::error::Error;
 use webrtc::peer_connection::RTCIceCandidateInit;
 
 pub(crate) use self::answer::{Answered, answered_tracks, ssrcs};
+use self::offered::offered_tracks;
 pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
-pub use crate::sdp::ice::IceServer;
+pub use crate::sdp::ice::{IceServer, IceServers};
 
 /// The addresses that a viewer binds, and its ICE servers.
 #[derive(Debug, Clone)]
@@ -30,7 +34,7 @@ pub struct ViewerConfig {
     /// The addresses to bind UDP sockets to; an unspecified address means one socket for each interface.
     pub bind: Vec<String>,
     /// STUN and TURN servers.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: IceServers,
 }
 
 /// A packet that has arrived.
@@ -77,6 +81,15 @@ impl From<ConnectionEvent> for ViewerEvent {
     }
 }
 
+/// The answer to an offer of the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewerAnswer {
+    /// The session description.
+    pub sdp: String,
+    /// The track, codec and payload type of each section that sends.
+    pub tracks: Vec<(Track, Codec, u8)>,
+}
+
 /// Counters of a viewer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct ViewerStats {
@@ -120,6 +133,50 @@ impl Viewer {
         sink: PacketSink,
         sections: &[RtpCodecKind],
     ) -> Result<(Self, String, mpsc::Receiver<ViewerEvent>), Error> {
+        let (viewer, event_queue) = Self::new(config, sink).await?;
+        let connection = &viewer.connection;
+        for kind in sections.iter().copied() {
+            let direction = RTCRtpTransceiverDirection::Recvonly;
+            let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+            connection.library().add_transceiver_from_kind(kind, Some(init)).await?;
+        }
+        connection.make_channel().await?;
+        let sdp = connection.offer().await?;
+        Ok((viewer, sdp, event_queue))
+    }
+
+    /// Makes a connection for an offer of the sender. `tracks` names the sections by mid; others are not received.
+    /// Returns the answer as well, and the track, codec and payload type of each section that sends.
+    ///
+    /// # Errors
+    /// If no socket can be bound, the URL of a server is wrong, or `sdp` is not an offer.
+    pub async fn answer_to(
+        (sdp, tracks): (String, &[(String, Track)]),
+        config: ViewerConfig,
+        sink: PacketSink,
+    ) -> Result<(Self, ViewerAnswer, mpsc::Receiver<ViewerEvent>), Error> {
+        let (viewer, event_queue) = Self::new(config, sink).await?;
+        let answered = viewer.take_offer(sdp, tracks).await;
+        match answered {
+            Ok(answer) => Ok((viewer, answer, event_queue)),
+            Err(error) => {
+                viewer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn take_offer(&self, sdp: String, tracks: &[(String, Track)]) -> Result<ViewerAnswer, Error> {
+        let answer = self.connection.answer_to(sdp.clone()).await?;
+        let offered = offered_tracks(&sdp, &answer.sdp, tracks)?;
+        // Media may arrive as soon as the answer is applied.
+        self.receiving.learn(&offered);
+        let sdp = self.connection.apply_answer(answer).await?;
+        Ok(ViewerAnswer { sdp, tracks: offered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect() })
+    }
+
+    /// A connection without any description.
+    async fn new(config: ViewerConfig, sink: PacketSink) -> Result<(Self, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let receiving = ReceivingHalf::new(events.clone());
         let hooks = Hooks { track: Some(receiving.on_track_hook()), ..Hooks::default() };
@@ -132,14 +189,7 @@ impl Viewer {
             hooks,
         };
         let connection = Connection::new(setup, events).await?;
-        for kind in sections.iter().copied() {
-            let direction = RTCRtpTransceiverDirection::Recvonly;
-            let init = RTCRtpTransceiverInit { direction, ..Default::default() };
-            connection.library().add_transceiver_from_kind(kind, Some(init)).await?;
-        }
-        connection.make_channel().await?;
-        let sdp = connection.offer().await?;
-        Ok((Self { connection, receiving }, sdp, event_queue))
+        Ok((Self { connection, receiving }, event_queue))
     }
 
     /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.
@@ -171,6 +221,12 @@ impl Viewer {
     /// The current counters.
     pub fn stats(&self) -> ViewerStats {
         self.receiving.stats()
+    }
+
+    /// The relayed address by which media comes, if it comes through a TURN server.
+    pub async fn relayed_address(&self) -> Option<SocketAddr> {
+        let (typ, address) = self.connection.selected_candidate().await?;
+        address.filter(|_| typ == RTCIceCandidateType::Relay)
     }
 
     /// Closes the connection, and waits at most a second for that.

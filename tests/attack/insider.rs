@@ -8,7 +8,7 @@ use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidat
 use classroom::id::UserId;
 use classroom::protocol::channel::PublisherMessage;
 use classroom::protocol::{ClientMessage, IceCandidate, ServerMessage};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -66,7 +66,7 @@ impl Insider {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let config = ViewerConfig { bind: vec![format!("{from}:0")], ice_servers: Vec::new() };
+        let config = ViewerConfig { bind: vec![format!("{from}:0")], ice_servers: IceServers::default() };
         let failed = |_| Refusal::Socket("no peer connection");
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.map_err(failed)?;
         let ufrag = attribute(&sdp, "a=ice-ufrag:").unwrap_or_default();

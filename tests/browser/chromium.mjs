@@ -9,7 +9,10 @@ import { witness } from './witness.mjs';
  * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who
  * teach from a browser.
  */
-const devices = ['--use-fake-device-for-media-stream=fps=10,display-media-type=monitor', '--use-fake-ui-for-media-stream'];
+const devices = [
+  '--use-fake-device-for-media-stream=fps=10,display-media-type=monitor',
+  '--use-fake-ui-for-media-stream',
+];
 
 /** Two such cameras and microphones, and the real screen of the display that shows the browser's windows. */
 const devicesOfDisplay = [

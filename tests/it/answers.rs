@@ -6,7 +6,7 @@ use std::sync::Arc;
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Track};
 use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::time::timeout;
 
 use crate::support::DEADLINE;
@@ -48,7 +48,7 @@ async fn answers_name_the_public_address_and_the_advertised_one() {
     .unwrap();
     let notice = timeout(DEADLINE, events.recv()).await.unwrap();
     assert!(matches!(notice, Some(SfuEvent::Notice(sentence)) if sentence.contains("203.0.113.7:4711")));
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     let (viewer, offer, _events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     sfu.offer(user(1), offer, None, None);
     let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {
@@ -79,7 +79,7 @@ async fn a_student_that_has_only_ipv6_connects_to_an_sfu_on_all_interfaces() {
         encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
     })
     .unwrap();
-    let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["[::1]:0".to_owned()], ice_servers: IceServers::default() };
     let (viewer, offer, mut viewer_events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     sfu.offer(user(1), offer, None, None);
     let Some(SfuEvent::Answer { sdp, .. }) = timeout(DEADLINE, events.recv()).await.unwrap() else {

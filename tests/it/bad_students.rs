@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
 use classroom::sfu::{Departure, Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
@@ -148,7 +148,7 @@ impl Class {
                 of_sink.lock().unwrap().push((u16::from_be_bytes([packet[2], packet[3]]), content(packet)));
             }
         });
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let answer = self.exchange(n, offer).await;
         viewer.answer(answer).await.unwrap();

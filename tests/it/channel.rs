@@ -5,7 +5,7 @@ use std::sync::Arc;
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Track};
 use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -57,7 +57,7 @@ impl Class {
     /// A student whose data channel is open at both ends.
     async fn student(&mut self, id: &str) -> Student {
         let user: UserId = id.parse().unwrap();
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, offer, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
         self.sfu.offer(user.clone(), offer, None, None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, FrameAssembler, Tier, Track};
 use classroom::sfu::{Sfu, SfuConfig, SfuEvent, SfuStats, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -87,7 +87,7 @@ impl Class {
                 of_sink.1.lock().unwrap().extend(packet.last());
             }
         });
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, offer, mut viewer_events) = Viewer::offer(config, sink).await.unwrap();
         self.sfu.offer(user.clone(), offer.clone(), None, None);
         let answer = self.next(|event| if let SfuEvent::Answer { sdp, .. } = event { Some(sdp) } else { None }).await;

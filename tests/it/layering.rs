@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Libraries that only these folders may name.
-const OWNERS: [(&[&str], &[&str]); 9] = [
+const OWNERS: [(&[&str], &[&str]); 10] = [
     (&["media"], &["gstreamer", "gstreamer_app", "gstreamer_video", "gst", "ashpd"]),
     (
-        &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "bench"],
+        &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "turn", "bench"],
         &["webrtc", "rtc", "quinn_udp"],
     ),
-    (&["signal"], &["tokio_tungstenite", "mdns_sd"]),
+    (&["signal", "janus"], &["tokio_tungstenite"]),
+    (&["signal"], &["mdns_sd"]),
     (&["report"], &["indicatif"]),
     (&["store"], &["redis"]),
     (&["srtp", "access", "tls", "bench", "peer_connection"], &["ring"]),

@@ -22,6 +22,9 @@ mod support;
 // The command line: usage errors, help, the commands in README and docs/.
 mod cli;
 
+// Students behind TURN servers: coturn, and our own.
+mod relays;
+
 // One school on three servers that meet in Redis.
 mod cluster;
 
@@ -99,6 +102,9 @@ mod strangers;
 
 // Rooms whose media the server carries.
 mod hosted;
+
+// A VideoRoom of a Janus server.
+mod janus;
 
 // Meetings whose media the server carries.
 mod meeting;

@@ -146,6 +146,7 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
     for process in [&ben, &cleo] {
         process.wait_for("a breakout room", says("you are in breakout room"));
     }
+    ada.wait_for("an order", is_order("split"));
     ada.types("/who");
     let who = ada.wait_for("who is where", says("in breakout room 1"))["message"].clone();
     assert!(who.as_str().unwrap().starts_with("in the meeting: Ada (1001); in breakout room 1: "), "{who}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidates};
 use classroom::rtp::{Codec, Encoding, FrameAssembler, HEADER_BYTES, Tier, Track, payload_offset};
 use classroom::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, timeout};
 
@@ -84,7 +84,7 @@ impl Class {
             }
             Incoming::Rtcp(..) => {}
         });
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, offer, mut events) = Viewer::offer(config, sink).await.unwrap();
         let offer = if network.is_some() { without_candidates(&offer) } else { offer };
         self.sfu.offer(user.parse().unwrap(), offer, None, None);

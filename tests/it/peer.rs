@@ -9,7 +9,7 @@ use classroom::bench::emulator::{Emulator, PathConfig, through, without_candidat
 use classroom::id::UserId;
 use classroom::rtp::{Codec, Encoding, Frame, FrameAssembler, Track, payload_offset};
 use classroom::sfu::{OfferRefusal, Sfu, SfuConfig, SfuEvent, UdpBinding};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
@@ -166,7 +166,7 @@ impl Class {
                 of_sink.reports.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, offer, mut events) = Viewer::offer(config, sink).await.map_err(|e| e.to_string())?;
         let (answers, mut answer) = mpsc::unbounded_channel();
         self.events.answers.lock().unwrap().insert(user(n), answers);
@@ -350,7 +350,7 @@ async fn a_second_offer_replaces_the_first() {
 async fn offers_that_were_tampered_with_harm_nobody() {
     let class = Class::start(2000);
     let (viewer, received) = class.join(1).await.unwrap();
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     let (model, good, _events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
     // A fixed seed: the same offers in every run.
     let mut random = StdRng::seed_from_u64(0x9e37_79b9_7f4a_7c15);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use classroom::protocol::channel::{OffStage, PublisherMessage, StudentMessage};
 use classroom::protocol::{ClientMessage, ServerMessage, TrackName};
 use classroom::rtp::Track;
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use serde_json::{Value as Event, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -164,7 +164,7 @@ struct Painter {
 impl Painter {
     async fn join(class: &Classroom) -> Self {
         let mut desk = Desk::student(class, 1001).await;
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, sdp, events) = Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap();
         desk.say(&ClientMessage::Offer { entry: None, target_uid: id(9999), sdp, video: None, tracks: None }).await;
         let answer = desk.hear_until(|message| matches!(message, ServerMessage::Answer { .. })).await;

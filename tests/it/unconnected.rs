@@ -10,7 +10,7 @@ use classroom::bench::emulator::through;
 use classroom::network::NetworkTag;
 use classroom::rtp::Delays;
 use classroom::sfu::SfuStats;
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ impl ThirdParty {
 
 /// The offer of a real student.
 async fn offer() -> (Viewer, String, mpsc::Receiver<ViewerEvent>) {
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     Viewer::offer(config, Arc::new(|_: Incoming<'_>| {})).await.unwrap()
 }
 

@@ -15,7 +15,7 @@ use crate::bench::wire::{FromStudents, JoinViewers, SeenFrame, Sight, TrackCount
 use crate::endpoints::RenderInput;
 use crate::media::{Render, RenderEvent, RenderOptions, Sink, TrackFormat, TrackStats};
 use crate::rtp::Track;
-use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent, ViewerStats};
+use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent, ViewerStats};
 
 /// The interval at which concealed audio is recorded.
 const AUDIO_EVERY: Duration = Duration::from_millis(100);
@@ -94,7 +94,7 @@ impl Watcher {
         let render = Arc::<RenderInput>::default();
         let input = Arc::clone(&render);
         let sink = Arc::new(move |incoming: Incoming<'_>| input.push(incoming));
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, sdp, events) = Viewer::offer(config, sink).await?;
         let sdp = if emulator.is_some() { without_candidates(&sdp) } else { sdp };
         say.send(FromStudents::Offer { student, sdp }).await?;

@@ -59,6 +59,14 @@ fn a_link_brings_its_token_and_its_code() {
 }
 
 #[test]
+fn a_server_may_relay_by_itself() {
+    let own = |flags: &str| serve(flags).own_turn.map(|address| address.to_string());
+    assert_eq!((own("--turn"), own("")), (Some("0.0.0.0:3478".into()), None));
+    assert_eq!(own("--listen 192.0.2.7:18080 --turn=443"), Some("192.0.2.7:443".into()));
+    assert_eq!(own("--turn [::1]:5 --turn turn:me:pass@other"), Some("[::1]:5".into()));
+}
+
+#[test]
 fn turn_servers_may_share_a_secret_with_the_server() {
     let shared = serve("--turn turn:own --turn turn:me:pass@other --turn-secret north-south-east-west");
     assert_eq!(shared.access.turn_secret, Some("north-south-east-west".parse().unwrap()));
@@ -93,6 +101,9 @@ fn access_flags_without_effect_are_refused() {
     for (line, sentence) in [
         ("teach --room 1 --server ws://a --auth f", "--auth is for the built-in server"),
         ("teach --room 1 --token a.b.c", "--token is for another server, but there is none"),
+        ("serve --turn --no-media", "--no-media carries no media, but --turn without a URL"),
+        ("serve --turn --turn=443", "--turn without a URL starts the TURN server in this program"),
+        ("teach --room 1 --turn --server ws://a", "--turn is for the built-in server"),
         ("serve --turn-secret north-south-east-west", "--turn-secret needs a TURN server"),
         ("serve --turn turn:a", "--turn turn:a:3478 has no user name and password"),
         ("token --room 1 --user 2", "a token needs a key: add --auth FILE"),

@@ -290,7 +290,11 @@ impl Files {
 
     /// A second has passed. `is_bad`: pictures and sound suffer.
     pub(super) fn second(&mut self, is_bad: bool, reporter: &Reporter) -> Vec<FileStep> {
-        self.pace.second(is_bad, self.items.iter().any(|item| matches!(item.way, Way::Server(_))));
+        let is_running = |item: &&Item| matches!(item.state, State::Running(_));
+        if self.items.iter().any(|item| is_running(&item)) {
+            let to_server = |item: &Item| matches!(item.way, Way::Server(_));
+            self.pace.second(is_bad, self.items.iter().filter(is_running).any(to_server));
+        }
         let is_late = |item: &&Item| match item.state {
             State::Waiting { asked: Some(since), .. } | State::Accepted { since, .. } => since.elapsed() > OPENS_WITHIN,
             _ => false,

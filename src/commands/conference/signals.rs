@@ -6,19 +6,20 @@ use super::pair::PairInput;
 use super::participants::Change;
 use super::spotlight::SpotlightChange;
 use super::{Conference, ConferenceEvent, OfServer};
-use crate::commands::client_network::{bind_addresses, ice_servers};
+use crate::commands::client_network::bind_addresses;
 use crate::id::UserId;
 use crate::protocol::{MediaHost, Participants, ServerMessage};
 use crate::report::{Event, ParticipantState};
 use crate::signal::SignalEvent;
-use crate::viewer::{IceServer, ViewerConfig};
+use crate::viewer::{IceServers, ViewerConfig};
 
 impl Conference<'_> {
     pub(super) fn on_signal(&mut self, event: SignalEvent) -> Option<ConferenceEvent> {
         match event {
             SignalEvent::Joined { ice_servers: named, users, .. } => {
                 self.room.joined(&users);
-                self.on_joined(ice_servers(self.member, named));
+                let servers = self.relays.update(self.member, named);
+                self.on_joined(servers);
                 Some(ConferenceEvent::Joined)
             }
             SignalEvent::Waiting { .. } => {
@@ -34,7 +35,7 @@ impl Conference<'_> {
         }
     }
 
-    fn on_joined(&mut self, ice_servers: Vec<IceServer>) {
+    fn on_joined(&mut self, ice_servers: IceServers) {
         let server = self.signalling.server().cloned();
         if let Some(server) = server.as_ref().filter(|server| self.server.as_ref() != Some(*server)) {
             let (user, nickname) = (self.member.user.clone(), self.member.nickname.clone().into());

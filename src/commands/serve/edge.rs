@@ -31,7 +31,7 @@ use crate::report::Reporter;
 use crate::rtp::{Encoding, Tier};
 use crate::sfu::SfuEvent;
 use crate::signal::{LocalEdge, LocalMember};
-use crate::viewer::IceServer;
+use crate::viewer::IceServers;
 
 /// The interval of timers: lost packets are given up, and key frames requested.
 const TICK: Duration = Duration::from_millis(20);
@@ -93,7 +93,7 @@ async fn run(mut edge: LocalEdge, settings: EdgeSettings) {
         source_meter: settings.media.room(),
         settings,
         publisher: None,
-        ice_servers: Vec::new(),
+        ice_servers: IceServers::default(),
         sfu: None,
         feed: Feed::new(),
         full: None,
@@ -127,7 +127,7 @@ struct EdgeHost {
     meter: LectureMeter,
     source_meter: SourceMeter,
     publisher: Option<User>,
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
     sfu: Option<LectureSfu>,
     feed: Feed,
     full: Option<Pull>,

@@ -89,6 +89,11 @@ impl MediaServer {
         Ok(Self { settings, max_rooms: media.max_rooms.get(), notices })
     }
 
+    /// The address of the UDP port; its IP may be unspecified.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.settings.source.port.local()
+    }
+
     /// The most rooms whose media the server carries.
     pub(super) fn max_rooms(&self) -> usize {
         self.max_rooms

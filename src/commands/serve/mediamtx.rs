@@ -1,5 +1,5 @@
-//! `serve --print-mediamtx`: the configuration of a MediaMTX server that gets lectures from this one by WHEP, once each,
-//! while somebody watches there (an edge).
+//! `serve --print-mediamtx`: the configuration of a MediaMTX server that gets lectures from this one by WHEP, once
+//! each, while somebody watches there (an edge).
 
 use crate::signal::ServerUrl;
 
@@ -16,7 +16,7 @@ pub(super) fn configuration(server: &ServerUrl) -> String {
         )
     };
     let tls = if server.uses_tls() {
-        "# With a certificate that MediaMTX does not know, add to both paths: sourceFingerprint: SHA256-OF-CERTIFICATE\n"
+        "# If MediaMTX does not know the CA of the certificate, add to both paths: sourceFingerprint: SHA256\n"
     } else {
         ""
     };

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::access::{JoinCode, TeachingKey};
+use crate::access::{JoinCode, TeachingKey, TurnSecret};
 use crate::cli::{CodeChoice, Signalling, Teach};
 use crate::commands::access::{ServerAccess, teaching_key};
 use crate::commands::announcement::LiveAnnouncement;
 use crate::commands::ice_servers::ice_servers;
 use crate::commands::listen;
 use crate::commands::metrics::MetricsStore;
+use crate::commands::own_turn::{OwnMedia, OwnTurnServer};
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
 use crate::commands::serve::{RunningServer, ServerSettings, start_tls};
 use crate::commands::trust::ClientTrust;
@@ -41,6 +42,8 @@ pub(super) struct LectureServer {
     code: Option<JoinCode>,
     /// The address of the media socket.
     pub(super) media_ip: IpAddr,
+    /// The media to which the TURN server of this process relays.
+    pub(super) own_media: OwnMedia,
 }
 
 impl LectureServer {
@@ -55,7 +58,8 @@ impl LectureServer {
                 let key = teaching_key(teach.access.teaching_key.as_ref(), reporter)?;
                 let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
                 let whip = whip.map(WhipPort::start).transpose()?;
-                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip });
+                let own_media = OwnMedia::default();
+                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip, own_media });
             }
         };
         let (host, media_ip) = match address.ip() {
@@ -64,14 +68,18 @@ impl LectureServer {
             ip => (ip, ip),
         };
         let tls = tls.map(|source| start_tls(source, &teach.site, reporter)).transpose()?;
-        let access = ServerAccess::start(&teach.access, teach.site.public_url.is_none(), reporter)?;
+        let turn_secret = teach.own_turn.map(|_| TurnSecret::own(rand::random()));
+        let access = ServerAccess::start(&teach.access, teach.site.public_url.is_none(), turn_secret, reporter)?;
         let listener = listen(address)?;
         // Without TLS: the server allows that on the same computer.
         let url = ServerUrl::new(&host.to_string(), listener.local_addr().map_err(Failure::internal)?.port());
         let token = token(&url);
+        let own_media = OwnMedia::default();
+        let own_turn = teach.own_turn.map(|at| OwnTurnServer::bind(at, address, &access.policy(), &own_media));
         let (room, user, session) = (teach.room.clone(), teach.user.clone(), token.session().clone());
         let settings = ServerSettings {
             ice_servers: ice_servers(&teach.stun, &teach.turn),
+            own_turn: own_turn.transpose()?.flatten(),
             tls,
             access,
             site: teach.site.clone(),
@@ -82,7 +90,7 @@ impl LectureServer {
             cluster: None,
         };
         let embedded = RunningServer::start(listener, settings)?;
-        Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip })
+        Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip, own_media })
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.

@@ -66,6 +66,7 @@ impl Rates {
             watched: watched(&sfu.watched, &tracks),
             stage: Vec::new(),
             whip: None,
+            janus: None,
             key_frames: sfu.key_frames.iter().filter(|(of, _)| of.track.is_video()).map(|(_, count)| count).sum(),
         };
         let made = encodings.iter().map(|encoding| {

@@ -12,7 +12,7 @@ use crate::media::{MediaError, Render, RenderOptions, Sink, SpeakerOptions, Trac
 use crate::protocol::{ClientMessage, IceCandidate, TrackName};
 use crate::report::Reporter;
 use crate::rtp::Latency;
-use crate::viewer::ViewerConfig;
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// A request of a view to the media of a speaker.
 pub(super) enum ViewRequest {
@@ -143,7 +143,7 @@ impl ViewContext for SpeakerWindow {
     }
 
     fn viewer(&self) -> ViewerConfig {
-        ViewerConfig { bind: vec![self.bind.clone()], ice_servers: Vec::new() }
+        ViewerConfig { bind: vec![self.bind.clone()], ice_servers: IceServers::default() }
     }
 
     fn latency(&self) -> Latency {

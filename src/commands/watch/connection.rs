@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::diagnosis::TierReport;
+use super::signalling::Signalling;
 use crate::commands::client_network;
 use crate::commands::student_talk::Effect;
 use crate::exit::Failure;
@@ -14,7 +15,7 @@ use crate::id::UserId;
 use crate::protocol::channel::StudentMessage;
 use crate::protocol::{ClientMessage, IceCandidate};
 use crate::rtp::Track;
-use crate::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use crate::viewer::{Incoming, PacketSink, Viewer, ViewerConfig, ViewerEvent};
 
 /// A connection to the publisher, from the offer on.
 pub(super) struct PublisherConnection {
@@ -29,18 +30,12 @@ impl Session<'_> {
     /// Offers a new connection to the publisher, which replaces the current one.
     pub(super) async fn connect(&mut self) -> Result<(), Failure> {
         let Some(publisher) = self.lesson.publisher().cloned() else { return Ok(()) };
-        if let Some(before) = self.connection.take() {
-            // The other end may be gone, so don't wait for the goodbye.
-            tokio::spawn(before.viewer.close());
-            self.forget_connection();
+        self.drop_connection();
+        if let Signalling::Janus(janus) = &self.signalling {
+            janus.subscribe(self.lesson.is_again());
+            return Ok(());
         }
-        let (screen, received) = (Arc::clone(&self.screen), self.stats.received());
-        let sink = Arc::new(move |incoming: Incoming<'_>| {
-            if let Incoming::Rtp(track, packet) = incoming {
-                received.count(track, packet.len());
-            }
-            screen.push(incoming);
-        });
+        let sink = self.packet_sink();
         let config = ViewerConfig { bind: self.bind_addresses(), ice_servers: self.ice_servers.clone() };
         let (viewer, sdp, events) = Viewer::offer(config, sink).await.map_err(|error| {
             Failure::internal(anyhow::anyhow!(
@@ -60,6 +55,26 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Closes the current connection.
+    pub(super) fn drop_connection(&mut self) {
+        if let Some(before) = self.connection.take() {
+            // The other end may be gone, so don't wait for the goodbye.
+            tokio::spawn(before.viewer.close());
+            self.forget_connection();
+        }
+    }
+
+    /// Where the packets of a connection go.
+    pub(super) fn packet_sink(&self) -> PacketSink {
+        let (screen, received) = (Arc::clone(&self.screen), self.stats.received());
+        Arc::new(move |incoming: Incoming<'_>| {
+            if let Incoming::Rtp(track, packet) = incoming {
+                received.count(track, packet.len());
+            }
+            screen.push(incoming);
+        })
+    }
+
     pub(super) fn bind_addresses(&self) -> Vec<String> {
         client_network::bind_addresses(self.server.as_ref())
     }
@@ -74,17 +89,12 @@ impl Session<'_> {
                     sdp_m_line_index: candidate.sdp_mline_index,
                     username_fragment: candidate.username_fragment,
                 };
-                // Without a server the candidate is lost. When the server is back, a new offer follows.
-                self.signalling.send(ClientMessage::Candidate {
-                    entry: None,
-                    target_uid: connection.publisher.clone(),
-                    candidate,
-                    source: None,
-                });
+                self.signalling.candidate(&connection.publisher, candidate);
             }
             Some(ViewerEvent::Connected) => {
                 self.lesson.connected(Instant::now());
                 self.show_message(None);
+                self.report_path().await;
             }
             Some(ViewerEvent::BeginningMissed(track)) => self.request_key_frame(track).await,
             Some(ViewerEvent::ChannelOpen) => {}
@@ -110,10 +120,9 @@ impl Session<'_> {
             },
             Some(ViewerEvent::Disturbed) => self.on_disturbed(),
             Some(ViewerEvent::Gone) | None => {
-                if let Some(connection) = self.connection.take() {
+                if self.connection.is_some() {
                     self.reporter.detail("the connection to the teacher is gone");
-                    self.forget_connection();
-                    tokio::spawn(connection.viewer.close());
+                    self.drop_connection();
                 }
                 self.lesson.failed(Instant::now());
             }

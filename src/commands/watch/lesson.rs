@@ -147,6 +147,11 @@ impl LessonState {
         is_new
     }
 
+    /// Whether the last connection has failed, and brought no picture.
+    pub(super) fn is_again(&self) -> bool {
+        !self.retry_delay.is_zero()
+    }
+
     fn offer_at_once(&mut self, now: Instant) {
         self.retry_delay = Duration::ZERO;
         self.state = State::RetryAt { until: now };

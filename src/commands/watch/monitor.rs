@@ -44,6 +44,9 @@ impl Session<'_> {
     pub(super) fn on_second(&mut self) {
         self.check_for_pause();
         self.speakers.on_second(Instant::now());
+        if !self.lesson.is_connected() {
+            self.report_relays();
+        }
         let viewer = self.connection.as_ref().map(|connection| connection.viewer.stats()).unwrap_or_default();
         let Some(last) = self.screen.with(|render| self.stats.step(render, viewer)) else { return };
         if last.tracks.iter().any(|track| track.packets > 0) {

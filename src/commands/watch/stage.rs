@@ -14,7 +14,7 @@ use crate::protocol::channel::{MAX_SPEAKERS, Speaker, Stage};
 use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
 use crate::report::{Event, Reporter, SpeakerStats, StageEnd, StageState};
 use crate::rtp::{Latency, Track};
-use crate::viewer::ViewerConfig;
+use crate::viewer::{IceServers, ViewerConfig};
 
 /// A host with speakers names them within this time after its welcome.
 const NAMED_WITHIN: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ impl ViewContext for BesideLecture {
 impl<'a> SpeakersOnStage<'a> {
     /// Nobody is on the stage yet.
     pub(super) fn new(me: UserId, latency: Latency, reporter: &'a Reporter) -> Self {
-        let nowhere = ViewerConfig { bind: Vec::new(), ice_servers: Vec::new() };
+        let nowhere = ViewerConfig { bind: Vec::new(), ice_servers: IceServers::default() };
         Self {
             me,
             reporter,

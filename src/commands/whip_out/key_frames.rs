@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::report::HostKind;
 use crate::rtp::{Encoding, PerEncoding};
 
 /// Key frames that a server gets at once within [`RENEWED`]: the one it starts with, and one more.
@@ -13,6 +14,16 @@ const RENEWED: Duration = Duration::from_secs(30);
 /// Other requests, of all servers together, get a key frame this long after the last one: 4 % of the bits of the class.
 /// Those who come to watch at such a server wait as long at most.
 const INTERVAL: Duration = Duration::from_secs(8);
+
+/// Subscribers of a Janus come as students do, and Janus asks for each of them and for nobody else.
+const RENEWED_FOR_JANUS: Duration = Duration::from_secs(5);
+
+fn renewed(kind: HostKind) -> Duration {
+    match kind {
+        HostKind::Whip => RENEWED,
+        HostKind::Janus => RENEWED_FOR_JANUS,
+    }
+}
 
 /// The budget of all WHIP servers.
 #[derive(Debug, Default)]
@@ -27,7 +38,13 @@ pub(super) struct KeyFrameBudget {
 
 impl KeyFrameBudget {
     /// A server needs a key frame. `made` is the time of the last one. Returns whether to ask the encoder now.
-    pub(super) fn want(&mut self, now: Instant, server: usize, encoding: Encoding, made: Option<Instant>) -> bool {
+    pub(super) fn want(
+        &mut self,
+        now: Instant,
+        (server, kind): (usize, HostKind),
+        encoding: Encoding,
+        made: Option<Instant>,
+    ) -> bool {
         if self.asked[encoding].is_some_and(|asked| made.is_none_or(|made| made < asked))
             && !self.is_over(now, encoding)
         {
@@ -35,7 +52,7 @@ impl KeyFrameBudget {
             return false;
         }
         let at_once = self.at_once.entry(server).or_default();
-        let is_free = |at: &Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= RENEWED);
+        let is_free = |at: &Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= renewed(kind));
         match at_once.iter_mut().find(|at| is_free(at)) {
             Some(place) => {
                 *place = Some(now);
@@ -107,7 +124,7 @@ mod tests {
             }
             for server in 0..servers {
                 let is_time = millis % 2_000 == server as u64 * 70 % 2_000;
-                if is_time && budget.want(now, server, SCREEN, last[SCREEN]) {
+                if is_time && budget.want(now, (server, HostKind::Whip), SCREEN, last[SCREEN]) {
                     ordered = Some(millis + 30);
                 }
             }

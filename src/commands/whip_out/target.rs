@@ -1,24 +1,22 @@
-//! The life of a lecture at one WHIP server: offer, session, connection, loss, and the way back.
+//! The life of a lecture at one server: offer, session, connection, loss, and the way back.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::host::{Accepted, Host, HostError, HostOffer, HostSession};
 use super::outputs::FrameOutputs;
-use crate::commands::negotiation::candidate_init;
-use crate::commands::uplink_connection::{Delays, UplinkConnection, UplinkEvent};
-use crate::http::whip_client::{Endpoint, Opened, Session, WhipError};
+use crate::commands::negotiation::{candidate_init, wire_candidate};
+use crate::commands::or_never;
+use crate::commands::uplink_connection::{UplinkConnection, UplinkEvent};
+use crate::protocol::IceCandidate;
 use crate::protocol::channel::{NeededEncoding, SentTier};
 use crate::publisher::{Layering, MediaReceiver, PublisherConfig, PublisherEvent};
-use crate::report::WhipState;
+use crate::report::HostState;
 use crate::rtp::{Encoding, Tier};
-use crate::sdp::ice::IceServer;
+use crate::sdp::ice::{IceServer, IceServers};
 use crate::sdp::restart;
-
-/// A server that is gone may be back soon, or tomorrow. One that accepts offers and then fails gets no more of them.
-const DELAYS: Delays =
-    Delays { first: Duration::from_secs(1), longest: Duration::from_secs(30), works_after: Duration::from_secs(30) };
 
 /// The longest wait for the answers of STUN and TURN servers before an offer. Later candidates follow it.
 const GATHER_WITHIN: Duration = Duration::from_secs(1);
@@ -30,14 +28,14 @@ const MAX_LATER_CANDIDATES: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct TargetMedia {
     pub(super) bind: Vec<String>,
-    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) ice_servers: IceServers,
     pub(super) encodings: Vec<(Encoding, u32)>,
     pub(super) layering: Layering,
 }
 
 /// An event for the lecture.
 pub(super) enum TargetEvent {
-    State(WhipState),
+    State(HostState),
     /// Exactly these encodings of videos are sent.
     Sends(Vec<Encoding>),
     KeyFrameNeeded(Encoding),
@@ -46,7 +44,7 @@ pub(super) enum TargetEvent {
 /// The lecture at one server.
 pub(super) struct Target {
     number: usize,
-    endpoint: Endpoint,
+    host: Host,
     media: TargetMedia,
     outputs: FrameOutputs,
     events: mpsc::Sender<(usize, TargetEvent)>,
@@ -61,7 +59,7 @@ pub(super) struct Target {
 
 /// An accepted offer.
 struct Open {
-    session: Option<Session>,
+    session: Option<HostSession>,
     offer: String,
     answer: String,
     /// Candidates that may still follow the offer.
@@ -71,14 +69,14 @@ struct Open {
 impl Target {
     pub(super) fn new(
         number: usize,
-        endpoint: Endpoint,
+        host: Host,
         media: TargetMedia,
         outputs: FrameOutputs,
         events: mpsc::Sender<(usize, TargetEvent)>,
     ) -> Self {
-        let uplink = UplinkConnection::new(Instant::now(), DELAYS);
+        let uplink = UplinkConnection::new(Instant::now(), host.delays());
         let (open, named, told) = (None, Vec::new(), None);
-        Self { number, endpoint, media, outputs, events, uplink, open, named, has_been_live: false, told }
+        Self { number, host, media, outputs, events, uplink, open, named, has_been_live: false, told }
     }
 
     /// Publishes until `stop`, for ever if need be.
@@ -99,7 +97,15 @@ impl Target {
 
     async fn publish(&mut self) {
         loop {
-            match self.uplink.next().await {
+            let session = self.open.as_mut().and_then(|open| open.session.as_mut());
+            let event = tokio::select! {
+                event = self.uplink.next() => event,
+                lost = or_never(session.map(HostSession::lost)) => {
+                    self.on_lost(&lost).await;
+                    continue;
+                }
+            };
+            match event {
                 UplinkEvent::Due if self.uplink.publisher().is_some() => {
                     self.lose("no connection for media came about: its UDP port may be blocked".to_owned()).await;
                 }
@@ -112,24 +118,33 @@ impl Target {
 
     async fn offer(&mut self) {
         let TargetMedia { bind, mut ice_servers, encodings, layering } = self.media.clone();
-        ice_servers.extend(self.named.clone());
-        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver: MediaReceiver::Whip };
-        if let Err(cause) = self.uplink.offer(Instant::now(), config).await {
-            return self.lose(format!("no connection can be made: {cause}")).await;
-        }
+        ice_servers.servers.extend(self.named.clone());
+        let config = PublisherConfig { bind, ice_servers, encodings, layering, receiver: MediaReceiver::Foreign };
+        let tracks = match self.uplink.offer(Instant::now(), config).await {
+            Ok((_, tracks)) => tracks,
+            Err(cause) => return self.lose(format!("no connection can be made: {cause}")).await,
+        };
         let Some(publisher) = self.uplink.publisher() else { return };
         let offer = match publisher.whole_offer(GATHER_WITHIN).await {
             Ok(offer) => offer,
             Err(cause) => return self.lose(format!("no connection can be made: {cause}")).await,
         };
-        match self.endpoint.open(&offer).await {
-            Ok(opened) => self.opened(offer, opened).await,
-            Err(error) if error.is_final() && !self.has_been_live => self.refuse(error.to_string()).await,
-            Err(error) => self.wait(&error).await,
+        match self.host.open(HostOffer { sdp: &offer, tracks: &tracks }).await {
+            Ok(accepted) => self.accepted(offer, accepted).await,
+            Err(error) => self.on_lost(&error).await,
         }
     }
 
-    async fn opened(&mut self, offer: String, Opened { answer, session, ice_servers }: Opened) {
+    /// The server does not take the lecture, or has ended the session.
+    async fn on_lost(&mut self, error: &HostError) {
+        if error.is_final(self.has_been_live) {
+            self.refuse(error.to_string()).await;
+        } else {
+            self.wait(error).await;
+        }
+    }
+
+    async fn accepted(&mut self, offer: String, Accepted { answer, session, ice_servers }: Accepted) {
         self.named = ice_servers;
         self.open = Some(Open { session, offer, answer: answer.clone(), more_candidates: MAX_LATER_CANDIDATES });
         self.uplink.answer(Instant::now(), answer).await;
@@ -141,7 +156,8 @@ impl Target {
         let missing: Vec<String> =
             tracks.into_iter().filter(|track| !publisher.sends(*track)).map(|track| track.to_string()).collect();
         if !missing.is_empty() {
-            return self.refuse(format!("it does not take the codec of {}", missing.join(" and "))).await;
+            let (missing, advice) = (missing.join(" and "), self.host.codec_advice());
+            return self.refuse(format!("it does not take the codec of {missing}{advice}")).await;
         }
         if self.media.layering == Layering::Simulcast {
             publisher.need(&all_tiers(&self.media.encodings));
@@ -152,11 +168,11 @@ impl Target {
 
     async fn on_event(&mut self, event: PublisherEvent) {
         match event {
-            PublisherEvent::Candidate(candidate) => self.add_candidate(&candidate.candidate).await,
+            PublisherEvent::Candidate(candidate) => self.add_candidate(wire_candidate(candidate)).await,
             PublisherEvent::Connected => {
                 self.uplink.connected();
                 (self.has_been_live, self.told) = (true, None);
-                self.tell(TargetEvent::State(WhipState::Live)).await;
+                self.tell(TargetEvent::State(HostState::Live)).await;
             }
             PublisherEvent::KeyFrameNeeded(encoding) => self.tell(TargetEvent::KeyFrameNeeded(encoding)).await,
             PublisherEvent::Encodings(encodings) => self.tell(TargetEvent::Sends(encodings)).await,
@@ -167,20 +183,25 @@ impl Target {
     }
 
     /// A candidate that was not in the offer.
-    async fn add_candidate(&mut self, candidate: &str) {
+    async fn add_candidate(&mut self, candidate: IceCandidate) {
         let Some(open) = self.open.as_mut() else { return };
-        if candidate.is_empty() || open.offer.contains(candidate) || open.more_candidates == 0 {
+        let line = &candidate.candidate;
+        if line.is_empty() || open.offer.contains(line) || open.more_candidates == 0 {
             return;
         }
         open.more_candidates -= 1;
         if let Some(session) = &mut open.session {
-            session.add_candidates(&restart::fragment_of(&open.offer, candidate)).await;
+            session.add_candidate(&open.offer, candidate).await;
         }
     }
 
     /// Nothing has arrived for some seconds: this computer may have another address now.
     async fn restart_ice(&mut self) {
-        self.tell(TargetEvent::State(WhipState::Disturbed)).await;
+        self.tell(TargetEvent::State(HostState::Disturbed)).await;
+        let session = self.open.as_ref().and_then(|open| open.session.as_ref());
+        if session.is_some_and(|session| !session.restarts_ice()) {
+            return self.uplink.expect_connection(Instant::now());
+        }
         if self.restarted().await.is_some() {
             self.uplink.expect_connection(Instant::now());
         } else {
@@ -213,7 +234,7 @@ impl Target {
     }
 
     /// The server does not accept the offer at present.
-    async fn wait(&mut self, error: &WhipError) {
+    async fn wait(&mut self, error: &HostError) {
         self.end_session().await;
         let delay = self.uplink.retry_after(Instant::now(), error.retry_after().unwrap_or_default());
         self.tell_waiting(error.to_string(), delay).await;
@@ -223,14 +244,14 @@ impl Target {
     async fn refuse(&mut self, reason: String) {
         self.end_session().await;
         self.uplink.give_up();
-        self.tell(TargetEvent::State(WhipState::Refused { reason })).await;
+        self.tell(TargetEvent::State(HostState::Refused { reason })).await;
     }
 
     async fn tell_waiting(&mut self, reason: String, delay: Duration) {
         if self.told.as_ref() != Some(&reason) {
             self.told = Some(reason.clone());
             let retry_s = delay.as_secs().max(1);
-            self.tell(TargetEvent::State(WhipState::Waiting { reason, retry_s })).await;
+            self.tell(TargetEvent::State(HostState::Waiting { reason, retry_s })).await;
         }
     }
 

@@ -217,7 +217,7 @@ class Breakouts {
     const isRenamed = n > 0 && n === this.#renamed;
     const title = el('h3', '', isRenamed ? this.#nameField(n) : el('span', '', bdi(this.#nameOf(n))));
     if (n > 0 && !isRenamed && this.#conference.isOwner) {
-      title.append(smallButton(say('breakoutRename'), say('breakoutNameOf', { n }), () => this.#rename(n)));
+      title.append(smallButton(say('breakoutRename'), say('breakoutRenameRoom', { n }), () => this.#rename(n)));
     }
     if (n !== this.#state.at) {
       const words = n === 0 ? this.#say('breakoutBack') : say('breakoutJoin');

@@ -37,6 +37,7 @@ export const zh = {
   breakoutJoinRoom: '旁听第 {n} 组',
   breakoutJoinRoomNamed: '旁听“{name}”组',
   breakoutRename: '改名',
+  breakoutRenameRoom: '给第 {n} 组改名',
   breakoutNameOf: '第 {n} 组的名称',
   breakoutSay: '对所有组说',
   breakoutSend: '发给所有组',

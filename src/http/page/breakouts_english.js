@@ -37,6 +37,7 @@ export const en = {
   breakoutJoinRoom: 'Visit room {n}',
   breakoutJoinRoomNamed: 'Visit “{name}”',
   breakoutRename: 'Rename',
+  breakoutRenameRoom: 'Rename room {n}',
   breakoutNameOf: 'Name of room {n}',
   breakoutSay: 'Write to all rooms',
   breakoutSend: 'Send to all rooms',

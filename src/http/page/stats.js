@@ -101,6 +101,8 @@ function route(report, pair) {
   if (!remote) return '–';
   const address = remote.address ?? remote.ip;
   const host = address ? ` ${address.includes(':') ? `[${address}]` : address}:${remote.port}` : '';
+  const by = local?.candidateType === 'relay' && local.relayProtocol;
+  if (by && by !== 'udp') return `TURN/${by.toUpperCase()}${say('udpBlocked')}`;
   const relay = [local, remote].some((candidate) => candidate?.candidateType === 'relay') ? ' (TURN)' : '';
   return `${(remote.protocol ?? 'udp').toUpperCase()}${host}${relay}`;
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::protocol::TrackName;
-use crate::report::{StageEnd, WhipState};
+use crate::report::{HostState, StageEnd};
 use crate::rtp::{Codec, Tier};
 
 fn user(id: &str) -> UserId {
@@ -127,10 +127,14 @@ fn scripts_read_stable_names_and_fields() {
             Event::Whip {
                 number: 2,
                 server: "https://live.example".into(),
-                state: WhipState::Waiting { reason: "it is away".into(), retry_s: 4 },
+                state: HostState::Waiting { reason: "it is away".into(), retry_s: 4 },
             },
             json!({"event": "whip", "number": 2, "server": "https://live.example", "state": "waiting",
                 "reason": "it is away", "retry_s": 4}),
+        ),
+        (
+            Event::Janus { server: "room 1234 of ws://janus:8188".into(), state: HostState::Live },
+            json!({"event": "janus", "server": "room 1234 of ws://janus:8188", "state": "live"}),
         ),
         (Event::ChatCleared, json!({"event": "chat-cleared"})),
         (

@@ -34,6 +34,7 @@ fn full() -> Metrics {
         media: Some(MediaMetrics { rooms: 2, students: 60, ingest_packets: 900, ingest_lost: 9, ..Default::default() }),
         speakers: Some(SpeakerMetrics { speakers: 2, ingest_packets: 70, ..Default::default() }),
         edges: None,
+        turn: Some(TurnMetrics { allocations: 3, refused: vec![("expired", 2)], ..Default::default() }),
         lecture: Some(LectureMetrics {
             seconds: 30.0,
             watching: 28,
@@ -43,7 +44,7 @@ fn full() -> Metrics {
             encodings: vec![(screen, made), (Encoding::full(Track::Audio, Codec::Opus), EncodingMetrics::default())],
             send_delay: HashMap::from([("all", [Some(0.002), Some(0.013)]), ("audio", [None, None])]),
             queues: vec![("frames", 2, 256)],
-            whip: Some(WhipCount { live: 1, servers: 3 }),
+            whip: Some(HostCount { live: 1, servers: 3 }),
             ..Default::default()
         }),
     }

@@ -137,7 +137,7 @@ fn only_the_teacher_splits_a_lecture_and_it_ends_with_the_teacher() {
     let is_place = |message: &ServerMessage| matches!(message, ServerMessage::Breakouts(_));
     let is_list = |message: &ServerMessage| matches!(message, ServerMessage::Participants(_));
     let heard = told(&out, again);
-    let first = |is: &dyn Fn(&ServerMessage) -> bool| heard.iter().position(|message| is(message));
+    let first = |is: &dyn Fn(&ServerMessage) -> bool| heard.iter().position(is);
     assert!(first(&is_place) < first(&is_list), "a page understands the list by its place: {heard:?}");
     assert_eq!((at(&out, again), listed(&out, again).unwrap()), (1, vec!["1001".to_owned()]));
     // Without a teacher nobody knows what the rooms are for.

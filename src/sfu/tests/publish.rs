@@ -61,7 +61,7 @@ pub(super) async fn watch(sfu: &Sfu, events: &mut mpsc::Receiver<SfuEvent>, id: 
             of_sink.lock().unwrap().push((track, timestamp, payload));
         }
     });
-    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: vec![] };
+    let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
     let (link, offer, _) = Viewer::offer(config, sink).await.unwrap();
     sfu.offer(user(id), offer, None, None);
     link.answer(next(events, outcome).await.1.unwrap()).await.unwrap();

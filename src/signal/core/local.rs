@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::{Caller, Core};
 use crate::id::{RoomId, UserId};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{ClientMessage, Credentials, JoinRequest, ServerMessage};
@@ -43,7 +43,8 @@ impl LocalMember {
         address: ClientAddress,
     ) -> Self {
         let client_state = SharedClientState::default();
-        let (conn, outgoing) = core.join(request, credentials, address, client_state.clone());
+        let caller = Caller { address, client_state: client_state.clone(), host: None };
+        let (conn, outgoing) = core.join(request, credentials, caller);
         Self { core, conn, outgoing, client_state, says_goodbye: true }
     }
 

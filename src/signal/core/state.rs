@@ -89,7 +89,8 @@ impl State {
             match output {
                 Output::Send { to, mut message } => {
                     if let ServerMessage::Joined { room_id, users, ice_servers, user_id, .. } = &mut message {
-                        *ice_servers = self.ice_servers.of(user_id);
+                        let called = self.outboxes.get(&to).and_then(Outbox::called);
+                        *ice_servers = self.ice_servers.of(room_id, user_id, called);
                         if users.len() == 1 {
                             // The room is new, and there may be a list of an earlier room of this id.
                             self.lists.remove(room_id);

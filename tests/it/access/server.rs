@@ -109,11 +109,16 @@ async fn each_student_gets_turn_credentials_of_its_own() {
     let [IceServer { username: Some(username), credential: Some(credential), .. }] = &servers[..] else {
         panic!("{servers:?}")
     };
-    let (end, user) = username.split_once(':').unwrap();
+    let (end, member) = username.split_once(':').unwrap();
+    let (room, user) = member.split_once('/').unwrap();
     let end = UNIX_EPOCH + Duration::from_secs(end.parse().unwrap());
     assert!(end > SystemTime::now() + Duration::from_secs(3_600), "a lecture is not over so soon");
-    let expected =
-        turn_credentials(&"north-south-east-west".parse().unwrap(), &user.parse().unwrap(), Duration::ZERO, end);
+    let expected = turn_credentials(
+        &"north-south-east-west".parse().unwrap(),
+        (&room.parse().unwrap(), &user.parse().unwrap()),
+        Duration::ZERO,
+        end,
+    );
     assert_eq!((user, credential), ("7", &expected.credential));
 }
 

@@ -174,7 +174,7 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     anna.sees_and_hears(&[1002]);
     ben.says("only us");
     anna.reads("Ben", "only us");
-    teacher.clicks("button", "Rename");
+    teacher.clicks("button", "Rename room 1");
     teacher.types("Algebra");
     teacher.presses("Enter");
     anna.shows("You are in the breakout room “Algebra”.");

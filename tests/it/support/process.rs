@@ -50,6 +50,8 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
         command.args(arguments);
         for variable in [
+            "CLASSROOM_JANUS_PIN",
+            "CLASSROOM_JANUS_TOKEN",
             "CLASSROOM_REDIS",
             "CLASSROOM_SERVER",
             "CLASSROOM_TEACH_KEY",

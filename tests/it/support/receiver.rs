@@ -7,7 +7,7 @@ use classroom::id::{Nickname, RoomId, UserId};
 use classroom::protocol::{ClientMessage, Credentials, IceCandidate, ServerMessage};
 use classroom::signal::{Client, ClientConfig, Goodbye, ServerUrl, SessionToken, SignalEvent};
 use classroom::tls::Trust;
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use tokio::time::Instant;
 
 /// A connected student.
@@ -40,7 +40,7 @@ impl Receiver {
         .unwrap();
         let teacher: UserId = "9999".parse().unwrap();
         let sink = Arc::new(|_: Incoming<'_>| {});
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, sdp, mut events) = Viewer::offer(config, sink).await.unwrap();
         let offer = || ClientMessage::Offer {
             entry: None,

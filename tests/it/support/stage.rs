@@ -12,7 +12,7 @@ use classroom::protocol::{
     ClientMessage, ErrorCode, IceCandidate, OfferedTracks, Participants, ServerMessage, TrackName,
 };
 use classroom::rtp::{Codec, Track};
-use classroom::viewer::{Incoming, Viewer, ViewerConfig, ViewerEvent};
+use classroom::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -383,7 +383,7 @@ impl Run {
                 seen.frames.entry((of_link.clone(), track)).or_default().note(&packet);
             }
         });
-        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: Vec::new() };
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
         let (viewer, sdp, mut of_viewer) = Viewer::offer(config, sink).await.unwrap();
         self.links_opened += 1;
         let number = self.links_opened;

@@ -102,7 +102,7 @@ impl Incoming {
                 Err(error) => return Err(error.error),
             }
         }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} files have this name", MAX_NUMBER)))
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{MAX_NUMBER} files have this name")))
     }
 }
 

@@ -9,7 +9,7 @@ use super::feed::Feed;
 use crate::commands::negotiation::{candidate_init, wire_candidate};
 use crate::protocol::{ClientMessage, ServerMessage, User};
 use crate::rtp::{Tier, Track};
-use crate::viewer::{IceServer, Viewer, ViewerConfig, ViewerEvent, answered_tracks};
+use crate::viewer::{IceServers, Viewer, ViewerConfig, ViewerEvent, answered_tracks};
 
 /// A connection that is not established within this time is given up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(8);
@@ -55,7 +55,7 @@ impl Pull {
         publisher: User,
         tier: Tier,
         feed: &Feed,
-        (bind, ice_servers): (Vec<String>, Vec<IceServer>),
+        (bind, ice_servers): (Vec<String>, IceServers),
     ) -> Result<(Self, ClientMessage), String> {
         let (config, sink) = (ViewerConfig { bind, ice_servers }, feed.sink());
         let offered = match tier {

@@ -11,7 +11,7 @@ use crate::commands::teach::inputs::Inputs;
 use crate::commands::teach::stats::{self, LastSecond};
 use crate::exit::Failure;
 use crate::protocol::ClientMessage;
-use crate::report::{EndReason, Event};
+use crate::report::{EndReason, Event, HostKind};
 use crate::rtp::Track;
 use crate::sfu::{Queue, SfuStats};
 
@@ -67,10 +67,11 @@ impl Lecture<'_> {
         let LastSecond { mut stats, mut metrics, dropped } = self.rates.step(sfu_stats, &self.source, duration);
         let [commands, frames] = self.sfu.queues();
         metrics.queues = stats::queues(&[commands, frames, event_queue]);
-        metrics.whip = self.whip_out.count();
+        metrics.whip = self.whip_out.count(HostKind::Whip);
         self.metrics.set_lecture(metrics);
         stats.stage = self.talk.rules().stage().speakers.into_iter().map(|speaker| speaker.user_id).collect();
-        stats.whip = self.whip_out.count();
+        stats.whip = self.whip_out.count(HostKind::Whip);
+        stats.janus = self.whip_out.count(HostKind::Janus);
         self.reporter.event(&Event::TeachStats(stats));
         if dropped > 0 {
             self.reporter.warn(format!(

@@ -10,7 +10,7 @@ use crate::media::CaptureEvent;
 use crate::protocol::OfferedTracks;
 use crate::publisher::{FrameInput, Layering, MediaReceiver, Publisher, PublisherConfig};
 use crate::rtp::Frame;
-use crate::viewer::IceServer;
+use crate::viewer::IceServers;
 
 /// The connection that gets the frames of a capture. The connection may be replaced while the capture runs.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl SpeakerConnection {
         &mut self,
         now: Instant,
         bind: Vec<String>,
-        ice_servers: Vec<IceServer>,
+        ice_servers: IceServers,
     ) -> Result<(String, OfferedTracks), String> {
         let encodings = self.capture.encodings.clone();
         let (layering, receiver) = (Layering::Simulcast, MediaReceiver::Classroom);

@@ -1,0 +1,34 @@
+//! A client of [Janus](https://janus.conf.meetecho.com), an SFU of somebody else: its WebSocket API and its VideoRoom
+//! plugin. [`Subscriber`] finds the publisher of a room and gets its streams, [`JanusHost`] publishes in a room; the
+//! peer connections are those of [`crate::viewer`] and [`crate::publisher`].
+//!
+//! A session is one WebSocket with some handles, each of them an attachment to the plugin with at most one peer
+//! connection: one for the participant, one for its subscription. Janus offers to subscribers, and publishers offer to
+//! Janus. Janus ends a session with its connection, and all peer connections with the session, so a lost connection
+//! means a new session.
+//!
+//! Whatever Janus sends is parsed by [`wire`] and [`video_room`]; [`transactions`] knows what is waited for and how
+//! long, [`feeds`] decides who is watched. These four are pure.
+
+mod error;
+mod feeds;
+pub(crate) mod fuzz;
+mod member;
+mod publisher;
+mod session;
+mod subscriber;
+mod transactions;
+mod url;
+mod video_room;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::error::JanusError;
+pub use self::member::JanusRoom;
+pub use self::publisher::{JanusHost, JanusPublication, PublishedJanus};
+pub use self::session::JanusServer;
+pub use self::subscriber::{JanusEvent, JanusOffer, JanusPublisher, Subscriber};
+pub use self::url::{JanusUrl, JanusUrlError};
+pub use self::video_room::JanusId;

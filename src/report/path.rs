@@ -1,0 +1,65 @@
+//! The way by which media comes.
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::turn::TurnTransport;
+
+/// The way by which media comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaPath {
+    /// Directly from the publisher.
+    Direct,
+    /// Through a TURN server.
+    Turn {
+        /// The transport to the TURN server.
+        transport: TurnTransport,
+        /// Whether a TURN server has answered by UDP.
+        udp_works: bool,
+    },
+}
+
+impl MediaPath {
+    /// `over TURN/TCP: your network blocks UDP`; `None` for the usual way.
+    pub(super) fn words(self) -> Option<String> {
+        let Self::Turn { transport, udp_works } = self else { return None };
+        let why = match (transport, udp_works) {
+            (TurnTransport::Udp, _) | (_, true) => "no direct path works",
+            (_, false) => "your network blocks UDP",
+        };
+        Some(format!("over TURN/{transport}: {why}"))
+    }
+}
+
+impl Serialize for MediaPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (path, is_blocked) = match self {
+            Self::Direct => ("direct", false),
+            Self::Turn { transport: TurnTransport::Udp, .. } => ("turn/udp", false),
+            Self::Turn { transport: TurnTransport::Tcp, udp_works } => ("turn/tcp", !udp_works),
+            Self::Turn { transport: TurnTransport::Tls, udp_works } => ("turn/tls", !udp_works),
+        };
+        let mut fields = serializer.serialize_struct("MediaPath", 2)?;
+        fields.serialize_field("path", path)?;
+        fields.serialize_field("udp_blocked", &is_blocked)?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_why_it_is_not_the_direct_one() {
+        let turn = |transport, udp_works| MediaPath::Turn { transport, udp_works };
+        let said = |path: MediaPath| (path.words().unwrap_or_default(), serde_json::to_string(&path).unwrap());
+        let blocked = r#"{"path":"turn/tls","udp_blocked":true}"#;
+        assert_eq!(
+            said(turn(TurnTransport::Tls, false)),
+            ("over TURN/TLS: your network blocks UDP".into(), blocked.into())
+        );
+        let works = r#"{"path":"turn/tcp","udp_blocked":false}"#;
+        assert_eq!(said(turn(TurnTransport::Tcp, true)), ("over TURN/TCP: no direct path works".into(), works.into()));
+        assert_eq!(said(MediaPath::Direct), (String::new(), r#"{"path":"direct","udp_blocked":false}"#.into()));
+    }
+}
