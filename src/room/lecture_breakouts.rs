@@ -124,8 +124,7 @@ impl Room {
 
     /// Tells a member that has just joined a lecture, perhaps again, of its breakout room.
     pub(super) fn tell_lecture(&mut self, now: Instant, id: &UserId, out: &mut Vec<Output>) {
-        let Some((conferences, to)) = self.conferences.as_ref().zip(self.members.get(id).and_then(Member::conn))
-        else {
+        let Some((conferences, to)) = self.conferences.as_ref().zip(self.members.get(id).and_then(Member::conn)) else {
             return;
         };
         if conferences.division.is_none() {
