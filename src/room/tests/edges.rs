@@ -1,6 +1,5 @@
 //! Edges: which of them serves whom, and what happens when one is gone.
 
-use super::host::{hosted, with_rooms};
 use super::*;
 use crate::room::edges::RETURNS_WITHIN;
 
@@ -53,19 +52,19 @@ fn a_student_is_served_by_the_edge_of_its_own_server() {
     let (one, two) = (server.let_in(student_at("1001", "a")), server.let_in(student_at("1002", "b")));
     let three = server.let_in(student_at("1003", "c"));
     server.watches(("1001", one), teacher);
-    let (edge_a, out) = server.enter(edge("edge-a", "a"));
+    let (edge_a, out) = server.enter(edge("edgea", "a"));
     let ServerMessage::Joined { users, .. } = &told(&out, edge_a)[0] else { panic!("{out:?}") };
     assert_eq!(users.iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>(), [TEACHER]);
-    assert_eq!(told(&out, teacher), [ServerMessage::Edges { edges: vec![id("edge-a")] }]);
+    assert_eq!(told(&out, teacher), [ServerMessage::Edges { edges: vec![id("edgea")] }]);
     assert_eq!(flat(&out).len(), 2, "nobody else hears of an edge");
-    let (edge_b, _) = server.enter(edge("edge-b", "b"));
+    let (edge_b, _) = server.enter(edge("edgeb", "b"));
     // The edge offers as a student does, and the answer comes back.
     let out = server.say(edge_b, offer(TEACHER));
-    assert_eq!(offered(&out, "edge-b"), [teacher]);
+    assert_eq!(offered(&out, "edgeb"), [teacher]);
     let answer =
         |user: &str| ClientMessage::Answer { entry: None, target_uid: id(user), sdp: "v=0".into(), source: None };
     let answered = || vec![ServerMessage::Answer { entry: None, user_id: id(TEACHER), sdp: "v=0".into() }];
-    assert_eq!(told(&server.say(teacher, answer("edge-b")), edge_b), answered());
+    assert_eq!(told(&server.say(teacher, answer("edgeb")), edge_b), answered());
 
     server.watches(("1001", one), edge_a);
     let out = server.say(two, offer(TEACHER));
@@ -96,14 +95,14 @@ fn a_student_is_served_by_the_edge_of_its_own_server() {
 fn the_students_of_an_edge_that_is_gone_are_served_elsewhere() {
     let mut server = TestServer::new();
     let teacher = server.let_in(teacher());
-    let (edge_a, _) = server.enter(edge("edge-a", "a"));
-    let (edge_b, _) = server.enter(edge("edge-b", "b"));
+    let (edge_a, _) = server.enter(edge("edgea", "a"));
+    let (edge_b, _) = server.enter(edge("edgeb", "b"));
     let one = server.let_in(student_at("1001", "a"));
     server.watches(("1001", one), edge_a);
     // The connection comes back in time, and nothing happens.
     server.lose(edge_a);
     assert!(!has_hung_up(&server.pass(RETURNS_WITHIN / 2), one));
-    let (edge_a, _) = server.enter(edge("edge-a", "a"));
+    let (edge_a, _) = server.enter(edge("edgea", "a"));
     server.say(edge_a, connected("1001"));
     assert!(!has_hung_up(&server.pass(2 * RETURNS_WITHIN), one));
     // A student who left meanwhile is told.
@@ -118,7 +117,7 @@ fn the_students_of_an_edge_that_is_gone_are_served_elsewhere() {
     server.watches(("1002", two), edge_b);
     let out = server.pass(RETURNS_WITHIN);
     assert!(has_hung_up(&out, one) && !has_hung_up(&out, two), "{out:?}");
-    assert_eq!(told(&out, teacher).last(), Some(&ServerMessage::Edges { edges: vec![id("edge-b")] }));
+    assert_eq!(told(&out, teacher).last(), Some(&ServerMessage::Edges { edges: vec![id("edgeb")] }));
     server.watches(("1001", one), edge_b);
     // A goodbye is heard at once, and without any edge the teacher serves.
     let out = server.say(edge_b, ClientMessage::Leave { over: false });
@@ -130,8 +129,8 @@ fn the_students_of_an_edge_that_is_gone_are_served_elsewhere() {
 fn an_edge_that_a_student_cannot_reach_is_left_out() {
     let mut server = TestServer::new();
     let teacher = server.let_in(teacher());
-    let (edge_a, _) = server.enter(edge("edge-a", "a"));
-    let (edge_b, _) = server.enter(edge("edge-b", "b"));
+    let (edge_a, _) = server.enter(edge("edgea", "a"));
+    let (edge_b, _) = server.enter(edge("edgeb", "b"));
     let one = server.let_in(student_at("1001", "a"));
     for to in [edge_a, edge_b, teacher] {
         let out = server.say(one, offer(TEACHER));
@@ -156,33 +155,32 @@ fn an_edge_keeps_its_students_when_the_room_moves_to_another_node() {
     let mut server = TestServer::new();
     server.let_in(teacher());
     let one = server.let_in(student_at("1001", "a"));
-    let (edge_a, _) = server.enter(edge("edge-a", "a"));
+    let (edge_a, _) = server.enter(edge("edgea", "a"));
     server.watches(("1001", one), edge_a);
     let (clients, _) = server.rooms.surrender(&"10013".parse().unwrap());
     assert!(clients.iter().any(|(conn, newcomer)| *conn == edge_a && newcomer.route.edge.is_some()));
     // At the next owner, the edge may come before the student.
-    let mut next = with_rooms(1);
-    let (early, out) = next.enter(edge("edge-a", "a"));
+    let mut next = TestServer::new();
+    let (early, out) = next.enter(edge("edgea", "a"));
     assert_eq!(closed(&out), [(early, Some(ErrorCode::UnknownTarget))], "it tries again when somebody is there");
-    let teacher = next.let_in(hosted());
-    let (edge_a, _) = next.enter(edge("edge-a", "a"));
+    next.let_in(teacher());
+    let (edge_a, _) = next.enter(edge("edgea", "a"));
     assert_eq!(next.say(edge_a, connected("1001")), []);
     let one = next.let_in(student_at("1001", "a"));
     next.lose(edge_a);
     assert!(has_hung_up(&next.pass(RETURNS_WITHIN), one), "the room knows whose student it is");
-    let _ = teacher;
 }
 
 #[test]
 fn an_edge_takes_no_name_of_a_member_and_serves_lectures_alone() {
     let mut server = TestServer::new();
-    let (first, out) = server.enter(edge("edge-a", "a"));
+    let (first, out) = server.enter(edge("edgea", "a"));
     assert_eq!(closed(&out), [(first, Some(ErrorCode::UnknownTarget))], "there is no room");
     server.join("1001");
     let (second, out) = server.enter(edge("1001", "a"));
     assert_eq!(closed(&out), [(second, Some(ErrorCode::NotAllowed))]);
-    server.enter(edge("edge-a", "a"));
-    assert_eq!(server.refused(student("edge-a")), ErrorCode::UserIdTaken);
-    let (other, out) = server.enter(Newcomer { session: secret('x'), ..edge("edge-a", "b") });
+    server.enter(edge("edgea", "a"));
+    assert_eq!(server.refused(student("edgea")), ErrorCode::UserIdTaken);
+    let (other, out) = server.enter(Newcomer { session: secret('x'), ..edge("edgea", "b") });
     assert_eq!(closed(&out), [(other, Some(ErrorCode::NotAllowed))], "another one's id");
 }

@@ -346,7 +346,7 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
     let hello = r#"hello {"version":2,"node":"x","secret":"0123456789abcdef"}"#;
     let join = r#"join 1 {"room":"1","user":"1002","nickname":"","publishes":false,"media":"publisher","epoch":0,
         "session":"0123456789abcdef","network":"10.0.0.1","moderates":false,"mayTeach":false,"reserved":false}"#;
-    for first in ["", join, &hello.replace("abcdef", "abcdeg"), &hello.replace("1,", "2,")] {
+    for first in ["", join, &hello.replace("abcdef", "abcdeg"), &hello.replace("2,", "3,")] {
         assert_eq!(talk(&[first, join], 0).await, [""; 0], "{first}");
     }
     let heard = talk(&[hello, join], 2).await;
