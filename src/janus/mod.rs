@@ -8,7 +8,7 @@
 //! means a new session.
 //!
 //! Whatever Janus sends is parsed by `wire` and `video_room`; `transactions` knows what is waited for and how
-//! long, [`feeds`] decides who is watched. These four are pure.
+//! long, `feeds` decides who is watched. These four are pure.
 
 mod error;
 mod feeds;

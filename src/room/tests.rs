@@ -187,7 +187,7 @@ fn newcomer(user: &str) -> Newcomer {
 
 /// A student with a session of its own.
 fn student(user: &str) -> Newcomer {
-    let session = format!("{:s>16}", user.replace('-', "")).parse().unwrap();
+    let session = format!("{user:s>16}").parse().unwrap();
     Newcomer { session, ..newcomer(user) }
 }
 
