@@ -12,7 +12,7 @@ use crate::http::whip_client::Bearer;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct TypedWhipOut {
-    /// Also send the lecture to this WHIP server, such as MediaMTX or LiveKit; may be repeated
+    /// Also send the lecture to this WHIP server, such as MediaMTX; may be repeated
     ///
     /// It gets the sound and one video. A server that is away, or slow, costs the class nothing: teach tries again
     /// until the end. docs/engines.md has examples.

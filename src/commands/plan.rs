@@ -6,6 +6,7 @@ use super::bench;
 use crate::cli;
 use crate::exit::Failure;
 use crate::plan::{Bottleneck, Capacity, Costs, Impossible, Load, Plan, Shape, plan};
+use crate::protocol::MAX_ROOM_USERS;
 use crate::report::Reporter;
 
 /// Measures the costs where that is asked for, and prints the plan.
@@ -79,12 +80,20 @@ fn text(plan: &Plan, wanted: &cli::Plan, costs: &Costs) -> String {
             lines.push(format!("full first: the {} of an edge", name(plan.edge.bottleneck())));
         }
     }
+    if rooms(students) > 1 {
+        lines.push(format!("rooms: {}, as a room has at most {MAX_ROOM_USERS} members", rooms(students)));
+    }
     lines.push(format!(
         "joins: all within {:.0} s take {:.2} cores of each machine with students meanwhile",
         wanted.lecture.joining.as_secs_f64(),
         plan.of_joins
     ));
     lines.join("\n")
+}
+
+/// The rooms that so many students take.
+fn rooms(students: u64) -> u64 {
+    students.div_ceil(MAX_ROOM_USERS as u64)
 }
 
 fn carries(capacity: &Capacity) -> String {
@@ -136,6 +145,7 @@ fn object(plan: &Plan, wanted: &cli::Plan, costs: &Costs) -> Value {
         },
         "one_machine": capacity(&plan.origin),
         "one_edge": capacity(&plan.edge),
+        "rooms": rooms(wanted.lecture.students),
         "edges": edges,
         "students_of_each_edge": students_of_each,
         "origin": load(&plan.of_origin),

@@ -35,7 +35,8 @@ impl Room {
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         }
         let room_id = newcomer.room.clone();
-        let edge = Edge { newcomer, conn: Some(conn), until: None, is_back: known.is_some() };
+        let students = known.map_or(0, |known| known.students);
+        let edge = Edge { newcomer, conn: Some(conn), until: None, is_back: known.is_some(), students };
         if let Some(Edge { conn: Some(older), .. }) = self.edges.known.insert(id.clone(), edge) {
             out.push(Output::Close { conn: older, code: None });
         }
@@ -139,10 +140,12 @@ impl Room {
         };
         let ends = matches!(message, ClientMessage::Reject { .. } | ClientMessage::Hangup { .. });
         let Some((student, told)) = of_holder(message, &publisher) else { return };
-        let Some(placed) = self.edges.student(edge, &student) else { return };
+        if self.edges.student(edge, &student).is_none() {
+            return;
+        }
         if ends {
             // An edge that refuses has not failed: its media has not arrived, or the offer can't be answered.
-            (placed.edge, placed.is_connected) = (None, false);
+            self.edges.ends(&student);
             self.set_student_media(&student, Media::Missing { since: now });
         }
         self.send_to_student(&student, told, out);

@@ -48,6 +48,8 @@ pub(super) struct Edge {
     pub(super) until: Option<Instant>,
     /// Whether the edge has come back to a room that knew it, and so knows who is in the room.
     pub(super) is_back: bool,
+    /// The number of students that the edge serves, or is about to.
+    pub(super) students: usize,
 }
 
 /// Where a student gets the lecture.
@@ -119,16 +121,11 @@ impl Edges {
         self.placed.get(student).is_some_and(|placed| placed.edge.is_some() && placed.is_connected)
     }
 
-    /// The number of students that each edge serves, or is about to.
-    fn load(&self, edge: &UserId) -> usize {
-        self.placed.values().filter(|placed| placed.edge.as_ref() == Some(edge)).count()
-    }
-
     /// Places a student that offers: at the edge of its own node, or else at the edge with the fewest students. An edge
     /// that did not connect the student since its last connection is left out; without any other, the holder of the
     /// media serves. Returns the connection of the edge, and that of the edge that the student leaves.
     pub(super) fn place(&mut self, student: &UserId, node: Option<&NodeId>) -> (Option<ConnId>, Option<ConnId>) {
-        let mut placed = self.placed.remove(student).unwrap_or_default();
+        let mut placed = self.take(student);
         let before = placed.edge.take();
         match &before {
             Some(edge) if !placed.is_connected && !placed.failed.contains(edge) => placed.failed.push(edge.clone()),
@@ -137,10 +134,10 @@ impl Edges {
         }
         placed.is_connected = false;
         let open = self.known.iter().filter(|(id, edge)| edge.serves().is_some() && !placed.failed.contains(id));
-        let rank = |(id, edge): &(&UserId, &Edge)| (edge.newcomer.route.node.as_ref() != node, self.load(id));
+        let rank = |(_, edge): &(&UserId, &Edge)| (edge.newcomer.route.node.as_ref() != node, edge.students);
         let chosen = open.min_by_key(rank).map(|(id, _)| id.clone());
         placed.edge.clone_from(&chosen);
-        self.placed.insert(student.clone(), placed);
+        self.put(student, placed);
         let left = before.filter(|before| chosen.as_ref() != Some(before));
         (chosen.and_then(|edge| self.conn(&edge)), left.and_then(|edge| self.conn(&edge)))
     }
@@ -150,8 +147,30 @@ impl Edges {
     pub(super) fn connected(&mut self, edge: &UserId, student: &UserId) {
         if self.placed.len() < MAX_UNKNOWN || self.placed.contains_key(student) {
             let placed = Placed { edge: Some(edge.clone()), is_connected: true, failed: Vec::new() };
-            self.placed.insert(student.clone(), placed);
+            self.take(student);
+            self.put(student, placed);
         }
+    }
+
+    /// The edge does not serve the student any more, and has not failed.
+    pub(super) fn ends(&mut self, student: &UserId) {
+        let placed = Placed { edge: None, is_connected: false, ..self.take(student) };
+        self.put(student, placed);
+    }
+
+    fn take(&mut self, student: &UserId) -> Placed {
+        let placed = self.placed.remove(student).unwrap_or_default();
+        if let Some(edge) = placed.edge.as_ref().and_then(|edge| self.known.get_mut(edge)) {
+            edge.students -= 1;
+        }
+        placed
+    }
+
+    fn put(&mut self, student: &UserId, placed: Placed) {
+        if let Some(edge) = placed.edge.as_ref().and_then(|edge| self.known.get_mut(edge)) {
+            edge.students += 1;
+        }
+        self.placed.insert(student.clone(), placed);
     }
 
     /// The student of an edge; none if it is placed elsewhere.
@@ -163,7 +182,7 @@ impl Edges {
     pub(super) fn left(&mut self, student: &UserId, reason: LeaveReason) {
         let flows_on = matches!(reason, LeaveReason::Lost | LeaveReason::Replaced) && self.has_media(student);
         if !flows_on {
-            self.placed.remove(student);
+            self.take(student);
         }
     }
 

@@ -6,6 +6,7 @@ mod calls;
 mod crowds;
 mod edges;
 mod gate;
+mod hall;
 mod host;
 mod keeping;
 mod lecture;

@@ -11,8 +11,8 @@ use crate::rtp::{Encoding, PerEncoding};
 const AT_ONCE: usize = 2;
 const RENEWED: Duration = Duration::from_secs(30);
 
-/// Other requests, of all servers together, get a key frame this long after the last one: 4 % of the bits of the class.
-/// Those who come to watch at such a server wait as long at most.
+/// Other requests, of all servers together, get a key frame this long after the last one: with the two above some 5 %
+/// of the bits of the class. Those who come to watch at such a server wait as long at most.
 const INTERVAL: Duration = Duration::from_secs(8);
 
 /// Subscribers of a Janus come as students do, and Janus asks for each of them and for nobody else.

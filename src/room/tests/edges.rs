@@ -4,18 +4,18 @@ use super::*;
 use crate::room::edges::RETURNS_WITHIN;
 
 /// An edge at a node, with a session of its own.
-fn edge(user: &str, node: &str) -> Newcomer {
+pub(super) fn edge(user: &str, node: &str) -> Newcomer {
     let route = Route { node: Some(node.parse().unwrap()), edge: Some(EdgeRole::Serves) };
     Newcomer { route, ..student(user) }
 }
 
 /// A student that is connected to a node.
-fn student_at(user: &str, node: &str) -> Newcomer {
+pub(super) fn student_at(user: &str, node: &str) -> Newcomer {
     let route = Route { node: Some(node.parse().unwrap()), edge: None };
     Newcomer { route, ..student(user) }
 }
 
-fn offer(target: &str) -> ClientMessage {
+pub(super) fn offer(target: &str) -> ClientMessage {
     let target_uid = id(target);
     ClientMessage::Offer { entry: None, target_uid, sdp: "v=0".into(), video: None, tracks: None }
 }
