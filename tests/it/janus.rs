@@ -27,7 +27,8 @@ fn a_lecture_is_published_and_watched_in_a_video_room_and_comes_back_with_janus(
     let class = Classroom::new();
     let Some(mut janus) = JanusServer::start("a lecture by Janus", class.directory(), ROOMS) else { return };
     // Most of the run is the time without Janus.
-    let expectations = ["--expect", "fps>=1", "--expect", "width==640"];
+    // The pictures per second depend on how long Janus is away.
+    let expectations = ["--expect", "width==640"];
     let mut student = Process::start("student", watch(&class, &janus, "10013", &expectations));
     let url = janus.url();
     let lecture = lecture_file();

@@ -156,7 +156,8 @@ impl Browser {
         };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let driver = Process::start(kind.name(), command);
-        driver.wait_for("a browser", |event| event["event"] == "ready");
+        // A browser starts in a second or two, and much later while others start.
+        driver.wait_since(0, 3 * DEADLINE, "a browser", |event| event["event"] == "ready");
         Self { driver: RefCell::new(driver), commands: Cell::new(0), pages: Cell::new(0), directory }
     }
 
