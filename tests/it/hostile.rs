@@ -45,7 +45,7 @@ impl Besieged {
     /// As [`Besieged::teach`], with flags for the students.
     #[track_caller]
     fn teach_and_watch(flags: &[&str], watch: &'static [&'static str]) -> Self {
-        let class = Classroom::undisturbed();
+        let class = Classroom::attacked();
         let listen = class.url().replace("ws://", "");
         let test = ["--test", "--size", "320x180", "--fps", "15", "--chat", "--listen", &listen];
         let mut command = class.teach(&[&test[..], flags].concat());

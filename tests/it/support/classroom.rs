@@ -31,6 +31,8 @@ enum Work {
     Lecture,
     /// A lecture with a browser, which is half of the work of a core.
     Browser,
+    /// An attack, which is tried again if the lecture suffers. Three may run at the same time.
+    Attacked,
     /// A lecture whose quality is measured. One lecture without a browser may run beside it.
     Measured,
 }
@@ -46,6 +48,7 @@ impl Turn {
         let takes = match work {
             Work::Lecture => 1,
             Work::Browser => 2,
+            Work::Attacked => all / 3,
             Work::Measured => all - 1,
         };
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +102,11 @@ impl Classroom {
     /// A room whose lecture nothing disturbs, for a test that measures what students see.
     pub fn undisturbed() -> Self {
         Self::in_turn(Turn::wait(Work::Measured))
+    }
+
+    /// A room that is attacked.
+    pub fn attacked() -> Self {
+        Self::in_turn(Turn::wait(Work::Attacked))
     }
 
     fn in_turn(turn: Turn) -> Self {
