@@ -107,7 +107,7 @@ pub(super) fn check_effect(matches: &ArgMatches) -> Result<(), Conflict> {
         source == Some(ValueSource::CommandLine)
     };
     const SECRETS: [(&str, &str); 2] = [("janus_pin", "--janus-pin"), ("janus_token", "--janus-token")];
-    /// What a Janus server does not have.
+    /// The flags for things that a Janus server does not have.
     const OURS: [(&str, &str); 5] = [
         ("server", "--server"),
         ("code", "--code"),

@@ -21,7 +21,7 @@ pub(super) struct Edges {
     told: Vec<Encoding>,
 }
 
-/// What an event of the SFU means.
+/// The meaning of an event of the SFU.
 #[derive(Debug)]
 pub(super) enum Meaning {
     /// The event is about a student of this SFU, or about the answer to anybody.

@@ -40,7 +40,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(4);
 /// The largest file of a token.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
 
-/// What the lecture has to do or to tell.
+/// An order for the lecture, or news to report.
 pub(super) enum WhipOutput {
     /// The state of a server has changed.
     State { kind: HostKind, number: usize, server: String, state: HostState },

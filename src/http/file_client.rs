@@ -65,7 +65,7 @@ impl FileClient {
         let most = (FILE_PART_BYTES as usize, PART_WITHIN);
         let response = exchange(&self.address, self.signed(request), Bytes::new(), most).await?;
         match response.status() {
-            // Whatever the server sends, the file does not become longer than it was offered.
+            // The file never becomes longer than it was offered.
             StatusCode::PARTIAL_CONTENT if response.body().len() as u64 == to - from => Ok(response.into_body()),
             status => Err(PartError::of(status)),
         }

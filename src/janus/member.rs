@@ -24,7 +24,7 @@ pub struct JanusRoom {
     pub creates: bool,
 }
 
-/// What a participant publishes.
+/// The streams that a participant publishes.
 #[derive(Debug)]
 pub(super) struct Published<'a> {
     pub(super) offer: String,

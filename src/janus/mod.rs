@@ -7,7 +7,7 @@
 //! Janus. Janus ends a session with its connection, and all peer connections with the session, so a lost connection
 //! means a new session.
 //!
-//! Whatever Janus sends is parsed by `wire` and `video_room`; `transactions` knows what is waited for and how
+//! Messages of Janus are parsed by `wire` and `video_room`; `transactions` knows what is waited for and how
 //! long, `feeds` decides who is watched. These four are pure.
 
 mod error;

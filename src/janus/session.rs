@@ -72,14 +72,14 @@ pub(super) struct Session {
     task: JoinHandle<()>,
 }
 
-/// What the application wants of the task.
+/// An order of the application for the task.
 enum Command {
     Request(Request, Option<oneshot::Sender<Result<Reply, JanusError>>>),
     Probe,
     End,
 }
 
-/// Who waits for a reply.
+/// The receiver of a reply.
 enum Waiter {
     Application(oneshot::Sender<Result<Reply, JanusError>>),
     /// The connection, which ends without a reply.
@@ -249,7 +249,7 @@ impl Task {
             }
             End::Lost(what) => JanusError::broken(&self.server.url, what),
         };
-        // Who waits for a reply gets the reason, too. There is no space left only if nobody takes events.
+        // Those who wait for a reply get the reason, too. There is no space left only if nobody takes events.
         while let Some(waiter) = self.open.any() {
             waiter.tell(Err(lost.clone()));
         }

@@ -136,7 +136,7 @@ impl Subscriber {
         let _ = timeout(LEAVE_WITHIN, &mut self.task).await;
     }
 
-    /// What does not fit is lost, as with a lost connection; the deadline of the connection mends that.
+    /// A message that does not fit is lost, as with a lost connection; the deadline of the connection mends that.
     fn send(&self, command: Command) {
         let _ = self.commands.try_send(command);
     }

@@ -42,7 +42,7 @@ pub(super) enum Unasked {
     Over,
 }
 
-/// What a message of Janus is.
+/// The kind of a message of Janus.
 #[derive(Debug, PartialEq)]
 pub(super) enum Received<W> {
     /// The reply that somebody waits for.

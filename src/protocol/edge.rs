@@ -4,7 +4,7 @@
 //! publisher's name. The server tells the holder of the media which users are edges
 //! ([`ServerMessage::Edges`](super::ServerMessage::Edges)), so nobody else is taken for one.
 //!
-//! What the SFU sends to all students, it sends to an edge too, which passes it on. What concerns one student of the
+//! The SFU sends its messages for all students to an edge too, which passes them on. A message for one student of the
 //! edge has a word and the user id in front; the messages themselves are those of [`channel`](super::channel).
 //!
 //! ```text

@@ -64,7 +64,7 @@ pub(super) struct Files {
     known: BTreeSet<FileId>,
 }
 
-/// What has to be done about a file.
+/// A step that a file needs.
 pub(super) enum FileStep {
     /// An input for the pair with this participant.
     Pair(UserId, PairInput),

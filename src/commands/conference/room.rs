@@ -164,7 +164,7 @@ impl MeetingRoom {
         sentences
     }
 
-    /// Who is where.
+    /// The place of each member, for people.
     fn describe(&self, is_in: impl Fn(&UserId) -> bool) -> String {
         let mut places: BTreeMap<(u32, bool), Vec<(&UserId, &str)>> = BTreeMap::new();
         for (user, nickname) in &self.members {

@@ -68,7 +68,7 @@ impl LectureBreakouts {
         (self.0.at > 0).then_some(ClientMessage::Channel { message })
     }
 
-    /// What has been said in the breakout room.
+    /// A message in the breakout room.
     pub(super) fn heard(&self, message: PublisherMessage) -> Vec<Event> {
         let messages = match message {
             PublisherMessage::Welcome { history, .. } if self.0.at > 0 => history,
@@ -86,7 +86,7 @@ impl LectureBreakouts {
         messages.into_iter().map(event).collect()
     }
 
-    /// Who is where.
+    /// The place of each student, for people.
     fn describe<'a>(&self, nickname: impl Fn(&UserId) -> &'a str) -> String {
         let Breakouts { rooms, places, .. } = &self.0;
         let room = |breakout: u32| {

@@ -24,7 +24,7 @@ const GATHER_WITHIN: Duration = Duration::from_secs(1);
 /// The most candidates that follow an offer.
 const MAX_LATER_CANDIDATES: usize = 16;
 
-/// What a server gets, and from where.
+/// The media for a server, and the addresses that send it.
 #[derive(Debug, Clone)]
 pub(super) struct TargetMedia {
     pub(super) bind: Vec<String>,

@@ -61,7 +61,7 @@ class Breakouts {
     this.#state = breakoutsOf(message, Date.now());
     const { rooms, at } = this.#state;
     if (at !== before.at) this.#conference.tell(at > 0 ? this.#say('movedToBreakout', at) : this.#say('backInMeeting'));
-    // Whoever moderates sees everybody, with their places.
+    // A moderator sees everybody, with their places.
     this.#people.near = this.#moderates ? null : this.#state.here;
     if (rooms === 0) this.#said('');
     if ((rooms === 0) !== (before.rooms === 0)) this.#choices.clear();
@@ -109,7 +109,7 @@ class Breakouts {
     $('breakout-back').textContent = this.#say(isRecalled ? 'breakoutGoNow' : 'breakoutBack');
     $('breakout-own').hidden = moderates || !own || at === own || isRecalled;
     $('breakout-own').textContent = this.#say('breakoutGo', own ?? 0);
-    // Whoever moderates visits any room, and the owner gives the orders.
+    // A moderator visits any room, and the owner gives the orders.
     $('breakout-manage').hidden = !moderates;
     const isOver = !isOwner && (!moderates || rooms === 0);
     if ($('breakouts-dialog').open && isOver) $('breakouts-dialog').close();
@@ -204,7 +204,7 @@ class Breakouts {
     const seen = [isOwner, rooms, at, [...places], [...names], this.#renamed, all.map(nameOf), say('breakoutsTitle')];
     const drawn = JSON.stringify(seen);
     if (drawn === this.#drawn || !$('breakouts-dialog').open) return;
-    // What is typed must not be lost.
+    // Typed text must not be lost.
     if (document.activeElement?.matches('#breakout-rooms input')) return;
     this.#drawn = drawn;
     // A list that is drawn anew loses the focus.

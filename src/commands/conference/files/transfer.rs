@@ -33,7 +33,7 @@ const STALLED: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a task tells.
+/// An event of a task.
 #[derive(Debug)]
 pub(super) enum Told {
     /// So many bytes are through.
@@ -120,7 +120,7 @@ pub(super) async fn send(
     }
 }
 
-/// Receives a file over its channel. Whatever the sender sends, the file does not become longer than it was offered.
+/// Receives a file over its channel. The file never becomes longer than it was offered.
 pub(super) async fn receive(
     channel: &FileChannel,
     (mut file, size): (Incoming, u64),

@@ -87,7 +87,7 @@ impl Feed {
         self.lock().ingest.request_key_frame(Instant::now(), encoding);
     }
 
-    /// Time has passed. Returns the videos of which a key frame is to be requested.
+    /// Time has passed. Returns the videos that need a key frame.
     pub(super) fn tick(&self) -> Vec<(Track, Tier)> {
         let (mut state, now) = (self.lock(), Instant::now());
         state.ingest.on_timeout(now);

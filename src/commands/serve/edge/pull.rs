@@ -17,7 +17,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(8);
 /// The pause before the next connection.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
-/// What an event of a connection means.
+/// The meaning of an event of a connection.
 pub(super) enum PullEvent {
     /// Nothing for the caller.
     Nothing,

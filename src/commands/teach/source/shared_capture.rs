@@ -10,7 +10,7 @@ pub(in crate::commands::teach) struct SharedCapture {
     needs: Needs,
 }
 
-/// Who needs an encoding.
+/// The users of an encoding.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Need {
     class: bool,
@@ -20,7 +20,7 @@ struct Need {
 #[derive(Debug, Default)]
 struct Needs(PerEncoding<Need>);
 
-/// What the encoder of an encoding has to do.
+/// An order for the encoder of an encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Start,
