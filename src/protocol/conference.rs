@@ -77,8 +77,9 @@
 //! A pair keeps its own connection until neither side needs it. A participant sends `{"type":"moved"}` over the data
 //! channel of the pair once it needs no media of the other one over it: when that media arrives from the server, or at
 //! once if the other one sends nothing and is not `published`. A side that gets `moved` sends no more media over the
-//! pair. A side that has sent and got `moved` closes the pair, after the files that are offered or on their way over it.
-//! A connection that is lost after `moved` was sent has ended, too: the other side's `moved` may have been lost with it.
+//! pair. A side that has sent and got `moved` closes the pair, after the files that are offered or on their way over
+//! it. A connection that is lost after `moved` was sent has ended, too: the other side's `moved` may have been lost
+//! with it.
 //!
 //! The media host gets the lists of participants, and offers and candidates with the `entry` of their sender and with
 //! the target as `source`. Its answers name the `source` too. It tells by `published` whose media it has.
