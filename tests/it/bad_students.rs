@@ -196,6 +196,21 @@ impl Class {
         self.sfu.stats().await.unwrap()
     }
 
+    /// The statistics as soon as the SFU has sent all frames: on a loaded machine it lags behind the source.
+    async fn stats_when_all_is_sent(&mut self) -> SfuStats {
+        let deadline = Instant::now() + DEADLINE;
+        let mut earlier = self.stats().await;
+        loop {
+            self.clock.tick().await;
+            let stats = self.stats().await;
+            if stats.frames[&SCREEN] == u64::from(self.frames) && stats.bytes == earlier.bytes {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "{} frames were pushed: {stats:?}", self.frames);
+            earlier = stats;
+        }
+    }
+
     /// Waits until each complete receiver has all packets from `first` up to now, and checks that each came once, in
     /// order and unchanged. Packets that the receiver itself has reported as lost may come late or twice.
     async fn good_students_have_all_from(&mut self, first: usize) {
@@ -265,9 +280,9 @@ async fn class_with(misbehaviours: &[Misbehaviour]) -> Outcome {
         if misbehaviours.contains(&Misbehaviour::FloodsPli) { FRAMES_WITH_PLI_FLOOD } else { FRAMES };
     let mut class = Class::join(misbehaviours).await;
     let first = class.pushed.len();
-    let before = class.stats().await;
+    let before = class.stats_when_all_is_sent().await;
     class.teach(good_frames).await;
-    let good = class.stats().await;
+    let good = class.stats_when_all_is_sent().await;
     let begun = Instant::now();
     class.bad.iter().for_each(Bad::misbehave);
     class.teach(bad_frames).await;
