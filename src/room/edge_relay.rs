@@ -16,6 +16,9 @@ use super::{ConnId, Newcomer, Output, RoomRefusal, Rooms};
 use crate::id::{RoomId, UserId};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomKind, ServerMessage};
 
+/// The refusal for a student that was about to connect to an edge.
+const EDGE_GONE: &str = "the server that was about to send the lecture is gone, try again";
+
 impl Room {
     /// An edge joins. It has no place among the members, and keeps no room open.
     pub(super) fn edge_joins(
@@ -182,9 +185,15 @@ impl Room {
     fn give_up_edge(&mut self, now: Instant, edge: &UserId, out: &mut Vec<Output>) {
         let students = self.edges.remove(edge);
         if let Some(publisher) = self.publisher.clone() {
-            for student in students {
+            for (student, is_connected) in students {
                 self.set_student_media(&student, Media::Missing { since: now });
-                self.send_to_student(&student, ServerMessage::Hangup { user_id: publisher.clone() }, out);
+                let user_id = publisher.clone();
+                let message = match is_connected {
+                    true => ServerMessage::Hangup { user_id },
+                    // Who still connects takes a hangup for one of an earlier connection.
+                    false => ServerMessage::rejected(user_id, ErrorCode::TargetBusy, EDGE_GONE.into(), None),
+                };
+                self.send_to_student(&student, message, out);
             }
         }
         self.tell_edges(out);

@@ -186,11 +186,11 @@ impl Edges {
         }
     }
 
-    /// Removes an edge. Returns its students.
-    pub(super) fn remove(&mut self, edge: &UserId) -> Vec<UserId> {
+    /// Removes an edge. Returns its students, and whether each was connected.
+    pub(super) fn remove(&mut self, edge: &UserId) -> Vec<(UserId, bool)> {
         self.known.remove(edge);
         let of_edge = self.placed.extract_if(.., |_, placed| placed.edge.as_ref() == Some(edge));
-        of_edge.map(|(student, _)| student).collect()
+        of_edge.map(|(student, placed)| (student, placed.is_connected)).collect()
     }
 
     /// When the next edge that was lost is given up.
