@@ -14,6 +14,7 @@ use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
+use super::ice_tcp::TypedIceTcp;
 use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
@@ -258,6 +259,9 @@ pub(super) struct TypedTeach {
         hide_short_help = true
     )]
     pub(super) listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(super) ice_tcp: TypedIceTcp,
 
     /// The UDP port for all media [default: the port number of the built-in server, or 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]

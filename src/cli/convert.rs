@@ -108,6 +108,7 @@ impl TypedTeach {
             udp_port,
             udp_port_may_change,
             advertise: self.advertise,
+            ice_tcp: self.ice_tcp.convert(),
             stun: self.stun,
             turn,
             own_turn,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::ice_tcp::IceTcp;
 use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
@@ -82,6 +83,8 @@ pub struct Teach {
     pub udp_port_may_change: bool,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
+    /// Whether media also goes by TCP.
+    pub ice_tcp: IceTcp,
     /// STUN servers that tell the SFU's socket its public address.
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
@@ -345,6 +348,8 @@ pub struct ServeMedia {
     pub workers: NonZeroUsize,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
+    /// Whether media also goes by TCP.
+    pub ice_tcp: IceTcp,
 }
 
 /// `classroom completions`.

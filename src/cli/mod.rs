@@ -12,6 +12,7 @@ mod conference;
 mod connect;
 mod convert;
 mod demo;
+mod ice_tcp;
 mod janus;
 mod janus_flags;
 mod manual;
@@ -44,6 +45,7 @@ use self::meaning::Conflict;
 
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,

@@ -14,6 +14,7 @@ mod edge_meter;
 mod edges;
 mod hosted_source;
 mod ice_servers;
+mod ice_tcp;
 mod janus;
 mod lecture_talk;
 mod manual;

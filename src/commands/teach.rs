@@ -97,7 +97,7 @@ pub(super) async fn run_with(
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
-    server.own_media.bound(port.local());
+    let own_tcp_port = server.bound_media(&teach, &port)?;
     let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let (client, signals) = tokio::select! {
@@ -174,7 +174,7 @@ pub(super) async fn run_with(
     if let Source::Capture(shared) = source {
         blocking(move || shared.into_capture().stop()).await?;
     }
-    drop(server.token);
+    drop((server.token, own_tcp_port));
     match (ended, concluded) {
         (Ok(reason), concluded) => concluded.map(|()| reason),
         (Err(failure), concluded) => {

@@ -94,6 +94,11 @@ impl MediaServer {
         self.settings.source.port.local()
     }
 
+    /// The UDP port.
+    pub(in crate::commands) fn port(&self) -> &MediaPort {
+        &self.settings.source.port
+    }
+
     /// The most rooms whose media the server carries.
     pub(super) fn max_rooms(&self) -> usize {
         self.max_rooms
