@@ -1,6 +1,8 @@
-//! The flag of ICE-TCP.
+//! The flags of ICE-TCP and of traces.
 
 use clap::{Args, ValueEnum};
+
+use crate::http::OtlpEndpoint;
 
 /// Whether students may get media by TCP from the media port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -20,6 +22,19 @@ pub(super) struct TypedIceTcp {
     /// number of the UDP port (on), or never (off)
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Network", hide_short_help = true)]
     ice_tcp: IceTcp,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedTraces {
+    /// Send traces of joins to this OpenTelemetry collector, for example http://localhost:4318 (OTLP over HTTP)
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        help_heading = "Network",
+        hide_short_help = true
+    )]
+    pub(super) otlp: Option<OtlpEndpoint>,
 }
 
 impl TypedIceTcp {

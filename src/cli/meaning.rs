@@ -16,8 +16,8 @@ use super::values::Bitrate;
 use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
-use crate::http::Site;
 use crate::http::whip_client::WhipUrlError;
+use crate::http::{OtlpEndpoint, Site};
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -85,6 +85,8 @@ pub struct Teach {
     pub advertise: Vec<IpAddr>,
     /// Whether media also goes by TCP.
     pub ice_tcp: IceTcp,
+    /// The collector of traces.
+    pub otlp: Option<OtlpEndpoint>,
     /// STUN servers that tell the SFU's socket its public address.
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
@@ -312,6 +314,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// The collector of traces.
+    pub otlp: Option<OtlpEndpoint>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.
     pub print_mediamtx: bool,
 }

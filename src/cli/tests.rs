@@ -210,6 +210,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         meetings,
         media,
         cluster: None,
+        otlp: None,
         print_mediamtx: false,
     };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));

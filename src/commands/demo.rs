@@ -69,6 +69,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         turn: Vec::new(),
         own_turn: None,
         ice_tcp: IceTcp::Off,
+        otlp: None,
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,

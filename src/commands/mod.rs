@@ -43,6 +43,7 @@ mod stop;
 mod student_talk;
 mod teach;
 mod token;
+mod traces;
 mod trust;
 mod uplink_connection;
 mod waiting_offers;

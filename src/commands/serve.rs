@@ -28,6 +28,7 @@ use super::ice_tcp::{PagesPort, TcpMedia};
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
+use super::traces::Traces;
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::access::TurnSecret;
@@ -39,6 +40,7 @@ use crate::report::{EndReason, Event, Reporter};
 use crate::room::{Meetings, Reservation};
 use crate::signal::{OwnTurn, Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
+use crate::trace::Tracer;
 use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
@@ -62,10 +64,11 @@ pub(super) async fn run(
             }
         });
     }
+    let (tracer, traces) = Traces::start(serve.otlp.clone(), reporter);
     let media = match &serve.media {
         Some(media) => {
             let stun = stun_addresses(&serve.stun, reporter).await;
-            Some(MediaServer::bind(serve.listen.ip(), media, &stun, reporter)?)
+            Some(MediaServer::bind(serve.listen.ip(), media, (&stun, &tracer), reporter)?)
         }
         None => None,
     };
@@ -90,6 +93,7 @@ pub(super) async fn run(
         ice_servers: ice_servers(&serve.stun, &serve.turn),
         own_turn: own_turn.transpose()?.flatten(),
         tcp_media,
+        tracer,
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
@@ -121,6 +125,9 @@ pub(super) async fn run(
         _ = super::stop::stop(None) => {}
     }
     drop(own_tcp_port);
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(reason)
 }
 
@@ -173,6 +180,8 @@ pub(super) struct ServerSettings {
     pub(super) own_turn: Option<OwnTurnServer>,
     /// Takes the media of clients that reach it by TCP at the port of the pages.
     pub(super) tcp_media: Option<TcpMedia>,
+    /// Takes the joins of members.
+    pub(super) tracer: Tracer,
     /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
     /// The access policy.
@@ -214,6 +223,7 @@ impl RunningServer {
             ice_servers,
             own_turn,
             tcp_media,
+            tracer,
             tls,
             access,
             mut site,
@@ -251,6 +261,7 @@ impl RunningServer {
             access: access.policy(),
             ice_servers,
             own_turn: own_turn.as_ref().map(urls),
+            tracer,
             cluster,
         });
         let edges = media.as_ref().filter(|_| is_edge).map(|media| {

@@ -23,6 +23,7 @@ use crate::room::{Meetings, Reservation};
 use crate::sfu::MediaPort;
 use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
 use crate::tls::Trust;
+use crate::trace::Tracer;
 
 /// How long a teacher waits for the server that `--server` names.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -52,7 +53,12 @@ pub(super) struct LectureServer {
 
 impl LectureServer {
     /// `whip` takes the requests of WHIP clients that send the media.
-    pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
+    pub(super) fn start(
+        teach: &Teach,
+        whip: Option<WhipDoor>,
+        tracer: &Tracer,
+        reporter: &Reporter,
+    ) -> Result<Self, Failure> {
         let (trust, tcp_media) = (ClientTrust::new(&teach.trust)?, TcpMedia::new(teach.ice_tcp));
         let code = teach.room_access.code.as_ref().map(join_code);
         let token = |url: &ServerUrl| SessionToken::acquire(url, &teach.room, &teach.user);
@@ -85,6 +91,7 @@ impl LectureServer {
             ice_servers: ice_servers(&teach.stun, &teach.turn),
             own_turn: own_turn.transpose()?.flatten(),
             tcp_media: Some(tcp_media.clone()),
+            tracer: tracer.clone(),
             tls,
             access,
             site: teach.site.clone(),

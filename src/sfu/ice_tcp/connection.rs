@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{TcpPeers, at};
@@ -26,6 +26,12 @@ const PROVED_WITHIN: Duration = Duration::from_secs(10);
 /// A connection ends if nothing of a known peer has come over it for this long: the consent of ICE expires after 30 s
 /// (RFC 7675, 5.1).
 const SILENT_FOR: Duration = Duration::from_secs(35);
+
+/// A STUN client repeats a request over UDP, but not over TCP (RFC 8489, 6.2.2), and the core of an SFU leaves a request
+/// that nominates a pair unanswered until its own check has succeeded. So the last request is repeated here, after these
+/// pauses, while a connection is young. Without that Firefox never connects.
+const REPEATED_AFTER_MS: [u64; 4] = [100, 200, 400, 800];
+const YOUNG: Duration = Duration::from_secs(10);
 
 /// How often a connection looks for its end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -79,17 +85,35 @@ impl<S: AsyncRead + AsyncWrite> Opening<S> {
         sleep(HEAD_START).await;
         let registered = peers.register(local);
         let (at, from) = (at(local), registered.from);
+        let (newest, mut requests) = watch::channel(BytesMut::new());
+        let begun = Instant::now();
         let reading = async {
             let mut frame = Ok(first);
             while let Ok(bytes) = frame {
+                if begun.elapsed() < YOUNG && matches!(classify(&bytes), Datagram::StunRequest { .. }) {
+                    newest.send_replace(bytes.clone());
+                }
                 if arrived.send(TcpPacket { at, from, bytes }).await.is_err() {
                     break;
                 }
                 frame = next_frame(&mut reader).await;
             }
         };
+        let repeating = async {
+            while requests.changed().await.is_ok() {
+                let bytes = requests.borrow_and_update().clone();
+                for pause in REPEATED_AFTER_MS {
+                    sleep(Duration::from_millis(pause)).await;
+                    let is_newest = !requests.has_changed().unwrap_or(true);
+                    if !is_newest || arrived.send(TcpPacket { at, from, bytes: bytes.clone() }).await.is_err() {
+                        break;
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         let looking = async {
-            let (begun, mut proved) = (Instant::now(), Some(proved));
+            let mut proved = Some(proved);
             loop {
                 sleep(LOOK_EVERY).await;
                 let (since, within) = match registered.queue.last_heard() {
@@ -107,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite> Opening<S> {
         tokio::select! {
             () = reading => {}
             () = looking => {}
+            () = repeating => {}
             _ = registered.queue.write_to(writer) => {}
         }
     }
