@@ -15,6 +15,7 @@ mod edges;
 mod hosted_source;
 mod ice_servers;
 mod janus;
+mod lecture_orders;
 mod lecture_talk;
 mod manual;
 mod media_meter;

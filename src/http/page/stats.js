@@ -5,7 +5,8 @@ import { say } from './i18n.js';
 
 export class Stats {
   isShown = false;
-  #before = null;
+  /** The last reading, `{ peer, now }`. */
+  before = null;
 
   toggle() {
     this.isShown = !this.isShown;
@@ -19,8 +20,8 @@ export class Stats {
   async read(peer) {
     const report = await peer.stats();
     const now = summary(report);
-    const before = this.#before?.peer === peer ? this.#before.now : null;
-    this.#before = { peer, now };
+    const before = this.before?.peer === peer ? this.before.now : null;
+    this.before = { peer, now };
     if (this.isShown) this.#show(now, before);
     return now;
   }
