@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::attendance::AttendanceFiles;
 use super::ice_tcp::IceTcp;
 use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
@@ -99,8 +100,8 @@ pub struct Teach {
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
     pub max_students: Option<NonZeroUsize>,
-    /// The CSV file for the attendance list.
-    pub attendance: Option<PathBuf>,
+    /// The files of the attendance list.
+    pub attendance: AttendanceFiles,
     /// An additional address that serves `/healthz` and `/metrics`.
     pub metrics: Option<SocketAddr>,
     /// Whether to show the link for students as a QR code as well.

@@ -92,6 +92,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "tile.js": JAVASCRIPT,
     "tiles.js": JAVASCRIPT,
     "uplink.js": JAVASCRIPT,
+    "viewing.js": JAVASCRIPT,
 };
 
 /// The files for those who teach from a browser. The service worker does not cache them.
