@@ -334,6 +334,8 @@ pub struct Cluster {
     pub url: Option<ServerUrl>,
     /// Whether this node sends the media of all lectures to its students.
     pub edge: bool,
+    /// The most edges that get a lecture of a room here from the holder of its media.
+    pub direct_edges: NonZeroUsize,
     /// The longest time in which this node sends its clients to the others before it ends.
     pub drain: Duration,
 }
