@@ -343,7 +343,9 @@ impl EdgeHost {
             self.low_needed = [false; 2];
         }
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
-        match LectureSfu::start(publisher, encodings, self.settings.source.clone()).await {
+        let mut source = self.settings.source.clone();
+        source.tracer = source.tracer.in_room(self.edge.room());
+        match LectureSfu::start(publisher, encodings, source).await {
             Ok(sfu) => {
                 let input = sfu.sfu().input();
                 self.feed.start(move |frame| input.push(frame));

@@ -107,6 +107,7 @@ impl Session<'_> {
                         self.send_to_teacher(reply).await;
                     }
                 }
+                Effect::ReportViewing => self.send_to_teacher(StudentMessage::Viewing(self.viewing.viewing())).await,
                 Effect::Tiers { tiers, estimate_kbps, reason } => {
                     self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
                 }

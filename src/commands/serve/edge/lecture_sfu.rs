@@ -34,7 +34,7 @@ impl LectureSfu {
         encodings: Vec<Encoding>,
         settings: SourceSettings,
     ) -> Result<Self, String> {
-        let SourceSettings { port, advertise, workers, max_receivers, .. } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, tracer, .. } = settings;
         let tracks = tracks(&encodings);
         let rate = |encoding: Encoding| match (encoding.track, encoding.tier) {
             (Track::Audio, _) => AUDIO_RATE,
@@ -49,6 +49,7 @@ impl LectureSfu {
             max_students: max_receivers,
             encodings: encodings.iter().map(|&encoding| (encoding, rate(encoding))).collect(),
             workers,
+            tracer,
             adapts: true,
         };
         let started = tokio::task::spawn_blocking(move || Sfu::start(config)).await;
