@@ -15,6 +15,7 @@ fn stage(most: usize) -> (StageMedia, MediaMeter) {
         max_receivers: 8,
         floor: None,
         threads: None,
+        tracer: crate::trace::Tracer::default(),
     };
     let meter = MediaMeter::default();
     (StageMedia::new(StageSettings::new(source, meter.clone(), most)), meter)
