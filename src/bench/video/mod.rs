@@ -90,7 +90,6 @@ fn sfu_config(bench: &VideoBench, encodings: Vec<(Encoding, u32)>) -> Result<Sfu
         user: PUBLISHER.parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         advertise: vec![],
-        tracer: crate::trace::Tracer::default(),
         stun: vec![],
         max_students: bench.students,
         encodings,
