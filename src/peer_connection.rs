@@ -228,6 +228,12 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         Some((local.typ, ip.map(|ip| SocketAddr::new(ip, local.port))))
     }
 
+    /// The address at a TURN server from which media is relayed; `None` if media flows directly, or not at all.
+    pub(crate) async fn relayed_address(&self) -> Option<SocketAddr> {
+        let (typ, address) = self.selected_candidate().await?;
+        address.filter(|_| typ == RTCIceCandidateType::Relay)
+    }
+
     /// Closes the connection, and waits at most a second for that.
     pub(crate) async fn close(&self) {
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.library.close()).await;

@@ -145,6 +145,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "mesh.js": JAVASCRIPT,
     "overload.js": JAVASCRIPT,
     "own_media.js": JAVASCRIPT,
+    "own_tracks.js": JAVASCRIPT,
     "owner.js": JAVASCRIPT,
     "pair.js": JAVASCRIPT,
     "pair_stats.js": JAVASCRIPT,

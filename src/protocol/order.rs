@@ -55,6 +55,12 @@ pub enum RoomOrder {
         /// The client.
         target_uid: UserId,
     },
+    /// Switches the microphone of a participant of a meeting off. The participant is told by this order, too, switches
+    /// it off, and switches it on again when it wants: nobody opens the microphone of somebody else.
+    MuteMicrophone {
+        /// The participant.
+        target_uid: UserId,
+    },
     /// Names a meeting or call room.
     Rename {
         /// The name.

@@ -60,6 +60,8 @@ pub enum Order {
     Code,
     /// The room has no join code.
     CodeOff,
+    /// The microphone of one participant is switched off.
+    MuteMicrophone,
     /// The meeting has another name.
     Rename,
     /// The meeting has another owner.

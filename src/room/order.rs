@@ -7,7 +7,7 @@ use super::members::{Room, refuse};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::id::UserId;
 use crate::network::Network;
-use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage, TrackName};
 
 impl Room {
     /// Carries out an order and tells all who moderate, or refuses the order.
@@ -74,6 +74,7 @@ impl Room {
                 }
                 self.expel(now, target_uid, false, limits, out)
             }
+            RoomOrder::MuteMicrophone { target_uid } => self.mute_microphone(id, target_uid, out),
             RoomOrder::Rename { .. }
             | RoomOrder::HandOver { .. }
             | RoomOrder::Spotlight { .. }
@@ -86,6 +87,28 @@ impl Room {
             | RoomOrder::Announce { .. }
             | RoomOrder::Recall { .. } => self.owner_order(now, id, order, limits, out),
         }
+    }
+
+    /// Tells a participant of a meeting that it has to switch its microphone off. Those who moderate hear of the order
+    /// anyway.
+    fn mute_microphone(&mut self, id: &UserId, target: &UserId, out: &mut Vec<Output>) -> Result<(), RoomRefusal> {
+        let Some(meeting) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) else {
+            let message = "only in a meeting, somebody's microphone is switched off by others";
+            return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        };
+        let Some(participant) = meeting.get(target) else {
+            let message = format!("user {target} does not take part in the meeting");
+            return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
+        };
+        if !participant.sends.contains(&TrackName::Audio) {
+            let message = format!("the microphone of user {target} is off");
+            return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        }
+        if !self.members.get(target).is_some_and(|member| member.user.moderates) {
+            let order = RoomOrder::MuteMicrophone { target_uid: target.clone() };
+            self.deliver(None, target, ServerMessage::Order { user_id: id.clone(), order }, out);
+        }
+        Ok(())
     }
 
     /// Orders against oneself, the publisher and other moderators are refused.

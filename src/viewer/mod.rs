@@ -13,7 +13,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rtc::interceptor::Registry;
-use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -225,8 +224,7 @@ impl Viewer {
 
     /// The relayed address by which media comes, if it comes through a TURN server.
     pub async fn relayed_address(&self) -> Option<SocketAddr> {
-        let (typ, address) = self.connection.selected_candidate().await?;
-        address.filter(|_| typ == RTCIceCandidateType::Relay)
+        self.connection.relayed_address().await
     }
 
     /// Closes the connection, and waits at most a second for that.

@@ -74,6 +74,7 @@ impl MeetingRoom {
         Ok(ClientMessage::Order(match order {
             MeetingOrder::Rename(name) => RoomOrder::Rename { name },
             MeetingOrder::HandOver(text) => RoomOrder::HandOver { target_uid: target(&text)? },
+            MeetingOrder::MuteMicrophone(text) => RoomOrder::MuteMicrophone { target_uid: target(&text)? },
             MeetingOrder::CallAll => return Ok(ClientMessage::CallAll),
             MeetingOrder::End => RoomOrder::End,
             MeetingOrder::Split { rooms, limit_s } => RoomOrder::Split { rooms, assign: BTreeMap::new(), limit_s },

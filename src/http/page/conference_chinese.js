@@ -80,6 +80,8 @@ export const zh = {
   spotlightIsOver: '你已不在大画面上。',
   isLargeForAll: '所有人的大画面上是 {name}',
   restrictSpotlight: '有人要上大画面时先问我',
+  muteName: '关闭 {name} 的麦克风',
+  mutedBy: '{name} 关闭了你的麦克风。',
   putOutName: '把 {name} 移出',
   putOutSure: '移出：',
   putOutText: '被移出的人在会议结束之前不能回来。',

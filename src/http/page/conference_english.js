@@ -80,6 +80,8 @@ export const en = {
   spotlightIsOver: 'You are not on everybody’s big screen any more.',
   isLargeForAll: '{name} is on everybody’s big screen',
   restrictSpotlight: 'Ask me before somebody is on everybody’s big screen',
+  muteName: 'Switch off the microphone of {name}',
+  mutedBy: '{name} has switched your microphone off.',
   putOutName: 'Put {name} out',
   putOutSure: 'Put out:',
   putOutText: 'A person who is put out cannot come back until the meeting ends for all.',

@@ -85,19 +85,21 @@ export class Owner {
 
   /** The buttons about a participant on its picture, as `KeptButtons` wants them. */
   buttonsFor(user) {
-    const { room, isOwner } = this.#conference;
+    const { room, state, isOwner } = this.#conference;
     if (!isOwner || user.isMe) return { key: '', make: () => [] };
-    const words = say('putOutName', { name: nameOf(user) });
-    const make = () => {
-      const out = el('button', 'dark round', icon('i-close'));
-      out.type = 'button';
-      label(out, words);
-      out.addEventListener('click', () => {
-        this.#ask(user, () => room.signalling.send({ type: 'order', order: 'kick', targetUid: user.userId }));
-      });
-      return [out];
-    };
-    return { key: words, make };
+    const order = (name) => room.signalling.send({ type: 'order', order: name, targetUid: user.userId });
+    const buttons = [['i-close', 'putOutName', () => this.#ask(user, () => order('kick'))]];
+    const isHeard = state?.kind === 'meeting' && user.tracks.includes('audio');
+    if (isHeard) buttons.unshift(['i-mic-off', 'muteName', () => order('muteMicrophone')]);
+    const words = buttons.map(([, key]) => say(key, { name: nameOf(user) }));
+    const make = () => buttons.map(([sign, , act], n) => {
+      const button = el('button', 'dark round', icon(sign));
+      button.type = 'button';
+      label(button, words[n]);
+      button.addEventListener('click', act);
+      return button;
+    });
+    return { key: words.join(' / '), make };
   }
 
   /** Asks before somebody is put out: the button is small, and its neighbours are others. */
