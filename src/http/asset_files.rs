@@ -50,6 +50,7 @@ pub(super) const FILES: &[Named] = &files! {
 pub(super) const PART_FILES: &[Named] = &files! {
     "boxes.css": CSS,
     "broadcast.js": JAVASCRIPT,
+    "camera_blur.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
     "device.js": JAVASCRIPT,
