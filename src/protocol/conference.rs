@@ -143,8 +143,9 @@
 //!
 //! # Microphones
 //!
-//! Those who moderate a meeting switch the microphone of a participant off by the order `muteMicrophone`. The server
-//! tells the participant, whose client sends no sound from then on, until its user switches the microphone on again.
+//! Those who moderate a meeting switch the microphone of a participant off by the order `muteMicrophone`, and without
+//! `targetUid` those of all who do not moderate. The server tells each of them by an order that names it; its client
+//! sends no sound from then on, until its user switches the microphone on again.
 //!
 //! ```text
 //! 1001 -> server   {"type":"order","order":"muteMicrophone","targetUid":"1002"}

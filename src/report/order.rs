@@ -62,6 +62,8 @@ pub enum Order {
     CodeOff,
     /// The microphone of one participant is switched off.
     MuteMicrophone,
+    /// The microphones of all that do not moderate are switched off.
+    MuteMicrophones,
     /// The meeting has another name.
     Rename,
     /// The meeting has another owner.

@@ -168,6 +168,7 @@ impl Order {
             Order::Code => format!("sets the join code {code}"),
             Order::CodeOff => "removes the join code".to_owned(),
             Order::MuteMicrophone => format!("switches the microphone of {whom} off"),
+            Order::MuteMicrophones => "switches the microphones of all others off".to_owned(),
             Order::Rename => "renames the meeting".to_owned(),
             Order::HandOver => format!("hands the meeting over to {whom}"),
             Order::RestrictSpotlight => "wants to be asked before somebody is large for everybody".to_owned(),

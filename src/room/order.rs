@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::gate::Outcast;
+use super::member::Member;
 use super::members::{Room, refuse};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::id::UserId;
@@ -74,7 +75,7 @@ impl Room {
                 }
                 self.expel(now, target_uid, false, limits, out)
             }
-            RoomOrder::MuteMicrophone { target_uid } => self.mute_microphone(id, target_uid, out),
+            RoomOrder::MuteMicrophone { target_uid } => self.mute_microphone(id, target_uid.as_ref(), out),
             RoomOrder::Rename { .. }
             | RoomOrder::HandOver { .. }
             | RoomOrder::Spotlight { .. }
@@ -89,24 +90,36 @@ impl Room {
         }
     }
 
-    /// Tells a participant of a meeting that it has to switch its microphone off. Those who moderate hear of the order
-    /// anyway.
-    fn mute_microphone(&mut self, id: &UserId, target: &UserId, out: &mut Vec<Output>) -> Result<(), RoomRefusal> {
+    /// Tells a participant of a meeting, or all that do not moderate, to switch the microphone off. Those who moderate
+    /// hear of the order anyway.
+    fn mute_microphone(
+        &mut self,
+        id: &UserId,
+        target: Option<&UserId>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RoomRefusal> {
         let Some(meeting) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) else {
             let message = "only in a meeting, somebody's microphone is switched off by others";
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         };
-        let Some(participant) = meeting.get(target) else {
-            let message = format!("user {target} does not take part in the meeting");
-            return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
-        };
-        if !participant.sends.contains(&TrackName::Audio) {
-            let message = format!("the microphone of user {target} is off");
-            return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        let is_heard = |user: &UserId| meeting.get(user).is_some_and(|known| known.sends.contains(&TrackName::Audio));
+        if let Some(target) = target {
+            if meeting.get(target).is_none() {
+                let message = format!("user {target} does not take part in the meeting");
+                return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
+            }
+            if !is_heard(target) {
+                let message = format!("the microphone of user {target} is off");
+                return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+            }
         }
-        if !self.members.get(target).is_some_and(|member| member.user.moderates) {
-            let order = RoomOrder::MuteMicrophone { target_uid: target.clone() };
-            self.deliver(None, target, ServerMessage::Order { user_id: id.clone(), order }, out);
+        let is_meant = |(user, member): &(&UserId, &Member)| {
+            !member.user.moderates && target.is_none_or(|target| target == *user) && is_heard(user)
+        };
+        let meant: Vec<UserId> = self.members.iter().filter(is_meant).map(|(user, _)| user.clone()).collect();
+        for target in meant {
+            let order = RoomOrder::MuteMicrophone { target_uid: Some(target.clone()) };
+            self.deliver(None, &target, ServerMessage::Order { user_id: id.clone(), order }, out);
         }
         Ok(())
     }

@@ -295,7 +295,7 @@ fn the_table_of_what_breaks_in_a_meeting_names_tests_that_exist() {
     assert!(cells.len() >= 24, "{} cells", cells.len());
     let folders = ["src/room/tests", "tests/it", "tests/browser"].map(|folder| std::fs::read_dir(root.join(folder)));
     let files = folders.into_iter().flat_map(|folder| folder.unwrap()).map(|entry| entry.unwrap().path());
-    let is_test = |path: &std::path::PathBuf| path.is_file() && !path.ends_with("package-lock.json");
+    let is_test = |path: &PathBuf| path.is_file() && !path.ends_with("package-lock.json");
     let tests: String = files.filter(is_test).map(|path| std::fs::read_to_string(path).unwrap()).collect();
     for name in cells {
         let is_there = tests.contains(&format!("fn {name}(")) || tests.contains(&format!("test('{name}'"));

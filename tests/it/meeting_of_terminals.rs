@@ -212,7 +212,8 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
         ada.types(typed);
         ada.wait_for("an order", is_order(order));
     }
-    let waits = |user: &'static str| move |event: &Event| event["event"] == "lobby" && event["waiting"][0]["user"] == user;
+    let waits =
+        |user: &'static str| move |event: &Event| event["event"] == "lobby" && event["waiting"][0]["user"] == user;
     let mut dan = comes(&class, 1004, &[]);
     ada.wait_for("somebody who waits", waits("1004"));
     ada.types("/deny 1004");

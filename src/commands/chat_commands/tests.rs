@@ -34,7 +34,10 @@ fn a_participant_types_messages_to_all_and_to_one_and_leaves() {
     assert_eq!(StudentInput::parse("/to 1001  see you", Place::Meeting), private);
     assert_eq!(StudentInput::parse("/leave", Place::Call), StudentInput::Leave);
     assert_eq!(StudentInput::parse("/mic", Place::Call), StudentInput::Microphone);
-    assert_eq!(StudentInput::parse("/cancel my notes.pdf", Place::Meeting), StudentInput::Cancel("my notes.pdf".into()));
+    assert_eq!(
+        StudentInput::parse("/cancel my notes.pdf", Place::Meeting),
+        StudentInput::Cancel("my notes.pdf".into())
+    );
     let nowhere = [
         ("/to 1001", Place::Meeting),
         ("/to 1001 hello", Place::Call),

@@ -15,8 +15,8 @@ impl Conference<'_> {
 
     /// Whether this is the order of somebody else to switch the microphone off.
     pub(super) fn mutes_me(&self, message: &ServerMessage) -> bool {
-        matches!(message, ServerMessage::Order { order: RoomOrder::MuteMicrophone { target_uid }, .. }
-            if *target_uid == self.member.user)
+        matches!(message, ServerMessage::Order { order: RoomOrder::MuteMicrophone { target_uid: Some(target) }, .. }
+            if *target == self.member.user)
     }
 
     /// Somebody who moderates has switched the microphone off.

@@ -81,6 +81,8 @@ export const zh = {
   isLargeForAll: '所有人的大画面上是 {name}',
   restrictSpotlight: '有人要上大画面时先问我',
   muteName: '关闭 {name} 的麦克风',
+  muteAll: '关闭其他所有麦克风',
+  mutedAll: '其他麦克风已全部关闭，每个人可以自己重新打开。',
   mutedBy: '{name} 关闭了你的麦克风。',
   putOutName: '把 {name} 移出',
   putOutSure: '移出：',

@@ -81,6 +81,8 @@ export const en = {
   isLargeForAll: '{name} is on everybody’s big screen',
   restrictSpotlight: 'Ask me before somebody is on everybody’s big screen',
   muteName: 'Switch off the microphone of {name}',
+  muteAll: 'Switch off all other microphones',
+  mutedAll: 'All other microphones are switched off. Each can be switched on again by its own user.',
   mutedBy: '{name} has switched your microphone off.',
   putOutName: 'Put {name} out',
   putOutSure: 'Put out:',

@@ -23,6 +23,11 @@ export class Owner {
       $('owner-dialog').close();
       conference.tell(say('callAllBegun'));
     });
+    $('owner-mute-all').addEventListener('click', () => {
+      order({ order: 'muteMicrophone' });
+      $('owner-dialog').close();
+      conference.tell(say('mutedAll'));
+    });
     $('owner-breakouts').addEventListener('click', () => {
       $('owner-dialog').close();
       conference.openBreakouts();
@@ -72,6 +77,7 @@ export class Owner {
     $('owner-lock').textContent = say(info.isLocked ? 'unlock' : 'lock');
     $('owner-call-all').hidden = !isMeeting;
     $('owner-breakouts').hidden = !isMeeting;
+    $('owner-mute-all').hidden = !isMeeting;
     const absent = others.filter(({ userId }) => !media.others.some((one) => one.userId === userId)).length;
     $('owner-call-all').disabled = absent === 0 || info.isCalling;
     const words = info.isCalling ? 'isCalling' : absent > 0 ? 'callAll' : 'callAllNobody';

@@ -278,7 +278,7 @@ fn a_running_meeting_of_guests_gives_way_to_nobody() {
 fn those_who_moderate_switch_a_microphone_off_and_nobody_switches_one_on() {
     let mut server = TestServer::new();
     let conns = server.meeting(3);
-    let mute = |user: &str| RoomOrder::MuteMicrophone { target_uid: id(user) };
+    let mute = |user: &str| RoomOrder::MuteMicrophone { target_uid: Some(id(user)) };
     let sends = |tracks: &[TrackName]| ClientMessage::Participate { sends: tracks.to_vec() };
     let ordered = |out: &[Output], conn| told(out, conn).iter().any(|m| matches!(m, ServerMessage::Order { .. }));
     server.say(conns[1], sends(&[TrackName::Audio, TrackName::Camera]));
@@ -295,6 +295,15 @@ fn those_who_moderate_switch_a_microphone_off_and_nobody_switches_one_on() {
     assert_eq!((error_code(&out, conns[0]), ordered(&out, conns[1])), (Some(ErrorCode::NotAllowed), false));
     let out = server.order(conns[0], mute("1009"));
     assert_eq!(error_code(&out, conns[0]), Some(ErrorCode::UnknownTarget));
+    for conn in &conns {
+        server.say(*conn, sends(&[TrackName::Audio]));
+    }
+    server.pass(SECOND);
+    let all = RoomOrder::MuteMicrophone { target_uid: None };
+    let out = server.order(conns[0], all.clone());
+    for (conn, order) in [(conns[0], all), (conns[1], mute("1002")), (conns[2], mute("1003"))] {
+        assert_eq!(told(&out, conn), [ServerMessage::Order { user_id: id("1001"), order }], "the owner stays heard");
+    }
     let mut calls = TestServer::new();
     let owner = calls.let_in(person("1001", RoomKind::Call));
     calls.let_in(person("1002", RoomKind::Call));

@@ -234,6 +234,11 @@ fn the_owner_calls_everybody_puts_people_out_and_ends_the_meeting() {
     ada.sees_no(1002, "camera");
     cleo.clicks("button", "Decline");
     ada.tiles_are(&[1001, 1002]);
+    ada.clicks("button", "Switch off the microphone of Ben");
+    ben.shows("Ada has switched your microphone off.");
+    ben.clicks("button", "Microphone off");
+    ada.wait_until("Ben's microphone", "witness.visible('button[aria-label=\"Switch off the microphone of Ben\"]')");
+    ada.hears(1002);
 
     ada.clicks("button", "Owner of the room");
     ada.clicks("button", "Lock the room");
