@@ -26,7 +26,7 @@ export class Owner {
     $('owner-mute-all').addEventListener('click', () => {
       order({ order: 'muteMicrophone' });
       $('owner-dialog').close();
-      conference.tell(say('mutedAll'));
+      conference.tell(say('microphonesAreOff'));
     });
     $('owner-breakouts').addEventListener('click', () => {
       $('owner-dialog').close();
