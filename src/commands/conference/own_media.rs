@@ -106,14 +106,16 @@ impl OwnMedia {
 
     /// Whether there is a microphone, and it is on.
     pub(super) fn is_heard(&self) -> bool {
-        let has_audio = self.encodings.iter().any(|(encoding, _)| encoding.track == Track::Audio);
-        has_audio && !self.fan_out.is_muted.load(Ordering::Relaxed)
+        self.has_audio() && !self.fan_out.is_muted.load(Ordering::Relaxed)
     }
 
     /// Switches the microphone off, or on again. Returns whether it is on; `None` without a microphone.
     pub(super) fn toggle_microphone(&self) -> Option<bool> {
-        let has_audio = self.encodings.iter().any(|(encoding, _)| encoding.track == Track::Audio);
-        has_audio.then(|| self.fan_out.is_muted.fetch_not(Ordering::Relaxed))
+        self.has_audio().then(|| self.fan_out.is_muted.fetch_not(Ordering::Relaxed))
+    }
+
+    fn has_audio(&self) -> bool {
+        self.encodings.iter().any(|(encoding, _)| encoding.track == Track::Audio)
     }
 
     /// A pair gets the frames from now on.
