@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
+use super::attendance::TypedAttendance;
 use super::bench::{BENCH_HELP, TypedBench};
 use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
@@ -204,9 +204,8 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
-    /// Write an attendance list to this CSV file, one row per student, updated during the lecture
-    #[arg(long, value_name = "FILE.csv", help_heading = "Output", hide_short_help = true)]
-    pub(super) attendance: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) attendance: TypedAttendance,
 
     /// Do not show a QR code of the link for students
     #[arg(long, help_heading = "Output", hide_short_help = true)]

@@ -115,7 +115,7 @@ impl TypedTeach {
             own_turn,
             workers: self.workers,
             max_students: self.max_students,
-            attendance: self.attendance,
+            attendance: self.attendance.into(),
             metrics: self.metrics,
             qr: !self.no_qr,
             length: self.length,

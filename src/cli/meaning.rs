@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::attendance::AttendanceFiles;
 use super::ice_tcp::IceTcp;
 use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
@@ -99,8 +100,8 @@ pub struct Teach {
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
     pub max_students: Option<NonZeroUsize>,
-    /// The CSV file for the attendance list.
-    pub attendance: Option<PathBuf>,
+    /// The files of the attendance list.
+    pub attendance: AttendanceFiles,
     /// An additional address that serves `/healthz` and `/metrics`.
     pub metrics: Option<SocketAddr>,
     /// Whether to show the link for students as a QR code as well.
@@ -333,6 +334,8 @@ pub struct Cluster {
     pub url: Option<ServerUrl>,
     /// Whether this node sends the media of all lectures to its students.
     pub edge: bool,
+    /// The most edges that get a lecture of a room here from the holder of its media.
+    pub direct_edges: NonZeroUsize,
     /// The longest time in which this node sends its clients to the others before it ends.
     pub drain: Duration,
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod args;
+mod attendance;
 mod bench;
 mod capture;
 mod cluster;
@@ -43,6 +44,7 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
+pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
 pub use self::ice_tcp::IceTcp;

@@ -9,8 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, IceTcp, Member, Output, RoomAccess, ServerTrust, Signalling,
-    StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
+    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, IceTcp, Member, Output, RoomAccess, ServerTrust,
+    Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -73,7 +73,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
-        attendance: None,
+        attendance: AttendanceFiles::default(),
         metrics: None,
         qr: false,
         length: None,

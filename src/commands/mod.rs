@@ -16,6 +16,7 @@ mod hosted_source;
 mod ice_servers;
 mod ice_tcp;
 mod janus;
+mod lecture_orders;
 mod lecture_talk;
 mod manual;
 mod media_meter;

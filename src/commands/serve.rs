@@ -237,6 +237,7 @@ impl RunningServer {
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
+        cluster.iter().for_each(|node| limits.room.direct_edges = node.direct_edges());
         let has_cluster = cluster.is_some();
         let is_edge = cluster.as_ref().is_some_and(ClusterNode::is_edge);
         // The other nodes call this one by the name in its URL.

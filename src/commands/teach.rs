@@ -6,6 +6,7 @@ mod breakouts;
 mod ending;
 mod inputs;
 mod lecture;
+mod roster;
 mod server;
 mod source;
 mod stage_report;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::attendance_file::AttendanceFile;
 use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
+use self::roster::Roster;
 use self::server::LectureServer;
 use self::source::{SharedCapture, Source, WhipMedia};
 use self::teacher_views::TeacherViews;
@@ -80,7 +82,8 @@ pub(super) async fn run_with(
     let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
     let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
     let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
-    let attendance_file = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
+    let attendance_file = teach.attendance.list.as_deref().map(AttendanceFile::check).transpose()?;
+    let roster = teach.attendance.roster.as_deref().map(Roster::read).transpose()?.unwrap_or_default();
     reporter.status("preparing");
     let mut prepared = None;
     if let Some(options) = options {
@@ -155,7 +158,7 @@ pub(super) async fn run_with(
     let relays = usable(ice_servers(&teach.stun, &teach.turn));
     let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
     let parts = LectureParts { sfu, stage, views, client, source, whip_out, settings: server.settings(&teach) };
-    let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
+    let mut lecture = Lecture::new(&teach, reporter, parts, (roster, attendance_file), metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 

@@ -82,7 +82,7 @@ export class Media {
     this.#negotiation.prepare();
   }
 
-  /** An answer or a candidate of the publisher. */
+  /** An answer, a candidate or a hangup of the publisher. */
   signalled(message) {
     this.#negotiation.signalled(message);
   }

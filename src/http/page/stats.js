@@ -5,7 +5,8 @@ import { addWords, say } from './i18n.js';
 
 export class Stats {
   isShown = false;
-  #before = null;
+  /** The last reading, `{ peer, now }`. */
+  before = null;
   #path = new Part(async () => {
     await addWords({ en: './path_english.js', zh: './path_chinese.js' });
     return import('./path.js');
@@ -24,8 +25,8 @@ export class Stats {
   async read(peer) {
     const report = await peer.stats();
     const now = summary(report);
-    const before = this.#before?.peer === peer ? this.#before.now : null;
-    this.#before = { peer, now };
+    const before = this.before?.peer === peer ? this.before.now : null;
+    this.before = { peer, now };
     if (this.isShown) this.#show(now, before, this.#ways(report, now, peer));
     return now;
   }
