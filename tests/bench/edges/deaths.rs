@@ -16,9 +16,9 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Noticed {
     /// From the death until its server, or another one, had let it in again.
     signalling: Option<Duration>,
-    /// From the death until the first picture of another connection.
+    /// From the death until the first picture of another window.
     media: Option<Duration>,
-    /// Pictures that froze without another connection.
+    /// The time in freezes without another window.
     frozen: Duration,
 }
 
@@ -42,7 +42,7 @@ pub fn print(students: usize, length: Duration) {
     let seen: Vec<Process> = (0..8).map(student).collect();
     let crowd = Students::enter(students, &[&a, &b, &c, &d]);
     println!("{students} emulated students, {} of them not connected, and {} that decode", crowd.gone(), seen.len());
-    println!("| what dies | signalling: who lost it, longest gap | media: who connected again, longest gap | frozen |");
+    println!("| what dies | lost signalling | longest gap in signalling | longest time without a picture |");
     println!("| --- | --- | --- | --- |");
     for what in ["nothing", "a server", "Redis", "an edge", "the owner of the room"] {
         let marks: Vec<(usize, u64)> = seen.iter().map(|student| (student.mark(), freeze_ms(student))).collect();
@@ -70,13 +70,11 @@ pub fn print(students: usize, length: Duration) {
         for ((student, (_, before)), noticed) in seen.iter().zip(&marks).zip(&mut noticed) {
             noticed.frozen = Duration::from_millis(freeze_ms(student).saturating_sub(*before));
         }
-        let gap = |of: fn(&Noticed) -> Option<Duration>| {
-            let all: Vec<Duration> = noticed.iter().filter_map(of).collect();
-            format!("{} of {}, {:.1} s", all.len(), seen.len(), all.iter().max().map_or(0.0, Duration::as_secs_f64))
-        };
-        let on = noticed.iter().filter(|one| one.media.is_none()).map(|one| one.frozen).max().unwrap_or_default();
-        let (signalling, media) = (gap(|one| one.signalling), gap(|one| one.media));
-        println!("| {what} | {signalling} | {media} | {} ms |", on.as_millis());
+        let gaps: Vec<Duration> = noticed.iter().filter_map(|one| one.signalling).collect();
+        let signalling = gaps.iter().max().copied().unwrap_or_default();
+        let media = noticed.iter().map(|one| one.media.unwrap_or(one.frozen)).max().unwrap_or_default();
+        let of_all = format!("{} of {}", gaps.len(), seen.len());
+        println!("| {what} | {of_all} | {:.1} s | {:.1} s |", signalling.as_secs_f64(), media.as_secs_f64());
     }
     crowd.leave();
 }
