@@ -20,7 +20,7 @@ pub enum MediaPath {
 
 impl MediaPath {
     /// `over TURN/TCP: your network blocks UDP`; `None` for the usual way.
-    pub(super) fn words(self) -> Option<String> {
+    pub fn words(self) -> Option<String> {
         let Self::Turn { transport, udp_works } = self else { return None };
         let why = match (transport, udp_works) {
             (TurnTransport::Udp, _) | (_, true) => "no direct path works",
