@@ -32,6 +32,9 @@ mod cluster_tls;
 // Keys and tokens.
 mod access;
 
+// The checks of `classroom doctor`.
+mod doctor;
+
 // The rules of the source tree: which folder may name which.
 mod layering;
 
