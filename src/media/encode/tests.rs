@@ -106,7 +106,7 @@ fn encode(spec: &BranchSpec, raw_frames: &[gst::Buffer]) -> Vec<Frame> {
     let frames = Arc::new(Mutex::new(Vec::new()));
     let (log, gate) = (frames.clone(), Arc::<KeyFrameGate>::default());
     gate.set(true);
-    let mut branch = Branch::build(spec).unwrap();
+    let mut branch = Branch::build(spec, None).unwrap();
     branch.output.connect(gate, Arc::new(move |frame| log.lock().unwrap().push(frame)), || {});
     branch.add_to(&pipeline, &pipeline.by_name("screen-pictures").unwrap()).unwrap();
     // In production, this queue drops frames if the encoder is slow.
