@@ -107,6 +107,7 @@ impl Session<'_> {
                         self.send_to_teacher(reply).await;
                     }
                 }
+                Effect::ReportViewing => self.send_to_teacher(StudentMessage::Viewing(self.viewing.viewing())).await,
                 Effect::Tiers { tiers, estimate_kbps, reason } => {
                     self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
                 }
@@ -126,6 +127,14 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
+        }
+    }
+
+    /// The lecture comes from somebody else from now on, if anybody has it.
+    pub(super) fn on_hangup(&mut self) {
+        if self.lesson.hung_up(Instant::now()) {
+            self.reporter.detail("whoever sent the lecture to this student has ended the connection, or is gone");
+            self.drop_connection();
         }
     }
 
