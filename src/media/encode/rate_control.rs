@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::changes::PictureState;
 
 /// A still picture that has been refined is encoded at this interval, for a steady flow of feedback, and so that a
-/// decoder sees that the source lives. Longer gaps would count as freezes at 30 frames per second (W3C webrtc-stats).
-const STILL_INTERVAL: Duration = Duration::from_millis(150);
+/// decoder sees that the source lives. At 30 frames per second, gaps of more than 183 ms would count as freezes (W3C
+/// webrtc-stats).
+const STILL_INTERVAL: Duration = Duration::from_millis(120);
 
 /// A frame of at most this many bytes says that nothing has changed.
-const EMPTY_BYTES: usize = 600;
+const EMPTY_BYTES: usize = 400;
 
 /// The encoder rests after this time of empty frames.
 const RESTS_AFTER: Duration = Duration::from_secs(2);
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(buffer, 2_000);
         let (busy, resting): (Vec<u64>, Vec<u64>) = kept.into_iter().partition(|at| *at < 3_000);
         assert_eq!(busy.len(), 60, "it waits until the frames have been empty for a while");
-        assert!(resting.windows(2).all(|two| (150..=190).contains(&(two[1] - two[0]))), "{resting:?}");
+        assert!(resting.windows(2).all(|two| (120..=160).contains(&(two[1] - two[0]))), "{resting:?}");
         let (kept, buffer) = run(&mut control, 6, 7, MOVING, 10_000);
         assert_eq!((kept.len(), buffer), (30, 350));
     }
