@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! capture           | a running lecture: encodings on demand, errors, end of stream
-//! source   file     | what to capture, with the devices and files of this machine
+//! source            | what to capture, with the devices and files of this machine
+//! file     slides   | media files and slides as sources
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
@@ -24,6 +25,7 @@ mod options;
 mod pipelines;
 mod raw;
 pub(crate) mod render;
+mod slides;
 mod source;
 
 pub use capture::{Capture, Prepared};
@@ -39,6 +41,7 @@ pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
+pub use slides::{SlidePosition, Turn, draw_slides};
 pub use source::devices::Source;
 
 /// Starts GStreamer once per process. Every function of this module that needs GStreamer calls this one.

@@ -21,6 +21,8 @@ pub(super) struct StatusLine {
     /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
     path: Option<MediaPath>,
+    /// The page of the slides.
+    slide: Option<String>,
     live: bool,
 }
 
@@ -47,6 +49,10 @@ impl StatusLine {
                     self.waiting = None;
                 }
                 self.watch.insert(stats.track, stats.clone());
+            }
+            Event::Slide(slide) => {
+                self.slide = Some(slide.words());
+                return false;
             }
             Event::Path(path) => {
                 self.path = Some(*path);
@@ -95,7 +101,7 @@ impl StatusLine {
         };
         // Only the worst trouble: without a network nobody needs to read about lost packets.
         let trouble = self.troubles.values().next().cloned();
-        let note = trouble.or_else(|| self.path.and_then(MediaPath::words));
+        let note = trouble.or_else(|| self.path.and_then(MediaPath::words)).or_else(|| self.slide.clone());
         line.map(|line| note.map_or(line.clone(), |note| format!("{line}  |  {note}")))
     }
 }
