@@ -14,6 +14,7 @@ use super::capture::{TypedDeck, TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
+use super::ice_tcp::{TypedIceTcp, TypedTraces};
 use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
@@ -262,6 +263,12 @@ pub(super) struct TypedTeach {
     )]
     pub(super) listen: Option<SocketAddr>,
 
+    #[command(flatten)]
+    pub(super) ice_tcp: TypedIceTcp,
+
+    #[command(flatten)]
+    pub(super) traces: TypedTraces,
+
     /// The UDP port for all media [default: the port number of the built-in server, or 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
     pub(super) udp_port: Option<u16>,
@@ -417,6 +424,9 @@ pub(super) struct TypedServe {
     /// Learn this computer's public address from this STUN server, and tell students to use it too; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
+
+    #[command(flatten)]
+    pub(super) traces: TypedTraces,
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,

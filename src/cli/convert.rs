@@ -108,6 +108,8 @@ impl TypedTeach {
             udp_port,
             udp_port_may_change,
             advertise: self.advertise,
+            ice_tcp: self.ice_tcp.convert(),
+            otlp: self.traces.otlp,
             stun: self.stun,
             turn,
             own_turn,
@@ -239,8 +241,8 @@ impl TryFrom<TypedServe> for Serve {
             return Err(Conflict::EdgeWithoutMedia);
         }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        let print_mediamtx = typed.print_mediamtx;
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, print_mediamtx })
+        let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
+        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, otlp, print_mediamtx })
     }
 }
 

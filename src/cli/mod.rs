@@ -13,6 +13,7 @@ mod conference;
 mod connect;
 mod convert;
 mod demo;
+mod ice_tcp;
 mod janus;
 mod janus_flags;
 mod manual;
@@ -46,6 +47,7 @@ use self::meaning::Conflict;
 pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,

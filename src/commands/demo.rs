@@ -9,7 +9,7 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, Member, Output, RoomAccess, ServerTrust,
+    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, IceTcp, Member, Output, RoomAccess, ServerTrust,
     Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
@@ -68,6 +68,8 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stun: Vec::new(),
         turn: Vec::new(),
         own_turn: None,
+        ice_tcp: IceTcp::Off,
+        otlp: None,
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,

@@ -40,6 +40,7 @@ use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
+use super::traces::Traces;
 use super::whip::WhipDoor;
 use super::whip_out::{self, FrameOutputs, Host, WhipServers};
 use super::{blocking, signal_failure};
@@ -54,6 +55,7 @@ use crate::rtp::Frame;
 use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
 use crate::tls::Trust;
+use crate::trace::Tracer;
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
@@ -95,13 +97,15 @@ pub(super) async fn run_with(
     }
 
     let (door, whip_requests) = WhipDoor::new(teach.room.clone());
-    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), reporter)?;
+    let (tracer, traces) = Traces::start(teach.otlp.clone(), reporter);
+    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), &tracer, reporter)?;
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
-    server.own_media.bound(port.local());
-    let config = sfu_config(&teach, port.clone(), prepared.as_ref());
+    let own_tcp_port = server.bound_media(&teach, &port)?;
+    let config =
+        SfuConfig { tracer: tracer.in_room(&teach.room), ..sfu_config(&teach, port.clone(), prepared.as_ref()) };
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
@@ -177,7 +181,10 @@ pub(super) async fn run_with(
     if let Source::Capture(shared) = source {
         blocking(move || shared.into_capture().stop()).await?;
     }
-    drop(server.token);
+    drop((server.token, own_tcp_port));
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     match (ended, concluded) {
         (Ok(reason), concluded) => concluded.map(|()| reason),
         (Err(failure), concluded) => {
@@ -218,6 +225,7 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
         max_students: max_students(teach),
         encodings: prepared.map(Prepared::rates).unwrap_or_default(),
         workers: teach.workers,
+        tracer: Tracer::default(),
         adapts: true,
     }
 }
@@ -225,8 +233,15 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
 /// The media of the speakers, at the port of the lecture.
 fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageMedia {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source =
-        SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None, threads: None };
+    let source = SourceSettings {
+        port,
+        advertise,
+        workers,
+        max_receivers: max_students(teach),
+        floor: None,
+        threads: None,
+        tracer: Tracer::default(),
+    };
     let meter = MediaMeter::default();
     if teach.stage.most > 0 {
         metrics.set_stage(meter.clone());

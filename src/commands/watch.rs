@@ -294,7 +294,8 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
-            ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Hangup { user_id } if self.is_publisher(&user_id) => self.on_hangup(),
+            ServerMessage::Hangup { user_id } => self.on_speaker_hangup(&user_id),
             ServerMessage::Breakouts(breakouts) => {
                 self.breakouts.watched(&breakouts).into_iter().for_each(|sentence| self.reporter.notice(sentence));
             }

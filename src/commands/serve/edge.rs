@@ -1,6 +1,7 @@
 //! The edges of this server: each receives the media of one lecture once, from the process that has it, and sends the
 //! media to students by an SFU of its own, in the publisher's name.
 
+mod below;
 mod feed;
 mod lecture_sfu;
 mod low;
@@ -20,6 +21,7 @@ use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
 use crate::commands::client_network::usable;
 use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
+use crate::commands::edges::Edges;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::or_never;
@@ -103,6 +105,7 @@ async fn run(mut edge: LocalEdge, settings: EdgeSettings) {
         low_needed: [false; 2],
         waiting: WaitingOffers::default(),
         students: Students::default(),
+        below: Edges::default(),
         idle_since: Instant::now(),
         counted: Instant::now(),
         edge,
@@ -141,6 +144,8 @@ struct EdgeHost {
     /// Offers of students that came before the media.
     waiting: WaitingOffers,
     students: Students,
+    /// The edges that get the lecture from this one.
+    below: Edges,
     idle_since: Instant,
     /// The time of the last counts.
     counted: Instant,
@@ -247,6 +252,10 @@ impl EdgeHost {
                     }
                 }
             }
+            ServerMessage::Edges { edges } => self.below.set(edges),
+            ServerMessage::Offer { user_id, sdp, .. } if self.below.contains(&user_id) => {
+                self.offer_below(user_id, sdp);
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => match &self.sfu {
                 Some(sfu) if self.full.is_some() => sfu.sfu().offer(user_id, sdp, video, network),
                 _ => {
@@ -262,10 +271,16 @@ impl EdgeHost {
                 }
             }
             message => {
+                let is_hangup = matches!(message, ServerMessage::Hangup { .. });
                 if let Some(full) = &mut self.full
                     && !full.on_message(message).await
                 {
+                    let was_connected = full.is_connected();
                     self.end_full();
+                    if is_hangup && was_connected {
+                        // The edge above is gone, and the room knows another place.
+                        self.retry = Instant::now();
+                    }
                 }
             }
         }
@@ -299,9 +314,13 @@ impl EdgeHost {
 
     /// The holder of the media says something, for students of this edge or for the edge itself.
     async fn on_heard(&mut self, text: &str) {
-        let Some(encodings) = self.students.told(text, self.sfu.as_ref()) else { return };
+        let Some(encodings) = self.students.told(text, &self.below, self.sfu.as_ref()) else { return };
         if !encodings.is_empty() && self.sfu.as_ref().is_none_or(|sfu| !sfu.carries(&encodings)) {
-            self.restart_sfu(encodings).await;
+            self.restart_sfu(encodings.clone()).await;
+        }
+        if let Some(sfu) = &mut self.sfu {
+            sfu.set_encodings(encodings.clone());
+            self.below.tell_encodings(encodings, sfu.sfu());
         }
         if self.full.as_mut().is_some_and(Pull::announces) {
             // The holder has forgotten the students with the connection before.
@@ -319,10 +338,14 @@ impl EdgeHost {
                 self.send(ClientMessage::Hangup { target_uid, source: None });
             }
             tokio::spawn(before.close());
+            // The edges below connect again, too.
+            self.below = Edges::default();
             self.low_needed = [false; 2];
         }
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
-        match LectureSfu::start(publisher, encodings, self.settings.source.clone()).await {
+        let mut source = self.settings.source.clone();
+        source.tracer = source.tracer.in_room(self.edge.room());
+        match LectureSfu::start(publisher, encodings, source).await {
             Ok(sfu) => {
                 let input = sfu.sfu().input();
                 self.feed.start(move |frame| input.push(frame));
@@ -353,6 +376,7 @@ impl EdgeHost {
                 self.settings.reporter.detail(format!("room {}: {sentence}", self.edge.room()));
             }
             event => {
+                let Some(event) = self.on_below(event).await else { return };
                 let (message, told) = self.students.on_event(event, self.sfu.as_ref());
                 message.into_iter().for_each(|message| self.send(message));
                 if let Some(told) = told {

@@ -130,6 +130,14 @@ impl Session<'_> {
         }
     }
 
+    /// The lecture comes from somebody else from now on, if anybody has it.
+    pub(super) fn on_hangup(&mut self) {
+        if self.lesson.hung_up(Instant::now()) {
+            self.reporter.detail("whoever sent the lecture to this student has ended the connection, or is gone");
+            self.drop_connection();
+        }
+    }
+
     /// Nothing has arrived over the connection for some seconds.
     fn on_disturbed(&mut self) {
         self.check_for_pause();

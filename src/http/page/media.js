@@ -82,7 +82,7 @@ export class Media {
     this.#negotiation.prepare();
   }
 
-  /** An answer or a candidate of the publisher. */
+  /** An answer, a candidate or a hangup of the publisher. */
   signalled(message) {
     this.#negotiation.signalled(message);
   }
@@ -134,7 +134,7 @@ export class Media {
 
   async #measure() {
     const peer = this.#negotiation.connection;
-    if (!peer?.wasConnected) return;
+    if (!peer?.wasConnected) return peer && this.#room.stats.read(peer).catch(() => {});
     const { bytes, videoBytes } = await this.#room.stats.read(peer).catch(() => this.#received);
     if (peer !== this.#negotiation.connection) return;
     const now = performance.now();

@@ -20,6 +20,8 @@ pub(super) struct LectureSfu {
     events: mpsc::Receiver<SfuEvent>,
     /// The tracks that students get, with their codecs.
     tracks: Vec<(Track, Codec)>,
+    /// The encodings of the lecture.
+    encodings: Vec<Encoding>,
 }
 
 impl LectureSfu {
@@ -32,7 +34,7 @@ impl LectureSfu {
         encodings: Vec<Encoding>,
         settings: SourceSettings,
     ) -> Result<Self, String> {
-        let SourceSettings { port, advertise, workers, max_receivers, .. } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, tracer, .. } = settings;
         let tracks = tracks(&encodings);
         let rate = |encoding: Encoding| match (encoding.track, encoding.tier) {
             (Track::Audio, _) => AUDIO_RATE,
@@ -45,13 +47,14 @@ impl LectureSfu {
             advertise,
             stun: Vec::new(),
             max_students: max_receivers,
-            encodings: encodings.into_iter().map(|encoding| (encoding, rate(encoding))).collect(),
+            encodings: encodings.iter().map(|&encoding| (encoding, rate(encoding))).collect(),
             workers,
+            tracer,
             adapts: true,
         };
         let started = tokio::task::spawn_blocking(move || Sfu::start(config)).await;
         let (sfu, events) = started.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        Ok(Self { sfu, events, tracks })
+        Ok(Self { sfu, events, tracks, encodings })
     }
 
     pub(super) fn sfu(&self) -> &Sfu {
@@ -66,6 +69,16 @@ impl LectureSfu {
     /// Whether students who are connected can go on with these encodings.
     pub(super) fn carries(&self, encodings: &[Encoding]) -> bool {
         self.tracks == tracks(encodings)
+    }
+
+    /// The encodings of the lecture, as the holder of the media has said last.
+    pub(super) fn encodings(&self) -> &[Encoding] {
+        &self.encodings
+    }
+
+    /// The holder of the media says what the encodings are.
+    pub(super) fn set_encodings(&mut self, encodings: Vec<Encoding>) {
+        self.encodings = encodings;
     }
 
     /// A candidate of a student.

@@ -404,3 +404,31 @@ async fn the_first_student_of_an_edge_is_served_by_it() {
         machine.close().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_costs_no_lease() {
+    const ROOMS: usize = 40;
+    let store = MemoryStore::new(TIMES);
+    let a = Machine::start("a", &store);
+    let mut members = Vec::new();
+    for room in 0..ROOMS {
+        let request = JoinRequest::parse(&format!("roomId={room}&userId=1001")).unwrap();
+        members.push(a.server.join(request, Credentials::default(), ClientAddress::this_process()));
+    }
+    for member in &mut members {
+        joined(member).await;
+    }
+    // To write all lists one after another takes twice as long as a lease lives.
+    a.store.answer_after(TIMES.lease / 24);
+    let rooms: Vec<RoomId> = (0..ROOMS).map(|room| room.to_string().parse().unwrap()).collect();
+    let is_written = |store: &MemoryStore| rooms.iter().all(|room| !store.members(room).is_empty());
+    let mut looks = 0;
+    while !is_written(&store) || looks < 100 {
+        tokio::time::sleep(TIMES.lease / 6).await;
+        let owners = store.owners(&rooms).await.unwrap();
+        let lost = owners.iter().filter(|owner| owner.is_none()).count();
+        assert_eq!(lost, 0, "leases ended, at look {looks}");
+        looks += 1;
+        assert!(looks < 1_000, "some lists are never written");
+    }
+}
