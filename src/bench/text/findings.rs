@@ -94,11 +94,8 @@ impl Measured {
             shown.iter().rev().find(|shown| is_page && since(shown) <= until)
         };
         let tier = self.tier_at(end);
-        let frames: Vec<&EncodedFrame> = self
-            .encoded
-            .iter()
-            .filter(|frame| frame.tier == tier && (start..end).contains(&frame.at))
-            .collect();
+        let frames: Vec<&EncodedFrame> =
+            self.encoded.iter().filter(|frame| frame.tier == tier && (start..end).contains(&frame.at)).collect();
         let ages = sorted(shown.iter().filter(|_| !is_page).map(|shown| shown.age.as_secs_f64() * 1000.0));
         SceneFound {
             name: SCENES[n].name,
@@ -121,13 +118,13 @@ impl Measured {
     /// Percent of a core of encoders and of the capture in the last `length` of the lesson, or in all of it.
     fn cpu_percent(&self, length: Option<Duration>) -> [f64; 2] {
         let from = length.and_then(|length| self.end.checked_sub(length));
-        let inside = self.cpu.iter().filter(|sample| from.is_none_or(|from| sample.at >= from) && sample.at <= self.end);
+        let inside =
+            self.cpu.iter().filter(|sample| from.is_none_or(|from| sample.at >= from) && sample.at <= self.end);
         let inside: Vec<&CpuSample> = inside.collect();
         let (Some(first), Some(last)) = (inside.first(), inside.last()) else { return [f64::NAN; 2] };
         let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
-        let percent = |of: &dyn Fn(&CpuSample) -> Duration| {
-            of(last).saturating_sub(of(first)).as_secs_f64() / seconds * 100.0
-        };
+        let percent =
+            |of: &dyn Fn(&CpuSample) -> Duration| of(last).saturating_sub(of(first)).as_secs_f64() / seconds * 100.0;
         [percent(&|sample| sample.encoders), percent(&|sample| sample.capture)]
     }
 
@@ -297,7 +294,14 @@ mod tests {
         assert_eq!((scene["db_after_100_ms"].as_f64(), scene["db_after_300_ms"].as_f64()), (Some(30.0), Some(39.0)));
         assert_eq!((scene["ms_to_38_db"].as_u64(), scene["key_frames"].as_u64()), (Some(250), Some(1)));
         assert_eq!((scene["first_frame_kb"].as_f64(), object["still"]["kbps"].as_f64()), (Some(100.0), Some(10.0)));
-        assert_eq!((object["join"]["first_picture_ms"].as_u64(), object["join"]["ms_to_38_db"].as_u64()), (Some(100), None));
-        assert!(measured.table().contains("| title | full | 30.0, 39.0, 46.0 | 0.900 | 250 ms |"), "{}", measured.table());
+        assert_eq!(
+            (object["join"]["first_picture_ms"].as_u64(), object["join"]["ms_to_38_db"].as_u64()),
+            (Some(100), None)
+        );
+        assert!(
+            measured.table().contains("| title | full | 30.0, 39.0, 46.0 | 0.900 | 250 ms |"),
+            "{}",
+            measured.table()
+        );
     }
 }

@@ -177,7 +177,11 @@ impl Lesson {
             ]
         };
         let pages = vec![
-            page(size, paper, &headings("Linear algebra, lesson 7", "Eigenvalues and eigenvectors\n\n2026, room 10013"))?,
+            page(
+                size,
+                paper,
+                &headings("Linear algebra, lesson 7", "Eigenvalues and eigenvectors\n\n2026, room 10013"),
+            )?,
             page(
                 size,
                 paper,
@@ -253,9 +257,8 @@ fn small(text: &str, colour: u32) -> TextBlock {
 
 /// Lines that differ from each other, of words with letters that are easily taken for others.
 fn prose(lines: u32, columns: u32, seed: u32) -> String {
-    const WORDS: [&str; 13] = [
-        "eigenvalue", "Il0O", "the", "matrix", "rn", "m", "vector", "8B6G", "determinant", "of", "cl", "d", "0xB8E3",
-    ];
+    const WORDS: [&str; 13] =
+        ["eigenvalue", "Il0O", "the", "matrix", "rn", "m", "vector", "8B6G", "determinant", "of", "cl", "d", "0xB8E3"];
     let line = |n: u32| {
         let (mut line, mut word) = (format!("{n:03}"), n * 7 + seed * 3);
         while line.len() < columns as usize {

@@ -233,7 +233,9 @@ impl Capture {
     /// [`encodings`](Self::encodings). A user's pipeline may encode by itself, always; then only the delivery of frames
     /// starts and stops. Audio is always delivered.
     pub fn need(&self, encoding: Encoding, needed: bool) {
-        self.refresh_slides(encoding, needed);
+        if needed {
+            self.refresh_slides(encoding, true);
+        }
         match self.output(encoding) {
             Some((output, gate)) if encoding.track.is_video() => {
                 gate.set(needed);

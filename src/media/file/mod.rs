@@ -100,7 +100,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     let about = metadata(path).map_err(|error| in_words(&error))?;
     let kind = about.file_type();
     if kind.is_dir() {
-        return Err("it is a folder: give its files one by one, each with --file".into());
+        return Err("it is a folder: name the files in it one by one".into());
     }
     let special = match kind {
         kind if kind.is_fifo() => Some("a named pipe"),

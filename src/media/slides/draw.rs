@@ -120,7 +120,7 @@ fn shape(page: &Page<'_>) -> Option<(f32, f32)> {
     (is_sane(width) && is_sane(height) && !is_strip).then_some((width, height))
 }
 
-/// The texts of the page's comments. LibreOffice and PowerPoint export speaker notes so.
+/// The texts of the page's comments. Acrobat exports the speaker notes of PowerPoint so.
 fn notes(page: &Page<'_>) -> String {
     let Some(annotations) = page.raw().get::<Array<'_>>("Annots") else { return String::new() };
     let mut notes = Vec::new();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long it may take to draw a page. Usual pages take a twentieth of a second.
 const DRAW_WITHIN: Duration = Duration::from_secs(10);
+
+/// How soon the end of the lecture ends the drawing.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The longest line of an answer: the notes of all pages.
 const MAX_LINE_BYTES: u64 = 64_000_000;
@@ -46,14 +49,15 @@ impl Drawer {
         ))
     }
 
-    /// Draws a page: four bytes (RGBA) per pixel. The error is the cause, for the user.
-    pub(super) fn draw(&mut self, index: usize, size: Size) -> Result<Vec<u8>, String> {
+    /// Draws a page: four bytes (RGBA) per pixel. Gives up soon after `is_stopping`. The error is the cause, for the
+    /// user.
+    pub(super) fn draw(&mut self, index: usize, size: Size, is_stopping: &dyn Fn() -> bool) -> Result<Vec<u8>, String> {
         let kept = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut process = match kept.take() {
             Some(process) => process,
             None => Process::start(&self.program, &self.path)?.0,
         };
-        let drawn = process.draw(index, size);
+        let drawn = process.draw(index, size, is_stopping);
         // A process that did not answer is not asked again.
         if !matches!(drawn, Err(Failure::Process(_))) {
             *kept = Some(process);
@@ -121,13 +125,20 @@ impl Process {
         }
     }
 
-    fn draw(&mut self, index: usize, size: Size) -> Result<Vec<u8>, Failure> {
+    fn draw(&mut self, index: usize, size: Size, is_stopping: &dyn Fn() -> bool) -> Result<Vec<u8>, Failure> {
         let bytes = size.width as usize * size.height as usize * 4;
         let asked = self.requests.write_all(request(index, size).as_bytes());
         if asked.is_err() || self.expected.send(bytes).is_err() {
             return Err(Failure::Process(self.crashed("drawing it")));
         }
-        match self.answers.recv_timeout(DRAW_WITHIN) {
+        let deadline = Instant::now() + DRAW_WITHIN;
+        let answer = loop {
+            let answer = self.answers.recv_timeout(LOOK_EVERY);
+            if answer != Err(RecvTimeoutError::Timeout) || is_stopping() || Instant::now() >= deadline {
+                break answer;
+            }
+        };
+        match answer {
             Ok(Ok(picture)) if picture.len() == bytes => Ok(picture),
             Ok(Err(cause)) => Err(Failure::Page(cause)),
             Ok(Ok(_)) | Err(RecvTimeoutError::Disconnected) => Err(Failure::Process(self.crashed("drawing it"))),
@@ -179,5 +190,59 @@ fn picture(stdout: &mut BufReader<ChildStdout>, size: usize) -> Result<Vec<u8>, 
         }
         Err(Unreadable::Said(cause)) => Err(cause),
         Err(Unreadable::Ended) => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const SIZE: Size = Size { width: 1, height: 1 };
+
+    /// A drawer whose process is a shell script.
+    fn scripted(script: &str) -> Result<(Drawer, Document), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+        let opened = Drawer::open(&program, Path::new("deck.pdf"), None);
+        // The process may start again.
+        let _ = folder.keep();
+        opened
+    }
+
+    const OPENED: &str = r#"echo '{"Done":{"shape":[16.0,9.0],"notes":["a","b"]}}'"#;
+
+    #[test]
+    fn a_page_that_breaks_the_process_costs_only_itself() {
+        let answers = r#"while read page rest; do
+            case $page in 0) echo '{"Done":null}'; printf abcd;; 1) kill -9 $$;; *) echo '{"Failed":"no ink"}';; esac
+        done"#;
+        let (mut drawer, document) = scripted(&format!("{OPENED}\n{answers}")).unwrap();
+        assert_eq!(document.notes, ["a", "b"]);
+        assert_eq!(drawer.draw(0, SIZE, &|| false), Ok(b"abcd".to_vec()));
+        assert_eq!(drawer.draw(2, SIZE, &|| false), Err("no ink".into()));
+        let broken = drawer.draw(1, SIZE, &|| false).unwrap_err();
+        assert!(broken.contains("too much memory, or breaks the drawing (signal 9)"), "{broken}");
+        assert_eq!(drawer.draw(0, SIZE, &|| false), Ok(b"abcd".to_vec()), "the process has started again");
+    }
+
+    #[test]
+    fn the_end_of_the_lecture_does_not_wait_for_a_page() {
+        let (mut drawer, _) = scripted(&format!("{OPENED}\nread page\nexec sleep 60")).unwrap();
+        assert!(drawer.draw(0, SIZE, &|| true).is_err());
+    }
+
+    #[test]
+    fn a_document_that_breaks_the_process_is_refused() {
+        let refused = |script: &str| scripted(script).unwrap_err();
+        assert!(refused("kill -6 $$").contains("opening it needs too much memory, or breaks the drawing (signal 6)"));
+        assert_eq!(refused(r#"echo '{"Failed":"it needs a password"}'"#), "it needs a password");
+        assert!(refused("echo hello").contains("breaks the drawing"));
+        let nobody = Drawer::open(Path::new("/nowhere/classroom"), Path::new("deck.pdf"), None).unwrap_err();
+        assert!(nobody.contains("can't start /nowhere/classroom"), "{nobody}");
     }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// The file names that LibreOffice opens as presentations.
 const PRESENTATIONS: [&str; 5] = ["odp", "ppt", "pptx", "ppsx", "fodp"];
 
-/// The PDF filter of LibreOffice Impress. Notes become comments of their page.
+/// The PDF filter of LibreOffice Impress. Comments stay, and are shown to the teacher.
 const TO_PDF: &str = r#"pdf:impress_pdf_Export:{"ExportNotes":{"type":"boolean","value":"true"}}"#;
 
 /// How long LibreOffice may take. Its first start on a slow disk takes half a minute.

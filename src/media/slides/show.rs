@@ -251,7 +251,8 @@ impl PagesThread {
                 }
             };
             drop(state);
-            let drawn = self.deck.drawer.draw(index, self.size);
+            let shared = &self.shared;
+            let drawn = self.deck.drawer.draw(index, self.size, &|| shared.lock().is_stopping);
             let drawn = drawn.and_then(|picture| self.painter.convert(picture).ok_or("no memory for it".into()));
             self.shared.lock().keep(index, drawn, self.kept);
             self.shared.changed.notify_all();
