@@ -45,7 +45,7 @@ pub use self::metrics::{
     ServerMetrics, SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
-pub use self::path::MediaPath;
+pub use self::path::{MediaPath, PathReport};
 pub use self::slide::SlideReport;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;

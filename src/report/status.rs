@@ -54,8 +54,8 @@ impl StatusLine {
                 self.slide = Some(slide.words());
                 return false;
             }
-            Event::Path(path) => {
-                self.path = Some(*path);
+            Event::Path(report) => {
+                self.path = report.user.is_none().then_some(report.path).or(self.path);
                 return false;
             }
             Event::Trouble { kind, track, text } => {
