@@ -9,6 +9,7 @@
 //! file     slides   | media files and slides as sources
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
+//! samples           | what devices give in two seconds, and how fast the encoder is: for `classroom doctor`
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
 //! pipelines         | the pipeline files as text, with placeholders
 //! options           | what a capture is asked for
@@ -26,6 +27,7 @@ mod options;
 mod pipelines;
 mod raw;
 pub(crate) mod render;
+mod samples;
 mod slides;
 mod source;
 mod typeset;
@@ -43,6 +45,7 @@ pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
+pub use samples::{CameraSample, DeviceSamples, device_samples};
 pub use slides::{SlidePosition, Turn, draw_slides};
 pub use source::devices::Source;
 pub use typeset::{TextBlock, typeset};
