@@ -198,23 +198,23 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
+    use tempfile::TempDir;
+
     use super::*;
 
     const SIZE: Size = Size { width: 1, height: 1 };
 
-    /// A drawer whose process is a shell script.
-    fn scripted(script: &str) -> Result<(Drawer, Document), String> {
+    /// A drawer whose process is a shell script, which may start again while the folder exists.
+    fn scripted(script: &str) -> Result<(Drawer, Document, TempDir), String> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
-        // The process may start again.
-        let _ = folder.keep();
         loop {
-            let opened = Drawer::open(&program, Path::new("deck.pdf"), None);
-            // A process that another test is just starting may still have the script open.
-            if !opened.as_ref().is_err_and(|cause| cause.contains("Text file busy")) {
-                return opened;
+            match Drawer::open(&program, Path::new("deck.pdf"), None) {
+                // A process that another test is just starting may still have the script open.
+                Err(cause) if cause.contains("Text file busy") => {}
+                opened => return opened.map(|(drawer, document)| (drawer, document, folder)),
             }
         }
     }
@@ -226,7 +226,7 @@ mod tests {
         let answers = r#"while read page rest; do
             case $page in 0) echo '{"Done":null}'; printf abcd;; 1) kill -9 $$;; *) echo '{"Failed":"no ink"}';; esac
         done"#;
-        let (mut drawer, document) = scripted(&format!("{OPENED}\n{answers}")).unwrap();
+        let (mut drawer, document, _folder) = scripted(&format!("{OPENED}\n{answers}")).unwrap();
         assert_eq!(document.notes, ["a", "b"]);
         assert_eq!(drawer.draw(0, SIZE, &|| false), Ok(b"abcd".to_vec()));
         assert_eq!(drawer.draw(2, SIZE, &|| false), Err("no ink".into()));
@@ -237,13 +237,13 @@ mod tests {
 
     #[test]
     fn the_end_of_the_lecture_does_not_wait_for_a_page() {
-        let (mut drawer, _) = scripted(&format!("{OPENED}\nread page\nexec sleep 60")).unwrap();
+        let (mut drawer, _, _folder) = scripted(&format!("{OPENED}\nread page\nexec sleep 60")).unwrap();
         assert!(drawer.draw(0, SIZE, &|| true).is_err());
     }
 
     #[test]
     fn a_document_that_breaks_the_process_is_refused() {
-        let refused = |script: &str| scripted(script).unwrap_err();
+        let refused = |script: &str| scripted(script).map(|_| ()).unwrap_err();
         assert!(refused("kill -6 $$").contains("opening it needs too much memory, or breaks the drawing (signal 6)"));
         assert_eq!(refused(r#"echo '{"Failed":"it needs a password"}'"#), "it needs a password");
         assert!(refused("echo hello").contains("breaks the drawing"));
