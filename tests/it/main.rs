@@ -103,6 +103,7 @@ mod conference;
 
 // The signalling protocol, with raw WebSockets.
 mod signalling;
+mod slides;
 
 // Requests of clients that the server does not know, on loopback.
 mod strangers;
