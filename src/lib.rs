@@ -16,7 +16,7 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
 //! report exit                            | what people and scripts are told
-//! pair janus                             | a connection that sends and receives; a client of the SFU Janus
+//! pair janus livekit                     | a connection that sends and receives; clients of the SFUs Janus and LiveKit
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! turn                                   | a TURN server for our own media, and a client's way to any
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
@@ -121,6 +121,7 @@ pub mod http;
 pub mod id;
 mod ingest;
 pub mod janus;
+pub mod livekit;
 pub mod media;
 pub mod network;
 pub mod pair;
