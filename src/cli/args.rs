@@ -27,6 +27,7 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
+use super::via::Via;
 use super::whip_flags::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
@@ -435,6 +436,14 @@ pub(super) struct TypedServe {
 
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
+
+    /// Send the media of lectures to students over these nodes of an engine, for example
+    /// janus=ws://10.0.0.5:8188,ws://10.0.0.6:8188
+    ///
+    /// This server gets each lecture once for each node, and publishes it there. It tells students where the media is;
+    /// students whose node dies get it from another one, or from the process that has it. docs/engines.md has examples.
+    #[arg(long, value_name = "ENGINE=URL,...", help_heading = "Media", hide_short_help = true)]
+    pub(super) via: Vec<Via>,
 
     /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
     #[arg(long, help_heading = "Output", hide_short_help = true)]

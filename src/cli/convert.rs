@@ -13,6 +13,7 @@ use super::meaning::{
     Teach, Video, Watch,
 };
 use super::values::Bitrate;
+use super::via::{EngineNode, Via};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
@@ -237,9 +238,13 @@ impl TryFrom<TypedServe> for Serve {
         if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
+        let via: Vec<EngineNode> = typed.via.into_iter().flat_map(|Via(nodes)| nodes).collect();
+        if media.is_none() && !via.is_empty() {
+            return Err(Conflict::MediaFlagWithoutMedia("--via"));
+        }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let print_mediamtx = typed.print_mediamtx;
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, print_mediamtx })
+        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, via, print_mediamtx })
     }
 }
 

@@ -12,6 +12,7 @@ use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
+use super::via::EngineNode;
 use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
@@ -309,6 +310,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// The nodes of engines that send the media to students.
+    pub via: Vec<EngineNode>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.
     pub print_mediamtx: bool,
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod edge;
+mod engine;
 mod files;
 mod host;
 mod media;
@@ -30,7 +31,7 @@ use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::access::TurnSecret;
-use crate::cli::Serve;
+use crate::cli::{EngineNode, Serve};
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
@@ -89,6 +90,7 @@ pub(super) async fn run(
         whip: None,
         media,
         cluster,
+        via: serve.via,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
@@ -177,6 +179,8 @@ pub(super) struct ServerSettings {
     pub(super) media: Option<MediaServer>,
     /// The other nodes, if there are any.
     pub(super) cluster: Option<ClusterNode>,
+    /// The nodes of engines that send the media to students.
+    pub(super) via: Vec<EngineNode>,
 }
 
 /// A running server: signalling, pages, WHEP, WHIP and metrics on one port, and the media of rooms on another.
@@ -209,6 +213,7 @@ impl RunningServer {
             whip,
             media,
             cluster,
+            via,
         } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
@@ -240,8 +245,8 @@ impl RunningServer {
             own_turn: own_turn.as_ref().map(urls),
             cluster,
         });
-        let edges = media.as_ref().filter(|_| is_edge).map(|media| {
-            let settings = media.edges(address.ip());
+        let edges = media.as_ref().filter(|_| is_edge || !via.is_empty()).map(|media| {
+            let settings = media.edges(address.ip(), is_edge, via);
             (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
         });
         let media = media.map(|media| media.start(server.media_hosts()));

@@ -2,6 +2,7 @@
 
 mod connection;
 mod diagnosis;
+mod engine;
 mod janus;
 mod janus_connection;
 mod lesson;
@@ -289,7 +290,14 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
-            ServerMessage::Hangup { user_id, .. } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Hangup { user_id, .. } => self.on_hangup(&user_id),
+            ServerMessage::Offer { user_id, sdp, tracks: Some(tracks), .. } => {
+                return self.on_engine_offer(&user_id, sdp, tracks).await.map(|()| None);
+            }
+            ServerMessage::Talk { message } => {
+                let effect = self.talk.received(message, self.reporter, &self.screen);
+                self.on_effect(effect).await;
+            }
             ServerMessage::Breakouts(breakouts) => {
                 self.breakouts.watched(&breakouts).into_iter().for_each(|sentence| self.reporter.notice(sentence));
             }
@@ -308,6 +316,7 @@ impl Session<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::Heard { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }

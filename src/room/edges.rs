@@ -178,6 +178,12 @@ impl Edges {
         self.placed.get_mut(student).filter(|placed| placed.edge.as_ref() == Some(edge))
     }
 
+    /// The students that an edge sends media to.
+    pub(super) fn students(&self, edge: &UserId) -> impl Iterator<Item = &UserId> {
+        let is_there = move |placed: &Placed| placed.is_connected && placed.edge.as_ref() == Some(edge);
+        self.placed.iter().filter(move |(_, placed)| is_there(placed)).map(|(student, _)| student)
+    }
+
     /// A student is not in the room any more. Its media may flow on if signalling alone was lost.
     pub(super) fn left(&mut self, student: &UserId, reason: LeaveReason) {
         let flows_on = matches!(reason, LeaveReason::Lost | LeaveReason::Replaced) && self.has_media(student);

@@ -88,6 +88,8 @@ impl Room {
             rest @ (ClientMessage::Order(_)
             | ClientMessage::RoomUserList
             | ClientMessage::Ping
+            | ClientMessage::Talk { .. }
+            | ClientMessage::Tell { .. }
             | ClientMessage::Leave { .. }) => return Some(rest),
         }
         None

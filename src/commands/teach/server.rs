@@ -88,6 +88,7 @@ impl LectureServer {
             whip,
             media: None,
             cluster: None,
+            via: Vec::new(),
         };
         let embedded = RunningServer::start(listener, settings)?;
         Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip, own_media })

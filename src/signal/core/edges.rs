@@ -38,6 +38,8 @@ pub struct LocalEdge {
     session: SessionSecret,
     /// The connection to the room, until it is taken.
     first: Option<LocalMember>,
+    /// Whether this is a further edge of a lecture that has one.
+    is_further: bool,
 }
 
 impl LocalEdge {
@@ -50,6 +52,22 @@ impl LocalEdge {
     /// ends.
     pub fn join(&mut self) -> Option<LocalMember> {
         self.first.take().or_else(|| self.core.join_edge(&self.newcomer(&self.user, EdgeRole::Serves)))
+    }
+
+    /// A further edge of the lecture, which serves students beside this one.
+    pub fn another(&self) -> Option<Self> {
+        let (core, room) = (Arc::clone(&self.core), self.room.clone());
+        Some(Self { core, room, user: random_user()?, session: random_session(), first: None, is_further: true })
+    }
+
+    /// Whether the server has ended.
+    pub fn has_ended(&self) -> bool {
+        self.core.lock().shutting_down
+    }
+
+    /// Leaves the room until [`join`](Self::join).
+    pub fn wait(&mut self) {
+        self.first = None;
     }
 
     /// Joins the room to receive further encodings.
@@ -82,8 +100,16 @@ impl LocalEdge {
     }
 }
 
+/// Digits and letters always form an id.
+fn random_user() -> Option<UserId> {
+    format!("edge-{:016x}", rand::random::<u64>()).parse().ok()
+}
+
 impl Drop for LocalEdge {
     fn drop(&mut self) {
+        if self.is_further {
+            return;
+        }
         if let Some(edges) = &mut self.core.lock().edges {
             edges.rooms.remove(&self.room);
         }
@@ -113,9 +139,8 @@ impl Core {
         edges.rooms.insert(room.clone());
         let hosts = edges.hosts.clone();
         drop(state);
-        // Digits and letters always form an id.
-        let Ok(user) = format!("edge-{:016x}", rand::random::<u64>()).parse() else { return };
-        let mut edge = LocalEdge { core, room, user, session: random_session(), first: None };
+        let Some(user) = random_user() else { return };
+        let mut edge = LocalEdge { core, room, user, session: random_session(), first: None, is_further: false };
         edge.first = edge.join();
         // If the receiver is gone, the error has the edge, which is dropped.
         _ = hosts.send(edge);

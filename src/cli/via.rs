@@ -1,0 +1,64 @@
+//! `--via`: the media of lectures over nodes of an engine, an SFU of somebody else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::janus::JanusUrl;
+
+/// The most nodes.
+const MAX_NODES: usize = 32;
+
+/// A node of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineNode {
+    /// A Janus with the VideoRoom plugin.
+    Janus(JanusUrl),
+}
+
+/// `ENGINE=URL[,URL...]`: nodes of one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via(pub Vec<EngineNode>);
+
+impl FromStr for Via {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (engine, urls) = text.split_once('=').ok_or("write an engine and its nodes, as janus=ws://HOST:8188")?;
+        let node = |url: &str| match engine {
+            "janus" => url.parse().map(EngineNode::Janus).map_err(|error| format!("{url:?}: {error}")),
+            _ => Err(format!("{engine:?} is no engine; use janus")),
+        };
+        let nodes = urls.split(',').map(node).collect::<Result<Vec<_>, _>>()?;
+        if nodes.len() > MAX_NODES {
+            return Err(format!("an engine has at most {MAX_NODES} nodes"));
+        }
+        Ok(Self(nodes))
+    }
+}
+
+/// The node as it is typed, without a secret.
+impl fmt::Display for EngineNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Janus(url) => url.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_has_nodes() {
+        let Via(nodes) = "janus=ws://a,wss://b:99/janus".parse().unwrap();
+        let shown: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["ws://a:8188", "wss://b:99/janus"]);
+        for (bad, word) in [("ws://a", "janus="), ("janus=", "\"\""), ("janus=http://a", "http"), ("sfu=ws://a", "sfu")]
+        {
+            let error = bad.parse::<Via>().unwrap_err();
+            assert!(error.contains(word), "{bad}: {error}");
+        }
+        assert!(format!("janus={}", vec!["ws://a"; 33].join(",")).parse::<Via>().is_err());
+    }
+}
