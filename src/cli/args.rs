@@ -19,6 +19,7 @@ use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::plan::{PLAN_EXAMPLE, PLAN_HELP, TypedPlan};
+use super::secrets::Secret;
 use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
@@ -444,6 +445,18 @@ pub(super) struct TypedServe {
     /// students whose node dies get it from another one, or from the process that has it. docs/engines.md has examples.
     #[arg(long, value_name = "ENGINE=URL,...", help_heading = "Media", hide_short_help = true)]
     pub(super) via: Vec<Via>,
+
+    /// The API key of --via livekit=..., as KEY: SECRET
+    ///
+    /// Other users of this computer see the arguments of a program, so use the variable CLASSROOM_LIVEKIT_KEY or
+    /// --livekit-key-file instead. All nodes have the same key.
+    #[arg(long, value_name = "KEY", env = "CLASSROOM_LIVEKIT_KEY", hide_env_values = true, hide_short_help = true)]
+    #[arg(help_heading = "Media")]
+    pub(super) livekit_key: Option<Secret>,
+
+    /// Read the API key of --via livekit=... from the first line of this file
+    #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
+    pub(super) livekit_key_file: Option<PathBuf>,
 
     /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
     #[arg(long, help_heading = "Output", hide_short_help = true)]

@@ -8,10 +8,12 @@ use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{Relays, chat_input, nickname, server_trust};
 use super::demo::TypedDemo;
+use super::janus::SecretSource;
 use super::meaning::{
     Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
     Teach, Video, Watch,
 };
+use super::secrets::Secret;
 use super::values::Bitrate;
 use super::via::{EngineNode, Via};
 use crate::media::{FileList, Tiers};
@@ -242,9 +244,31 @@ impl TryFrom<TypedServe> for Serve {
         if media.is_none() && !via.is_empty() {
             return Err(Conflict::MediaFlagWithoutMedia("--via"));
         }
+        let livekit_key = match (typed.livekit_key_file, typed.livekit_key.and_then(Secret::given)) {
+            (Some(file), _) => Some(SecretSource::File(file)),
+            (None, given) => given.map(SecretSource::Given),
+        };
+        let needs_key = via.iter().any(|node| matches!(node, EngineNode::LiveKit { .. }));
+        if needs_key && livekit_key.is_none() {
+            return Err(Conflict::NoLiveKitKey);
+        }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let print_mediamtx = typed.print_mediamtx;
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, via, print_mediamtx })
+        Ok(Serve {
+            listen,
+            tls,
+            stun,
+            turn,
+            own_turn,
+            site,
+            access,
+            meetings,
+            media,
+            cluster,
+            via,
+            livekit_key,
+            print_mediamtx,
+        })
     }
 }
 

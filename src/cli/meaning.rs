@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
+use super::janus::SecretSource;
 use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
@@ -312,6 +313,8 @@ pub struct Serve {
     pub cluster: Option<Box<Cluster>>,
     /// The nodes of engines that send the media to students.
     pub via: Vec<EngineNode>,
+    /// The API key of the LiveKit servers among them.
+    pub livekit_key: Option<SecretSource>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.
     pub print_mediamtx: bool,
 }
@@ -389,6 +392,8 @@ pub(super) enum Conflict {
     NodeWithoutRedis(&'static str),
     #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
     EdgeWithoutMedia,
+    #[error("--via livekit=... needs the API key: set CLASSROOM_LIVEKIT_KEY to KEY: SECRET, or use --livekit-key-file")]
+    NoLiveKitKey,
     #[error("can't use --redis: {0}")]
     Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]

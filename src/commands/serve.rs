@@ -90,7 +90,7 @@ pub(super) async fn run(
         whip: None,
         media,
         cluster,
-        via: serve.via,
+        via: engine::with_key(serve.via, serve.livekit_key, reporter)?,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();

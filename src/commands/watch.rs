@@ -47,6 +47,7 @@ use crate::media::{self, Render, RenderEvent, TrackFormat};
 use crate::protocol::channel::Stopped;
 use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
+use crate::sdp::accepted;
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
 use crate::viewer::{IceServers, ViewerConfig};
@@ -263,6 +264,8 @@ impl Session<'_> {
                 };
                 if !connection.answered {
                     connection.answered = true;
+                    // An engine answers without our data channel.
+                    connection.is_of_engine = !accepted::has_channel(&sdp);
                     match connection.viewer.answer(sdp).await {
                         Ok(tracks) => self.start_render(tracks).await?,
                         Err(error) => {

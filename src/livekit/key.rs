@@ -148,7 +148,10 @@ mod tests {
         assert_eq!(claims(Right::Subscribe), student);
         let publisher = claims(Right::Publish);
         let video = &publisher["video"];
-        assert_eq!((&video["canPublish"], &video["canSubscribe"], &video["hidden"]), (&json!(true), &json!(false), &json!(false)));
+        assert_eq!(
+            (&video["canPublish"], &video["canSubscribe"], &video["hidden"]),
+            (&json!(true), &json!(false), &json!(false))
+        );
         assert_eq!(publisher["exp"], 1_000 + 24 * 3600);
     }
 

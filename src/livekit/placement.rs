@@ -294,7 +294,8 @@ impl Signalling {
             match self.frame().await? {
                 Frame::Binary(message) => {
                     let joined = joined::read(&message, PUBLISHER);
-                    return joined.ok_or_else(|| LiveKitError::NotLiveKit("its first message is no JoinResponse".into()));
+                    return joined
+                        .ok_or_else(|| LiveKitError::NotLiveKit("its first message is no JoinResponse".into()));
                 }
                 Frame::Text(_) => return Err(LiveKitError::NotLiveKit("its first message is text".into())),
                 _ => {}

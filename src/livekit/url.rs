@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(shown("https://livekit.example"), "wss://livekit.example:443");
         assert_eq!(shown("wss://[::1]:99"), "wss://[::1]:99");
         let url: LiveKitUrl = "ws://[::1]".parse().unwrap();
-        assert_eq!((url.web_socket("/rtc/v1?x=1"), url.whip().unwrap().port()), ("ws://[::1]:7880/rtc/v1?x=1".into(), 7880));
+        assert_eq!(
+            (url.web_socket("/rtc/v1?x=1"), url.whip().unwrap().port()),
+            ("ws://[::1]:7880/rtc/v1?x=1".into(), 7880)
+        );
     }
 
     #[test]

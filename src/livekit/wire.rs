@@ -216,7 +216,8 @@ mod tests {
         let subscription = Request::Subscription { track_sids: vec!["TR_a", "TR_s"], subscribe: true };
         assert_eq!(json(subscription), json!({"subscription": {"trackSids": ["TR_a", "TR_s"], "subscribe": true}}));
         assert_eq!(json(Request::offer("v=0")), json!({"offer": {"type": "offer", "sdp": "v=0", "id": 1}}));
-        let candidate: IceCandidate = serde_json::from_value(json!({"candidate": "candidate:1", "sdpMid": "0"})).unwrap();
+        let candidate: IceCandidate =
+            serde_json::from_value(json!({"candidate": "candidate:1", "sdpMid": "0"})).unwrap();
         let trickle = json(Request::candidate(&candidate));
         assert_eq!(trickle["trickle"]["target"], "PUBLISHER");
         let init = trickle["trickle"]["candidateInit"].as_str().unwrap();
@@ -239,12 +240,16 @@ mod tests {
         assert_eq!(read(answer), Response::Answer { sdp: "v=0".into(), tracks });
         let update = json!({"update": {"participants": [
             {"sid": "PA_me", "identity": "1001", "state": "ACTIVE"}, {"sid": "PA_2", "state": "NEW_STATE"}, {}]}});
-        let states = [("PA_me", ParticipantState::Active), ("PA_2", ParticipantState::Unknown), ("", ParticipantState::Joining)];
+        let states =
+            [("PA_me", ParticipantState::Active), ("PA_2", ParticipantState::Unknown), ("", ParticipantState::Joining)];
         let states = states.map(|(sid, state)| (sid.to_owned(), state)).to_vec();
         assert_eq!(read(update), Response::Participants(states));
         let leave = json!({"leave": {"reason": "DUPLICATE_IDENTITY\u{7}", "action": "DISCONNECT"}});
         assert_eq!(read(leave), Response::Leave("DUPLICATE_IDENTITY".into()));
-        assert_eq!(read(json!({"subscriptionResponse": {"trackSid": "TR", "err": "SE_CODEC"}})), Response::NoSubscription);
+        assert_eq!(
+            read(json!({"subscriptionResponse": {"trackSid": "TR", "err": "SE_CODEC"}})),
+            Response::NoSubscription
+        );
         for other in [json!({}), json!({"pongResp": {}}), json!({"trickle": {"candidateInit": "nonsense"}})] {
             assert_eq!(read(other), Response::Other);
         }

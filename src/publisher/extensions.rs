@@ -77,7 +77,10 @@ mod tests {
         // LiveKit's answer.
         let video_only = format!("v=0\r\nm=audio 9 x 111\r\n{mid}m=video 9 x 102\r\n{transport}{mid}");
         let ids = ExtensionIds::of(&video_only);
-        assert_eq!((ids.transport_of(Track::Screen), ids.transport_of(Track::Audio), ids.mid), (Some(3), None, Some(4)));
+        assert_eq!(
+            (ids.transport_of(Track::Screen), ids.transport_of(Track::Audio), ids.mid),
+            (Some(3), None, Some(4))
+        );
         let both = format!("v=0\r\nm=audio 9 x 111\r\n{transport}m=video 9 x 102\r\n{transport}");
         assert_eq!((ExtensionIds::of(&both).transport, ExtensionIds::of(&both).audio_transport), (Some(3), Some(3)));
         let session = format!("v=0\r\n{transport}m=audio 9 x 111\r\n");

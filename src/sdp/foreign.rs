@@ -129,9 +129,8 @@ fn only(section: &[&str], codec: Codec) -> Option<Vec<String>> {
         let (number, rest) = line.strip_prefix(attribute)?.split_once(' ')?;
         Some((number.to_owned(), rest.to_owned()))
     };
-    let of_codec = |(number, name): (String, String)| {
-        name.eq_ignore_ascii_case(engine::rtpmap(codec)).then_some(number)
-    };
+    let of_codec =
+        |(number, name): (String, String)| name.eq_ignore_ascii_case(engine::rtpmap(codec)).then_some(number);
     let mut kept: Vec<String> =
         section.iter().filter_map(|line| numbered(line, "a=rtpmap:")).filter_map(of_codec).collect();
     let repairs = section.iter().filter_map(|line| numbered(line, "a=fmtp:")).filter(|(_, parameters)| {
@@ -190,13 +189,20 @@ mod tests {
     #[test]
     fn an_answer_names_tracks_as_ours_do_and_has_the_codec_of_the_lecture() {
         let offer = ForeignOffer::new(OFFER);
-        assert!(!offer.sdp.contains("m=application") && offer.sdp.contains("a=group:BUNDLE 0 1 2\r\n"), "{}", offer.sdp);
+        assert!(
+            !offer.sdp.contains("m=application") && offer.sdp.contains("a=group:BUNDLE 0 1 2\r\n"),
+            "{}",
+            offer.sdp
+        );
         let answer = offer.answered(ANSWER, Codec::H264, track).unwrap();
         let (_, sections) = sections(&answer);
         let msid = |n: usize| sections[n].iter().filter_map(|line| line.strip_prefix("a=msid:")).collect::<Vec<_>>();
         assert_eq!([msid(0), msid(1), msid(2)], [vec!["classroom audio"], vec!["classroom screen"], vec![]]);
         assert_eq!(sections[1][0], "m=video 9 UDP/TLS/RTP/SAVPF 102 103");
-        assert!(!answer.contains("VP8") && !answer.contains("TR_s") && answer.contains("a=fmtp:103 apt=102"), "{answer}");
+        assert!(
+            !answer.contains("VP8") && !answer.contains("TR_s") && answer.contains("a=fmtp:103 apt=102"),
+            "{answer}"
+        );
         assert_eq!(sections[3][0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
         assert_eq!(mid_of(&sections[3]), Some("3"));
     }

@@ -6,22 +6,34 @@
 //! channel; their messages travel by signalling (`talk`).
 
 mod janus;
+mod lecture;
+mod livekit;
+mod mediamtx;
+mod pulse;
 
 use std::collections::HashSet;
+use std::fmt;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::janus::JanusStudents;
-use crate::cli::EngineNode;
+use self::lecture::Lecture;
+use self::livekit::LiveKitStudents;
+use self::mediamtx::MediaMtxStudents;
+use self::pulse::Pulse;
+use crate::cli::{EngineNode, SecretSource};
+use crate::commands::access::read_secrets;
 use crate::commands::client_network::bind_addresses_for;
 use crate::commands::or_never;
 use crate::commands::whip_out::{FrameOutputs, Host, KeyFrameBudget, Target, TargetEvent, TargetMedia};
+use crate::exit::Failure;
 use crate::id::UserId;
+use crate::livekit::LiveKitKey;
 use crate::protocol::channel::PublisherMessage;
-use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
+use crate::protocol::{ClientMessage, ErrorCode, IceCandidate, VideoTrack};
 use crate::publisher::Layering;
-use crate::report::{HostKind, HostState};
+use crate::report::{HostKind, HostState, Reporter};
 use crate::rtp::{Encoding, Frame, Tier, Track};
 use crate::sdp::ice::IceServers;
 
@@ -34,8 +46,8 @@ const TARGET_QUEUE: usize = 64;
 /// An order about a student.
 #[derive(Debug)]
 pub(super) enum EngineOrder {
-    /// The student offers a connection, in place of any before.
-    Offer(UserId, String),
+    /// The student offers a connection, in place of any before; for this video alone, if one is named.
+    Offer(UserId, String, Option<VideoTrack>),
     /// The student answers the engine's offer.
     Answer(UserId, String),
     /// A candidate of the student.
@@ -76,7 +88,45 @@ pub(super) struct EngineLecture {
 pub(super) async fn check(node: &EngineNode) -> Result<(), String> {
     match node {
         EngineNode::Janus(url) => janus::check(url).await,
+        EngineNode::LiveKit { url, .. } => pulse::check(url.server().host(), url.server().port()).await,
+        EngineNode::MediaMtx(url) => pulse::check(url.host(), url.port()).await,
     }
+}
+
+/// The nodes with the API key of the LiveKit servers among them.
+///
+/// # Errors
+/// If the file of the key can't be read, or has none.
+pub(super) fn with_key(
+    mut nodes: Vec<EngineNode>,
+    source: Option<SecretSource>,
+    reporter: &Reporter,
+) -> Result<Vec<EngineNode>, Failure> {
+    let of_livekit: Vec<_> = nodes
+        .iter_mut()
+        .filter_map(|node| match node {
+            EngineNode::LiveKit { key, .. } => Some(key),
+            _ => None,
+        })
+        .collect();
+    if let Some(source) = source.filter(|_| !of_livekit.is_empty()) {
+        let (text, origin) = match source {
+            SecretSource::Given(secret) => (secret.as_str().to_owned(), "CLASSROOM_LIVEKIT_KEY".to_owned()),
+            SecretSource::File(path) => {
+                let text = read_secrets(&path, "--livekit-key-file", reporter)?;
+                (text.lines().next().unwrap_or_default().to_owned(), path.display().to_string())
+            }
+        };
+        let parsed = text.parse::<LiveKitKey>();
+        let parsed = parsed.map_err(|error| Failure::usage(anyhow::anyhow!("{origin} {error}")))?;
+        of_livekit.into_iter().for_each(|key| *key = Some(parsed.clone()));
+    }
+    Ok(nodes)
+}
+
+/// The refusal of a student's offer.
+fn refusal(target_uid: UserId, code: ErrorCode, why: &dyn fmt::Display) -> ClientMessage {
+    ClientMessage::Reject { target_uid, code, message: format!("the media server: {why}"), codec: None, source: None }
 }
 
 impl EngineLecture {
@@ -93,14 +143,28 @@ impl EngineLecture {
         let (orders, order_queue) = mpsc::channel(QUEUE);
         let (told, events) = mpsc::channel(QUEUE);
         let outputs = FrameOutputs::default();
-        let (host, students) = match node {
-            EngineNode::Janus(url) => JanusStudents::start(url)?,
+        let lecture = Lecture::of(&encodings);
+        let (host, students, pulse) = match node {
+            EngineNode::Janus(url) => {
+                let (host, students) = JanusStudents::start(url)?;
+                (host, Students::Janus(students), None)
+            }
+            EngineNode::LiveKit { url, key } => {
+                let key = key.as_ref().ok_or("there is no API key")?;
+                let (host, students) = LiveKitStudents::start(url, key, lecture)?;
+                (host, Students::LiveKit(students), Some(Pulse::of(url.server().host(), url.server().port())))
+            }
+            EngineNode::MediaMtx(url) => {
+                let (host, students) = MediaMtxStudents::start(url, lecture)?;
+                (host, Students::MediaMtx(students), Some(Pulse::of(url.host(), url.port())))
+            }
         };
         let task = Task {
             outputs: outputs.clone(),
             orders: order_queue,
             events: told.clone(),
-            students: Students::Janus(students),
+            students,
+            pulse,
             ids: HashSet::new(),
             max_students,
             key_frames: KeyFrameBudget::default(),
@@ -139,12 +203,38 @@ impl EngineLecture {
 /// The students of a lecture at a node.
 enum Students {
     Janus(JanusStudents),
+    LiveKit(LiveKitStudents),
+    MediaMtx(MediaMtxStudents),
 }
 
 impl Students {
     fn order(&mut self, order: EngineOrder) {
+        match (self, order) {
+            (Self::Janus(students), order) => students.order(order),
+            (Self::LiveKit(students), EngineOrder::Offer(user, sdp, video)) => students.offer(user, &sdp, video),
+            (Self::LiveKit(students), EngineOrder::Candidate(user, candidate)) => students.candidate(&user, candidate),
+            (Self::LiveKit(students), EngineOrder::Remove(user)) => students.remove(&user),
+            (Self::MediaMtx(students), EngineOrder::Offer(user, sdp, _)) => students.offer(user, &sdp),
+            (Self::MediaMtx(students), EngineOrder::Candidate(user, candidate)) => students.candidate(&user, candidate),
+            (Self::MediaMtx(students), EngineOrder::Remove(user)) => students.remove(&user),
+            // These engines answer, and make no offers.
+            (Self::LiveKit(_) | Self::MediaMtx(_), EngineOrder::Answer(..)) => {}
+        }
+    }
+
+    /// How the engine gets the tiers of a video: LiveKit chooses among them for each student.
+    fn layering(&self) -> Layering {
         match self {
-            Self::Janus(students) => students.order(order),
+            Self::LiveKit(_) => Layering::Simulcast,
+            Self::Janus(_) | Self::MediaMtx(_) => Layering::Single,
+        }
+    }
+
+    /// The budget of key frames. LiveKit asks for each student that comes and for nobody else, as Janus does.
+    fn budget(&self) -> HostKind {
+        match self {
+            Self::Janus(_) | Self::LiveKit(_) => HostKind::Janus,
+            Self::MediaMtx(_) => HostKind::Whip,
         }
     }
 
@@ -152,6 +242,8 @@ impl Students {
     async fn next(&mut self) -> EngineEvent {
         match self {
             Self::Janus(students) => students.next().await,
+            Self::LiveKit(students) => students.next().await,
+            Self::MediaMtx(students) => students.next().await,
         }
     }
 }
@@ -161,6 +253,8 @@ struct Task {
     orders: mpsc::Receiver<EngineOrder>,
     events: mpsc::Sender<EngineEvent>,
     students: Students,
+    /// Notices a node that is gone; none if the students do.
+    pulse: Option<Pulse>,
     /// Those who are connected here, or about to be.
     ids: HashSet<UserId>,
     max_students: usize,
@@ -170,12 +264,15 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, host: Host, encodings: Vec<(Encoding, u32)>) {
+    async fn run(mut self, host: Host, mut encodings: Vec<(Encoding, u32)>) {
         let (sender, mut published) = mpsc::channel(TARGET_QUEUE);
         let (stop, stopped) = oneshot::channel();
-        let (kind, bind) = (host.kind(), bind_addresses_for(host.host()));
-        let ice_servers = IceServers::default();
-        let media = TargetMedia { bind, ice_servers, encodings, layering: Layering::Single };
+        let (kind, bind) = (self.students.budget(), bind_addresses_for(host.host()));
+        let (ice_servers, layering) = (IceServers::default(), self.students.layering());
+        if let Students::MediaMtx(students) = &self.students {
+            encodings.retain(|(encoding, _)| students.takes(encoding.track));
+        }
+        let media = TargetMedia { bind, ice_servers, encodings, layering };
         let target = tokio::spawn(Target::new(0, host, media, self.outputs.clone(), sender).run(stopped));
         let lost = self.serve(kind, &mut published).await;
         _ = stop.send(());
@@ -215,6 +312,7 @@ impl Task {
                         asks.then_some(EngineEvent::KeyFrameNeeded(encoding)).into_iter().collect()
                     }
                 },
+                why = or_never(self.pulse.as_mut().map(Pulse::stopped)) => return Some(why),
                 () = or_never(deadline.map(|at| tokio::time::sleep_until(at.into()))) => {
                     let due = self.key_frames.due(Instant::now(), &self.outputs.key_frames());
                     due.into_iter().map(EngineEvent::KeyFrameNeeded).collect()
@@ -230,14 +328,12 @@ impl Task {
 
     fn on_order(&mut self, order: EngineOrder) {
         match &order {
-            EngineOrder::Offer(user, _) if self.ids.len() >= self.max_students && !self.ids.contains(user) => {
-                let (target_uid, code) = (user.clone(), ErrorCode::RoomFull);
-                let message = "this node of the engine has as many students as it may have".to_owned();
-                let refusal = ClientMessage::Reject { target_uid, code, message, codec: None, source: None };
+            EngineOrder::Offer(user, ..) if self.ids.len() >= self.max_students && !self.ids.contains(user) => {
+                let refusal = refusal(user.clone(), ErrorCode::RoomFull, &"it has as many students as it may have");
                 _ = self.events.try_send(EngineEvent::Send(refusal));
                 return;
             }
-            EngineOrder::Offer(user, _) => _ = self.ids.insert(user.clone()),
+            EngineOrder::Offer(user, ..) => _ = self.ids.insert(user.clone()),
             EngineOrder::Remove(user) => _ = self.ids.remove(user),
             EngineOrder::Answer(..) | EngineOrder::Candidate(..) => {}
         }

@@ -98,7 +98,7 @@ impl Fanout {
     pub(super) fn offer(&self, user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) {
         match self {
             Self::Sfu(sfu) => sfu.sfu().offer(user, sdp, video, network),
-            Self::Engine(engine, _) => engine.order(EngineOrder::Offer(user, sdp)),
+            Self::Engine(engine, _) => engine.order(EngineOrder::Offer(user, sdp, video)),
         }
     }
 

@@ -64,7 +64,7 @@ impl JanusStudents {
     /// Passes an order on. Janus answers no offers: it makes its own one.
     pub(super) fn order(&self, order: EngineOrder) {
         let order = match order {
-            EngineOrder::Offer(user, _) => Subscription::Open(user),
+            EngineOrder::Offer(user, ..) => Subscription::Open(user),
             EngineOrder::Answer(user, sdp) => Subscription::Answer(user, sdp),
             EngineOrder::Candidate(user, candidate) => Subscription::Candidate(user, candidate),
             EngineOrder::Remove(user) => Subscription::Close(user),
