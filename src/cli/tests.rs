@@ -209,6 +209,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         meetings,
         media,
         cluster: None,
+        via: Vec::new(),
         print_mediamtx: false,
     };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));
