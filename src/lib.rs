@@ -78,6 +78,10 @@
 //! frames of the packets, and an SFU of its own sends them to students. The room places each student's offer
 //! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]).
 //!
+//! The SFU of an edge may also be that of somebody else, a node of an engine such as [`janus`] (`commands::serve`): the
+//! edge publishes the lecture there, and passes on the offers and answers of students. They have no data channel, and
+//! their messages travel by signalling ([`protocol::ClientMessage::Talk`]).
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one

@@ -297,7 +297,7 @@ impl Session<'_> {
             ServerMessage::Offer { user_id, sdp, tracks: Some(tracks), .. } => {
                 return self.on_engine_offer(&user_id, sdp, tracks).await.map(|()| None);
             }
-            ServerMessage::Talk { message } => {
+            ServerMessage::Talk { message, .. } => {
                 let effect = self.talk.received(message, self.reporter, &self.screen);
                 self.on_effect(effect).await;
             }

@@ -197,6 +197,8 @@ pub enum ServerMessage {
     },
     /// To a student whose media has no data channel: a message of the channel of the lecture.
     Talk {
+        /// The publisher.
+        user_id: UserId,
         /// The message.
         message: PublisherMessage,
     },

@@ -101,6 +101,7 @@ impl Room {
         message: StudentMessage,
         out: &mut Vec<Output>,
     ) {
+        let Some(user_id) = self.publisher.clone() else { return };
         out.push(match self.edges.of_student(student) {
             Some(to) => {
                 Output::Relay { from: conn, to, message: ServerMessage::Heard { user_id: student.clone(), message } }
@@ -108,7 +109,7 @@ impl Room {
             None => {
                 let (code, message) = (ErrorCode::TargetBusy, "there is no connection to the teacher at the moment");
                 let message = PublisherMessage::Error { code, message: message.to_owned(), retry_after_ms: None };
-                Output::Send { to: conn, message: ServerMessage::Talk { message } }
+                Output::Send { to: conn, message: ServerMessage::Talk { user_id, message } }
             }
         });
     }
@@ -145,11 +146,13 @@ impl Room {
                 // A student whose signalling is lost is welcomed again, with what it has missed.
                 let placed = self.edges.student(edge, &student).is_some();
                 let to = self.members.get(&student).filter(|_| placed).and_then(|member| member.conn());
-                return out.extend(to.map(|to| Output::Send { to, message: ServerMessage::Talk { message } }));
+                return out.extend(
+                    to.map(|to| Output::Send { to, message: ServerMessage::Talk { user_id: publisher, message } }),
+                );
             }
             ClientMessage::Tell { target_uid: None, message } => {
                 let students = self.edges.students(edge).filter_map(|id| self.members.get(id)?.conn());
-                let (to, message) = (students.collect(), ServerMessage::Talk { message });
+                let (to, message) = (students.collect(), ServerMessage::Talk { user_id: publisher, message });
                 return out.push(Output::Broadcast { to, message });
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if target_uid == publisher => {

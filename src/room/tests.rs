@@ -5,6 +5,7 @@ mod breakouts;
 mod calls;
 mod crowds;
 mod edges;
+mod engines;
 mod gate;
 mod hall;
 mod host;

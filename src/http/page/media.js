@@ -82,9 +82,10 @@ export class Media {
     this.#negotiation.prepare();
   }
 
-  /** An answer or a candidate of the publisher. */
-  signalled(message) {
-    this.#negotiation.signalled(message);
+  /** An answer or a candidate of the publisher, or what only an engine says. */
+  async signalled(message) {
+    if (['answer', 'candidate'].includes(message.type)) this.#negotiation.signalled(message);
+    else (await import('./engine.js')).told(this.#negotiation, this.#room, message);
   }
 
   /** Sends an offer that had to wait; says whether there was one. */
