@@ -52,6 +52,8 @@ pub struct PlacementRequest {
     pub offer: String,
     /// The tracks that it wants.
     pub tracks: Vec<Track>,
+    /// Whether it waits until all of them have arrived at LiveKit.
+    pub needs_all: bool,
 }
 
 /// An event of a placement.
@@ -164,7 +166,7 @@ impl Task {
         let mut signalling = Signalling::open(&self.room, &identity).await?;
         let Joined { own, tracks } = signalling.joined().await?;
         let wanted: Vec<_> = tracks.iter().filter(|one| self.request.tracks.contains(&one.track)).collect();
-        if wanted.is_empty() {
+        if wanted.is_empty() || self.request.needs_all && wanted.len() < self.request.tracks.len() {
             return Err(LiveKitError::NotYet);
         }
         let track_sids = wanted.iter().map(|one| one.sid.as_str()).collect();

@@ -165,11 +165,11 @@ fn set_transport_number(header: &mut Header, id: Option<u8>, number: u16) {
     }
 }
 
-/// The restriction identifier of a tier, as browsers name layers: LiveKit knows the order of `q`, `h` and `f`, and takes
-/// others for layers from small to large.
+/// The restriction identifier of a tier: the small layer and the next one of browsers' `q`, `h` and `f`, whose order
+/// LiveKit knows. It takes a lone `f` for a small layer, and drops one of two layers with other names.
 pub(super) fn rid_of(tier: Tier) -> &'static str {
     match tier {
-        Tier::Full => "f",
+        Tier::Full => "h",
         Tier::Low => "q",
     }
 }

@@ -93,7 +93,12 @@ impl ForeignOffer {
             let mid = mid_of(&section)?;
             let named = if sends { track(mid, if is_video { "video" } else { "audio" }) } else { None };
             let kept = if is_video && named.is_some() { only(&section, codec)? } else { owned(&section) };
-            lines.extend(kept.into_iter().filter(|line| !names_track(line)));
+            // LiveKit answers a section without a track as if it sent something.
+            let direction = |line: String| match line.as_str() {
+                "a=sendonly" | "a=sendrecv" | "a=recvonly" if named.is_none() => "a=inactive".to_owned(),
+                _ => line,
+            };
+            lines.extend(kept.into_iter().filter(|line| !names_track(line)).map(direction));
             lines.extend(named.map(|track| format!("a=msid:classroom {}", track.name())));
         }
         let at_end = refused.filter(|(at, _)| *at >= offered.len());
@@ -176,7 +181,7 @@ mod tests {
         a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:102 H264/90000\r\na=rtcp-fb:102 nack pli\r\n\
         a=fmtp:102 packetization-mode=1;profile-level-id=42e01f\r\na=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n\
         a=ssrc:8 mslabel:PA_x|TR_s\r\na=ssrc:8 label:TR_s\r\na=msid:PA_x|TR_s TR_s\r\na=sendonly\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103\r\na=mid:2\r\na=inactive\r\n";
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103\r\na=mid:2\r\na=sendrecv\r\n";
 
     fn track(mid: &str, kind: &str) -> Option<Track> {
         match (mid, kind) {
@@ -198,6 +203,7 @@ mod tests {
         let (_, sections) = sections(&answer);
         let msid = |n: usize| sections[n].iter().filter_map(|line| line.strip_prefix("a=msid:")).collect::<Vec<_>>();
         assert_eq!([msid(0), msid(1), msid(2)], [vec!["classroom audio"], vec!["classroom screen"], vec![]]);
+        assert!(sections[2].contains(&"a=inactive") && !sections[2].contains(&"a=sendrecv"));
         assert_eq!(sections[1][0], "m=video 9 UDP/TLS/RTP/SAVPF 102 103");
         assert!(
             !answer.contains("VP8") && !answer.contains("TR_s") && answer.contains("a=fmtp:103 apt=102"),

@@ -2,6 +2,7 @@
 //! and LiveKit chooses for each student the tier that its path carries.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -21,10 +22,14 @@ const QUEUE: usize = 1_024;
 /// Candidates of a student that wait.
 const CANDIDATES: usize = 32;
 
+/// A new lecture arrives at LiveKit track by track. After this time a student gets those that are there.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+
 /// The students of a lecture at a LiveKit server.
 pub(super) struct LiveKitStudents {
     room: LiveKitRoom,
     lecture: Lecture,
+    started: Instant,
     students: HashMap<UserId, Student>,
     /// The number of the next placement.
     next: u64,
@@ -62,7 +67,8 @@ impl LiveKitStudents {
         let room = LiveKitRoom { server: server(url, key)?, name };
         let endpoint = room.endpoint().map_err(|error| error.to_string())?;
         let (told, events) = mpsc::channel(QUEUE);
-        let students = Self { room, lecture, students: HashMap::new(), next: 0, told, events };
+        let (students, started) = (HashMap::new(), Instant::now());
+        let students = Self { room, lecture, started, students, next: 0, told, events };
         Ok((Host::Whip(endpoint), students))
     }
 
@@ -70,7 +76,8 @@ impl LiveKitStudents {
     pub(super) fn offer(&mut self, user: UserId, sdp: &str, video: Option<VideoTrack>) {
         let offer = ForeignOffer::new(sdp);
         let tracks = self.lecture.wanted(sdp, video);
-        let request = PlacementRequest { student: user.clone(), offer: offer.sdp.clone(), tracks };
+        let needs_all = self.started.elapsed() < ARRIVES_WITHIN;
+        let request = PlacementRequest { student: user.clone(), offer: offer.sdp.clone(), tracks, needs_all };
         let mut placement = Placement::start(self.room.clone(), request);
         let (candidates, mut waiting) = mpsc::channel(CANDIDATES);
         let (number, told, codec) = (self.next, self.told.clone(), self.lecture.codec);
