@@ -28,6 +28,7 @@
 //! rtp room                               | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                               | the words on the wire
+//! trace                                  | the steps of a join, for OpenTelemetry
 //! network                                | where a client comes from; rate limits by network
 //! id expect suspension token_bucket plan | names, expectations, suspension of this process, a token bucket, plans
 //! state_dir                              | files that survive a process
@@ -146,6 +147,7 @@ pub mod store;
 pub mod suspension;
 pub mod tls;
 mod token_bucket;
+mod trace;
 pub mod turn;
 pub mod viewer;
 

@@ -109,12 +109,14 @@ impl TypedTeach {
             udp_port,
             udp_port_may_change,
             advertise: self.advertise,
+            ice_tcp: self.ice_tcp.convert(),
+            otlp: self.traces.otlp,
             stun: self.stun,
             turn,
             own_turn,
             workers: self.workers,
             max_students: self.max_students,
-            attendance: self.attendance,
+            attendance: self.attendance.into(),
             metrics: self.metrics,
             qr: !self.no_qr,
             length: self.length,
@@ -243,8 +245,22 @@ impl TryFrom<TypedServe> for Serve {
             return Err(Conflict::MediaFlagWithoutMedia("--via"));
         }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        let print_mediamtx = typed.print_mediamtx;
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, via, print_mediamtx })
+        let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
+        Ok(Serve {
+            listen,
+            tls,
+            stun,
+            turn,
+            own_turn,
+            site,
+            access,
+            meetings,
+            media,
+            cluster,
+            via,
+            otlp,
+            print_mediamtx,
+        })
     }
 }
 

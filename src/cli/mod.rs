@@ -5,6 +5,7 @@
 
 mod access;
 mod args;
+mod attendance;
 mod bench;
 mod capture;
 mod cluster;
@@ -12,6 +13,7 @@ mod conference;
 mod connect;
 mod convert;
 mod demo;
+mod ice_tcp;
 mod janus;
 mod janus_flags;
 mod manual;
@@ -43,8 +45,10 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
+pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,

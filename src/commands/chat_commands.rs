@@ -6,6 +6,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::lecture_orders::{self, LECTURE_COMMANDS, LectureOrder};
 use crate::commands::meeting_orders::{self, BREAKOUT_COMMANDS, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
@@ -31,6 +32,8 @@ pub(super) enum TeacherInput {
     Room(TypedOrder),
     /// Give an order about breakout rooms.
     Breakouts(MeetingOrder),
+    /// Give an order about the lecture itself.
+    Lecture(LectureOrder),
     /// Tell who is muted.
     Muted,
     /// Tell whether slow mode is on.
@@ -108,7 +111,7 @@ type Described = (&'static str, &'static str);
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 5] = [
+const TEACHER_COMMANDS: [Group; 6] = [
     (
         "hands",
         &[
@@ -131,9 +134,10 @@ const TEACHER_COMMANDS: [Group; 5] = [
     ("stage", &STAGE_COMMANDS),
     ("breakout rooms", &BREAKOUT_COMMANDS),
     ("room", &ROOM_COMMANDS),
+    ("lecture", &LECTURE_COMMANDS),
 ];
 
-const LECTURE_COMMANDS: [Group; 1] = [(
+const STUDENT_COMMANDS: [Group; 1] = [(
     "",
     &[
         ("/hand", "raise or lower your hand"),
@@ -200,7 +204,9 @@ impl TeacherInput {
                 let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
                 let breakouts = || meeting_orders::parse_breakouts(command, argument);
                 let of_breakouts = || Some(breakouts()?.map_or_else(Self::Advice, Self::Breakouts));
-                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts);
+                let of_lecture =
+                    || Some(lecture_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Lecture));
+                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts).or_else(of_lecture);
                 order.unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
             }
         }
@@ -216,7 +222,7 @@ impl Place {
     /// The commands beside those about order.
     fn commands(self) -> &'static [Group] {
         match self {
-            Self::Lecture => &LECTURE_COMMANDS,
+            Self::Lecture => &STUDENT_COMMANDS,
             Self::Meeting => &MEETING_COMMANDS,
             Self::Call => &CALL_COMMANDS,
         }

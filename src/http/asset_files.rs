@@ -73,6 +73,9 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "orders.css": CSS,
     "orders_chinese.js": JAVASCRIPT,
     "orders_english.js": JAVASCRIPT,
+    "path.js": JAVASCRIPT,
+    "path_chinese.js": JAVASCRIPT,
+    "path_english.js": JAVASCRIPT,
     "pin.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
@@ -90,6 +93,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "tile.js": JAVASCRIPT,
     "tiles.js": JAVASCRIPT,
     "uplink.js": JAVASCRIPT,
+    "viewing.js": JAVASCRIPT,
 };
 
 /// The files for those who teach from a browser. The service worker does not cache them.

@@ -11,6 +11,7 @@
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
 //! pipelines         | the pipeline files as text, with placeholders
 //! options           | what a capture is asked for
+//! raw      typeset  | raw pictures as bytes, and pages of text, for whoever measures
 //! error             | what can fail, and which package to install
 //! ```
 
@@ -25,6 +26,7 @@ mod pipelines;
 mod raw;
 pub(crate) mod render;
 mod source;
+mod typeset;
 
 pub use capture::{Capture, Prepared};
 pub use devices::{Devices, EncoderState, devices};
@@ -34,12 +36,13 @@ pub use file::inspect_files;
 pub use options::{
     CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
 };
-pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
+pub use raw::{DecoderOutput, EncoderInput, PlaneMut, RawFrame};
 pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
 pub use source::devices::Source;
+pub use typeset::{TextBlock, typeset};
 
 /// Starts GStreamer once per process. Every function of this module that needs GStreamer calls this one.
 fn init() -> Result<(), MediaError> {

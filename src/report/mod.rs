@@ -30,7 +30,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use self::attendance::csv;
+pub use self::attendance::{csv, json};
 pub use self::conference::{CallEnd, CallState, ParticipantState};
 pub use self::event::{
     EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
@@ -47,7 +47,7 @@ pub use self::order::Order;
 pub use self::path::MediaPath;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
-pub use self::summary::{HowLeft, StudentRow, Summary};
+pub use self::summary::{HowLeft, MissingStudent, StudentRow, Summary, missing_sentence};
 pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 

@@ -9,6 +9,11 @@ use crate::turn::TurnTransport;
 pub enum MediaPath {
     /// Directly from the publisher.
     Direct,
+    /// Directly from the publisher, by TCP.
+    Tcp {
+        /// Whether a TURN server has answered by UDP.
+        udp_works: bool,
+    },
     /// Through a TURN server.
     Turn {
         /// The transport to the TURN server.
@@ -21,7 +26,11 @@ pub enum MediaPath {
 impl MediaPath {
     /// `over TURN/TCP: your network blocks UDP`; `None` for the usual way.
     pub(super) fn words(self) -> Option<String> {
-        let Self::Turn { transport, udp_works } = self else { return None };
+        let (transport, udp_works) = match self {
+            Self::Direct => return None,
+            Self::Tcp { .. } => return Some("over TCP: UDP does not reach the teacher".to_owned()),
+            Self::Turn { transport, udp_works } => (transport, udp_works),
+        };
         let why = match (transport, udp_works) {
             (TurnTransport::Udp, _) | (_, true) => "no direct path works",
             (_, false) => "your network blocks UDP",
@@ -34,6 +43,7 @@ impl Serialize for MediaPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (path, is_blocked) = match self {
             Self::Direct => ("direct", false),
+            Self::Tcp { udp_works } => ("tcp", !udp_works),
             Self::Turn { transport: TurnTransport::Udp, .. } => ("turn/udp", false),
             Self::Turn { transport: TurnTransport::Tcp, udp_works } => ("turn/tcp", !udp_works),
             Self::Turn { transport: TurnTransport::Tls, udp_works } => ("turn/tls", !udp_works),
@@ -60,6 +70,9 @@ mod tests {
         );
         let works = r#"{"path":"turn/tcp","udp_blocked":false}"#;
         assert_eq!(said(turn(TurnTransport::Tcp, true)), ("over TURN/TCP: no direct path works".into(), works.into()));
+        let tcp = r#"{"path":"tcp","udp_blocked":true}"#;
+        let words = "over TCP: UDP does not reach the teacher";
+        assert_eq!(said(MediaPath::Tcp { udp_works: false }), (words.into(), tcp.into()));
         assert_eq!(said(MediaPath::Direct), (String::new(), r#"{"path":"direct","udp_blocked":false}"#.into()));
     }
 }

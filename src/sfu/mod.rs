@@ -19,6 +19,7 @@ mod event;
 mod event_loop;
 mod event_queue;
 pub(crate) mod fuzz;
+mod ice_tcp;
 mod input;
 mod limits;
 mod local_media;

@@ -248,8 +248,8 @@ impl Work for Router {
 impl Router {
     fn new(config: SfuConfig, mut context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
         let mut binding = Binding::new(&config.udp)?;
-        context.tag = binding.tag();
-        let mut advertised = Advertised::new(binding.local(), &config.advertise);
+        (context.tag, context.tracer) = (binding.tag(), config.tracer);
+        let mut advertised = Advertised::new(binding.local(), &config.advertise).with_tcp(&binding.tcp());
         binding.changed_public().into_iter().for_each(|public| advertised.set_public(public));
         let stun = match &config.udp {
             UdpBinding::Own(_) => StunServers::new(&config.stun, Instant::now()),

@@ -10,6 +10,7 @@ impl Session<'_> {
         let relayed = connection.viewer.relayed_address().await;
         let path = match relayed.and_then(|relayed| self.relays.transport_of(relayed)) {
             Some(transport) => MediaPath::Turn { transport, udp_works: self.relays.reach_by_udp() },
+            None if connection.viewer.uses_tcp().await => MediaPath::Tcp { udp_works: self.relays.reach_by_udp() },
             None => MediaPath::Direct,
         };
         self.reporter.event(&Event::Path(path));
