@@ -237,6 +237,12 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         Some((selected(pair.local()), selected(pair.remote())))
     }
 
+    /// The address at a TURN server from which media is relayed; `None` if media flows directly, or not at all.
+    pub(crate) async fn relayed_address(&self) -> Option<SocketAddr> {
+        let (local, _) = self.selected_pair().await?;
+        local.address.filter(|_| local.typ == RTCIceCandidateType::Relay)
+    }
+
     /// Closes the connection, and waits at most a second for that.
     pub(crate) async fn close(&self) {
         let _ = tokio::time::timeout(CLOSE_WITHIN, self.library.close()).await;

@@ -76,10 +76,14 @@ pub(super) enum StudentInput {
     StepDown,
     /// Show a speaker large, by id or name, or follow the teacher's choice again.
     Pin(Option<String>),
+    /// Switch the own microphone off, or on again.
+    Microphone,
     /// Leave the meeting, or hang up.
     Leave,
     /// Send a file: its path, and perhaps the id or the name of the only receiver.
     Send(String),
+    /// Cancel files on their way, by their name; without a name, all.
+    Cancel(String),
     /// Keep order among the members of a meeting; only for its owner and those who moderate.
     Room(TypedOrder),
     /// Another order of a meeting.
@@ -154,8 +158,10 @@ const MEETING_COMMANDS: [Group; 3] = [
         &[
             ("/to 1001 words", "send a chat message to 1001 alone"),
             ("/hand", "raise or lower your hand"),
+            ("/mic", "switch your microphone off, and on again"),
             ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
             ("/send notes.pdf", "offer a file to everybody; /send notes.pdf 1001: to 1001 (or a name) alone"),
+            ("/cancel notes.pdf", "cancel a file on its way; /cancel: all of them"),
             ("/leave", "leave the meeting"),
         ],
     ),
@@ -170,7 +176,9 @@ const CALL_COMMANDS: [Group; 1] = [(
     "",
     &[
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+        ("/mic", "switch your microphone off, and on again"),
         ("/send notes.pdf", "offer a file to the other one"),
+        ("/cancel notes.pdf", "cancel a file on its way; /cancel: all of them"),
         ("/leave", "hang up"),
     ],
 )];
@@ -244,8 +252,10 @@ impl StudentInput {
                 Some((to, words)) => Self::Private { to: to.to_owned(), words: words.trim().to_owned() },
                 None => Self::Advice("/to needs the id of a member and a text, for example /to 1001 hello".to_owned()),
             },
+            (Place::Meeting | Place::Call, "mic", "") => Self::Microphone,
             (Place::Meeting | Place::Call, "leave", "") => Self::Leave,
             (Place::Meeting | Place::Call, "send", argument) => Self::Send(argument.to_owned()),
+            (Place::Meeting | Place::Call, "cancel", name) => Self::Cancel(name.to_owned()),
             (_, "react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),

@@ -199,8 +199,10 @@ impl StudentTalk {
             }
             // The caller has done these.
             StudentInput::Pin(_)
+            | StudentInput::Microphone
             | StudentInput::Leave
             | StudentInput::Send(_)
+            | StudentInput::Cancel(_)
             | StudentInput::Room(_)
             | StudentInput::Meeting(_) => None,
             StudentInput::Advice(sentence) => {

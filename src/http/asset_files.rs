@@ -50,6 +50,7 @@ pub(super) const FILES: &[Named] = &files! {
 pub(super) const PART_FILES: &[Named] = &files! {
     "boxes.css": CSS,
     "broadcast.js": JAVASCRIPT,
+    "camera_blur.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
     "device.js": JAVASCRIPT,
@@ -150,6 +151,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "mesh.js": JAVASCRIPT,
     "overload.js": JAVASCRIPT,
     "own_media.js": JAVASCRIPT,
+    "own_tracks.js": JAVASCRIPT,
     "owner.js": JAVASCRIPT,
     "pair.js": JAVASCRIPT,
     "pair_stats.js": JAVASCRIPT,

@@ -44,7 +44,7 @@ pub use self::metrics::{
     ServerMetrics, SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
-pub use self::path::MediaPath;
+pub use self::path::{MediaPath, PathReport};
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, MissingStudent, StudentRow, Summary, missing_sentence};

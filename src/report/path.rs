@@ -1,7 +1,9 @@
 //! The way by which media comes.
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
 
+use crate::id::UserId;
 use crate::turn::TurnTransport;
 
 /// The way by which media comes.
@@ -21,6 +23,28 @@ pub enum MediaPath {
         /// Whether a TURN server has answered by UDP.
         udp_works: bool,
     },
+}
+
+/// The way by which the media of somebody comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PathReport {
+    /// A participant of a call or a meeting; `None`: the publisher of a lecture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The way.
+    #[serde(flatten)]
+    pub path: MediaPath,
+}
+
+impl PathReport {
+    /// `the lecture comes over TURN/TCP: your network blocks UDP`; `None` for the usual way.
+    pub(super) fn sentence(&self) -> Option<String> {
+        let words = self.path.words()?;
+        Some(match &self.user {
+            Some(user) => format!("picture and sound of {user} come {words}"),
+            None => format!("the lecture comes {words}"),
+        })
+    }
 }
 
 impl MediaPath {
@@ -74,5 +98,11 @@ mod tests {
         let words = "over TCP: UDP does not reach the teacher";
         assert_eq!(said(MediaPath::Tcp { udp_works: false }), (words.into(), tcp.into()));
         assert_eq!(said(MediaPath::Direct), (String::new(), r#"{"path":"direct","udp_blocked":false}"#.into()));
+        let user = Some("1002".parse().unwrap());
+        let report = PathReport { user, path: turn(TurnTransport::Tls, false) };
+        let sentence = "picture and sound of 1002 come over TURN/TLS: your network blocks UDP";
+        assert_eq!(report.sentence().as_deref(), Some(sentence));
+        let json = r#"{"user":"1002","path":"turn/tls","udp_blocked":true}"#;
+        assert_eq!(serde_json::to_string(&report).unwrap(), json);
     }
 }

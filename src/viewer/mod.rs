@@ -14,7 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtc::interceptor::Registry;
-use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -233,8 +232,7 @@ impl Viewer {
 
     /// The relayed address by which media comes, if it comes through a TURN server.
     pub async fn relayed_address(&self) -> Option<SocketAddr> {
-        let (local, _) = self.connection.selected_pair().await?;
-        local.address.filter(|_| local.typ == RTCIceCandidateType::Relay)
+        self.connection.relayed_address().await
     }
 
     /// Whether media comes by TCP, directly from the publisher.

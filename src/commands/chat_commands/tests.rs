@@ -33,11 +33,18 @@ fn a_participant_types_messages_to_all_and_to_one_and_leaves() {
     let private = StudentInput::Private { to: "1001".into(), words: "see you".into() };
     assert_eq!(StudentInput::parse("/to 1001  see you", Place::Meeting), private);
     assert_eq!(StudentInput::parse("/leave", Place::Call), StudentInput::Leave);
+    assert_eq!(StudentInput::parse("/mic", Place::Call), StudentInput::Microphone);
+    assert_eq!(
+        StudentInput::parse("/cancel my notes.pdf", Place::Meeting),
+        StudentInput::Cancel("my notes.pdf".into())
+    );
     let nowhere = [
         ("/to 1001", Place::Meeting),
         ("/to 1001 hello", Place::Call),
         ("/to 1001 hello", Place::Lecture),
         ("/leave", Place::Lecture),
+        ("/mic", Place::Lecture),
+        ("/mic off", Place::Meeting),
         ("/hand", Place::Call),
         ("/mute all", Place::Call),
         ("/stage list", Place::Meeting),
