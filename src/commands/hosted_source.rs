@@ -101,7 +101,6 @@ impl HostedSource {
             max_students: max_receivers,
             encodings: Vec::new(),
             workers,
-            tracer,
             adapts: true,
         };
         let (sfu, events) = match threads {
@@ -109,6 +108,7 @@ impl HostedSource {
             None => Sfu::start(config)?,
         };
         floor.into_iter().for_each(|floor| sfu.join_floor(floor));
+        sfu.trace(tracer);
         let start = match kind {
             SourceKind::Lecture => Start::EvenSilent,
             SourceKind::Speaker => Start::WithMedia,

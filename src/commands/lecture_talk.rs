@@ -172,7 +172,6 @@ mod tests {
             user: "9999".parse().unwrap(),
             udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: Vec::new(),
-            tracer: crate::trace::Tracer::default(),
             stun: Vec::new(),
             max_students: 1,
             encodings: Vec::new(),

@@ -104,9 +104,9 @@ pub(super) async fn run_with(
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
     let own_tcp_port = server.bound_media(&teach, &port)?;
-    let config =
-        SfuConfig { tracer: tracer.in_room(&teach.room), ..sfu_config(&teach, port.clone(), prepared.as_ref()) };
+    let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
+    sfu.trace(tracer.in_room(&teach.room));
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
@@ -225,7 +225,6 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
         max_students: max_students(teach),
         encodings: prepared.map(Prepared::rates).unwrap_or_default(),
         workers: teach.workers,
-        tracer: Tracer::default(),
         adapts: true,
     }
 }

@@ -42,7 +42,6 @@ impl Stage {
             user: user.clone(),
             udp: UdpBinding::Own("127.0.0.1:0".parse().unwrap()),
             advertise: vec![],
-            tracer: crate::trace::Tracer::default(),
             stun: vec![],
             max_students: 4,
             encodings: vec![],

@@ -35,8 +35,6 @@ pub struct SfuConfig {
     pub encodings: Vec<(Encoding, u32)>,
     /// The number of threads that send, each to its share of the students.
     pub workers: NonZeroUsize,
-    /// Takes the steps of each student's join.
-    pub(crate) tracer: Tracer,
     /// Whether each student gets the tiers that its path carries; otherwise all students get the best tiers, which is
     /// for measurements.
     pub adapts: bool,

@@ -76,6 +76,7 @@ use crate::id::{PeerKey, UserId};
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, FrameRing, PerEncoding, Track};
+use crate::trace::Tracer;
 
 /// The most events that may wait for the command that reads them. For further events see [`event_queue`].
 const EVENT_QUEUE: usize = 4096;
@@ -244,6 +245,13 @@ impl Sfu {
     /// Passes the audio of publishers whose offers follow on only while they have the floor.
     pub fn join_floor(&self, floor: AudioFloor) {
         self.send(Command::Floor(floor));
+    }
+
+    /// Gives the steps of the students' joins to a tracer.
+    pub(crate) fn trace(&self, tracer: Tracer) {
+        if tracer.is_on() {
+            self.send(Command::Trace(tracer));
+        }
     }
 
     /// Sends a message to every student over its data channel. A student that does not read loses the oldest messages.

@@ -65,7 +65,6 @@ pub(super) fn config(
         user: "9999".parse().unwrap(),
         udp,
         advertise: vec![],
-        tracer: crate::trace::Tracer::default(),
         stun: vec![],
         max_students,
         encodings,

@@ -91,6 +91,9 @@ mod attendance;
 // Metrics for a monitoring system.
 mod metrics;
 
+// Traces of joins, for OpenTelemetry.
+mod traces;
+
 // Calls and meetings, with raw WebSockets.
 mod conference;
 

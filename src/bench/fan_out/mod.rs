@@ -176,7 +176,6 @@ fn sfu_config(bench: &FanOutBench) -> anyhow::Result<SfuConfig> {
         user: "9999".parse().map_err(|e| anyhow!("{e}"))?,
         udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         advertise: vec![],
-        tracer: crate::trace::Tracer::default(),
         stun: vec![],
         max_students: bench.students.get(),
         // A publisher brings its own encodings.

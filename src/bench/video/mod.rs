@@ -90,7 +90,6 @@ pub(super) fn sfu_config(bench: &VideoBench, encodings: Vec<(Encoding, u32)>) ->
         user: PUBLISHER.parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         advertise: vec![],
-        tracer: crate::trace::Tracer::default(),
         stun: vec![],
         max_students: bench.students,
         encodings,

@@ -43,11 +43,11 @@ impl LectureSfu {
             max_students: max_receivers,
             encodings: encodings.iter().map(|&encoding| (encoding, rate(encoding))).collect(),
             workers,
-            tracer,
             adapts: true,
         };
         let started = tokio::task::spawn_blocking(move || Sfu::start(config)).await;
         let (sfu, events) = started.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        sfu.trace(tracer);
         Ok(Self { sfu, events, tracks, encodings })
     }
 
