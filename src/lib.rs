@@ -14,7 +14,7 @@
 //! bench                                  | what measures the product; only commands/bench.rs names it
 //! fuzz                                   | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                    | what was typed -> what it means
-//! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
+//! endpoints process doctor               | a capture with its SFU, a viewer with its render; this process; checks
 //! report exit                            | what people and scripts are told
 //! pair janus                             | a connection that sends and receives; a client of the SFU Janus
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
@@ -116,6 +116,7 @@ pub mod bench;
 pub mod cli;
 mod commands;
 mod congestion;
+pub mod doctor;
 mod dtls;
 mod endpoints;
 pub mod exit;

@@ -14,6 +14,7 @@ use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
+use super::doctor::{DOCTOR_HELP, TypedDoctor};
 use super::ice_tcp::{TypedIceTcp, TypedTraces};
 use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
@@ -149,6 +150,10 @@ them, for ever unless you set --timeout, and it reconnects by itself.")]
 
     /// List the screens, cameras and microphones of this computer, and test its encoders
     Devices,
+
+    /// Check what a lecture needs on this computer, or why a student sees nothing
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(TypedDoctor),
 
     /// Measure what a class costs the teacher's computer
     #[command(after_help = "Example: classroom bench --students 300

@@ -13,6 +13,7 @@ mod conference;
 mod connect;
 mod convert;
 mod demo;
+mod doctor;
 mod ice_tcp;
 mod janus;
 mod janus_flags;
@@ -48,6 +49,7 @@ use self::meaning::Conflict;
 pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::doctor::Doctor;
 pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
@@ -97,6 +99,8 @@ pub enum Command {
     Rooms(Rooms),
     /// List the devices and encoders of this computer.
     Devices,
+    /// Check this computer, or the way to a server.
+    Doctor(Doctor),
     /// Print a shell completion script.
     Completions(Completions),
     /// Write the manual pages.
@@ -133,6 +137,7 @@ where
         TypedVerb::Token(typed) => typed.try_into().map(Command::Token),
         TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
+        TypedVerb::Doctor(typed) => typed.try_into().map(Command::Doctor),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),

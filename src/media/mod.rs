@@ -8,6 +8,7 @@
 //! source   file     | what to capture, with the devices and files of this machine
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
+//! samples           | what devices give in two seconds, and how fast the encoder is: for `classroom doctor`
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
 //! pipelines         | the pipeline files as text, with placeholders
 //! options           | what a capture is asked for
@@ -25,6 +26,7 @@ mod options;
 mod pipelines;
 mod raw;
 pub(crate) mod render;
+mod samples;
 mod source;
 mod typeset;
 
@@ -41,6 +43,7 @@ pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
+pub use samples::{CameraSample, DeviceSamples, device_samples};
 pub use source::devices::Source;
 pub use typeset::{TextBlock, typeset};
 

@@ -49,7 +49,7 @@ impl PathReport {
 
 impl MediaPath {
     /// `over TURN/TCP: your network blocks UDP`; `None` for the usual way.
-    pub(super) fn words(self) -> Option<String> {
+    pub fn words(self) -> Option<String> {
         let (transport, udp_works) = match self {
             Self::Direct => return None,
             Self::Tcp { .. } => return Some("over TCP: UDP does not reach the teacher".to_owned()),

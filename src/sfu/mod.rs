@@ -67,6 +67,7 @@ pub use port::{MediaPort, MediaPortStats};
 pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
 pub use shared_threads::SharedThreads;
 pub use stats::{PeerStats, PeerTotals, SentPicture};
+pub(crate) use udp::KERNEL_BUFFER;
 
 use self::command::Command;
 use self::config::AnswerContext;

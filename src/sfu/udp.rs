@@ -28,7 +28,7 @@ mod tests;
 
 /// The bytes that the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel
 /// grants less if `net.core.wmem_max` is lower.
-const KERNEL_BUFFER: usize = 4 << 20;
+pub(crate) const KERNEL_BUFFER: usize = 4 << 20;
 
 /// The most segments of one GSO send: the kernel accepts 64, and at most 64 kB.
 const MAX_SEGMENTS: usize = 40;

@@ -31,6 +31,9 @@ mod cluster;
 // Keys and tokens.
 mod access;
 
+// The checks of `classroom doctor`.
+mod doctor;
+
 // The rules of the source tree: which folder may name which.
 mod layering;
 
