@@ -14,7 +14,7 @@
 //! bench                                  | what measures the product; only commands/bench.rs names it
 //! fuzz                                   | what must hold for any bytes from the network; only fuzz/ and tests call it
 //! cli                                    | what was typed -> what it means
-//! endpoints process                      | a capture with its SFU, a viewer with its render; limits of this process
+//! endpoints process doctor               | a capture with its SFU, a viewer with its render; this process; checks
 //! report exit                            | what people and scripts are told
 //! pair janus livekit                     | a connection that sends and receives; clients of the SFUs Janus and LiveKit
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
@@ -28,6 +28,7 @@
 //! rtp room                               | packets, frames, rings, subscriptions, jitter buffer; who may do what
 //! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                               | the words on the wire
+//! trace                                  | the steps of a join, for OpenTelemetry
 //! network                                | where a client comes from; rate limits by network
 //! id expect suspension token_bucket plan | names, expectations, suspension of this process, a token bucket, plans
 //! state_dir                              | files that survive a process
@@ -115,6 +116,7 @@ pub mod bench;
 pub mod cli;
 mod commands;
 mod congestion;
+pub mod doctor;
 mod dtls;
 mod endpoints;
 pub mod exit;
@@ -147,6 +149,7 @@ pub mod store;
 pub mod suspension;
 pub mod tls;
 mod token_bucket;
+mod trace;
 pub mod turn;
 pub mod viewer;
 

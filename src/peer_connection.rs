@@ -13,7 +13,7 @@ use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngine;
-use rtc::peer_connection::transport::RTCIceCandidateType;
+use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidateType};
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
@@ -67,6 +67,13 @@ pub(crate) struct Setup {
     pub(crate) settings: SettingEngine,
     pub(crate) registry: Registry,
     pub(crate) hooks: Hooks,
+}
+
+/// A candidate of the selected pair.
+pub(crate) struct SelectedCandidate {
+    pub(crate) typ: RTCIceCandidateType,
+    /// None for a name.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// What the halves of a connection do when something happens.
@@ -219,13 +226,21 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
         }
     }
 
-    /// The local candidate over which media flows, if there is one: its type, and its address.
-    pub(crate) async fn selected_candidate(&self) -> Option<(RTCIceCandidateType, Option<SocketAddr>)> {
+    /// The local and the remote candidate between which media flows, if there are any.
+    pub(crate) async fn selected_pair(&self) -> Option<(SelectedCandidate, SelectedCandidate)> {
         let ice = self.library.sctp().await?.transport().ice_transport();
         let pair = ice.get_selected_candidate_pair().await.ok()??;
-        let local = pair.local();
-        let ip = local.address.parse().ok();
-        Some((local.typ, ip.map(|ip| SocketAddr::new(ip, local.port))))
+        let selected = |candidate: &RTCIceCandidate| {
+            let address = candidate.address.parse().ok().map(|ip| SocketAddr::new(ip, candidate.port));
+            SelectedCandidate { typ: candidate.typ, address }
+        };
+        Some((selected(pair.local()), selected(pair.remote())))
+    }
+
+    /// The address at a TURN server from which media is relayed; `None` if media flows directly, or not at all.
+    pub(crate) async fn relayed_address(&self) -> Option<SocketAddr> {
+        let (local, _) = self.selected_pair().await?;
+        local.address.filter(|_| local.typ == RTCIceCandidateType::Relay)
     }
 
     /// Closes the connection, and waits at most a second for that.

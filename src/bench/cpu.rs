@@ -58,6 +58,11 @@ impl CpuByThread {
         }
     }
 
+    /// The total of all threads whose name begins with `prefix`.
+    pub(super) fn of_prefix(&self, prefix: &str) -> Duration {
+        self.0.values().filter(|(of, _)| of.starts_with(prefix)).map(|(_, used)| *used).sum()
+    }
+
     /// The total of all threads with this name.
     pub(super) fn of(&self, name: &str) -> Duration {
         self.0.values().filter(|(of, _)| of == name).map(|(_, used)| *used).sum()
@@ -115,5 +120,6 @@ mod tests {
         cpu.sample();
         assert!(!used.is_zero() && cpu.of("counted-1") == used);
         assert!(cpu.of("counted").is_zero(), "another name");
+        assert_eq!(cpu.of_prefix("counted"), used);
     }
 }

@@ -1,10 +1,11 @@
 //! Measures the product. Outside of tests, only `commands/bench.rs` uses this module.
 //!
-//! [`run`] has two kinds of benches. The fan-out bench feeds an SFU with packets of realistic sizes and measures the
+//! [`run`] has three kinds of benches. The fan-out bench feeds an SFU with packets of realistic sizes and measures the
 //! cost of a [`crowd`] of students. The video bench encodes a lecture with [`codes`] in its frames, sends it through
 //! [`emulator`]s and judges the frames that each student decodes; the lecture may come from an emulated publisher, over
 //! a line of its own. In both, the students are another process on this
-//! machine, so that the sender's CPU time can be measured separately: [`students()`] is the body of that process.
+//! machine, so that the sender's CPU time can be measured separately: [`students()`] is the body of that process. The
+//! text bench compares pages of text with what a student sees of them.
 
 pub mod codes;
 mod cpu;
@@ -15,6 +16,7 @@ mod publisher;
 mod receive_path;
 mod student_process;
 mod students;
+mod text;
 mod video;
 mod wire;
 
@@ -45,5 +47,6 @@ pub async fn run(bench: &Bench, reporter: &Reporter) -> Result<Report, Failure> 
     match bench {
         Bench::FanOut(bench) => Ok(fan_out::run(bench, reporter).await?),
         Bench::Video(bench) => video::run(bench, reporter).await,
+        Bench::Text(bench) => text::run(bench, reporter).await,
     }
 }

@@ -2,18 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand};
 
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
+use super::attendance::TypedAttendance;
 use super::bench::{BENCH_HELP, TypedBench};
 use super::capture::{TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
+use super::doctor::{DOCTOR_HELP, TypedDoctor};
+use super::ice_tcp::{TypedIceTcp, TypedTraces};
 use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
 use super::manual::{TypedCompletions, TypedMan};
 use super::media::TypedServeMedia;
@@ -150,6 +152,10 @@ them, for ever unless you set --timeout, and it reconnects by itself.")]
     /// List the screens, cameras and microphones of this computer, and test its encoders
     Devices,
 
+    /// Check what a lecture needs on this computer, or why a student sees nothing
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(TypedDoctor),
+
     /// Measure what a class costs the teacher's computer
     #[command(after_help = "Example: classroom bench --students 300
 More flags and examples: classroom bench --help, or man classroom-bench")]
@@ -205,9 +211,8 @@ pub(super) struct TypedTeach {
     #[arg(long, value_name = "N", help_heading = "Lecture", hide_short_help = true)]
     pub(super) max_students: Option<NonZeroUsize>,
 
-    /// Write an attendance list to this CSV file, one row per student, updated during the lecture
-    #[arg(long, value_name = "FILE.csv", help_heading = "Output", hide_short_help = true)]
-    pub(super) attendance: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) attendance: TypedAttendance,
 
     /// Do not show a QR code of the link for students
     #[arg(long, help_heading = "Output", hide_short_help = true)]
@@ -260,6 +265,12 @@ pub(super) struct TypedTeach {
         hide_short_help = true
     )]
     pub(super) listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(super) ice_tcp: TypedIceTcp,
+
+    #[command(flatten)]
+    pub(super) traces: TypedTraces,
 
     /// The UDP port for all media [default: the port number of the built-in server, or 18080]
     #[arg(long, value_name = "PORT", help_heading = "Network", hide_short_help = true)]
@@ -416,6 +427,9 @@ pub(super) struct TypedServe {
     /// Learn this computer's public address from this STUN server, and tell students to use it too; may be repeated
     #[arg(long, value_name = "URL", help_heading = "Network", hide_short_help = true)]
     pub(super) stun: Vec<StunServer>,
+
+    #[command(flatten)]
+    pub(super) traces: TypedTraces,
 
     #[command(flatten)]
     pub(super) turn: TypedRelays,

@@ -1,4 +1,5 @@
-//! The flags of `classroom bench`, and their meaning. A bad network or `--glass` selects the video bench.
+//! The flags of `classroom bench`, and their meaning. A bad network or `--glass` selects the video bench, `--text` the
+//! text bench.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(super) const BENCH_HELP: &str = "Examples:
   classroom bench --burst 100%@5s+500ms         no packets for half a second
   classroom bench --students 30 --bad 5 --loss 5% --rtt 50ms --for 60s
   classroom bench --glass --latency 20          the delay from capturing a picture to decoding it
+  classroom bench --text                        how legible pages of text are, and how soon
   classroom bench --ingest                      a browser that teaches over four lines
 
 The students are real connections, in another process on this computer. They decrypt every packet if the computer \
@@ -41,6 +43,8 @@ pub enum Bench {
     FanOut(FanOutBench),
     /// Measures the video a class receives, over a bad network or with `--glass`.
     Video(Box<VideoBench>),
+    /// Measures how legible a student sees pages of text, with `--text`. The length is that of the lesson.
+    Text(Box<VideoBench>),
 }
 
 /// The cost of a class to its teacher: packets of realistic sizes, without an encoder.
@@ -236,6 +240,12 @@ pub(super) struct TypedPictures {
     #[arg(long, hide_short_help = true)]
     pub(super) glass: bool,
 
+    /// Measure how soon and how well a student can read pages of a deck and a terminal: PSNR and SSIM of what the
+    /// student sees against what was drawn, bits, and CPU. Takes as long as its lesson, 45 s
+    #[arg(long, conflicts_with_all = ["ingest", "glass", "length", "students", "burst", "rate_from", "rate_until"])]
+    #[arg(conflicts_with_all = ["bad", "file", "film"], hide_short_help = true)]
+    pub(super) text: bool,
+
     /// The jitter buffer of the students in milliseconds, as in watch [default: auto]
     #[arg(long, value_name = "MS", value_parser = values::latency, hide_short_help = true)]
     pub(super) latency: Option<Latency>,
@@ -269,6 +279,9 @@ impl TryFrom<TypedBench> for Bench {
     type Error = Conflict;
     fn try_from(typed: TypedBench) -> Result<Self, Conflict> {
         let is_bad = typed.network.is_bad();
+        if typed.pictures.text {
+            return typed.into_video(is_bad).map(|bench| Bench::Text(Box::new(bench)));
+        }
         if is_bad || typed.pictures.glass || typed.ingest.is_some() {
             return typed.into_video(is_bad).map(|bench| Bench::Video(Box::new(bench)));
         }

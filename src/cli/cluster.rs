@@ -1,5 +1,6 @@
 //! Rooms on several servers: the flags `--redis`, `--node` and what belongs to them.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::meaning::{Cluster, Conflict};
 use super::secrets::Secret;
 use super::values;
 use crate::id::NodeId;
+use crate::room::DIRECT_EDGES;
 use crate::signal::ServerUrl;
 
 /// The longest time in which a server sends its clients to the others.
@@ -48,6 +50,13 @@ pub(super) struct TypedCluster {
     #[arg(long, help_heading = "Media", hide_short_help = true)]
     edge: bool,
 
+    /// Send each lecture to at most N edges directly, and from these to the others [default: 50]
+    ///
+    /// A copy of the lecture for each of these edges leaves the computer that has the media. The others cost this uplink
+    /// nothing, and the lecture passes one more server on the way to their students. Give all servers the same number.
+    #[arg(long, value_name = "N", help_heading = "Media", hide_short_help = true)]
+    direct_edges: Option<NonZeroUsize>,
+
     /// After SIGTERM, send the clients to the other servers within this time, and then end [default: 10s]
     ///
     /// From SIGTERM on, /readyz answers 503, and nobody can join here. Those who are here are told to connect again,
@@ -58,13 +67,15 @@ pub(super) struct TypedCluster {
 
 impl TypedCluster {
     pub(super) fn convert(self) -> Result<Option<Box<Cluster>>, Conflict> {
-        let Self { redis, redis_password_file: password_file, node: name, node_url: url, edge, drain } = self;
+        let Self { redis, redis_password_file: password_file, node: name, node_url: url, edge, direct_edges, drain } =
+            self;
         let Some(redis) = redis.and_then(Secret::given) else {
             let flags = [
                 ("--redis-password-file", password_file.is_some()),
                 ("--node", name.is_some()),
                 ("--node-url", url.is_some()),
                 ("--edge", edge),
+                ("--direct-edges", direct_edges.is_some()),
                 ("--drain", drain.is_some()),
             ];
             return match flags.into_iter().find(|(_, is_typed)| *is_typed) {
@@ -74,6 +85,7 @@ impl TypedCluster {
         };
         let drain = drain.unwrap_or(DRAIN);
         let redis = redis.as_str().parse().map_err(Conflict::Redis)?;
-        Ok(Some(Box::new(Cluster { redis, password_file, name, url, edge, drain })))
+        let direct_edges = direct_edges.or(NonZeroUsize::new(DIRECT_EDGES)).unwrap_or(NonZeroUsize::MIN);
+        Ok(Some(Box::new(Cluster { redis, password_file, name, url, edge, direct_edges, drain })))
     }
 }

@@ -111,12 +111,14 @@ impl TypedTeach {
             udp_port,
             udp_port_may_change,
             advertise: self.advertise,
+            ice_tcp: self.ice_tcp.convert(),
+            otlp: self.traces.otlp,
             stun: self.stun,
             turn,
             own_turn,
             workers: self.workers,
             max_students: self.max_students,
-            attendance: self.attendance,
+            attendance: self.attendance.into(),
             metrics: self.metrics,
             qr: !self.no_qr,
             length: self.length,
@@ -253,7 +255,7 @@ impl TryFrom<TypedServe> for Serve {
             return Err(Conflict::NoLiveKitKey);
         }
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
-        let print_mediamtx = typed.print_mediamtx;
+        let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
         Ok(Serve {
             listen,
             tls,
@@ -267,6 +269,7 @@ impl TryFrom<TypedServe> for Serve {
             cluster,
             via,
             livekit_key,
+            otlp,
             print_mediamtx,
         })
     }

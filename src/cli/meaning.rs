@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap_complete::Shell;
 
-use super::janus::SecretSource;
-use super::janus::{TaughtJanus, WatchedJanus};
+use super::attendance::AttendanceFiles;
+use super::ice_tcp::IceTcp;
+use super::janus::{SecretSource, TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
@@ -17,8 +18,8 @@ use super::via::EngineNode;
 use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
-use crate::http::Site;
 use crate::http::whip_client::WhipUrlError;
+use crate::http::{OtlpEndpoint, Site};
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -84,6 +85,10 @@ pub struct Teach {
     pub udp_port_may_change: bool,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
+    /// Whether media also goes by TCP.
+    pub ice_tcp: IceTcp,
+    /// The collector of traces.
+    pub otlp: Option<OtlpEndpoint>,
     /// STUN servers that tell the SFU's socket its public address.
     pub stun: Vec<StunServer>,
     /// TURN servers that the embedded server names to students.
@@ -96,8 +101,8 @@ pub struct Teach {
     pub workers: NonZeroUsize,
     /// The most students to admit; `None`: only the server's limit holds.
     pub max_students: Option<NonZeroUsize>,
-    /// The CSV file for the attendance list.
-    pub attendance: Option<PathBuf>,
+    /// The files of the attendance list.
+    pub attendance: AttendanceFiles,
     /// An additional address that serves `/healthz` and `/metrics`.
     pub metrics: Option<SocketAddr>,
     /// Whether to show the link for students as a QR code as well.
@@ -315,6 +320,8 @@ pub struct Serve {
     pub via: Vec<EngineNode>,
     /// The API key of the LiveKit servers among them.
     pub livekit_key: Option<SecretSource>,
+    /// The collector of traces.
+    pub otlp: Option<OtlpEndpoint>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.
     pub print_mediamtx: bool,
 }
@@ -332,6 +339,8 @@ pub struct Cluster {
     pub url: Option<ServerUrl>,
     /// Whether this node sends the media of all lectures to its students.
     pub edge: bool,
+    /// The most edges that get a lecture of a room here from the holder of its media.
+    pub direct_edges: NonZeroUsize,
     /// The longest time in which this node sends its clients to the others before it ends.
     pub drain: Duration,
 }
@@ -351,6 +360,8 @@ pub struct ServeMedia {
     pub workers: NonZeroUsize,
     /// Additional addresses to offer as candidates (1:1 NAT).
     pub advertise: Vec<IpAddr>,
+    /// Whether media also goes by TCP.
+    pub ice_tcp: IceTcp,
 }
 
 /// `classroom completions`.

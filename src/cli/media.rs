@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
+use super::ice_tcp::TypedIceTcp;
 use super::meaning::{Conflict, ServeMedia};
 use super::values;
 use crate::protocol::MAX_MEDIA_ROOMS;
@@ -41,6 +42,9 @@ pub(super) struct TypedServeMedia {
     /// Also tell teachers and students this IP address, if your router forwards the UDP port to this computer
     #[arg(long, value_name = "IP", hide_short_help = true)]
     advertise: Vec<IpAddr>,
+
+    #[command(flatten)]
+    ice_tcp: TypedIceTcp,
 }
 
 impl TypedServeMedia {
@@ -57,6 +61,7 @@ impl TypedServeMedia {
             stage: self.stage.unwrap_or(values::DEFAULT_SPEAKERS),
             workers: self.workers.unwrap_or(NonZeroUsize::MIN),
             advertise: self.advertise,
+            ice_tcp: self.ice_tcp.convert(),
         }))
     }
 
@@ -69,6 +74,7 @@ impl TypedServeMedia {
             ("--stage", self.stage.is_some()),
             ("--workers", self.workers.is_some()),
             ("--advertise", !self.advertise.is_empty()),
+            ("--ice-tcp", self.ice_tcp.is_typed()),
         ];
         flags.into_iter().find(|(_, is_typed)| *is_typed).map(|(flag, _)| flag)
     }

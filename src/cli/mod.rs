@@ -5,6 +5,7 @@
 
 mod access;
 mod args;
+mod attendance;
 mod bench;
 mod capture;
 mod cluster;
@@ -12,6 +13,8 @@ mod conference;
 mod connect;
 mod convert;
 mod demo;
+mod doctor;
+mod ice_tcp;
 mod janus;
 mod janus_flags;
 mod manual;
@@ -43,8 +46,11 @@ use clap_complete::Shell;
 use self::args::{TypedCli, TypedVerb};
 use self::meaning::Conflict;
 
+pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};
 pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
+pub use self::doctor::Doctor;
+pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
@@ -93,6 +99,8 @@ pub enum Command {
     Rooms(Rooms),
     /// List the devices and encoders of this computer.
     Devices,
+    /// Check this computer, or the way to a server.
+    Doctor(Doctor),
     /// Print a shell completion script.
     Completions(Completions),
     /// Write the manual pages.
@@ -129,6 +137,7 @@ where
         TypedVerb::Token(typed) => typed.try_into().map(Command::Token),
         TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
+        TypedVerb::Doctor(typed) => typed.try_into().map(Command::Doctor),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),

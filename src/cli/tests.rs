@@ -196,7 +196,8 @@ fn output_flags_may_come_before_or_after_the_verb() {
     let one = NonZeroUsize::MIN;
     let max_rooms = NonZeroUsize::new(16).unwrap();
     let (max_students, stage, workers, advertise) = (None, 2, one, vec![]);
-    let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, stage, workers, advertise });
+    let ice_tcp = IceTcp::Auto;
+    let media = Some(ServeMedia { udp_port: 1, max_rooms, max_students, stage, workers, advertise, ice_tcp });
     let meetings = Meetings::Teachers;
     let serve = Serve {
         listen,
@@ -211,6 +212,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         cluster: None,
         via: Vec::new(),
         livekit_key: None,
+        otlp: None,
         print_mediamtx: false,
     };
     assert_eq!(parse_line("serve --listen 127.0.0.1:1").unwrap().command, Command::Serve(serve));

@@ -6,6 +6,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::lecture_orders::{self, LECTURE_COMMANDS, LectureOrder};
 use crate::commands::meeting_orders::{self, BREAKOUT_COMMANDS, MeetingOrder, OWNER_COMMANDS, PLACE_COMMANDS};
 use crate::commands::room_orders::{self, ROOM_COMMANDS, TypedOrder, Whom};
 use crate::commands::stage_orders::{self, STAGE_COMMANDS, StageCommand};
@@ -31,6 +32,8 @@ pub(super) enum TeacherInput {
     Room(TypedOrder),
     /// Give an order about breakout rooms.
     Breakouts(MeetingOrder),
+    /// Give an order about the lecture itself.
+    Lecture(LectureOrder),
     /// Tell who is muted.
     Muted,
     /// Tell whether slow mode is on.
@@ -73,10 +76,14 @@ pub(super) enum StudentInput {
     StepDown,
     /// Show a speaker large, by id or name, or follow the teacher's choice again.
     Pin(Option<String>),
+    /// Switch the own microphone off, or on again.
+    Microphone,
     /// Leave the meeting, or hang up.
     Leave,
     /// Send a file: its path, and perhaps the id or the name of the only receiver.
     Send(String),
+    /// Cancel files on their way, by their name; without a name, all.
+    Cancel(String),
     /// Keep order among the members of a meeting; only for its owner and those who moderate.
     Room(TypedOrder),
     /// Another order of a meeting.
@@ -108,7 +115,7 @@ type Described = (&'static str, &'static str);
 /// Commands of one subject.
 type Group = (&'static str, &'static [Described]);
 
-const TEACHER_COMMANDS: [Group; 5] = [
+const TEACHER_COMMANDS: [Group; 6] = [
     (
         "hands",
         &[
@@ -131,9 +138,10 @@ const TEACHER_COMMANDS: [Group; 5] = [
     ("stage", &STAGE_COMMANDS),
     ("breakout rooms", &BREAKOUT_COMMANDS),
     ("room", &ROOM_COMMANDS),
+    ("lecture", &LECTURE_COMMANDS),
 ];
 
-const LECTURE_COMMANDS: [Group; 1] = [(
+const STUDENT_COMMANDS: [Group; 1] = [(
     "",
     &[
         ("/hand", "raise or lower your hand"),
@@ -150,8 +158,10 @@ const MEETING_COMMANDS: [Group; 3] = [
         &[
             ("/to 1001 words", "send a chat message to 1001 alone"),
             ("/hand", "raise or lower your hand"),
+            ("/mic", "switch your microphone off, and on again"),
             ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
             ("/send notes.pdf", "offer a file to everybody; /send notes.pdf 1001: to 1001 (or a name) alone"),
+            ("/cancel notes.pdf", "cancel a file on its way; /cancel: all of them"),
             ("/leave", "leave the meeting"),
         ],
     ),
@@ -166,7 +176,9 @@ const CALL_COMMANDS: [Group; 1] = [(
     "",
     &[
         ("/react clap", "react with like, clap, heart, laugh, wow or confused"),
+        ("/mic", "switch your microphone off, and on again"),
         ("/send notes.pdf", "offer a file to the other one"),
+        ("/cancel notes.pdf", "cancel a file on its way; /cancel: all of them"),
         ("/leave", "hang up"),
     ],
 )];
@@ -200,7 +212,9 @@ impl TeacherInput {
                 let of_room = || Some(room_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Room));
                 let breakouts = || meeting_orders::parse_breakouts(command, argument);
                 let of_breakouts = || Some(breakouts()?.map_or_else(Self::Advice, Self::Breakouts));
-                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts);
+                let of_lecture =
+                    || Some(lecture_orders::parse(command, argument)?.map_or_else(Self::Advice, Self::Lecture));
+                let order = of_chat().or_else(of_stage).or_else(of_room).or_else(of_breakouts).or_else(of_lecture);
                 order.unwrap_or_else(|| Self::Advice(unknown(command, &TEACHER_COMMANDS)))
             }
         }
@@ -216,7 +230,7 @@ impl Place {
     /// The commands beside those about order.
     fn commands(self) -> &'static [Group] {
         match self {
-            Self::Lecture => &LECTURE_COMMANDS,
+            Self::Lecture => &STUDENT_COMMANDS,
             Self::Meeting => &MEETING_COMMANDS,
             Self::Call => &CALL_COMMANDS,
         }
@@ -238,8 +252,10 @@ impl StudentInput {
                 Some((to, words)) => Self::Private { to: to.to_owned(), words: words.trim().to_owned() },
                 None => Self::Advice("/to needs the id of a member and a text, for example /to 1001 hello".to_owned()),
             },
+            (Place::Meeting | Place::Call, "mic", "") => Self::Microphone,
             (Place::Meeting | Place::Call, "leave", "") => Self::Leave,
             (Place::Meeting | Place::Call, "send", argument) => Self::Send(argument.to_owned()),
+            (Place::Meeting | Place::Call, "cancel", name) => Self::Cancel(name.to_owned()),
             (_, "react", name) => match Reaction::from_name(name) {
                 Some(reaction) => Self::React(reaction),
                 None => Self::Advice(format!("/react needs one of {}", reactions())),

@@ -8,6 +8,7 @@ use super::trust::ClientTrust;
 use crate::cli::Member;
 use crate::exit::Failure;
 use crate::protocol;
+use crate::report::MediaPath;
 use crate::signal::ServerUrl;
 use crate::turn::{Forwarder, TurnAddress, TurnTransport};
 use crate::viewer::{IceServer, IceServers, has_ipv6};
@@ -61,10 +62,11 @@ impl ClientRelays {
         IceServers { servers, relay_only: member.relay_only }
     }
 
-    /// The transport to the TURN server that relays from this address.
-    pub(super) fn transport_of(&self, relayed: SocketAddr) -> Option<TurnTransport> {
-        let forwarder = self.forwarders.iter().find(|forwarder| forwarder.has_relayed(relayed))?;
-        Some(forwarder.server().transport)
+    /// The way of a connection whose media is relayed from this address, or from none.
+    pub(super) fn path(&self, relayed: Option<SocketAddr>) -> MediaPath {
+        let relay = relayed.and_then(|relayed| self.forwarders.iter().find(|known| known.has_relayed(relayed)));
+        let Some(relay) = relay else { return MediaPath::Direct };
+        MediaPath::Turn { transport: relay.server().transport, udp_works: self.reach_by_udp() }
     }
 
     /// Whether a TURN server has answered by UDP.

@@ -3,6 +3,7 @@
 
 mod chat;
 mod files;
+mod microphone;
 mod orders;
 mod overload;
 mod own_media;
@@ -49,7 +50,7 @@ use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::{CaptureEvent, GridOptions, Render, RenderEvent, Sources};
 use crate::protocol::{ClientKind, ClientMessage, IceCandidate, Participants, RoomKind, ServerMessage, TrackName};
-use crate::report::{EndReason, Event, ParticipantState, Reporter};
+use crate::report::{EndReason, Event, ParticipantState, PathReport, Reporter};
 use crate::rtp::Track;
 use crate::signal::ServerUrl;
 use crate::viewer::{IceServers, ViewerConfig};
@@ -359,8 +360,10 @@ impl<'a> Conference<'a> {
             PairOutput::Candidate(candidate) => {
                 self.send(ClientMessage::Candidate { target_uid, candidate, entry, source: None });
             }
-            PairOutput::Connected => {
+            PairOutput::Connected(relayed) => {
                 self.tell_of(other, ParticipantState::Connected);
+                let path = self.relays.path(relayed);
+                self.reporter.event(&Event::Path(PathReport { user: Some(other.clone()), path }));
                 return Some(ConferenceEvent::Connected);
             }
             PairOutput::Reconnecting => {

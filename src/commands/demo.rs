@@ -9,8 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, ChatInput, Demo, DemoLecture, Member, Output, RoomAccess, ServerTrust, Signalling,
-    StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
+    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, IceTcp, Member, Output, RoomAccess, ServerTrust,
+    Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -68,10 +68,12 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stun: Vec::new(),
         turn: Vec::new(),
         own_turn: None,
+        ice_tcp: IceTcp::Off,
+        otlp: None,
         site: Site::default(),
         max_students: None,
         workers: NonZeroUsize::MIN,
-        attendance: None,
+        attendance: AttendanceFiles::default(),
         metrics: None,
         qr: false,
         length: None,

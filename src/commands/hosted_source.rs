@@ -22,6 +22,7 @@ use crate::sfu::{
     AudioFloor, IceRestart, MediaPort, SessionId, SessionOffer, Sfu, SfuConfig, SfuError, SfuEvent, SfuStats,
     SharedThreads, UdpBinding,
 };
+use crate::trace::Tracer;
 
 /// The longest wait for the SFU's statistics.
 const STATS_WITHIN: Duration = Duration::from_secs(1);
@@ -41,6 +42,8 @@ pub(super) struct SourceSettings {
     pub(super) floor: Option<AudioFloor>,
     /// The threads that sources share; none if each has its own.
     pub(super) threads: Option<SharedThreads>,
+    /// Takes the steps of each student's join.
+    pub(super) tracer: Tracer,
 }
 
 /// Whose media a source is.
@@ -89,7 +92,7 @@ impl HostedSource {
         kind: SourceKind,
         settings: SourceSettings,
     ) -> Result<(Self, mpsc::Receiver<SfuEvent>), SfuError> {
-        let SourceSettings { port, advertise, workers, max_receivers, floor, threads } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, floor, threads, tracer } = settings;
         let config = SfuConfig {
             user: publisher.clone(),
             udp: UdpBinding::Shared(port),
@@ -105,6 +108,7 @@ impl HostedSource {
             None => Sfu::start(config)?,
         };
         floor.into_iter().for_each(|floor| sfu.join_floor(floor));
+        sfu.trace(tracer);
         let start = match kind {
             SourceKind::Lecture => Start::EvenSilent,
             SourceKind::Speaker => Start::WithMedia,

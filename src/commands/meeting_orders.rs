@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli;
+use crate::commands::room_orders::Whom;
 use crate::id::RoomName;
 use crate::protocol::{MAX_BREAKOUT_S, MAX_BREAKOUTS, MIN_BREAKOUTS};
 
@@ -13,6 +14,8 @@ pub(super) enum MeetingOrder {
     Rename(RoomName),
     /// Make somebody else the owner.
     HandOver(String),
+    /// Switch the microphone of somebody else, or of all others, off.
+    MuteMicrophone(Whom),
     /// Call all members that take no part.
     CallAll,
     /// End the meeting for all.
@@ -59,13 +62,14 @@ pub(super) const PLACE_COMMANDS: [(&str, &str); 3] = [
 ];
 
 /// The commands of the owner, and of members that moderate.
-pub(super) const OWNER_COMMANDS: [(&str, &str); 14] = [
+pub(super) const OWNER_COMMANDS: [(&str, &str); 15] = [
     ("/rename Staff", "name the meeting"),
     ("/lock", "let nobody else in; /unlock: let people in again"),
     ("/lobby on", "let newcomers wait until you admit them; /lobby off: let them in"),
     ("/admit 1001", "admit 1001; /admit all: all who wait; /deny 1001: refuse"),
     ("/code", "show the join code; /code new: draw one; /code blue-fox: use it; /code off: none"),
     ("/kick 1001", "put 1001 (or a name) out; /ban 1001: the network, too; /unban 1001: let come back"),
+    ("/micoff 1001", "switch off the microphone of 1001, who switches it on again; /micoff all: of all others"),
     ("/callall", "call everybody who is in the room and not in the meeting"),
     ("/spotlight 1001", "show 1001 large; /spotlight ask: others ask you before; /spotlight free"),
     ("/split 3 10m", "split the meeting into 3 breakout rooms, for 10 minutes or without an end"),
@@ -105,6 +109,11 @@ pub(super) fn parse(command: &str, argument: &str) -> Option<Result<MeetingOrder
             name.parse().map(MeetingOrder::Rename).map_err(|_| "/rename needs a name with letters".to_owned())
         }),
         "handover" => words("the id or the name of somebody").map(MeetingOrder::HandOver),
+        "micoff" if argument == "all" => Ok(MeetingOrder::MuteMicrophone(Whom::All)),
+        "micoff" => {
+            let one = |one| MeetingOrder::MuteMicrophone(Whom::One(one));
+            words("the id or the name of somebody, or all").map(one)
+        }
         "callall" => alone(MeetingOrder::CallAll),
         "end" => alone(MeetingOrder::End),
         "split" => split(argument),
@@ -174,6 +183,8 @@ mod tests {
         for (line, order) in [
             ("rename Staff room", MeetingOrder::Rename("Staff room".parse().unwrap())),
             ("handover Anna Li", MeetingOrder::HandOver(anna())),
+            ("micoff Anna Li", MeetingOrder::MuteMicrophone(Whom::One(anna()))),
+            ("micoff all", MeetingOrder::MuteMicrophone(Whom::All)),
             ("callall", MeetingOrder::CallAll),
             ("end", MeetingOrder::End),
             ("split 3", MeetingOrder::Split { rooms: 3, limit_s: None }),
@@ -197,6 +208,9 @@ mod tests {
         for line in [
             "rename",
             "handover",
+            "micoff",
+            "callall 1001",
+            "assign Anna Li",
             "end now",
             "split",
             "split 1",

@@ -158,6 +158,8 @@ impl Membership {
                 (if code.is_some() { Order::Code } else { Order::CodeOff }, None)
             }
             // The orders of meetings.
+            RoomOrder::MuteMicrophone { target_uid: None } => (Order::MuteMicrophones, None),
+            RoomOrder::MuteMicrophone { target_uid } => (Order::MuteMicrophone, target_uid.as_ref()),
             RoomOrder::Rename { .. } => (Order::Rename, None),
             RoomOrder::HandOver { target_uid } => (Order::HandOver, Some(target_uid)),
             RoomOrder::RestrictSpotlight { restricted } => {

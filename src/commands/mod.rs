@@ -10,11 +10,14 @@ mod client_network;
 mod conference;
 mod demo;
 mod devices;
+mod doctor;
 mod edge_meter;
 mod edges;
 mod hosted_source;
 mod ice_servers;
+mod ice_tcp;
 mod janus;
+mod lecture_orders;
 mod lecture_talk;
 mod manual;
 mod media_meter;
@@ -42,6 +45,7 @@ mod stop;
 mod student_talk;
 mod teach;
 mod token;
+mod traces;
 mod trust;
 mod uplink_connection;
 mod waiting_offers;
@@ -81,7 +85,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Call(call) => Some(call.member.room.clone()),
         Command::Meet(meet) => Some(meet.member.room.clone()),
         Command::Demo(_) => Some(demo::room()),
-        Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::InspectFiles(_) => None,
+        Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::Doctor(_) | Command::InspectFiles(_) => {
+            None
+        }
         Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
         Command::Bench(_) | Command::BenchStudents | Command::Plan(_) => None,
     };
@@ -138,6 +144,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Token(token) => token::run(token, reporter),
         Command::Rooms(rooms) => rooms::run(rooms, reporter).await,
         Command::Devices => devices::run(reporter).await,
+        Command::Doctor(doctor) => doctor::run(doctor, reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
         Command::Plan(plan) => plan::run(plan, reporter).await,
         Command::Completions(shell) => {

@@ -25,9 +25,11 @@ use self::edge::RunningEdges;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::ice_servers::ice_servers;
+use super::ice_tcp::{PagesPort, TcpMedia};
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
+use super::traces::Traces;
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::access::TurnSecret;
@@ -36,9 +38,10 @@ use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
-use crate::room::{Meetings, Reservation};
+use crate::room::{EdgeRole, Meetings, Reservation};
 use crate::signal::{OwnTurn, Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
+use crate::trace::Tracer;
 use crate::{http, process, protocol, signal};
 
 /// Serves until `stop`.
@@ -62,10 +65,11 @@ pub(super) async fn run(
             }
         });
     }
+    let (tracer, traces) = Traces::start(serve.otlp.clone(), reporter);
     let media = match &serve.media {
         Some(media) => {
             let stun = stun_addresses(&serve.stun, reporter).await;
-            Some(MediaServer::bind(serve.listen.ip(), media, &stun, reporter)?)
+            Some(MediaServer::bind(serve.listen.ip(), media, (&stun, &tracer), reporter)?)
         }
         None => None,
     };
@@ -79,9 +83,18 @@ pub(super) async fn run(
         own_media.bound(media.address());
     }
     let own_turn = serve.own_turn.map(|at| OwnTurnServer::bind(at, serve.listen, &access.policy(), &own_media));
+    let tcp_media = serve.media.as_ref().map(|media| TcpMedia::new(media.ice_tcp));
+    let mut own_tcp_port = None;
+    if let (Some(tcp), Some(media)) = (&tcp_media, &media) {
+        let address = listener.local_addr().map_err(Failure::internal)?;
+        let pages = PagesPort { address, has_proxy: serve.site.public_url.is_some() };
+        own_tcp_port = tcp.start(media.port(), Some(pages))?;
+    }
     let settings = ServerSettings {
         ice_servers: ice_servers(&serve.stun, &serve.turn),
         own_turn: own_turn.transpose()?.flatten(),
+        tcp_media,
+        tracer,
         tls: serve.tls.map(|source| start_tls(source, &serve.site, reporter)).transpose()?,
         access,
         site: serve.site,
@@ -112,6 +125,10 @@ pub(super) async fn run(
     tokio::select! {
         () = end => {}
         _ = super::stop::stop(None) => {}
+    }
+    drop(own_tcp_port);
+    if let Some(traces) = traces {
+        traces.finish().await;
     }
     Ok(reason)
 }
@@ -163,6 +180,10 @@ pub(super) struct ServerSettings {
     pub(super) ice_servers: Vec<IceServer>,
     /// The TURN server of this process.
     pub(super) own_turn: Option<OwnTurnServer>,
+    /// Takes the media of clients that reach it by TCP at the port of the pages.
+    pub(super) tcp_media: Option<TcpMedia>,
+    /// Takes the joins of members.
+    pub(super) tracer: Tracer,
     /// The certificate for HTTPS and WSS.
     pub(super) tls: Option<ServerTls>,
     /// The access policy.
@@ -205,6 +226,8 @@ impl RunningServer {
         let ServerSettings {
             ice_servers,
             own_turn,
+            tcp_media,
+            tracer,
             tls,
             access,
             mut site,
@@ -219,6 +242,7 @@ impl RunningServer {
         let mut limits = signal::ServerLimits::default();
         limits.room.meetings = meetings;
         limits.room.max_media_rooms = media.as_ref().map_or(0, MediaServer::max_rooms);
+        cluster.iter().for_each(|node| limits.room.direct_edges = node.direct_edges());
         let has_cluster = cluster.is_some();
         let is_edge = cluster.as_ref().is_some_and(ClusterNode::is_edge);
         // The other nodes call this one by the name in its URL.
@@ -243,11 +267,13 @@ impl RunningServer {
             access: access.policy(),
             ice_servers,
             own_turn: own_turn.as_ref().map(urls),
+            tracer,
             cluster,
         });
         let edges = media.as_ref().filter(|_| is_edge || !via.is_empty()).map(|media| {
             let settings = media.edges(address.ip(), is_edge, via);
-            (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
+            let role = if is_edge { EdgeRole::Serves } else { EdgeRole::ServesByEngine };
+            (settings.meter.clone(), RunningEdges::start(settings, server.edges(role, media.max_rooms())))
         });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.
@@ -308,8 +334,9 @@ impl RunningServer {
             Some(tls) => http::Port::with_tls(app, tls.clone()),
             None => app.into(),
         };
-        let port = match &own_turn {
-            Some(turn) => port.with_stun(turn.handler()),
+        let of_turn = own_turn.as_ref().map(OwnTurnServer::handler);
+        let port = match tcp_media.map_or(of_turn.clone(), |media| media.handler(of_turn)) {
+            Some(handler) => port.with_stun(handler),
             None => port,
         };
         let turn = own_turn.map(|turn| turn.start(tls.as_ref()));

@@ -21,6 +21,8 @@ pub(super) enum Effect {
     Nothing,
     /// The publisher welcomes the student: send this message, if there is one.
     Welcomed(Option<StudentMessage>),
+    /// Report how much has been seen.
+    ReportViewing,
     /// Apply the new tiers.
     Tiers {
         /// The tier of each video track.
@@ -147,6 +149,7 @@ impl StudentTalk {
                     reporter.event(&Event::Stage { user: user_id, nickname: nickname.into(), state });
                 }
             }
+            PublisherMessage::ReportViewing => return Effect::ReportViewing,
             // A student gets no message for publishers.
             PublisherMessage::Unknown | PublisherMessage::Encodings { .. } | PublisherMessage::Ingest(_) => {}
         }
@@ -196,8 +199,10 @@ impl StudentTalk {
             }
             // The caller has done these.
             StudentInput::Pin(_)
+            | StudentInput::Microphone
             | StudentInput::Leave
             | StudentInput::Send(_)
+            | StudentInput::Cancel(_)
             | StudentInput::Room(_)
             | StudentInput::Meeting(_) => None,
             StudentInput::Advice(sentence) => {

@@ -6,6 +6,7 @@ mod breakouts;
 mod ending;
 mod inputs;
 mod lecture;
+mod roster;
 mod server;
 mod source;
 mod stage_report;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::attendance_file::AttendanceFile;
 use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
+use self::roster::Roster;
 use self::server::LectureServer;
 use self::source::{SharedCapture, Source, WhipMedia};
 use self::teacher_views::TeacherViews;
@@ -38,6 +40,7 @@ use super::negotiation::stun_addresses;
 use super::serve::RunningServer;
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
+use super::traces::Traces;
 use super::whip::WhipDoor;
 use super::whip_out::{self, FrameOutputs, Host, WhipServers};
 use super::{blocking, signal_failure};
@@ -52,6 +55,7 @@ use crate::rtp::Frame;
 use crate::sfu::{MediaPort, Sfu, SfuConfig, SfuError, UdpBinding};
 use crate::signal::{Client, Goodbye, ServerUrl};
 use crate::tls::Trust;
+use crate::trace::Tracer;
 
 /// Tells a demo the URL of the server as soon as the lecture is live.
 pub(super) type Ready = oneshot::Sender<ServerUrl>;
@@ -78,7 +82,8 @@ pub(super) async fn run_with(
     let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
     let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
     let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
-    let attendance_file = teach.attendance.as_deref().map(AttendanceFile::check).transpose()?;
+    let attendance_file = teach.attendance.list.as_deref().map(AttendanceFile::check).transpose()?;
+    let roster = teach.attendance.roster.as_deref().map(Roster::read).transpose()?.unwrap_or_default();
     reporter.status("preparing");
     let mut prepared = None;
     if let Some(options) = options {
@@ -92,14 +97,16 @@ pub(super) async fn run_with(
     }
 
     let (door, whip_requests) = WhipDoor::new(teach.room.clone());
-    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), reporter)?;
+    let (tracer, traces) = Traces::start(teach.otlp.clone(), reporter);
+    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), &tracer, reporter)?;
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
     let (port, port_notices) = media_port(&teach, server.media_ip, reporter).await?;
-    server.own_media.bound(port.local());
+    let own_tcp_port = server.bound_media(&teach, &port)?;
     let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
+    sfu.trace(tracer.in_room(&teach.room));
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
@@ -151,7 +158,7 @@ pub(super) async fn run_with(
     let relays = usable(ice_servers(&teach.stun, &teach.turn));
     let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
     let parts = LectureParts { sfu, stage, views, client, source, whip_out, settings: server.settings(&teach) };
-    let mut lecture = Lecture::new(&teach, reporter, parts, attendance_file, metrics);
+    let mut lecture = Lecture::new(&teach, reporter, parts, (roster, attendance_file), metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
@@ -174,7 +181,10 @@ pub(super) async fn run_with(
     if let Source::Capture(shared) = source {
         blocking(move || shared.into_capture().stop()).await?;
     }
-    drop(server.token);
+    drop((server.token, own_tcp_port));
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     match (ended, concluded) {
         (Ok(reason), concluded) => concluded.map(|()| reason),
         (Err(failure), concluded) => {
@@ -222,8 +232,15 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
 /// The media of the speakers, at the port of the lecture.
 fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageMedia {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source =
-        SourceSettings { port, advertise, workers, max_receivers: max_students(teach), floor: None, threads: None };
+    let source = SourceSettings {
+        port,
+        advertise,
+        workers,
+        max_receivers: max_students(teach),
+        floor: None,
+        threads: None,
+        tracer: Tracer::default(),
+    };
     let meter = MediaMeter::default();
     if teach.stage.most > 0 {
         metrics.set_stage(meter.clone());

@@ -13,6 +13,7 @@ mod signalling;
 mod speak;
 mod stage;
 mod stats;
+mod viewing;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ use self::signalling::{ServerEvent, Signalling};
 use self::speak::OwnStage;
 use self::stage::SpeakersOnStage;
 use self::stats::StatsCollector;
+use self::viewing::ViewingCounter;
 use super::breakouts::{Whereabouts, announced};
 use super::chat_commands::{Place, StudentInput};
 use super::client_network::ClientRelays;
@@ -101,6 +103,7 @@ pub(super) async fn run(
         waits_for_admission: false,
         renders: 0,
         silent_seconds: 0,
+        viewing: ViewingCounter::default(),
         heart: SuspensionMonitor::start(),
         last_pause: None,
     };
@@ -148,6 +151,8 @@ struct Session<'a> {
     renders: u32,
     /// How many seconds in a row brought no packet.
     silent_seconds: u32,
+    /// For the attendance list of the teacher.
+    viewing: ViewingCounter,
     heart: SuspensionMonitor,
     /// The last suspension of this process that has been handled.
     last_pause: Option<Suspension>,
@@ -293,7 +298,8 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
-            ServerMessage::Hangup { user_id, .. } => self.on_hangup(&user_id),
+            ServerMessage::Hangup { user_id } if self.is_publisher(&user_id) => self.on_hangup(),
+            ServerMessage::Hangup { user_id } => self.on_speaker_hangup(&user_id),
             ServerMessage::Offer { user_id, sdp, tracks: Some(tracks), .. } => {
                 return self.on_engine_offer(&user_id, sdp, tracks).await.map(|()| None);
             }

@@ -50,6 +50,7 @@ pub(super) const FILES: &[Named] = &files! {
 pub(super) const PART_FILES: &[Named] = &files! {
     "boxes.css": CSS,
     "broadcast.js": JAVASCRIPT,
+    "camera_blur.js": JAVASCRIPT,
     "device.css": CSS,
     "device.html": HTML,
     "device.js": JAVASCRIPT,
@@ -73,6 +74,9 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "orders.css": CSS,
     "orders_chinese.js": JAVASCRIPT,
     "orders_english.js": JAVASCRIPT,
+    "path.js": JAVASCRIPT,
+    "path_chinese.js": JAVASCRIPT,
+    "path_english.js": JAVASCRIPT,
     "pin.js": JAVASCRIPT,
     "publisher.js": JAVASCRIPT,
     "sound.js": JAVASCRIPT,
@@ -90,6 +94,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "tile.js": JAVASCRIPT,
     "tiles.js": JAVASCRIPT,
     "uplink.js": JAVASCRIPT,
+    "viewing.js": JAVASCRIPT,
 };
 
 /// The files for those who teach from a browser. The service worker does not cache them.
@@ -146,6 +151,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "mesh.js": JAVASCRIPT,
     "overload.js": JAVASCRIPT,
     "own_media.js": JAVASCRIPT,
+    "own_tracks.js": JAVASCRIPT,
     "owner.js": JAVASCRIPT,
     "pair.js": JAVASCRIPT,
     "pair_stats.js": JAVASCRIPT,

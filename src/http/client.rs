@@ -6,10 +6,12 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode, header};
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::ROOMS_PATH;
 use super::exchange::{Distance, ExchangeError, Server};
+use super::health::HEALTH_PATH;
 use crate::room::RoomSummary;
 use crate::tls::{TlsError, Trust};
 
@@ -18,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest list to read: every room of a full server.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// The largest answer about the health of a server to read.
+const MAX_HEALTH_BYTES: usize = 64 * 1024;
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,16 @@ pub async fn rooms(address: &Address) -> Result<Vec<RoomSummary>, ClientError> {
         return Err(foreign(format!("it answered {} to {ROOMS_PATH}", response.status())));
     }
     serde_json::from_slice(response.body()).map_err(|e| foreign(e.to_string()))
+}
+
+/// The clock of a server, in whole seconds; takes 5 s at most. `None` if the server does not tell the time.
+///
+/// # Errors
+/// As [`rooms`].
+pub async fn clock(address: &Address) -> Result<Option<Timestamp>, ClientError> {
+    let response = exchange(address, Request::get(HEALTH_PATH), Bytes::new(), (MAX_HEALTH_BYTES, TIMEOUT)).await?;
+    let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+    Ok(date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp()))
 }
 
 /// Sends one request over a connection of its own, and reads the answer: at most so many bytes, within a time.

@@ -15,6 +15,9 @@ use axum::routing::get;
 
 use super::text_cache::TextCache;
 
+/// The path of the health of a server.
+pub(super) const HEALTH_PATH: &str = "/healthz";
+
 /// Prometheus' text format.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -47,7 +50,7 @@ pub fn health(
     let cache = Arc::new(Mutex::new(TextCache::new(1, 1)));
     let subject = Subject { health: Arc::new(health), metrics: Arc::new(metrics), cache };
     Router::new()
-        .route("/healthz", get(healthz))
+        .route(HEALTH_PATH, get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .with_state(subject)

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::ca;
+use super::health::HEALTH_PATH;
 use super::streams::{STUN_REQUEST, StunHandler};
 use crate::network::Network;
 use crate::protocol::ErrorCode;
@@ -176,7 +177,7 @@ async fn strict(mut response: Response) -> Response {
 async fn to_https(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     // The page about the certificate needs its style sheet.
-    if path == "/healthz" || path == "/ca" || path == ca::HELP_PATH || path.starts_with("/assets/") {
+    if path == HEALTH_PATH || path == "/ca" || path == ca::HELP_PATH || path.starts_with("/assets/") {
         return next.run(request).await;
     }
     let Some(authority) = authority(request.headers()) else { return StatusCode::BAD_REQUEST.into_response() };

@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::network::SharedClientState;
 
-/// The first byte of a STUN request (RFC 8489, 5). No HTTP request and no TLS record begins with it.
+/// The first byte of a STUN request (RFC 8489, 5), and of a frame with fewer than 256 bytes (RFC 4571, 2). No HTTP request
+/// and no TLS record begins with it.
 pub(super) const STUN_REQUEST: u8 = 0;
 
 /// A stream of bytes.
@@ -17,7 +18,7 @@ pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
 
-/// A connection whose first byte is that of a STUN request, with or without TLS.
+/// A connection whose first byte is that of a STUN request, alone or in a frame, with or without TLS.
 pub struct StunStream {
     /// The bytes, without TLS.
     pub stream: Box<dyn Bytes>,
@@ -44,7 +45,8 @@ impl StunHandler {
         Self(Arc::new(move |stream| Box::pin(handle(stream))))
     }
 
-    pub(super) async fn handle(&self, stream: StunStream) {
+    /// Takes a connection to its end.
+    pub async fn handle(&self, stream: StunStream) {
         (self.0)(stream).await;
     }
 }

@@ -8,9 +8,11 @@
 //! source   file     | what to capture, with the devices and files of this machine
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
+//! samples           | what devices give in two seconds, and how fast the encoder is: for `classroom doctor`
 //! render            | a student's pipeline: jitter buffer, decoder, window or recording, statistics
 //! pipelines         | the pipeline files as text, with placeholders
 //! options           | what a capture is asked for
+//! raw      typeset  | raw pictures as bytes, and pages of text, for whoever measures
 //! error             | what can fail, and which package to install
 //! ```
 
@@ -24,7 +26,9 @@ mod options;
 mod pipelines;
 mod raw;
 pub(crate) mod render;
+mod samples;
 mod source;
+mod typeset;
 
 pub use capture::{Capture, Prepared};
 pub use devices::{Devices, EncoderState, devices};
@@ -34,12 +38,14 @@ pub use file::inspect_files;
 pub use options::{
     CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
 };
-pub use raw::{DecoderOutput, EncoderInput, PlaneMut};
+pub use raw::{DecoderOutput, EncoderInput, PlaneMut, RawFrame};
 pub use render::pipeline::{has_display, has_sound_card};
 pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
+pub use samples::{CameraSample, DeviceSamples, device_samples};
 pub use source::devices::Source;
+pub use typeset::{TextBlock, typeset};
 
 /// Starts GStreamer once per process. Every function of this module that needs GStreamer calls this one.
 fn init() -> Result<(), MediaError> {

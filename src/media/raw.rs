@@ -1,5 +1,5 @@
-//! Raw video frames as plain bytes, for whoever measures: in front of the encoders, to be drawn into, and behind a
-//! decoder, to be read.
+//! Raw video frames as plain bytes, for whoever measures: of a source and in front of the encoders, to be drawn into,
+//! and behind a decoder, to be read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::capture::Prepared;
+use super::contract::raw_video_of;
 use super::encode::output::instant_of;
 use super::render::Render;
 use crate::rtp::Track;
@@ -28,6 +29,17 @@ pub struct EncoderInput<'a> {
     /// When the frame was captured; now, where the graph has no clock.
     pub captured: Instant,
     /// The luma plane, then two chroma planes (I420) or one of pairs (NV12).
+    pub planes: Vec<PlaneMut<'a>>,
+}
+
+/// A frame of a source, in I420, before it is passed to the encoders.
+#[derive(Debug)]
+pub struct RawFrame<'a> {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// The luma plane and two chroma planes.
     pub planes: Vec<PlaneMut<'a>>,
 }
 
@@ -56,6 +68,24 @@ impl Prepared {
     /// the capture makes later. `hook` runs on the encoder's thread and must not block.
     pub fn on_encoder_input(&self, hook: impl Fn(EncoderInput<'_>) + Send + Sync + 'static) {
         watch_encoders(self.pipeline(), Arc::new(hook));
+    }
+}
+
+impl Prepared {
+    /// Calls `hook` with every frame of a video track before the encoders get it. `hook` runs on the source's thread.
+    pub fn on_raw_video(&self, track: Track, hook: impl Fn(RawFrame<'_>) + Send + Sync + 'static) {
+        let tee = self.pipeline().by_name(&raw_video_of(track));
+        let Some(pad) = tee.and_then(|tee| tee.static_pad("sink")) else { return };
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if let (Some(buffer), Some(caps)) = (info.buffer_mut(), pad.current_caps())
+                && let Ok(info) = gst_video::VideoInfo::from_caps(&caps)
+                && let Ok(mut frame) = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &info)
+            {
+                let (width, height) = (info.width() as usize, info.height() as usize);
+                hook(RawFrame { width, height, planes: planes(&mut frame) });
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 }
 
@@ -112,17 +142,21 @@ fn give_input(pad: &gst::Pad, buffer: &mut gst::Buffer, hook: &dyn Fn(EncoderInp
     let captured = instant_of(&encoder, running).unwrap_or_else(Instant::now);
     // A buffer that is shared with another encoding is copied here.
     let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &info).ok()?;
-    let strides: Vec<usize> = frame.plane_stride().iter().map(|stride| (*stride).max(0) as usize).collect();
-    let planes = frame.planes_data_mut().into_iter().zip(strides).map(|(bytes, stride)| PlaneMut { bytes, stride });
     hook(EncoderInput {
         encoder: &encoder.name(),
         width: info.width() as usize,
         height: info.height() as usize,
         running_time: running.into(),
         captured,
-        planes: planes.collect(),
+        planes: planes(&mut frame),
     });
     Some(())
+}
+
+fn planes<'a>(frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>) -> Vec<PlaneMut<'a>> {
+    let strides: Vec<usize> = frame.plane_stride().iter().map(|stride| (*stride).max(0) as usize).collect();
+    let planes = frame.planes_data_mut().into_iter().zip(strides);
+    planes.map(|(bytes, stride)| PlaneMut { bytes, stride }).collect()
 }
 
 fn give_output(

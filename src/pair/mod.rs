@@ -9,6 +9,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rtc::interceptor::Registry;
@@ -293,6 +294,11 @@ impl Peer {
     /// The current counters of what arrives.
     pub fn stats(&self) -> ViewerStats {
         self.receiving.stats()
+    }
+
+    /// The address at a TURN server from which media is relayed; `None` if media flows directly, or not at all.
+    pub async fn relayed_address(&self) -> Option<SocketAddr> {
+        self.connection.relayed_address().await
     }
 
     /// Closes the connection, and waits at most a second for that.

@@ -29,6 +29,8 @@
 //! student -> SFU   {"type":"stepDown"}
 //! SFU -> student   {"type":"offStage","reason":"steppedDown"}
 //! SFU -> moderator {"type":"stageEnded","userId":"1001","nickname":"S-01","reason":"steppedDown"}
+//! SFU -> student   {"type":"reportViewing"}
+//! student -> SFU   {"type":"viewing","seenMs":14000,"awayMs":3000,"freezes":1}
 //! ```
 //!
 //! A student comes to the stage in two phases. It accepts the invitation and publishes by an offer whose target is its
@@ -65,6 +67,7 @@ pub use self::moderation::Moderation;
 pub use self::stage::{Decline, MAX_SPEAKERS, OffStage, Speaker, Stage};
 pub use self::stopped::{Stopped, Unsent};
 pub use self::text::{ChatText, MAX_TEXT_CHARS};
+pub use self::viewing::Viewing;
 use super::{ErrorCode, publishes_text, to_json};
 use crate::id::{Nickname, UserId};
 
@@ -73,6 +76,7 @@ mod moderation;
 mod stage;
 mod stopped;
 mod text;
+mod viewing;
 
 /// The label of a student's data channel.
 pub const CHANNEL_LABEL: &str = "classroom";
@@ -136,6 +140,8 @@ pub enum StudentMessage {
     /// The receiver wants at most this tier of each video from now on; an absent video in full. Valid for the
     /// connection that carries the message.
     Receive(SentTiers),
+    /// The answer to [`PublisherMessage::ReportViewing`].
+    Viewing(Viewing),
     /// A type of a newer version.
     #[serde(other)]
     Unknown,
@@ -227,6 +233,8 @@ pub enum PublisherMessage {
     },
     /// To a publisher whose media lives on the server, once a second: the report on the media of the last second.
     Ingest(IngestReport),
+    /// The student is asked for [`StudentMessage::Viewing`], several times a minute.
+    ReportViewing,
     /// The student's last message was dropped.
     Error {
         /// The stable code, for programs.

@@ -141,6 +141,18 @@
 //! A client switches in two phases: it asks for the participant's best tier, and shows the participant large once it
 //! has decoded a frame. Until then nothing changes. What its user has made large goes before the spotlight.
 //!
+//! # Microphones
+//!
+//! Those who moderate a meeting switch the microphone of a participant off by the order `muteMicrophone`, and without
+//! `targetUid` those of all who do not moderate. The server tells each of them by an order that names it; its client
+//! sends no sound from then on, until its user switches the microphone on again.
+//!
+//! ```text
+//! 1001 -> server   {"type":"order","order":"muteMicrophone","targetUid":"1002"}
+//! server -> 1002   {"type":"order","userId":"1001","order":"muteMicrophone","targetUid":"1002"}
+//! 1002 -> server   {"type":"participate","sends":["camera"]}
+//! ```
+//!
 //! # Chat
 //!
 //! In a meeting, the messages of the data channel of a lecture (see [`channel`](super::channel)) travel by signalling,

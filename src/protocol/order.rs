@@ -55,6 +55,14 @@ pub enum RoomOrder {
         /// The client.
         target_uid: UserId,
     },
+    /// Switches the microphone of a participant of a meeting off, or those of all that do not moderate. Each of them is
+    /// told by an order that names it, switches its microphone off, and on again when it wants: nobody opens the
+    /// microphone of somebody else.
+    MuteMicrophone {
+        /// The participant; none for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target_uid: Option<UserId>,
+    },
     /// Names a meeting or call room.
     Rename {
         /// The name.

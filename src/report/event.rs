@@ -6,7 +6,7 @@ use super::conference::{CallState, ParticipantState};
 use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
-use super::path::MediaPath;
+use super::path::PathReport;
 use super::stage::StageState;
 use super::summary::Summary;
 use super::whip::{HostCount, HostState};
@@ -55,8 +55,8 @@ pub enum Event {
         /// The server.
         server: String,
     },
-    /// The media comes by this way from now on (student's side).
-    Path(MediaPath),
+    /// The media of somebody comes by this way from now on.
+    Path(PathReport),
     /// A student joined, left, or changed state (teacher's side).
     Student {
         /// The student.

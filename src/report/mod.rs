@@ -30,7 +30,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use self::attendance::csv;
+pub use self::attendance::{csv, json};
 pub use self::conference::{CallEnd, CallState, ParticipantState};
 pub use self::event::{
     EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
@@ -44,15 +44,18 @@ pub use self::metrics::{
     ServerMetrics, SpeakerMetrics, TurnMetrics,
 };
 pub use self::order::Order;
-pub use self::path::MediaPath;
+pub use self::path::{MediaPath, PathReport};
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
-pub use self::summary::{HowLeft, StudentRow, Summary};
+pub use self::summary::{HowLeft, MissingStudent, StudentRow, Summary, missing_sentence};
 pub use self::whip::{HostCount, HostKind, HostState};
 use crate::id::RoomId;
 
 /// How often to print the status line where it can't refresh, as in a log file.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// The most events that are collected.
+const MAX_COLLECTED: usize = 1_000;
 
 /// How often the spinner moves on a terminal.
 const SPINNER_EVERY: Duration = Duration::from_millis(250);
@@ -103,6 +106,8 @@ enum Mode {
     Terminal(ProgressBar),
     /// Plain lines on stderr.
     Plain,
+    /// Nothing is printed; the events are kept for [`Reporter::collected`].
+    Collecting,
 }
 
 struct State {
@@ -115,6 +120,8 @@ struct State {
     typing: Option<String>,
     /// The open question.
     question: Option<String>,
+    /// The events that a collecting reporter keeps.
+    collected: Vec<Event>,
     stdout: Stream,
     stderr: Stream,
 }
@@ -139,10 +146,21 @@ impl Reporter {
             printed: None,
             typing: None,
             question: None,
+            collected: Vec::new(),
             stdout: Stream(Some(stdout)),
             stderr: Stream(Some(stderr)),
         };
         Self { inner: Arc::new(Inner { mode, verbosity, state: Mutex::new(state) }), room }
+    }
+
+    /// A reporter that prints nothing and keeps its events, up to `MAX_COLLECTED` of them.
+    pub fn collecting() -> Self {
+        Self::on(Mode::Collecting, Verbosity::Normal, None, Box::new(io::sink()), Box::new(io::sink()))
+    }
+
+    /// The events of a reporter from [`Reporter::collecting`] since the last call.
+    pub fn collected(&self) -> Vec<Event> {
+        std::mem::take(&mut self.inner.state().collected)
     }
 
     /// A reporter for another room with the same output.
@@ -156,6 +174,12 @@ impl Reporter {
         let mut state = self.inner.state();
         if let Mode::Json = self.inner.mode {
             state.stdout.object(&AtInRoom { at: now(), event, room: self.room.as_ref() });
+            return;
+        }
+        if let Mode::Collecting = self.inner.mode {
+            if state.collected.len() < MAX_COLLECTED {
+                state.collected.push(event.clone());
+            }
             return;
         }
         if state.status_line.apply(event) {
@@ -200,7 +224,7 @@ impl Reporter {
         match &self.inner.mode {
             // Stdout may be the terminal of the status line.
             Mode::Terminal(bar) => bar.suspend(|| state.stdout.line(text)),
-            Mode::Plain | Mode::Json => state.stdout.line(text),
+            Mode::Plain | Mode::Json | Mode::Collecting => state.stdout.line(text),
         }
     }
 
@@ -279,7 +303,7 @@ impl Reporter {
         }
         match &self.inner.mode {
             Mode::Terminal(bar) => bar.suspend(|| state.stderr.line(&sentence::coloured(event, sentence))),
-            Mode::Plain | Mode::Json => state.stderr.line(sentence),
+            Mode::Plain | Mode::Json | Mode::Collecting => state.stderr.line(sentence),
         }
     }
 
@@ -296,7 +320,7 @@ impl Reporter {
                 state.printed = Some(now);
                 state.stderr.line(&line);
             }
-            Mode::Plain | Mode::Json => {}
+            Mode::Plain | Mode::Json | Mode::Collecting => {}
         }
     }
 }

@@ -60,6 +60,10 @@ pub enum Order {
     Code,
     /// The room has no join code.
     CodeOff,
+    /// The microphone of one participant is switched off.
+    MuteMicrophone,
+    /// The microphones of all that do not moderate are switched off.
+    MuteMicrophones,
     /// The meeting has another name.
     Rename,
     /// The meeting has another owner.

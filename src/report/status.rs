@@ -48,8 +48,8 @@ impl StatusLine {
                 }
                 self.watch.insert(stats.track, stats.clone());
             }
-            Event::Path(path) => {
-                self.path = Some(*path);
+            Event::Path(report) => {
+                self.path = report.user.is_none().then_some(report.path).or(self.path);
                 return false;
             }
             Event::Trouble { kind, track, text } => {

@@ -1,5 +1,7 @@
 //! The summary of a lecture: an object for scripts, a table for people.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
@@ -31,6 +33,41 @@ pub struct Summary {
     pub attendance: Option<String>,
     /// The students, in the order in which they joined.
     pub students: Vec<StudentRow>,
+    /// The students of `--roster` who did not come.
+    pub missing: Vec<MissingStudent>,
+}
+
+/// A student of the roster who has not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissingStudent {
+    /// The user id; empty if the roster has none.
+    pub user: String,
+    /// The name; empty if the roster has none.
+    pub nickname: String,
+}
+
+impl fmt::Display for MissingStudent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.nickname.as_str(), self.user.as_str()) {
+            ("", user) => f.write_str(user),
+            (nickname, "") => f.write_str(nickname),
+            (nickname, user) => write!(f, "{nickname} ({user})"),
+        }
+    }
+}
+
+/// Names those who are missing in a sentence, as many as fit a few lines.
+pub fn missing_sentence(missing: &[MissingStudent]) -> String {
+    const MOST_NAMES: usize = 30;
+    let names: Vec<String> = missing.iter().take(MOST_NAMES).map(ToString::to_string).collect();
+    match missing.len() {
+        0 => "nobody of the roster is missing".to_owned(),
+        count if count > MOST_NAMES => {
+            format!("{count} are missing: {} and {} more", names.join(", "), count - MOST_NAMES)
+        }
+        1 => format!("missing: {}", names.join(", ")),
+        count => format!("{count} are missing: {}", names.join(", ")),
+    }
 }
 
 /// The way in which a student left the lecture. Of several ones, the last in this list counts.
@@ -108,6 +145,14 @@ pub struct StudentRow {
     /// Seconds on the stage.
     #[serde(serialize_with = "one_decimal")]
     pub stage_s: f64,
+    /// Seconds in which pictures were decoded, as the student reports; `None` without a report.
+    #[serde(serialize_with = "one_decimal_or_null")]
+    pub seen_s: Option<f64>,
+    /// Seconds in which the tab with the page was hidden, as the student reports; `None` without a report.
+    #[serde(serialize_with = "one_decimal_or_null")]
+    pub away_s: Option<f64>,
+    /// How often the picture stood still, as the student reports; `None` without a report.
+    pub freezes: Option<u32>,
 }
 
 impl Summary {
@@ -120,9 +165,17 @@ impl Summary {
             self.most_at_once,
             bytes(self.bytes),
         );
-        if self.students.is_empty() {
-            return text;
+        if !self.students.is_empty() {
+            self.write_table(&mut text);
         }
+        if !self.missing.is_empty() {
+            text.push('\n');
+            text.push_str(&missing_sentence(&self.missing));
+        }
+        text
+    }
+
+    fn write_table(&self, text: &mut String) {
         let header = ["student", "minutes", "joined", "lost", "low", "no picture", "sent", "longest absence"];
         let mut lines: Vec<[String; 8]> = vec![header.map(str::to_owned)];
         lines.extend(self.students.iter().take(MAX_ROWS).map(StudentRow::cells));
@@ -145,7 +198,6 @@ impl Summary {
                 text.push_str(&format!("\n... and {more} more; use --attendance FILE.csv to list all students"));
             }
         }
-        text
     }
 }
 
@@ -188,6 +240,9 @@ pub(super) mod tests {
             hands: 1,
             chats: 7,
             stage_s: 90.0,
+            seen_s: Some(2520.0),
+            away_s: Some(30.0),
+            freezes: Some(3),
         }
     }
 
@@ -249,6 +304,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn those_who_are_missing_are_named() {
+        let student = |user: &str, nickname: &str| MissingStudent { user: user.into(), nickname: nickname.into() };
+        let some = [student("1003", "Cem"), student("", "Dora"), student("1005", "")];
+        assert_eq!(missing_sentence(&some), "3 are missing: Cem (1003), Dora, 1005");
+        assert_eq!(missing_sentence(&some[1..2]), "missing: Dora");
+        assert_eq!(missing_sentence(&[]), "nobody of the roster is missing");
+        let many = vec![student("1", ""); 40];
+        assert!(missing_sentence(&many).ends_with(", 1 and 10 more"));
+        let summary = Summary { missing: some.to_vec(), ..lecture(Vec::new()) };
+        assert!(summary.text().ends_with("\n3 are missing: Cem (1003), Dora, 1005"));
+    }
+
+    #[test]
     fn scripts_read_all_students() {
         let object = serde_json::to_value(lecture(vec![anna()])).unwrap();
         assert_eq!(
@@ -259,7 +327,8 @@ pub(super) mod tests {
                     "first_joined": "2026-03-02T08:00:00.250Z", "last_left": "2026-03-02T08:45:10.000Z",
                     "how_left": "kicked", "watched_s": 2584.0, "times_joined": 2, "loss_percent": 0.12,
                     "low_percent": 12.3, "no_picture_percent": 0.0, "bytes": 812_345_678, "longest_absence_s": 126.0,
-                    "hands": 1, "chats": 7, "stage_s": 90.0}]})
+                    "hands": 1, "chats": 7, "stage_s": 90.0, "seen_s": 2520.0, "away_s": 30.0, "freezes": 3}],
+                "missing": []})
         );
     }
 }

@@ -12,10 +12,13 @@ use super::edges::{Edge, MAX_EDGES, Placed, RETURNS_WITHIN};
 use super::member::{Connection, Media};
 use super::members::Room;
 use super::relay::of_holder;
-use super::{ConnId, Newcomer, Output, RoomRefusal, Rooms};
+use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, Rooms};
 use crate::id::{RoomId, UserId};
 use crate::protocol::channel::{PublisherMessage, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomKind, ServerMessage};
+
+/// The refusal for a student that was about to connect to an edge.
+const EDGE_GONE: &str = "the server that was about to send the lecture is gone, try again";
 
 impl Room {
     /// An edge joins. It has no place among the members, and keeps no room open.
@@ -38,6 +41,7 @@ impl Room {
         let room_id = newcomer.room.clone();
         let students = known.map_or(0, |known| known.students);
         let edge = Edge { newcomer, conn: Some(conn), until: None, is_back: known.is_some(), students };
+        let above = self.edges.edge_of(&id).cloned();
         if let Some(Edge { conn: Some(older), .. }) = self.edges.known.insert(id.clone(), edge) {
             out.push(Output::Close { conn: older, code: None });
         }
@@ -48,7 +52,7 @@ impl Room {
                 kind: RoomKind::Lecture,
                 room_id,
                 room_name: self.name.clone(),
-                user_id: id,
+                user_id: id.clone(),
                 users: publisher.map(|member| member.user.clone()).into_iter().collect(),
                 count: self.members.len(),
                 publisher: self.publisher.clone(),
@@ -57,6 +61,9 @@ impl Room {
             },
         });
         self.tell_edges(out);
+        // One of them may have come back, or may be the first that this owner of the room hears of.
+        let tells = [above, (!self.edges.below(&id).is_empty()).then_some(id)];
+        tells.into_iter().flatten().for_each(|above| self.tell_below(&above, out));
         Ok(())
     }
 
@@ -114,12 +121,32 @@ impl Room {
         });
     }
 
+    /// Places an edge that offers. Returns the connection of the edge from which it gets the lecture; none for the
+    /// holder of the media.
+    fn place_below(&mut self, edge: &UserId, limits: &RoomLimits, out: &mut Vec<Output>) -> Option<ConnId> {
+        let (to, leaves) = self.edges.place_edge(edge, limits.direct_edges);
+        if let Some(to) = leaves {
+            let message = ServerMessage::Leave { users: vec![edge.clone()], reason: LeaveReason::Left };
+            out.push(Output::Send { to, message });
+        }
+        let above = self.edges.edge_of(edge).cloned();
+        above.into_iter().for_each(|above| self.tell_below(&above, out));
+        to
+    }
+
+    /// Tells an edge which edges get the lecture from it.
+    fn tell_below(&self, edge: &UserId, out: &mut Vec<Output>) {
+        let message = ServerMessage::Edges { edges: self.edges.below(edge) };
+        out.extend(self.edges.conn(edge).map(|to| Output::Send { to, message }));
+    }
+
     /// A message of an edge.
     pub(super) fn edge_message(
         &mut self,
         now: Instant,
         (edge, conn): (&UserId, ConnId),
         message: ClientMessage,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
         if self.edges.conn(edge) != Some(conn) {
@@ -131,7 +158,10 @@ impl Room {
             ClientMessage::Offer { target_uid, sdp, video, .. } if target_uid == publisher => {
                 let (tracks, network, entry) = (None, None, None);
                 let offer = ServerMessage::Offer { entry, user_id, sdp, video, tracks, network, source };
-                return self.relay_to_holder(conn, &target_uid, offer, out);
+                return match self.place_below(edge, limits, out) {
+                    Some(to) => out.push(Output::Relay { from: conn, to, message: offer }),
+                    None => self.relay_to_holder(conn, &target_uid, offer, out),
+                };
             }
             // An engine that does not answer offers makes its own.
             ClientMessage::Offer { target_uid: student, sdp, tracks, .. } => {
@@ -157,11 +187,16 @@ impl Room {
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if target_uid == publisher => {
                 let candidate = ServerMessage::Candidate { entry: None, user_id, candidate, source };
-                return self.relay_to_holder(conn, &target_uid, candidate, out);
+                return match self.edges.of_student(edge) {
+                    Some(to) => out.push(Output::Relay { from: conn, to, message: candidate }),
+                    None => self.relay_to_holder(conn, &target_uid, candidate, out),
+                };
             }
             // The student was put out, or left, while the edge was away.
             ClientMessage::Connected { target_uid }
-                if !self.members.contains_key(&target_uid) && self.edges.is_back(edge) =>
+                if !self.members.contains_key(&target_uid)
+                    && !self.edges.contains(&target_uid)
+                    && self.edges.is_back(edge) =>
             {
                 let (users, reason) = (vec![target_uid], LeaveReason::Left);
                 return out.push(Output::Send { to: conn, message: ServerMessage::Leave { users, reason } });
@@ -223,11 +258,19 @@ impl Room {
     }
 
     fn give_up_edge(&mut self, now: Instant, edge: &UserId, out: &mut Vec<Output>) {
+        let above = self.edges.edge_of(edge).cloned();
         let students = self.edges.remove(edge);
+        above.into_iter().for_each(|above| self.tell_below(&above, out));
         if let Some(publisher) = self.publisher.clone() {
-            for student in students {
+            for (student, is_connected) in students {
                 self.set_student_media(&student, Media::Missing { since: now });
-                self.send_to_student(&student, ServerMessage::Hangup { user_id: publisher.clone() }, out);
+                let user_id = publisher.clone();
+                let message = match is_connected {
+                    true => ServerMessage::Hangup { user_id },
+                    // Who still connects takes a hangup for one of an earlier connection.
+                    false => ServerMessage::rejected(user_id, ErrorCode::TargetBusy, EDGE_GONE.into(), None),
+                };
+                self.send_to_student(&student, message, out);
             }
         }
         self.tell_edges(out);
@@ -245,7 +288,11 @@ impl Room {
         }
     }
 
+    /// Sends a message to whom an edge serves: a student, or another edge.
     fn send_to_student(&mut self, student: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
+        if let Some(to) = self.edges.conn(student) {
+            return out.push(Output::Send { to, message });
+        }
         match self.members.get_mut(student).map(|member| &mut member.connection) {
             Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),
             // A student whose mailbox is full offers again.
@@ -288,7 +335,7 @@ impl Rooms {
         }
         let Some((room_id, edge)) = self.edges.get(&conn) else { return };
         if let Some(room) = self.rooms.get_mut(room_id) {
-            room.edge_message(now, (edge, conn), message, out);
+            room.edge_message(now, (edge, conn), message, &self.limits, out);
         }
     }
 

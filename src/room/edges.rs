@@ -1,4 +1,7 @@
 //! The edges of a lecture, and which of them serves which student. Pure.
+//!
+//! Edges form a tree of depth two: the first ones get the lecture from the holder of the media, and each further one
+//! from one of these, where it is placed as a student is.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,8 +16,12 @@ use crate::protocol::LeaveReason;
 /// without a network, is no reason to interrupt their media.
 pub(super) const RETURNS_WITHIN: Duration = Duration::from_secs(3);
 
-/// The most connections of edges in a room: two of each of 64 servers.
-pub(super) const MAX_EDGES: usize = 128;
+/// The most connections of edges in a room: two of each of 128 servers.
+pub(super) const MAX_EDGES: usize = 256;
+
+/// The edges that get a lecture from the holder of its media, unless somebody says otherwise. The others get it from one
+/// of these.
+pub(crate) const DIRECT_EDGES: usize = 50;
 
 /// The most students that edges have, in all, and that the room does not know.
 const MAX_UNKNOWN: usize = 10_000;
@@ -35,6 +42,8 @@ pub struct Route {
 pub enum EdgeRole {
     /// Serves students.
     Serves,
+    /// Serves students over an engine, and no other edges.
+    ServesByEngine,
     /// Only receives further encodings for a connection that serves.
     Receives,
 }
@@ -71,7 +80,7 @@ pub(super) struct Edges {
 
 impl Edge {
     pub(super) fn serves(&self) -> Option<ConnId> {
-        self.conn.filter(|_| self.newcomer.route.edge == Some(EdgeRole::Serves))
+        self.conn.filter(|_| self.newcomer.route.edge != Some(EdgeRole::Receives))
     }
 }
 
@@ -108,7 +117,7 @@ impl Edges {
 
     /// The connection of the edge where a student is placed.
     pub(super) fn of_student(&self, student: &UserId) -> Option<ConnId> {
-        self.conn(self.placed.get(student)?.edge.as_ref()?)
+        self.conn(self.edge_of(student)?)
     }
 
     /// Whether this student is placed at an edge.
@@ -125,7 +134,50 @@ impl Edges {
     /// that did not connect the student since its last connection is left out; without any other, the holder of the
     /// media serves. Returns the connection of the edge, and that of the edge that the student leaves.
     pub(super) fn place(&mut self, student: &UserId, node: Option<&NodeId>) -> (Option<ConnId>, Option<ConnId>) {
-        let mut placed = self.take(student);
+        let (placed, before) = self.offers(student);
+        let open = self.known.iter().filter(|(id, edge)| edge.serves().is_some() && !placed.failed.contains(id));
+        let rank = |(_, edge): &(&UserId, &Edge)| (edge.newcomer.route.node.as_ref() != node, edge.students);
+        let chosen = open.min_by_key(rank).map(|(id, _)| id.clone());
+        self.put_at(student, placed, (before, chosen))
+    }
+
+    /// Places an edge that offers: at the holder of the media, while that serves fewer than `most` edges; or else at the
+    /// edge there that serves the fewest edges. Returns the same as [`place`](Self::place).
+    pub(super) fn place_edge(&mut self, edge: &UserId, most: usize) -> (Option<ConnId>, Option<ConnId>) {
+        let (placed, before) = self.offers(edge);
+        let chosen = self.above((edge, before.as_ref()), &placed.failed, most);
+        self.put_at(edge, placed, (before, chosen))
+    }
+
+    /// The edge from which another one gets the lecture; none for the holder of the media.
+    fn above(&self, (edge, before): (&UserId, Option<&UserId>), failed: &[UserId], most: usize) -> Option<UserId> {
+        let own = &self.known.get(edge)?.newcomer;
+        let role = |edge: &Edge| edge.newcomer.route.edge;
+        let role_of_low = Some(EdgeRole::Receives);
+        if own.route.edge == role_of_low {
+            // The low tier comes from where the full one does.
+            let is_main = |other: &Edge| role(other) != role_of_low && other.newcomer.session == own.session;
+            let (main, _) = self.known.iter().find(|(_, other)| is_main(other))?;
+            return self.placed.get(main)?.edge.clone();
+        }
+        let serving = || self.known.iter().filter(|(id, other)| *id != edge && role(other) != role_of_low);
+        let above = |id: &UserId| self.placed.get(id).and_then(|placed| placed.edge.as_ref());
+        let mut below: BTreeMap<&UserId, usize> = BTreeMap::new();
+        serving().filter_map(|(id, _)| above(id)).for_each(|above| *below.entry(above).or_default() += 1);
+        let at_holder = || serving().filter(|(id, _)| self.placed.get(*id).is_some_and(|placed| placed.edge.is_none()));
+        if below.contains_key(edge) || at_holder().count() < most {
+            return None;
+        }
+        let has_sfu = |other: &Edge| other.conn.is_some() && role(other) == Some(EdgeRole::Serves);
+        let open = at_holder().filter(|(id, other)| has_sfu(other) && !failed.contains(id));
+        let rank = |(id, _): &(&UserId, &Edge)| (before != Some(*id), below.get(*id).copied().unwrap_or_default());
+        open.min_by_key(rank).map(|(id, _)| id.clone())
+    }
+
+    /// Somebody offers, perhaps again: its place without an edge, and the edge until now, which has failed if it did
+    /// not connect.
+    fn offers(&mut self, who: &UserId) -> (Placed, Option<UserId>) {
+        let mut placed = self.take(who);
         let before = placed.edge.take();
         match &before {
             Some(edge) if !placed.is_connected && !placed.failed.contains(edge) => placed.failed.push(edge.clone()),
@@ -133,18 +185,37 @@ impl Edges {
             _ => {}
         }
         placed.is_connected = false;
-        let open = self.known.iter().filter(|(id, edge)| edge.serves().is_some() && !placed.failed.contains(id));
-        let rank = |(_, edge): &(&UserId, &Edge)| (edge.newcomer.route.node.as_ref() != node, edge.students);
-        let chosen = open.min_by_key(rank).map(|(id, _)| id.clone());
-        placed.edge.clone_from(&chosen);
-        self.put(student, placed);
-        let left = before.filter(|before| chosen.as_ref() != Some(before));
-        (chosen.and_then(|edge| self.conn(&edge)), left.and_then(|edge| self.conn(&edge)))
+        (placed, before)
+    }
+
+    /// Places somebody. Returns the connections of the edge now, and of the edge before if that is another one.
+    fn put_at(
+        &mut self,
+        who: &UserId,
+        placed: Placed,
+        (before, now): (Option<UserId>, Option<UserId>),
+    ) -> (Option<ConnId>, Option<ConnId>) {
+        self.put(who, Placed { edge: now.clone(), ..placed });
+        let left = before.filter(|before| now.as_ref() != Some(before));
+        (now.and_then(|edge| self.conn(&edge)), left.and_then(|edge| self.conn(&edge)))
+    }
+
+    /// The edges that get the lecture from this one.
+    pub(super) fn below(&self, edge: &UserId) -> Vec<UserId> {
+        let is_below = |id: &&UserId| self.placed.get(*id).is_some_and(|placed| placed.edge.as_ref() == Some(edge));
+        self.known.keys().filter(is_below).cloned().collect()
+    }
+
+    /// The edge from which another one, or a student, gets the lecture.
+    pub(super) fn edge_of(&self, who: &UserId) -> Option<&UserId> {
+        self.placed.get(who)?.edge.as_ref()
     }
 
     /// An edge sends media to a student. Students whom the room does not know yet count as well: those of an edge that
     /// comes from another owner of the room.
     pub(super) fn connected(&mut self, edge: &UserId, student: &UserId) {
+        // It has the lecture, and thus a place.
+        self.placed.entry(edge.clone()).or_default();
         if self.placed.len() < MAX_UNKNOWN || self.placed.contains_key(student) {
             let placed = Placed { edge: Some(edge.clone()), is_connected: true, failed: Vec::new() };
             self.take(student);
@@ -192,11 +263,12 @@ impl Edges {
         }
     }
 
-    /// Removes an edge. Returns its students.
-    pub(super) fn remove(&mut self, edge: &UserId) -> Vec<UserId> {
+    /// Removes an edge. Returns its students, and whether each was connected.
+    pub(super) fn remove(&mut self, edge: &UserId) -> Vec<(UserId, bool)> {
+        self.take(edge);
         self.known.remove(edge);
         let of_edge = self.placed.extract_if(.., |_, placed| placed.edge.as_ref() == Some(edge));
-        of_edge.map(|(student, _)| student).collect()
+        of_edge.map(|(student, placed)| (student, placed.is_connected)).collect()
     }
 
     /// When the next edge that was lost is given up.

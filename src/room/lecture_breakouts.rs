@@ -28,17 +28,8 @@ impl Room {
         message: ClientMessage,
         out: &mut Vec<Output>,
     ) -> Option<ClientMessage> {
-        match message {
-            ClientMessage::Offer { entry: Some(_), .. }
-            | ClientMessage::Answer { entry: Some(_), .. }
-            | ClientMessage::Candidate { entry: Some(_), .. } => self.relay_pair((id, conn), message, out),
-            ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
-            ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
-            ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
-            ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
+        match self.participant_message(now, (id, conn), message, out)? {
             ClientMessage::Hangup { target_uid, .. } if target_uid == *id => self.leave_meeting(now, id, out),
-            // The server takes over the media of no breakout room.
-            ClientMessage::Overloaded => {}
             rest => return Some(rest),
         }
         None

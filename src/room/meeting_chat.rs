@@ -80,6 +80,7 @@ impl Room {
                 | TalkOutput::Ordered { .. }
                 // In a meeting, this travels over the data channels of the media.
                 | TalkOutput::Receive(..)
+                | TalkOutput::Viewed(..)
                 | TalkOutput::Stage(_) => {}
             }
         }

@@ -83,6 +83,7 @@ use crate::protocol::{
     known_client,
 };
 
+pub(crate) use edges::DIRECT_EDGES;
 pub use edges::{EdgeRole, Route};
 pub use files::{FileClaim, FileDenied, FileState};
 pub use refusals::Refusals;
@@ -235,6 +236,8 @@ pub struct RoomLimits {
     pub max_rooms: usize,
     /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none.
     pub max_media_rooms: usize,
+    /// The most edges that get a lecture from the holder of its media.
+    pub direct_edges: usize,
     /// The clients that may open meeting and call rooms.
     pub meetings: Meetings,
     /// What this server adds to the epoch of a publisher whose media it carries.
@@ -274,6 +277,7 @@ impl Default for RoomLimits {
     fn default() -> Self {
         Self {
             max_room_users: protocol::MAX_ROOM_USERS,
+            direct_edges: DIRECT_EDGES,
             max_rooms: protocol::MAX_ROOMS,
             max_media_rooms: 0,
             meetings: Meetings::Teachers,

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::gate::Outcast;
+use super::member::Member;
 use super::members::{Room, refuse};
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
 use crate::id::UserId;
 use crate::network::Network;
-use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage};
+use crate::protocol::{ErrorCode, LeaveReason, RoomOrder, ServerMessage, TrackName};
 
 impl Room {
     /// Carries out an order and tells all who moderate, or refuses the order.
@@ -74,6 +75,7 @@ impl Room {
                 }
                 self.expel(now, target_uid, false, limits, out)
             }
+            RoomOrder::MuteMicrophone { target_uid } => self.mute_microphone(id, target_uid.as_ref(), out),
             RoomOrder::Rename { .. }
             | RoomOrder::HandOver { .. }
             | RoomOrder::Spotlight { .. }
@@ -86,6 +88,40 @@ impl Room {
             | RoomOrder::Announce { .. }
             | RoomOrder::Recall { .. } => self.owner_order(now, id, order, limits, out),
         }
+    }
+
+    /// Tells a participant of a meeting, or all that do not moderate, to switch the microphone off. Those who moderate
+    /// hear of the order anyway.
+    fn mute_microphone(
+        &mut self,
+        id: &UserId,
+        target: Option<&UserId>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RoomRefusal> {
+        let Some(meeting) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) else {
+            let message = "only in a meeting, somebody's microphone is switched off by others";
+            return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        };
+        let is_heard = |user: &UserId| meeting.get(user).is_some_and(|known| known.sends.contains(&TrackName::Audio));
+        if let Some(target) = target {
+            if meeting.get(target).is_none() {
+                let message = format!("user {target} does not take part in the meeting");
+                return Err(RoomRefusal::new(ErrorCode::UnknownTarget, message));
+            }
+            if !is_heard(target) {
+                let message = format!("the microphone of user {target} is off");
+                return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+            }
+        }
+        let is_meant = |(user, member): &(&UserId, &Member)| {
+            !member.user.moderates && target.is_none_or(|target| target == *user) && is_heard(user)
+        };
+        let meant: Vec<UserId> = self.members.iter().filter(is_meant).map(|(user, _)| user.clone()).collect();
+        for target in meant {
+            let order = RoomOrder::MuteMicrophone { target_uid: Some(target.clone()) };
+            self.deliver(None, &target, ServerMessage::Order { user_id: id.clone(), order }, out);
+        }
+        Ok(())
     }
 
     /// Orders against oneself, the publisher and other moderators are refused.

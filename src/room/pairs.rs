@@ -47,8 +47,8 @@ impl Room {
         })
     }
 
-    /// A message of a member of a meeting or call room. Returns the message if it means the same as in a lecture.
-    pub(super) fn conference_message(
+    /// A message that means the same in a meeting or call, and in a breakout room of a lecture. Returns any other one.
+    pub(super) fn participant_message(
         &mut self,
         now: Instant,
         (id, conn): (&UserId, ConnId),
@@ -59,7 +59,28 @@ impl Room {
             ClientMessage::Offer { entry: Some(_), .. }
             | ClientMessage::Answer { entry: Some(_), .. }
             | ClientMessage::Candidate { entry: Some(_), .. } => self.relay_pair((id, conn), message, out),
-            ClientMessage::Offer { .. } | ClientMessage::Candidate { .. } => {
+            ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
+            ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
+            ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
+            ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
+            // A meeting moves to the server where the places at the server are known. A breakout room of a lecture
+            // stays with its participants.
+            ClientMessage::Overloaded => {}
+            rest => return Some(rest),
+        }
+        None
+    }
+
+    /// A message of a member of a meeting or call room. Returns the message if it means the same as in a lecture.
+    pub(super) fn conference_message(
+        &mut self,
+        now: Instant,
+        (id, conn): (&UserId, ConnId),
+        message: ClientMessage,
+        out: &mut Vec<Output>,
+    ) -> Option<ClientMessage> {
+        match self.participant_message(now, (id, conn), message, out)? {
+            message @ (ClientMessage::Offer { .. } | ClientMessage::Candidate { .. }) => {
                 self.relay_to_meeting_host((id, conn), message, out);
             }
             ClientMessage::Answer { .. }
@@ -76,21 +97,10 @@ impl Room {
             ClientMessage::Decline { target_uid, reason } => {
                 self.decline(now, (id, conn), &target_uid, reason, out);
             }
-            ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
-            ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
-            ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
-            // The move to the server is decided where the places at the server are known.
-            ClientMessage::Overloaded => {}
-            ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
             // A file is taken where the space of the server is known.
             ClientMessage::ShareFile(_) => {}
             ClientMessage::WithdrawFile { file } => self.withdraw_file((id, conn), file, out),
-            rest @ (ClientMessage::Order(_)
-            | ClientMessage::RoomUserList
-            | ClientMessage::Ping
-            | ClientMessage::Talk { .. }
-            | ClientMessage::Tell { .. }
-            | ClientMessage::Leave { .. }) => return Some(rest),
+            rest => return Some(rest),
         }
         None
     }

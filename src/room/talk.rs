@@ -31,7 +31,7 @@ use self::teacher::{TEACHER_BURST, TEACHER_PER_SECOND};
 use crate::id::{Named, Nickname, UserId};
 use crate::protocol::channel::{
     Allowed, ChatMessage, ChatText, MAX_HISTORY, MAX_PUBLISHER_MESSAGE_BYTES, Moderation, OffStage, PublisherMessage,
-    RaisedHand, Reaction, SentTiers, Stopped, StudentMessage,
+    RaisedHand, Reaction, SentTiers, Stopped, StudentMessage, Viewing,
 };
 use crate::protocol::{ErrorCode, User};
 use crate::token_bucket::TokenBucket;
@@ -99,6 +99,8 @@ pub enum TalkOutput {
     },
     /// A student wants at most this of each video: for the SFU.
     Receive(UserId, SentTiers),
+    /// How much a student has seen: for the attendance list.
+    Viewed(UserId, Viewing),
     /// Somebody came to the stage or left it: for the holder of the room's media.
     Stage(StageChange),
 }
@@ -269,6 +271,7 @@ impl Talk {
             StudentMessage::StageAnswer { accepted: false, why } => self.decline_invitation(now, user, why.into()),
             StudentMessage::StepDown => Ok(self.free_slots(now, [(user.clone(), OffStage::SteppedDown)])),
             StudentMessage::Receive(tiers) => Ok(vec![TalkOutput::Receive(user.clone(), tiers)]),
+            StudentMessage::Viewing(viewing) => Ok(vec![TalkOutput::Viewed(user.clone(), viewing)]),
             StudentMessage::Unknown => Ok(Vec::new()),
         };
         done.unwrap_or_else(|refusal| self.complain(now, user, refusal))

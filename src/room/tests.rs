@@ -4,6 +4,7 @@ mod admission;
 mod breakouts;
 mod calls;
 mod crowds;
+mod edge_tree;
 mod edges;
 mod engines;
 mod gate;

@@ -40,6 +40,29 @@ pub(crate) fn with_moved_candidates(sdp: &str) -> String {
     sections.concat().into_iter().flat_map(|line| [line, "\r\n"]).collect()
 }
 
+/// Adds candidates that the core does not know after its own ones.
+pub(crate) fn with_more_candidates(sdp: &str, more: &[String]) -> String {
+    let is_candidate = |line: Option<&&str>| line.is_some_and(|line| line.starts_with("a=candidate:"));
+    let mut lines = sdp.lines().peekable();
+    let mut out = String::with_capacity(sdp.len());
+    while let Some(line) = lines.next() {
+        out.extend([line, "\r\n"]);
+        if is_candidate(Some(&line)) && !is_candidate(lines.peek()) {
+            more.iter().for_each(|candidate| out.extend(["a=", candidate, "\r\n"]));
+        }
+    }
+    out
+}
+
+/// A passive TCP candidate at `address` (RFC 6544, 4.5). No two have the same `number`.
+pub(crate) fn tcp_candidate(number: usize, address: SocketAddr) -> String {
+    // RFC 6544, 4.2: the type preference of a host candidate below those of UDP, and 4 for the passive side.
+    let (preference, direction, others) = (90_u32, 4_u32, 8_191_u32.saturating_sub(number as u32));
+    let priority = (preference << 24) | (((direction << 13) | others) << 8) | 255;
+    let (ip, port) = (address.ip(), address.port());
+    format!("candidate:tcp{number} 1 tcp {priority} {ip} {port} typ host tcptype passive")
+}
+
 /// Raises the level of H.264 (`level_idc`) to the level that is sent, if the offer has a lower one and allows each side
 /// a level of its own (RFC 6184, 8.2.2): 1920x1080 needs level 4.0, and browsers offer 3.1, which is 1280x720.
 pub(crate) fn with_level(sdp: &str, level: u8) -> String {
@@ -120,6 +143,20 @@ mod tests {
         let parts: Vec<&str> = out.split("m=").skip(1).collect();
         let whole = format!("c=IN IP4 0.0.0.0\r\n{}\r\n{}\r\n", CANDIDATES[0], CANDIDATES[1]);
         (0..parts.len()).filter(|n| parts[*n].contains(&whole)).collect()
+    }
+
+    #[test]
+    fn candidates_of_tcp_come_after_those_of_the_core_and_below_them() {
+        let candidates =
+            [tcp_candidate(0, "192.0.2.7:9".parse().unwrap()), tcp_candidate(1, "[2001:db8::7]:9".parse().unwrap())];
+        let [v4, v6] = &candidates;
+        assert_eq!(v4, "candidate:tcp0 1 tcp 1520435199 192.0.2.7 9 typ host tcptype passive");
+        let sdp =
+            format!("v=0\r\nm=audio 9 X 111\r\n{0}\r\n{0}\r\n{1}\r\nm=video 9 X 96\r\n", CANDIDATES[0], CANDIDATES[1]);
+        let whole = format!("{0}\r\n{0}\r\na={v4}\r\na={v6}\r\n{1}\r\nm=video", CANDIDATES[0], CANDIDATES[1]);
+        let with = with_more_candidates(&sdp, &candidates);
+        assert!(with.contains(&whole) && with.matches("tcptype").count() == 2, "{with}");
+        assert_eq!(with_more_candidates(&sdp, &[]), sdp);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 
 use crate::sdp::answer;
 
+/// The most TCP candidates for each port.
+const MOST_TCP: usize = 3;
+
 /// The addresses that answers contain as candidates.
 pub(super) struct Advertised {
     local: Vec<SocketAddr>,
@@ -13,17 +16,40 @@ pub(super) struct Advertised {
     reflexive: Vec<(SocketAddr, SocketAddr)>,
     /// The public addresses that the user configured.
     configured: Vec<IpAddr>,
+    /// TCP candidates, which the core does not get.
+    tcp: Vec<String>,
 }
 
 impl Advertised {
     /// The addresses of a socket bound to `bound`, and the public addresses that the user configured.
     pub(super) fn new(bound: SocketAddr, configured: &[IpAddr]) -> Self {
         let configured = configured.to_vec();
-        let mut this = Self { local: local_addresses(bound), reflexive: Vec::new(), configured };
+        let mut this = Self { local: local_addresses(bound), reflexive: Vec::new(), configured, tcp: Vec::new() };
         for ip in this.configured.clone() {
             this.add(SocketAddr::new(ip, bound.port()));
         }
         this
+    }
+
+    /// Adds the addresses at which peers also reach the port by TCP, and the configured public ones with their ports.
+    /// The addresses that are left out are those that matter least: a browser connects to all of them at once.
+    pub(super) fn with_tcp(mut self, bound: &[SocketAddr]) -> Self {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for bound in bound {
+            let public = self.configured.iter().map(|ip| SocketAddr::new(*ip, bound.port()));
+            let local = local_addresses(*bound);
+            // A peer on this computer reaches an address of the network as well, and there UDP works.
+            let is_alone = local.iter().all(|at| at.ip().is_loopback());
+            let local = local.into_iter().filter(|at| is_alone || !at.ip().is_loopback());
+            addresses.extend(public.chain(local).take(MOST_TCP));
+        }
+        self.tcp = addresses.into_iter().enumerate().map(|(n, at)| answer::tcp_candidate(n, at)).collect();
+        self
+    }
+
+    /// The TCP candidates, as attributes of SDP without `a=`.
+    pub(super) fn tcp(&self) -> &[String] {
+        &self.tcp
     }
 
     /// Replaces the public address of the same family by the one that a STUN server has reported.

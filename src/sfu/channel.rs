@@ -23,9 +23,9 @@ const MAX_OUTSTANDING_BYTES: usize = 64 * 1024;
 const MAX_WAITING_MESSAGES: usize = 256;
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 
-/// The same for an edge: a welcome for each of a thousand students that join together.
+/// The same for an edge: a welcome, mostly of some 10 kB, for each of hundreds of students that join together.
 const MAX_EDGE_WAITING_MESSAGES: usize = 8_192;
-const MAX_EDGE_WAITING_BYTES: usize = 32 * 1024 * 1024;
+const MAX_EDGE_WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// The rate at which messages of one student are read. It is far above the limits of the conversation
 /// ([`crate::room::talk`]), which refuse a message with a reason.

@@ -15,6 +15,7 @@ use crate::ingest::AudioFloor;
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, Track};
+use crate::trace::Tracer;
 
 pub(super) enum Command {
     Offer {
@@ -64,6 +65,7 @@ pub(super) enum Command {
         limits: VideoLimits,
     },
     Floor(AudioFloor),
+    Trace(Tracer),
     Encodings(Vec<Encoding>),
     Stats(oneshot::Sender<SfuStats>),
     Close(oneshot::Sender<()>),
@@ -87,7 +89,8 @@ impl Entry for Command {
             Command::Tell { .. } | Command::TellAll { .. } | Command::Limit { .. } => Kind::Message,
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
-            Command::RestartIce(_) | Command::Floor(_) | Command::Signalling { .. } => Kind::Control,
+            Command::RestartIce(_) | Command::Floor(_) | Command::Trace(_) => Kind::Control,
+            Command::Signalling { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,

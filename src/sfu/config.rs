@@ -15,6 +15,7 @@ use super::port::{MediaPort, Tag};
 use crate::id::UserId;
 use crate::ingest::AudioFloor;
 use crate::rtp::Encoding;
+use crate::trace::Tracer;
 
 /// The configuration of an SFU.
 #[derive(Debug, Clone)]
@@ -76,6 +77,8 @@ pub(super) struct AnswerContext {
     pub(super) checks: CheckBudget,
     /// The highest `level_idc` of the H.264 sent so far; None before the first H.264 key frame.
     pub(super) h264_level: Option<u8>,
+    /// Takes the steps of each student's join.
+    pub(super) tracer: Tracer,
     /// The audio floor that the publisher is on, in a meeting.
     pub(super) floor: Option<AudioFloor>,
     /// The tag that the user name fragments of peers must begin with, on a shared port.
@@ -91,7 +94,17 @@ impl AnswerContext {
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| setup(&e))?;
         let (places, checks) = (Places::new(max_students), CheckBudget::default());
-        Ok(Self { crypto, certificate, adapts, places, checks, h264_level: None, floor: None, tag: None })
+        Ok(Self {
+            crypto,
+            certificate,
+            adapts,
+            places,
+            checks,
+            tracer: Tracer::default(),
+            h264_level: None,
+            floor: None,
+            tag: None,
+        })
     }
 
     /// Gives a new peer a local user name fragment by which a shared port finds this SFU. Without one, and for the

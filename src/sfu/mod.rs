@@ -19,6 +19,7 @@ mod event;
 mod event_loop;
 mod event_queue;
 pub(crate) mod fuzz;
+mod ice_tcp;
 mod input;
 mod limits;
 mod local_media;
@@ -66,6 +67,7 @@ pub use port::{MediaPort, MediaPortStats};
 pub use session::{IceRestart, PublisherSession, SessionId, SessionOffer};
 pub use shared_threads::SharedThreads;
 pub use stats::{PeerStats, PeerTotals, SentPicture};
+pub(crate) use udp::KERNEL_BUFFER;
 
 use self::command::Command;
 use self::config::AnswerContext;
@@ -75,6 +77,7 @@ use crate::id::{PeerKey, UserId};
 use crate::network::NetworkTag;
 use crate::protocol::VideoTrack;
 use crate::rtp::{Encoding, FrameRing, PerEncoding, Track};
+use crate::trace::Tracer;
 
 /// The most events that may wait for the command that reads them. For further events see [`event_queue`].
 const EVENT_QUEUE: usize = 4096;
@@ -243,6 +246,13 @@ impl Sfu {
     /// Passes the audio of publishers whose offers follow on only while they have the floor.
     pub fn join_floor(&self, floor: AudioFloor) {
         self.send(Command::Floor(floor));
+    }
+
+    /// Gives the steps of the students' joins to a tracer.
+    pub(crate) fn trace(&self, tracer: Tracer) {
+        if tracer.is_on() {
+            self.send(Command::Trace(tracer));
+        }
     }
 
     /// Sends a message to every student over its data channel. A student that does not read loses the oldest messages.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 
@@ -28,6 +28,7 @@ use crate::dtls::sctp::Violation;
 use crate::id::UserId;
 use crate::rtcp;
 use crate::rtp::{Encoding, Tier, Track};
+use crate::trace::MediaJoin;
 
 mod answer;
 mod departure;
@@ -162,6 +163,8 @@ pub(super) struct Peer {
     limits: VideoLimits,
     /// The received media of a publisher; `None` for a student.
     publisher: Option<Box<Publisher>>,
+    /// The join of a traced student, until its first key frame.
+    pub(super) join: Option<Box<MediaJoin>>,
     #[cfg(test)]
     pub(super) panics: bool,
 }
@@ -200,6 +203,7 @@ impl Peer {
             adaptation,
             limits: VideoLimits::default(),
             publisher: None,
+            join: None,
             #[cfg(test)]
             panics: false,
         }
@@ -293,6 +297,9 @@ impl Peer {
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => {
                     self.on_connection_state(cx.now, state, &mut polled);
                 }
+                RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(RTCIceConnectionState::Connected) => {
+                    self.join.iter_mut().for_each(|join| join.step("ice"));
+                }
                 RTCPeerConnectionEvent::OnDataChannel(event) => {
                     match self.channel.on_event(&mut self.transport.connection, event) {
                         Opened::No => {}
@@ -344,6 +351,7 @@ impl Peer {
                 }
                 self.state = PeerState::Starting { at: now + START_DELAY };
                 polled.connected = true;
+                self.join.iter_mut().for_each(|join| join.step("dtls"));
             }
             RTCPeerConnectionState::Connected => self.is_disturbed = false,
             RTCPeerConnectionState::Disconnected => self.is_disturbed = true,
@@ -385,6 +393,9 @@ impl Peer {
             return;
         }
         let sent = self.senders.send(cx, &mut self.transport, self.adaptation.estimate(), only);
+        if self.join.is_some() && self.senders.have_sent_video() {
+            self.join.take().into_iter().for_each(|join| join.done("first key frame"));
+        }
         let awaiting = self.senders.awaiting_key_frame();
         self.adaptation.request_key_frames(cx.now, awaiting, &mut cx.requests.key_frames);
         self.adaptation.on_media_sent(sent);

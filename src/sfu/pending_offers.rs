@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::time::SystemTime;
 
 use super::RTCIceCandidateInit;
 use super::unconnected::Origin;
@@ -30,6 +31,7 @@ pub(super) struct PendingOffer {
     pub(super) is_edge: bool,
     /// Candidates that arrived after the offer.
     pub(super) candidates: Vec<RTCIceCandidateInit>,
+    pub(super) received: SystemTime,
     /// The number of offers before it.
     number: u64,
 }
@@ -37,7 +39,8 @@ pub(super) struct PendingOffer {
 impl PendingOffer {
     /// An offer that has just arrived.
     pub(super) fn new(user: UserId, sdp: String, video: Option<VideoTrack>, network: Option<NetworkTag>) -> Self {
-        Self { user, sdp, video, network, is_edge: false, candidates: Vec::new(), number: 0 }
+        let received = SystemTime::now();
+        Self { user, sdp, video, network, is_edge: false, candidates: Vec::new(), received, number: 0 }
     }
 
     /// Where the offer comes from.

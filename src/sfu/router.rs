@@ -249,7 +249,7 @@ impl Router {
     fn new(config: SfuConfig, mut context: AnswerContext, queues: Queues) -> Result<Self, SfuError> {
         let mut binding = Binding::new(&config.udp)?;
         context.tag = binding.tag();
-        let mut advertised = Advertised::new(binding.local(), &config.advertise);
+        let mut advertised = Advertised::new(binding.local(), &config.advertise).with_tcp(&binding.tcp());
         binding.changed_public().into_iter().for_each(|public| advertised.set_public(public));
         let stun = match &config.udp {
             UdpBinding::Own(_) => StunServers::new(&config.stun, Instant::now()),
@@ -395,6 +395,7 @@ impl Router {
             Command::Tell { user, text } => self.tell(&user, &text),
             Command::Limit { user, limits } => self.give_for(&user, |id| WorkerCommand::Limit { id, limits }),
             Command::Floor(floor) => self.context.floor = Some(floor),
+            Command::Trace(tracer) => self.context.tracer = tracer,
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),
             Command::Encodings(encodings) => {
                 let before = self.encodings.len();

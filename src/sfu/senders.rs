@@ -97,6 +97,11 @@ impl Senders {
         self.senders.iter().any(|sender| sender.subscription.counts().0 > 1)
     }
 
+    /// Whether packets of a video were sent, which begins with a key frame.
+    pub(super) fn have_sent_video(&self) -> bool {
+        self.senders.iter().any(|sender| sender.track.is_video() && sender.subscription.counts().0 > 0)
+    }
+
     /// Whether a probe can precede the first video frame: audio reveals the session key, and RTX carries the padding.
     pub(super) fn can_probe_first(&self) -> bool {
         self.senders.iter().any(|sender| !sender.track.is_video()) && self.senders.iter().any(|s| s.rtx.is_some())

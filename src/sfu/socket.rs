@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::event_loop;
+use super::ice_tcp::TcpPeers;
 use super::udp::{ReceiveErrors, UdpReceiver, UdpSender};
 
 /// The most times that the socket is reopened without a successful receive in between.
@@ -58,6 +59,11 @@ impl Socket {
     /// A sending end.
     pub(super) fn sender(&self) -> io::Result<UdpSender> {
         self.receiver.sender()
+    }
+
+    /// The TCP connections of the port.
+    pub(super) fn tcp(&self) -> &TcpPeers {
+        self.receiver.tcp()
     }
 
     /// Sends a datagram of our own.

@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::ice_tcp::TcpPeers;
 use crate::rtp::Delays;
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod tests;
 
 /// The bytes that the kernel may queue in each direction: a key frame of 100 kB for some forty students. The kernel
 /// grants less if `net.core.wmem_max` is lower.
-const KERNEL_BUFFER: usize = 4 << 20;
+pub(crate) const KERNEL_BUFFER: usize = 4 << 20;
 
 /// The most segments of one GSO send: the kernel accepts 64, and at most 64 kB.
 const MAX_SEGMENTS: usize = 40;
@@ -47,6 +48,8 @@ pub(super) struct UdpReceiver {
     state: Arc<UdpSocketState>,
     local: SocketAddr,
     receive: Box<[u8]>,
+    /// The peers that a port reaches by TCP.
+    tcp: TcpPeers,
     /// The `errno` with which every receive fails until the socket is reopened.
     #[cfg(test)]
     pub(super) fails_with: Option<i32>,
@@ -57,6 +60,7 @@ pub(super) struct UdpSender {
     io: std::net::UdpSocket,
     state: Arc<UdpSocketState>,
     local: SocketAddr,
+    tcp: TcpPeers,
     /// 1 if the kernel does not support GSO.
     max_segments: usize,
     /// Destinations to which a GSO send failed: the interface has a smaller MTU than a segment, or no checksum offload.
@@ -137,6 +141,7 @@ impl UdpReceiver {
             state,
             local,
             receive,
+            tcp: TcpPeers::default(),
             #[cfg(test)]
             fails_with: None,
         })
@@ -149,14 +154,20 @@ impl UdpReceiver {
         // Either of these calls may fail, because the socket is broken; one success is enough.
         let _ = SockRef::from(&self.io).set_reuse_address(true);
         let _ = SockRef::from(&sender.io).set_reuse_address(true);
-        *self = Self::new(open(self.local, PortUse::Shared)?)?;
+        let tcp = self.tcp.clone();
+        *self = Self { tcp, ..Self::new(open(self.local, PortUse::Shared)?)? };
         Ok(())
     }
 
     /// A sending end of the same socket.
     pub(super) fn sender(&self) -> io::Result<UdpSender> {
         let io = SockRef::from(&self.io).try_clone()?.into();
-        Ok(UdpSender::new(io, Arc::clone(&self.state), self.local))
+        Ok(UdpSender::new(io, Arc::clone(&self.state), self.local, self.tcp.clone()))
+    }
+
+    /// The TCP connections of the port.
+    pub(super) fn tcp(&self) -> &TcpPeers {
+        &self.tcp
     }
 
     /// The bound address; its IP may be unspecified.
@@ -273,12 +284,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 impl UdpSender {
-    fn new(io: std::net::UdpSocket, state: Arc<UdpSocketState>, local: SocketAddr) -> Self {
+    fn new(io: std::net::UdpSocket, state: Arc<UdpSocketState>, local: SocketAddr, tcp: TcpPeers) -> Self {
         Self {
             io,
             max_segments: MAX_SEGMENTS.min(state.max_gso_segments()),
             state,
             local,
+            tcp,
             without_gso: HashSet::new(),
             batch: Batch { bytes: Vec::with_capacity(MAX_BATCH_BYTES + 1500), ..Batch::default() },
             sent: SentCounts::default(),
@@ -289,7 +301,7 @@ impl UdpSender {
 
     /// Another sending end of the same socket, with counts of its own.
     pub(super) fn another(&self) -> io::Result<Self> {
-        Ok(Self::new(self.io.try_clone()?, Arc::clone(&self.state), self.local))
+        Ok(Self::new(self.io.try_clone()?, Arc::clone(&self.state), self.local, self.tcp.clone()))
     }
 
     /// Adds a datagram to the batch. Sends the batch first if the datagram does not fit.
@@ -338,7 +350,7 @@ impl UdpSender {
     /// Replaces the socket by that of `other`. The counts are kept.
     pub(super) fn move_to(&mut self, other: Self) {
         self.discard();
-        (self.io, self.state, self.local) = (other.io, other.state, other.local);
+        (self.io, self.state, self.local, self.tcp) = (other.io, other.state, other.local, other.tcp);
     }
 
     /// Sends the batch.
@@ -386,9 +398,13 @@ impl UdpSender {
     ) -> io::Result<()> {
         let src_ip = Some(from.ip()).filter(|ip| !ip.is_unspecified() && self.local.ip().is_unspecified());
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
-        self.sent.calls += 1;
-        // Nobody waits for the socket to become writable, so tokio's readiness is not consulted.
-        self.state.try_send(UdpSockRef::from(&self.io), &transmit)?;
+        if TcpPeers::is_stand_in(to) {
+            self.tcp.send(to, contents, segment_size.unwrap_or(contents.len()))?;
+        } else {
+            self.sent.calls += 1;
+            // Nobody waits for the socket to become writable, so tokio's readiness is not consulted.
+            self.state.try_send(UdpSockRef::from(&self.io), &transmit)?;
+        }
         self.sent.packets += count as u64;
         self.sent.bytes += contents.len() as u64;
         Ok(())

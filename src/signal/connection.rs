@@ -1,7 +1,7 @@
 //! One client's WebSocket: reads within limits, writes the outbox, and states the reason when it closes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -42,6 +42,7 @@ enum End {
 
 /// Serves a connection to its end. A client takes these buffers, one message and its outbox of our memory.
 pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest, JoinError>, caller: Caller) {
+    let begin = SystemTime::now();
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(16 * 1024)
@@ -63,7 +64,11 @@ pub(super) async fn run(core: Arc<Core>, io: Upgraded, join: Result<JoinRequest,
         Err(Some(message)) => return farewell(socket, Some((ErrorCode::MalformedMessage, message))).await,
         Err(None) => return,
     };
+    let traced = core.tracer.is_on().then(|| (request.room.clone(), request.user.clone()));
     let (conn, mut outgoing) = core.join(request, credentials, caller);
+    if let Some((room, user)) = traced {
+        core.tracer.joined(begin, (&room, &user), !core.has(conn));
+    }
     let (mut sink, mut stream) = socket.split();
     // Read and write at the same time, because the same client may send much and receive much.
     let end = tokio::select! {

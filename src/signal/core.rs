@@ -31,6 +31,7 @@ use crate::id::RoomId;
 use crate::network::{CalledHost, ClientAddress, SharedClientState};
 use crate::protocol::{self, ClientMessage, Credentials, ErrorCode, IceServer, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{self, ConnId, Input, Newcomer, Rooms, Route};
+use crate::trace::Tracer;
 
 /// The limits of a server. The defaults are the constants of [`crate::protocol`].
 #[derive(Debug, Clone)]
@@ -79,6 +80,8 @@ pub struct ServerConfig {
     pub ice_servers: Vec<IceServer>,
     /// The TURN server in this process.
     pub own_turn: Option<OwnTurn>,
+    /// Takes the joins of members.
+    pub(crate) tracer: Tracer,
     /// The other nodes, if the rooms are on several machines.
     pub cluster: Option<ClusterConfig>,
 }
@@ -92,6 +95,7 @@ impl Default for ServerConfig {
             access: Arc::new(Access::new(access)),
             ice_servers: Vec::new(),
             own_turn: None,
+            tracer: Tracer::default(),
             cluster: None,
         }
     }
@@ -102,6 +106,7 @@ pub(super) struct Core {
     this: Weak<Core>,
     pub(super) limits: ServerLimits,
     access: Arc<Access>,
+    pub(super) tracer: Tracer,
     pub(super) cluster: Option<Cluster>,
     /// Wrong teaching keys.
     wrong_keys: Mutex<Attempts>,
@@ -139,14 +144,14 @@ pub(super) struct State {
     lists: HashMap<RoomId, Utf8Bytes>,
     next_conn: u64,
     pub(super) shutting_down: bool,
-    /// Whether new clients are sent elsewhere.
-    draining: bool,
+    /// While new clients are sent elsewhere, when the last one came.
+    draining: Option<tokio::time::Instant>,
 }
 
 impl Core {
     /// Makes a server without rooms, and the task that ticks its timers.
     pub(super) fn start(config: ServerConfig) -> Arc<Self> {
-        let ServerConfig { limits, access, ice_servers, own_turn, cluster } = config;
+        let ServerConfig { limits, access, ice_servers, own_turn, tracer, cluster } = config;
         let earlier_tick = Arc::new(Notify::new());
         let state = State {
             rooms: Rooms::new(room::RoomLimits { host_epochs: rand::random(), ..limits.room.clone() }),
@@ -160,12 +165,13 @@ impl Core {
             lists: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
-            draining: false,
+            draining: None,
         };
         let core = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             limits,
             access,
+            tracer,
             cluster: cluster.map(Cluster::new),
             wrong_keys: Mutex::default(),
             state: Mutex::new(state),
@@ -192,7 +198,7 @@ impl Core {
         let outbox = outbox.of_caller_at(host);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
-        if state.shutting_down || state.draining {
+        if state.refuses_newcomers() {
             // A new outbox has space.
             _ = outbox.push(drain::ending());
             outbox.close(Some(ErrorCode::ServerShutdown));
@@ -218,6 +224,11 @@ impl Core {
             }
         }
         (conn, outgoing)
+    }
+
+    /// Whether a connection is still open. One that was refused is not.
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        self.lock().outboxes.contains_key(&conn)
     }
 
     /// Asks the access policy about a client that wants to join.

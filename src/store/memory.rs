@@ -1,7 +1,7 @@
 //! A store for several servers in one process.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct MemoryStore {
     life: Life,
     /// Whether calls by this store and its clones fail.
     is_away: Arc<AtomicBool>,
+    /// The time that each call takes, in milliseconds.
+    answers_after: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +50,13 @@ impl MemoryStore {
     /// The same store on a line of its own, which may be away.
     #[must_use]
     pub fn on_another_line(&self) -> Self {
-        Self { is_away: Arc::default(), ..self.clone() }
+        Self { is_away: Arc::default(), answers_after: Arc::default(), ..self.clone() }
+    }
+
+    /// From now on every call on this line takes so long.
+    #[cfg(test)]
+    pub(crate) fn answer_after(&self, pause: Duration) {
+        self.answers_after.store(pause.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// From now on every call on this line fails, or none.
@@ -65,8 +73,16 @@ impl MemoryStore {
     }
 
     /// The state without what has ended.
-    fn open(&self) -> Result<(MutexGuard<'_, Shared>, Instant), StoreError> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn open(&self) -> Result<(MutexGuard<'_, Shared>, Instant), StoreError> {
+        let pause = self.answers_after.load(Ordering::Relaxed);
+        if pause > 0 {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        self.opened(shared)
+    }
+
+    fn opened<'a>(&self, mut shared: MutexGuard<'a, Shared>) -> Result<(MutexGuard<'a, Shared>, Instant), StoreError> {
         if self.is_away.load(Ordering::Relaxed) {
             let (server, cause) = ("memory".into(), "it is away".into());
             return Err(StoreError::Unreachable { server, cause });
@@ -92,7 +108,7 @@ impl Shared {
 #[async_trait]
 impl Store for MemoryStore {
     async fn acquire(&self, room: &RoomId, node: &NodeId) -> Result<Lease, StoreError> {
-        let (mut shared, until) = self.open()?;
+        let (mut shared, until) = self.open().await?;
         if let Some((lease, _)) = shared.leases.get(room) {
             return Ok(lease.clone());
         }
@@ -104,7 +120,7 @@ impl Store for MemoryStore {
     }
 
     async fn renew(&self, leases: &[(RoomId, Lease)]) -> Result<Vec<Renewal>, StoreError> {
-        let (mut shared, until) = self.open()?;
+        let (mut shared, until) = self.open().await?;
         let renewed = leases.iter().map(|(room, lease)| match shared.leases.get_mut(room) {
             None => Renewal::Free,
             Some((held, ends)) if held == lease => {
@@ -120,7 +136,7 @@ impl Store for MemoryStore {
     }
 
     async fn release(&self, room: &RoomId, lease: &Lease) -> Result<(), StoreError> {
-        let (mut shared, _) = self.open()?;
+        let (mut shared, _) = self.open().await?;
         if shared.has(room, lease) {
             shared.leases.remove(room);
             shared.members.remove(room);
@@ -129,34 +145,35 @@ impl Store for MemoryStore {
     }
 
     async fn owners(&self, rooms: &[RoomId]) -> Result<Vec<Option<Lease>>, StoreError> {
-        let (shared, _) = self.open()?;
+        let (shared, _) = self.open().await?;
         Ok(rooms.iter().map(|room| shared.leases.get(room).map(|(lease, _)| lease.clone())).collect())
     }
 
     async fn announce(&self, node: &Node, rooms: &[RoomSummary]) -> Result<(), StoreError> {
-        let (mut shared, until) = self.open()?;
+        let (mut shared, until) = self.open().await?;
         let view = NodeView { node: node.clone(), rooms: rooms.to_vec() };
         shared.nodes.insert(node.id.clone(), (view, until));
         Ok(())
     }
 
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
-        self.open()?.0.nodes.remove(node);
+        let (mut shared, _) = self.open().await?;
+        shared.nodes.remove(node);
         Ok(())
     }
 
     async fn node(&self, id: &NodeId) -> Result<Option<Node>, StoreError> {
-        let (shared, _) = self.open()?;
+        let (shared, _) = self.open().await?;
         Ok(shared.nodes.get(id).map(|(view, _)| view.node.clone()))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeView>, StoreError> {
-        let (shared, _) = self.open()?;
+        let (shared, _) = self.open().await?;
         Ok(shared.nodes.values().take(MAX_NODES).map(|(view, _)| view.clone()).collect())
     }
 
     async fn write_members(&self, room: &RoomId, lease: &Lease, change: &MemberChange) -> Result<bool, StoreError> {
-        let (mut shared, until) = self.open()?;
+        let (mut shared, until) = self.open().await?;
         if !shared.has(room, lease) {
             return Ok(false);
         }

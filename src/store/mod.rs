@@ -40,13 +40,13 @@ pub use self::memory::MemoryStore;
 pub use self::redis::{RedisStore, RedisUrl, RedisUrlError};
 
 /// The most nodes that a node knows of.
-pub const MAX_NODES: usize = 64;
+pub const MAX_NODES: usize = 128;
 
 /// The longest JSON of a node, in bytes.
 const MAX_NODE_BYTES: usize = 2_048;
 
 /// The longest JSON list of the rooms of a node, in bytes: rooms that do not fit are left out, empty ones first.
-const MAX_LIST_BYTES: usize = 512 * 1024;
+const MAX_LIST_BYTES: usize = 256 * 1024;
 
 /// The longest URL of a node, in bytes.
 const MAX_URL_BYTES: usize = 512;

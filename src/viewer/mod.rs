@@ -8,12 +8,12 @@ pub(crate) mod answer;
 mod offered;
 mod receive;
 mod receiving;
+mod tcp_path;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rtc::interceptor::Registry;
-use rtc::peer_connection::transport::RTCIceCandidateType;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use webrtc::peer_connection::RTCIceCandidateInit;
 pub(crate) use self::answer::{Answered, answered_tracks, ssrcs};
 use self::offered::offered_tracks;
 pub(crate) use self::receiving::{FEEDBACK_INTERVAL, ReceivingHalf};
+use self::tcp_path::{TcpPath, with_tcp_paths};
 use crate::peer_connection::{Connection, ConnectionEvent, EVENT_QUEUE, Hooks, Setup};
 use crate::rtp::{Codec, Track};
 use crate::sdp::engine;
@@ -103,6 +104,9 @@ pub struct ViewerStats {
 pub struct Viewer {
     connection: Connection<ViewerEvent>,
     receiving: ReceivingHalf,
+    /// The ways to the TCP candidates of the answer.
+    tcp_paths: Mutex<Vec<TcpPath>>,
+    relay_only: bool,
 }
 
 impl Viewer {
@@ -179,6 +183,7 @@ impl Viewer {
     async fn new(config: ViewerConfig, sink: PacketSink) -> Result<(Self, mpsc::Receiver<ViewerEvent>), Error> {
         let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
         let receiving = ReceivingHalf::new(events.clone());
+        let relay_only = config.ice_servers.relay_only;
         let hooks = Hooks { track: Some(receiving.on_track_hook()), ..Hooks::default() };
         let setup = Setup {
             bind: config.bind,
@@ -189,7 +194,7 @@ impl Viewer {
             hooks,
         };
         let connection = Connection::new(setup, events).await?;
-        Ok((Self { connection, receiving }, event_queue))
+        Ok((Self { connection, receiving, tcp_paths: Mutex::default(), relay_only }, event_queue))
     }
 
     /// Handles the publisher's answer, and returns the track, codec and payload type of each section that sends.
@@ -199,6 +204,8 @@ impl Viewer {
     pub async fn answer(&self, sdp: String) -> Result<Vec<(Track, Codec, u8)>, Error> {
         let answered = answered_tracks(&sdp)?;
         self.receiving.learn(&answered);
+        let (sdp, paths) = with_tcp_paths(&sdp, !self.relay_only);
+        *self.tcp_paths.lock().unwrap_or_else(PoisonError::into_inner) = paths;
         self.connection.answered(sdp).await?;
         Ok(answered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect())
     }
@@ -225,8 +232,14 @@ impl Viewer {
 
     /// The relayed address by which media comes, if it comes through a TURN server.
     pub async fn relayed_address(&self) -> Option<SocketAddr> {
-        let (typ, address) = self.connection.selected_candidate().await?;
-        address.filter(|_| typ == RTCIceCandidateType::Relay)
+        self.connection.relayed_address().await
+    }
+
+    /// Whether media comes by TCP, directly from the publisher.
+    pub async fn uses_tcp(&self) -> bool {
+        let Some((_, remote)) = self.connection.selected_pair().await else { return false };
+        let paths = self.tcp_paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.iter().any(|path| Some(path.address()) == remote.address)
     }
 
     /// Closes the connection, and waits at most a second for that.

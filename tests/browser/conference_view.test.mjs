@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { call, rows, stage } from '../../src/http/page/arrange.js';
 import { awaitsPicture } from '../../src/http/page/server_media.js';
+import { blurOf, keepBlur, setBlur } from '../../src/http/page/camera_blur.js';
 import { Spotlight } from '../../src/http/page/spotlight.js';
 import { CallChannel, SignallingChannel } from '../../src/http/page/talk_channel.js';
 
@@ -130,4 +131,38 @@ test('media from the server has arrived without a picture where none is shown', 
   assert.ok(awaitsPicture(['audio', 'camera'], shown));
   assert.ok(!awaitsPicture(['audio', 'camera'], hidden), 'in a hidden window');
   assert.ok(!awaitsPicture(['audio'], shown) && !awaitsPicture([], shown));
+});
+
+/** A camera whose system can blur what is behind a person, as far as `choices` say. */
+function blurrable(choices) {
+  let constraints = { width: 640 };
+  return {
+    getCapabilities: () => ({ backgroundBlur: choices }),
+    getSettings: () => ({ backgroundBlur: constraints.backgroundBlur ?? false }),
+    getConstraints: () => constraints,
+    applyConstraints: async (next) => void (constraints = next),
+  };
+}
+
+const stored = new Map();
+globalThis.window = {
+  localStorage: { getItem: (key) => stored.get(key) ?? null, setItem: (key, text) => stored.set(key, text) },
+};
+
+test('a camera blurs what is behind a person where it can, and the next one as well', async () => {
+  for (const track of [null, {}, blurrable(undefined), blurrable([false]), blurrable([true])]) {
+    assert.equal(blurOf(track), null, 'there is nothing to choose');
+  }
+  const camera = blurrable([true, false]);
+  await keepBlur(camera);
+  assert.equal(blurOf(camera), false, 'nobody wants it so far');
+  await setBlur(camera, true);
+  assert.deepEqual([blurOf(camera), camera.getConstraints().width], [true, 640]);
+  const next = blurrable([true, false]);
+  await keepBlur(next);
+  assert.equal(blurOf(next), true);
+  const refuses = { ...blurrable([true, false]), applyConstraints: () => Promise.reject(new Error('busy')) };
+  await setBlur(refuses, true);
+  await setBlur(camera, false);
+  assert.equal(blurOf(camera), false);
 });

@@ -8,6 +8,7 @@ import { CHUNK_BYTES, digestOf, readMessage, safeName, sizeOf } from '../../src/
 import { Download, Upload } from '../../src/http/page/file_server.js';
 import { Receiving, Sending } from '../../src/http/page/file_transfer.js';
 import { Files } from '../../src/http/page/files.js';
+import { Uplink } from '../../src/http/page/uplink.js';
 
 const [ada, ben] = [{ userId: '1001', nickname: 'Ada', entry: 1 }, { userId: '1002', nickname: 'Ben', entry: 2 }];
 const EVERYTHING = { take: () => true };
@@ -227,25 +228,60 @@ test('only whole messages about files are read', () => {
   assert.deepEqual(answer, { type: 'fileAnswer', id: 'a1', accepted: false, reason: 'declined' });
 });
 
+const FINE = { roundTripMs: 20, lost: 0, limitedBy: 'none', available: 0 };
+/** A way of the media, with what differs from a good one. */
+const way = (more) => ({ measure: { ...FINE, ...more }, wantedBitrate: 500_000 });
+
+/** The factor by which a rate changes with these ways; `used` are the names of those that carry files. */
+function change(pace, ways, used = Object.keys(ways)) {
+  const before = pace.rate;
+  pace.update(new Map(Object.entries(ways)), new Set(used));
+  return pace.rate / before;
+}
+
 test('the rate gives way when the media suffers', () => {
   const pace = new FilePace();
-  const measure = (more) => ({ roundTripMs: 20, lost: 0, limitedBy: 'none', available: 0, ...more });
-  const pairs = (more) => new Map([['1002', { measure: measure(more), wantedBitrate: 500_000 }]]);
-  const first = pace.rate;
-  pace.update(pairs());
-  assert.ok(pace.rate > first);
-  const slow = { limitedBy: 'bandwidth', available: 100_000 };
-  const bad = [{ roundTripMs: 200 }, { lost: 0.1 }, slow];
-  for (const more of bad) {
-    const before = pace.rate;
-    pace.update(pairs(more));
-    assert.ok(pace.rate < before, JSON.stringify(more));
-  }
-  for (let s = 0; s < 60; s += 1) pace.update(pairs(), true);
+  const short = (available) => way({ limitedBy: 'bandwidth', available });
+  assert.ok(change(pace, { ben: way() }) > 1);
+  for (const bad of [way({ roundTripMs: 200 }), way({ lost: 0.1 })]) assert.equal(change(pace, { ben: bad }), 0.5);
+  assert.ok(change(pace, { ben: short(400_000) }) > 1, 'a new connection begins with a low estimate');
+  assert.equal(change(pace, { ben: short(300_000) }), 0.5, 'the browser sends less, as the line is full');
+  assert.equal(change(pace, { ben: short(330_000) }), 1, 'the media comes back first');
+  for (let s = 0; s < 60; s += 1) change(pace, { ben: way({ lost: 0.1 }) });
   assert.ok(pace.rate >= CHUNK_BYTES, 'a chunk passes even then');
   let sent = 0;
   for (let ms = 0; ms <= 10_000; ms += 20) if (pace.take(1_000, ms)) sent += 1_000;
   assert.ok(sent > 9 * pace.rate && sent < 11.2 * pace.rate, `${sent} at ${pace.rate}`);
+  // A part of a file over the server has more bytes than may be sent in a second.
+  sent = 0;
+  for (let ms = 10_000; ms <= 110_000; ms += 100) if (pace.take(256_000, ms)) sent += 256_000;
+  assert.ok(sent < 110 * pace.rate, `${sent} at ${pace.rate}`);
+});
+
+test('a low estimate that stands still starves no file, as when a meeting moves to the server', () => {
+  const pace = new FilePace();
+  // A busy computer sends 200 kbit/s of its camera, so its browser does not find out what the new connection carries.
+  const uplink = () => {
+    const meter = new Uplink();
+    const video = { type: 'outbound-rtp', kind: 'video', mid: '2', framesPerSecond: 10, targetBitrate: 200_000 };
+    const path = { type: 'candidate-pair', nominated: true, currentRoundTripTime: 0.001 };
+    for (let s = 1; s <= 9; s += 1) {
+      const sent = { ...video, bytesSent: 25_000 * s, qualityLimitationReason: 'bandwidth' };
+      meter.update([sent, { ...path, availableOutgoingBitrate: 457_798 }], new Map([['2', 'camera']]), 1_000 * s);
+    }
+    return meter;
+  };
+  assert.equal(uplink().trouble.key, 'cameraTooSlow');
+  for (let s = 0; s < 30; s += 1) change(pace, { ben: way(), server: uplink().path });
+  assert.ok(pace.rate > 5_000_000, `${pace.rate}`);
+});
+
+test('a slow line of one participant slows down the files of that one alone', () => {
+  const pace = new FilePace();
+  const ways = (bad) => ({ ben: way(), cleo: way(), dan: way(), [bad]: way({ lost: 0.2 }) });
+  assert.ok(change(pace, ways('cleo'), ['ben']) > 1);
+  assert.equal(change(pace, ways('ben'), ['ben']), 0.5);
+  assert.equal(change(pace, { ...ways('cleo'), dan: way({ lost: 0.2 }), ben: way({ lost: 0.2 }) }, ['eve']), 0.5);
 });
 
 /** Files of a member, with what it says to others and to the server. */

@@ -1,4 +1,4 @@
-// Unit tests of the teacher's modules that touch neither elements nor connections: node --test modules.test.mjs
+// Unit tests of the page's modules that touch neither elements nor connections: node --test modules.test.mjs
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ function pageModule(name) {
 
 const { Uplink, measure } = await pageModule('uplink.js');
 const { notice } = await pageModule('notices.js');
+const { pathOf, refusals } = await pageModule('path.js');
 
 const ROLES = new Map([['0', 'audio'], ['1', 'screen'], ['2', 'camera']]);
 
@@ -103,4 +104,47 @@ test('the worst trouble is shown', () => {
   assert.equal(key({ ...gone, signal: { isOpen: false }, connectingSince: now - 20_000 }), 'serverLost');
   assert.equal(key({ ...gone, signal: { isOpen: false }, isOffline: true }), 'youAreOffline');
   assert.equal(key({ signal: { isOpen: false } }), undefined, 'media flows without signalling');
+});
+
+/** A report in which media comes from `remote` over `local`. */
+function pathReport(local, remote, ...others) {
+  const entries = [{ type: 'local-candidate', id: 'L', ...local }, { type: 'remote-candidate', id: 'R', ...remote }];
+  return new Map([...entries, ...others].map((entry, n) => [entry.id ?? n, entry]));
+}
+
+const PAIR = { localCandidateId: 'L', remoteCandidateId: 'R' };
+const SFU = { candidateType: 'host', address: '192.0.2.7', port: 18080, protocol: 'udp' };
+const TURN = [{ urls: ['turn:a:1', 'turn:a:1?transport=tcp', 'turns:a:2'] }];
+
+test('the way of media says why it is not the usual one, and blames the network only with evidence', () => {
+  const of = (local, remote, servers, ...others) => pathOf(pathReport(local, remote, ...others), PAIR, servers);
+  assert.deepEqual(of({ protocol: 'udp' }, SFU, TURN), { text: 'UDP 192.0.2.7:18080', reason: '' });
+  const tcp = { ...SFU, address: '2001:db8::7', protocol: 'tcp' };
+  assert.deepEqual(of({ protocol: 'tcp' }, tcp, []), { text: 'TCP [2001:db8::7]:18080', reason: 'noUdpPath' });
+  const relay = { type: 'local-candidate', candidateType: 'relay', url: 'turns:a:2', relayProtocol: 'tls' };
+  assert.deepEqual(of(relay, SFU, TURN), { text: 'TURN/TLS', reason: 'udpBlocked' });
+  const byUdp = { ...relay, url: 'turn:a:1', relayProtocol: 'udp' };
+  assert.equal(of(relay, SFU, TURN, byUdp).reason, 'noDirectPath');
+  assert.equal(of(relay, SFU, [{ urls: ['turns:a:2'] }]).reason, 'noDirectPath', 'nobody was asked by UDP');
+  assert.deepEqual(of(byUdp, SFU, TURN), { text: 'TURN/UDP', reason: 'noDirectPath' });
+  assert.deepEqual(pathOf(new Map(), undefined, TURN), { text: '–', reason: '' });
+});
+
+test('a TURN server that relays nothing is named with its reason', () => {
+  const error = (errorCode, errorText = '') => ({ errorCode, errorText });
+  const errors = new Map([
+    ['turn:a:1', error(701)],
+    ['turns:a:2', error(401, 'Unauthorized')],
+    ['turn:b:1', error(486)],
+    ['turn:c:1', error(500, 'x'.repeat(1_000))],
+    ['stun:d:1', error(701)],
+  ]);
+  const working = { type: 'local-candidate', candidateType: 'relay', url: 'turn:a:1' };
+  const refused = refusals(new Map([['L', working]]), errors);
+  assert.deepEqual(refused.map(({ url, reason }) => [url, reason]), [
+    ['turns:a:2', 'turnCredentials'],
+    ['turn:b:1', 'turnFull'],
+    ['turn:c:1', 'turnRefused'],
+  ]);
+  assert.equal(refused[2].text.length, 100);
 });

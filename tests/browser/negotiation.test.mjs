@@ -116,3 +116,16 @@ test('after a dead path, a stalled connection has some time to resume', async ()
   await again;
   assert.equal(connections.length, 3);
 });
+
+test('a hangup ends a connection that works, and none that is being made', async () => {
+  const { negotiation, connections } = made();
+  negotiation.lesson.publisherIs(USER);
+  await settle();
+  await negotiation.signalled({ type: 'hangup' });
+  await pass(100);
+  assert.equal(connections.length, 1, 'it is about an earlier connection');
+  connections[0].works();
+  await negotiation.signalled({ type: 'hangup' });
+  await pass(1);
+  assert.equal(connections.length, 2, 'at once');
+});

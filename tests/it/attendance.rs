@@ -56,7 +56,10 @@ fn a_lecture_has_a_row_for_each_student_and_a_summary() {
     let class = Classroom::new();
     let file = class.directory().join("monday.csv");
     std::fs::write(&file, "the lecture before").unwrap();
-    let mut teacher = teacher(&class, &file);
+    let roster = class.directory().join("class.txt");
+    std::fs::write(&roster, "name,user_id\nanna,\n-Ben,1002\n-Cem,1003\n").unwrap();
+    let files = ["--attendance", file.to_str().unwrap(), "--roster", roster.to_str().unwrap()];
+    let mut teacher = class.teacher(&[&["--test", "--no-audio", "--size", "320x180"][..], &files].concat());
     let mut anna = student(&class, 1001, "Anna");
     let mut formula = student(&class, 1002, "=1+1");
     teacher.wait_for("watching", user_is(1002, &["watching"]));
@@ -87,7 +90,9 @@ fn a_lecture_has_a_row_for_each_student_and_a_summary() {
     assert_eq!(teacher.exit_code(DEADLINE), 0);
     drop((anna, formula));
 
-    let rows = rows(&file);
+    let mut rows = rows(&file);
+    let missing = rows.remove("1003").expect("who of the roster did not come");
+    assert_eq!((missing["nickname"].as_str(), missing["how_left"].as_str()), ("'-Cem", "missing"));
     assert_eq!(rows.len(), 2);
     let (anna, formula) = (&rows["1001"], &rows["1002"]);
     assert_eq!([anna, formula].map(|row| row["nickname"].as_str()), ["Anna", "'=1+1"]);
@@ -106,6 +111,7 @@ fn a_lecture_has_a_row_for_each_student_and_a_summary() {
     let summary = summary(&teacher);
     assert_eq!((&summary["most_at_once"], &summary["room"]), (&2.into(), &"10013".into()));
     assert_eq!(summary["attendance"], file.to_str().unwrap());
+    assert_eq!(summary["missing"], serde_json::json!([{"user": "1003", "nickname": "-Cem"}]));
     assert!(summary["duration_s"].as_f64().unwrap() > 0.5 && summary["bytes"].as_u64().unwrap() > 10_000);
     let students = summary["students"].as_array().unwrap();
     assert_eq!(students.len(), 2);
@@ -121,16 +127,23 @@ fn a_lecture_has_a_row_for_each_student_and_a_summary() {
 #[test]
 fn a_killed_teacher_leaves_a_recent_attendance_file() {
     let class = Classroom::new();
-    let file = class.directory().join("class.csv");
+    let file = class.directory().join("class.json");
     let mut teacher = teacher(&class, &file);
     let _anna = student(&class, 1001, "Anna");
+    // A read never meets half a file.
+    let students = || {
+        let text = std::fs::read_to_string(&file).ok()?;
+        let list: Event = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        list["students"].as_array().cloned()
+    };
     let deadline = Instant::now() + DEADLINE;
-    while !file.exists() || !rows(&file).contains_key("1001") {
+    while students().is_none_or(|students| students.is_empty()) {
         assert!(Instant::now() < deadline);
         std::thread::park_timeout(Duration::from_millis(100));
     }
     teacher.kill();
-    assert_eq!(rows(&file)["1001"]["nickname"], "Anna");
+    let anna = &students().expect("the file is there")[0];
+    assert_eq!((&anna["user"], &anna["nickname"], &anna["seen_s"]), (&"1001".into(), &"Anna".into(), &Event::Null));
 }
 
 #[test]

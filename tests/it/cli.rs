@@ -63,7 +63,7 @@ fn every_usage_error_exits_with_2_and_names_the_flag() {
 fn help_and_version_are_on_stdout() {
     let (code, stdout, stderr) = run("-V");
     assert_eq!((code, stdout, stderr), (0, format!("classroom {}\n", env!("CARGO_PKG_VERSION")), String::new()));
-    for verb in ["demo", "teach", "watch", "serve", "rooms", "devices", "bench", "plan"] {
+    for verb in ["demo", "teach", "watch", "serve", "rooms", "devices", "doctor", "bench", "plan"] {
         let (code, stdout, _) = run(&format!("{verb} --help"));
         assert!(code == 0 && stdout.contains("Usage: classroom"), "{verb}: {stdout}");
         assert!(run("--help").1.contains(verb), "{verb} is missing in --help");

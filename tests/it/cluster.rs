@@ -60,8 +60,14 @@ impl Node {
     }
 
     pub fn student(&self, class: &Classroom, user: &str) -> Process {
+        self.student_with(class, user, &[])
+    }
+
+    /// A student with more flags.
+    pub fn student_with(&self, class: &Classroom, user: &str, more: &[&str]) -> Process {
         let server = self.url();
         let flags = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--sink", "null", "--chat"];
+        let flags = [&flags[..], more].concat();
         Process::start(&format!("student {user}"), typing(class.command(&flags)))
     }
 

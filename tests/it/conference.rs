@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// The next message of this type.
-    async fn hear(&mut self, kind: &str) -> Value {
+    pub(crate) async fn hear(&mut self, kind: &str) -> Value {
         loop {
             let message = self.next().await;
             if message["type"] == kind {

@@ -65,3 +65,53 @@ fn a_lecture_reaches_each_edge_once_and_survives_the_death_of_one() {
     teacher.wait_since(mark, DEADLINE, "the student itself", |event| event["students"] == 1);
     watches(&far, far.mark());
 }
+
+/// With one edge at the teacher, the other one gets the lecture from this one. A student of the latter speaks.
+#[test]
+fn an_edge_gets_the_lecture_from_another_one_and_its_students_are_heard_and_seen() {
+    let name = "an_edge_gets_the_lecture_from_another_one_and_its_students_are_heard_and_seen";
+    let Some(redis) = RedisServer::start(name) else { return };
+    let class = Classroom::new();
+    let one_direct = ["--direct-edges", "1"];
+    let a = Node::start_with(&class, &redis, "a", &one_direct);
+    let edge = [&one_direct[..], &["--edge"]].concat();
+    let [mut b, c] = ["b", "c"].map(|name| Node::start_with(&class, &redis, name, &edge));
+    let mut teacher = a.teacher_with(&class, &[]);
+    let two = b.student(&class, "1002");
+    two.wait_for("first frame", is_first_frame);
+    let mut one = c.student_with(&class, "1001", &["--may-speak=yes", "--speak-test"]);
+    one.wait_for("first frame", is_first_frame);
+    for (student, edge) in [(&two, &b), (&one, &c)] {
+        watches(student, 0);
+        until("a student", || edge.metric("classroom_edge_students") == Some(1.0));
+    }
+    let mark = teacher.mark();
+    teacher.wait_since(mark, DEADLINE, "one edge alone", |event| event["event"] == "stats" && event["students"] == 1);
+
+    one.types("hello from below");
+    for other in [&two, &teacher] {
+        other.wait_for("chat", says("1001", "hello from below"));
+    }
+    teacher.types("hello from above");
+    one.wait_for("chat", says("9999", "hello from above"));
+
+    // The stage is not sent over edges, but its rules are.
+    one.types("/hand");
+    teacher.wait_for("a hand", |event| event["event"] == "hand" && event["hands"][0] == "1001");
+    teacher.types("/stage");
+    let is_seen = |event: &Event| {
+        let is_video = event["event"] == "speaker-stats" && event["user"] == "1001" && event["track"] == "camera";
+        is_video && event["frames"].as_u64().is_some_and(|frames| frames > 5)
+    };
+    two.wait_for("the speaker", is_seen);
+
+    // The edge above dies: the one below gets the lecture from the teacher, and the speaker stays.
+    b.process.kill();
+    until("another connection", || c.metric("classroom_edge_pulls_total") == Some(2.0));
+    watches(&one, one.mark());
+    let mark = teacher.mark();
+    one.types("still here");
+    teacher.wait_since(mark, DEADLINE, "chat", says("1001", "still here"));
+    let is_on_stage = |event: &Event| event["event"] == "stats" && event["stage"] == serde_json::json!(["1001"]);
+    teacher.wait_since(mark, DEADLINE, "the speaker", is_on_stage);
+}

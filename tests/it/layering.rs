@@ -287,6 +287,23 @@ fn the_way_of_a_packet_names_files_and_functions_that_exist() {
 }
 
 #[test]
+fn the_table_of_what_breaks_in_a_meeting_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = std::fs::read_to_string(root.join("docs/meetings.md")).unwrap();
+    let table = guide.lines().skip_while(|line| !line.starts_with("Each of these has a test")).skip(1);
+    let cells: Vec<&str> = table.take_while(|line| !line.starts_with('T')).flat_map(quoted).collect();
+    assert!(cells.len() >= 24, "{} cells", cells.len());
+    let folders = ["src/room/tests", "tests/it", "tests/browser"].map(|folder| std::fs::read_dir(root.join(folder)));
+    let files = folders.into_iter().flat_map(|folder| folder.unwrap()).map(|entry| entry.unwrap().path());
+    let is_test = |path: &PathBuf| path.is_file() && !path.ends_with("package-lock.json");
+    let tests: String = files.filter(is_test).map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for name in cells {
+        let is_there = tests.contains(&format!("fn {name}(")) || tests.contains(&format!("test('{name}'"));
+        assert!(is_there, "no test {name:?}");
+    }
+}
+
+#[test]
 fn the_check_itself_sees_what_is_named() {
     let code = "use crate::{id::RoomId, room::{Rooms, mail}, rtp};\nfn f() -> crate::exit::Exit {}";
     assert_eq!(named(code).into_iter().collect::<Vec<_>>(), ["exit", "id", "room", "rtp"]);

@@ -31,6 +31,9 @@ mod cluster;
 // Keys and tokens.
 mod access;
 
+// The checks of `classroom doctor`.
+mod doctor;
+
 // The rules of the source tree: which folder may name which.
 mod layering;
 
@@ -90,6 +93,9 @@ mod attendance;
 
 // Metrics for a monitoring system.
 mod metrics;
+
+// Traces of joins, for OpenTelemetry.
+mod traces;
 
 // Calls and meetings, with raw WebSockets.
 mod conference;

@@ -12,13 +12,18 @@ use crate::conference::Peer;
 use crate::support::{Classroom, DEADLINE, Process, ROOM};
 
 fn meet(class: &Classroom, user: u32, flags: &[&str]) -> Process {
+    let process = comes(class, user, flags);
+    process.wait_for("the room", |event| event["event"] == "joined");
+    process
+}
+
+/// As [`meet`], and perhaps has to wait.
+fn comes(class: &Classroom, user: u32, flags: &[&str]) -> Process {
     let (user, url) = (user.to_string(), class.url());
     let common = ["meet", "--room", ROOM, "--user", &user, "--server", &url, "--sink", "null", "--chat"];
     let mut command = class.command(&[&common, flags].concat());
     command.stdin(Stdio::piped());
-    let process = Process::start(&format!("meet {user}"), command);
-    process.wait_for("the room", |event| event["event"] == "joined");
-    process
+    Process::start(&format!("meet {user}"), command)
 }
 
 fn is_participant<'a>(user: &'a str, state: &'a str) -> impl Fn(&Event) -> bool + 'a {
@@ -72,6 +77,15 @@ async fn a_file_survives_the_move_to_the_server_and_no_pair_does() {
     assert_eq!((&declined["user"], &declined["reason"]), (&json!("1003"), &json!("no-files")));
     cleo.wait_for("advice", is_file("a.txt", "declined"));
     ada.types(&format!("/send {} 1002", large.display()));
+    let taken_back = file(class.directory(), "taken back.bin", 20_000_000);
+    ada.types(&format!("/send {} 1002", taken_back.display()));
+    ben.wait_for("some of it", is_file("taken back.bin", "running"));
+    ada.types("/cancel taken back.bin");
+    for process in [&ada, &ben] {
+        process.wait_for("the end of a file", is_file("taken back.bin", "cancelled"));
+    }
+    ada.types("/cancel notes.pdf");
+    ada.wait_for("advice", says("no file notes.pdf is on its way"));
     let running = ben.wait_for("some of it", is_file("large file.bin", "running"));
     assert!(running["bytes"].as_u64() < Some(12_000_000), "{running}");
     dan.say(json!({"type": "overloaded"})).await;
@@ -104,6 +118,12 @@ async fn a_file_survives_the_move_to_the_server_and_no_pair_does() {
     cleo.wait_for("advice", is_file("medium.bin", "declined"));
     assert_eq!(fs::read_to_string(inbox.join("medium.bin")).unwrap(), "mine");
     assert_eq!(fs::read_dir(&inbox).unwrap().count(), 3, "nothing is left over");
+
+    // Somebody is in the room alone, and is called.
+    dan.say(json!({"type": "hangup", "targetUid": "1004"})).await;
+    ada.wait_for("somebody out of the meeting", is_participant("1004", "left"));
+    ada.types("/callall");
+    assert_eq!(dan.hear("call").await["userId"], "1001");
     ben.types("/leave");
     ben.ends_with(0);
 }
@@ -133,6 +153,19 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
     ada.wait_for("an order", is_order("rename"));
     ada.types("/lock");
     ben.wait_for("the lock", says("the meeting is locked"));
+    // A microphone goes off by the owner, and on again by its own user.
+    let heard = |process: &Process| process.wait_for("a sound", is_participant("1003", "connected"));
+    heard(&ada);
+    ben.types("/micoff Cleo");
+    ben.wait_for("a refusal", says("only the owner and members who moderate give orders"));
+    for (who, typed, sends) in [(1001, "/micoff Cleo", json!(["camera"])), (1003, "/mic", json!(["audio", "camera"]))] {
+        let mark = ada.mark();
+        if who == 1001 { &mut ada } else { &mut cleo }.types(typed);
+        ada.wait_since(mark, DEADLINE, "other tracks", |event| {
+            is_participant("1003", "sends")(event) && event["sends"] == sends
+        });
+    }
+    cleo.wait_for("advice", says("your microphone is off: /mic switches it on again"));
     for (by_owner, on, off) in [(true, "/spotlight Cleo", "/spotlight off"), (false, "/spotlight", "/spotlight off")] {
         let marks = [ada.mark(), ben.mark(), cleo.mark()];
         // Who takes the place back knows of it: itself or by the list.
@@ -158,6 +191,8 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
     ada.wait_for("a visit", says("you are in breakout room 1 of 2"));
     ada.types("/back");
     ada.wait_for("the way back", says("you are back in the meeting"));
+    ada.types("/assign Ben 0");
+    ben.wait_for("another place", says("you are back in the meeting"));
     ada.types("/recall");
     for process in [&ben, &cleo] {
         process.wait_for("the way back", says("you are back in the meeting"));
@@ -167,6 +202,28 @@ fn the_owner_of_a_meeting_gives_orders_at_the_terminal() {
     assert!(cleo.ends_with(5).contains("put you out"));
     let kicked = ada.wait_for("an order", is_order("kick"));
     assert_eq!((&kicked["user"], &kicked["nickname"]), (&json!("1003"), &json!("Cleo")));
+    for (typed, order) in [("/unban 1003", "unban"), ("/unlock", "unlock"), ("/code blue-fox", "code")] {
+        ada.types(typed);
+        ada.wait_for("an order", is_order(order));
+    }
+    ada.types("/code");
+    ada.wait_for("the code", says("the join code is blue-fox"));
+    for (typed, order) in [("/code off", "code-off"), ("/lobby on", "lobby-on")] {
+        ada.types(typed);
+        ada.wait_for("an order", is_order(order));
+    }
+    let waits =
+        |user: &'static str| move |event: &Event| event["event"] == "lobby" && event["waiting"][0]["user"] == user;
+    let mut dan = comes(&class, 1004, &[]);
+    ada.wait_for("somebody who waits", waits("1004"));
+    ada.types("/deny 1004");
+    dan.ends_with(5);
+    let mut eve = comes(&class, 1005, &[]);
+    ada.wait_for("somebody who waits", waits("1005"));
+    ada.types("/admit 1005");
+    ada.wait_for("somebody new", is_participant("1005", "entered"));
+    ada.types("/ban 1005");
+    eve.ends_with(5);
     ada.types("/handover Ben");
     ben.wait_for("the meeting", says("you own the meeting"));
     ada.wait_for("another owner", says("Ben (1002) owns the meeting now"));

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use classroom::access::{TurnCredentials, TurnSecret, turn_credentials};
 
-use crate::support::{Classroom, DEADLINE, Process, ROOM, ask, free_port, has_tools, is_picture, lecture_file, poll};
+use crate::support::{
+    Classroom, DEADLINE, Lan, Line, Process, ROOM, ask, free_port, has_lan, has_tools, is_picture, lecture_file, poll,
+};
 
 const TOOLS: [&str; 2] = ["gst-launch-1.0", "espeak-ng"];
 const SECRET: &str = "north-south-east-west";
@@ -128,4 +130,38 @@ fn students_watch_through_our_own_turn_server_by_udp_tcp_and_tls() {
     };
     assert!(value("classroom_turn_allocations ") >= 3.0);
     assert!(value("classroom_turn_relayed_bytes_total{to=\"clients\"} ") > 10_000.0);
+}
+
+/// `cargo test --test it blocks_udp -- --ignored`: as root, for network namespaces.
+#[test]
+#[ignore = "needs root, and a network namespace for each machine"]
+fn students_whose_network_blocks_udp_watch_by_tcp_and_by_turn_over_tls() {
+    if !has_lan("students_whose_network_blocks_udp_watch_by_tcp_and_by_turn_over_tls") {
+        return;
+    }
+    let class = Classroom::new();
+    let mut lan = Lan::new();
+    let (teacher, student) = (lan.machine(), lan.machine());
+    student.set_line(Some(Line::BlocksUdp));
+    let at = format!("{}:18080", teacher.address());
+    let flags =
+        ["--test", "--size", "320x180", "--fps", "10", "--listen", &at, "--tls", "--turn", "--turn-secret", SECRET];
+    let teach = class.command(&[&["teach", "--room", ROOM, "--user", "9999"][..], &flags].concat());
+    let teaching = Process::start("teacher", teacher.command(&teach));
+    let listening = teaching.wait_for("listening", |event| event["event"] == "listening");
+    let fingerprint = listening["fingerprint"].as_str().unwrap().to_owned();
+    let server = format!("wss://{at}");
+    let watch = |user: &str, more: &[&str]| {
+        let watch = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--fingerprint", &fingerprint];
+        let command = class.command(&[&watch[..], &["--sink", "null"], more].concat());
+        Process::start(user, student.command(&command))
+    };
+    let [user_flag, user, pass_flag, pass] = &login(TWO_HOURS);
+    let turns = format!("turns:{at}");
+    let by_turn = ["--relay-only", "--turn", &turns, user_flag, user, pass_flag, pass];
+    for (student, expected) in [(watch("1001", &[]), "tcp"), (watch("1003", &by_turn), "turn/tls")] {
+        let path = student.wait_for("path", |event| event["event"] == "path");
+        assert_eq!((&path["path"], &path["udp_blocked"]), (&expected.into(), &true.into()));
+        student.wait_for("picture", is_picture);
+    }
 }

@@ -8,7 +8,7 @@ mod findings;
 mod ingest;
 mod ingested;
 mod judge;
-mod session;
+pub(super) mod session;
 mod table;
 pub(super) mod watcher;
 
@@ -85,7 +85,7 @@ pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Repor
     Ok(Report { object: found.object(), table: found.table() })
 }
 
-fn sfu_config(bench: &VideoBench, encodings: Vec<(Encoding, u32)>) -> Result<SfuConfig, Failure> {
+pub(super) fn sfu_config(bench: &VideoBench, encodings: Vec<(Encoding, u32)>) -> Result<SfuConfig, Failure> {
     Ok(SfuConfig {
         user: PUBLISHER.parse().map_err(|e| Failure::internal(anyhow!("{e}")))?,
         udp: UdpBinding::Own(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -195,7 +195,7 @@ impl Reading {
     }
 }
 
-fn capture_options(bench: &VideoBench) -> CaptureOptions {
+pub(super) fn capture_options(bench: &VideoBench) -> CaptureOptions {
     let main = match &bench.file {
         Some(path) => MainSource::Files(FileList::looped(path)),
         None => MainSource::Demo,
@@ -212,7 +212,7 @@ fn capture_options(bench: &VideoBench) -> CaptureOptions {
 }
 
 /// The configuration of each direction of the network.
-fn path(network: &Network) -> PathConfig {
+pub(super) fn path(network: &Network) -> PathConfig {
     let burst = |burst: &crate::cli::Burst| {
         let crate::cli::Burst { loss, at, length, every } = *burst;
         Burst { loss, at, length, every }
@@ -248,7 +248,7 @@ fn window(bench: &VideoBench, start: u64) -> Window {
 }
 
 /// The requested setup, in the words of the flags.
-fn title(bench: &VideoBench) -> String {
+pub(super) fn title(bench: &VideoBench) -> String {
     let VideoBench { network, students, bad, .. } = bench;
     let mut words = vec![format!("{students} student{}", if *students == 1 { "" } else { "s" })];
     let ms = |time: Duration| format!("{} ms", time.as_secs_f64() * 1000.0);

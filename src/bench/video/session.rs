@@ -19,18 +19,18 @@ use crate::report::Reporter;
 use crate::sfu::{Sfu, SfuEvent};
 
 /// The publisher: a running capture and its SFU.
-pub(super) struct Publisher {
-    pub(super) sfu: Sfu,
-    pub(super) sfu_events: mpsc::Receiver<SfuEvent>,
-    pub(super) capture: Capture,
-    pub(super) capture_events: mpsc::Receiver<CaptureEvent>,
+pub(in crate::bench) struct Publisher {
+    pub(in crate::bench) sfu: Sfu,
+    pub(in crate::bench) sfu_events: mpsc::Receiver<SfuEvent>,
+    pub(in crate::bench) capture: Capture,
+    pub(in crate::bench) capture_events: mpsc::Receiver<CaptureEvent>,
     /// The emulated publisher between the capture and the SFU; `None` if the capture gives its frames to the SFU.
-    pub(super) ingest: Option<EmulatedPublisher>,
+    pub(in crate::bench) ingest: Option<EmulatedPublisher>,
 }
 
 impl Publisher {
     /// Serves SFU and capture until the SFU has an event about a student, or about its encodings.
-    pub(super) async fn next(&mut self, reporter: &Reporter) -> anyhow::Result<SfuEvent> {
+    pub(in crate::bench) async fn next(&mut self, reporter: &Reporter) -> anyhow::Result<SfuEvent> {
         loop {
             let Self { sfu, sfu_events, capture, capture_events, ingest } = self;
             tokio::select! {

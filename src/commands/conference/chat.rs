@@ -26,6 +26,8 @@ impl Conference<'_> {
         };
         match input {
             StudentInput::Send(argument) => self.send_file(&argument),
+            StudentInput::Cancel(name) => self.cancel_files(&name),
+            StudentInput::Microphone => self.toggle_microphone(),
             StudentInput::Room(order) => self.room_order(order),
             StudentInput::Meeting(order) => self.meeting_order(order),
             input => return self.say(input),

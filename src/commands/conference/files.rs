@@ -1,6 +1,7 @@
 //! The files that this participant sends and receives: whom they go to, by which way, and how far they are. A file
 //! travels from participant to participant, or over the server if the meeting's media does.
 
+mod cancel;
 mod inbox;
 mod item;
 mod over_server;
@@ -286,6 +287,15 @@ impl Files {
             _ => true,
         };
         self.items.iter().any(|item| item.is_of(other) && is_needed(item))
+    }
+
+    /// Those who get files over their pairs now.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &UserId> {
+        let is_sent = |item: &&Item| {
+            item.direction == FileDirection::Out
+                && matches!((&item.way, &item.state), (Way::Pair(_), State::Running(_)))
+        };
+        self.items.iter().filter(is_sent).filter_map(|item| item.user.as_ref())
     }
 
     /// A second has passed. `is_bad`: pictures and sound suffer.

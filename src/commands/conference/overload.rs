@@ -23,7 +23,12 @@ pub(super) struct Load {
 impl Load {
     /// A slow line of one other participant concerns one pair; a slow line of this computer concerns more than half.
     fn is_bad(self) -> bool {
-        self.pairs >= LEAST_PAIRS && (self.is_late || 2 * self.narrow > self.pairs)
+        self.pairs >= LEAST_PAIRS && (self.is_late || self.is_narrow())
+    }
+
+    /// Whether the line of this computer is slow.
+    pub(super) fn is_narrow(self) -> bool {
+        2 * self.narrow > self.pairs
     }
 }
 

@@ -1,5 +1,6 @@
 //! What this participant sends: a capture, encoded once, whose frames go to every pair.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -37,14 +38,21 @@ pub(super) struct SentVideo {
 
 /// The pairs that get the frames of the capture. Clones are about the same pairs.
 #[derive(Clone, Default)]
-struct FanOut(Arc<Mutex<Vec<Receiver>>>);
+struct FanOut {
+    receivers: Arc<Mutex<Vec<Receiver>>>,
+    /// Whether no sound is passed on.
+    is_muted: Arc<AtomicBool>,
+}
 
 impl FanOut {
     fn lock(&self) -> MutexGuard<'_, Vec<Receiver>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.receivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn push(&self, frame: &Frame) {
+        if frame.track == Track::Audio && self.is_muted.load(Ordering::Relaxed) {
+            return;
+        }
         for receiver in self.lock().iter() {
             receiver.input.push(frame.clone());
         }
@@ -92,7 +100,22 @@ impl OwnMedia {
     pub(in crate::commands) fn sends(&self) -> Vec<TrackName> {
         let mut tracks: Vec<Track> = self.encodings.iter().map(|(encoding, _)| encoding.track).collect();
         tracks.dedup();
+        tracks.retain(|track| *track != Track::Audio || self.is_heard());
         tracks.into_iter().map(TrackName::from).collect()
+    }
+
+    /// Whether there is a microphone, and it is on.
+    pub(super) fn is_heard(&self) -> bool {
+        self.has_audio() && !self.fan_out.is_muted.load(Ordering::Relaxed)
+    }
+
+    /// Switches the microphone off, or on again. Returns whether it is on; `None` without a microphone.
+    pub(super) fn toggle_microphone(&self) -> Option<bool> {
+        self.has_audio().then(|| self.fan_out.is_muted.fetch_not(Ordering::Relaxed))
+    }
+
+    fn has_audio(&self) -> bool {
+        self.encodings.iter().any(|(encoding, _)| encoding.track == Track::Audio)
     }
 
     /// A pair gets the frames from now on.
@@ -133,6 +156,11 @@ impl OwnMedia {
             sent.into_iter().any(|encoding| capture.encode_ms(encoding).is_some_and(|ms| ms > MOST_ENCODE_MS))
         });
         Load { pairs: count, narrow, is_late }
+    }
+
+    /// Whether the path of this pair carries less than the best tier of each video.
+    pub(super) fn is_narrow(&self, pair: u64) -> bool {
+        self.fan_out.lock().iter().any(|receiver| receiver.pair == pair && receiver.sent.is_narrow)
     }
 
     /// A pair needs a key frame.

@@ -1,5 +1,6 @@
 //! The connection to one other participant, and its render.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,8 +63,8 @@ pub(super) enum PairOutput {
     Answer(String),
     /// A candidate for it.
     Candidate(IceCandidate),
-    /// Media may flow.
-    Connected,
+    /// Media may flow, relayed from this address at a TURN server if there is one.
+    Connected(Option<SocketAddr>),
     /// Nothing arrives at present.
     Reconnecting,
     /// The other one can't decode the video of this member.
@@ -268,7 +269,7 @@ impl Pair {
                         deadline = None;
                         is_connected = true;
                         self.context.media.connected(self.number);
-                        self.tell(PairOutput::Connected).await;
+                        self.tell(PairOutput::Connected(peer.relayed_address().await)).await;
                     }
                     PeerEvent::Format(..) => self.start_render(peer.formats()).await,
                     PeerEvent::BeginningMissed(track) => peer.request_key_frame(track).await,

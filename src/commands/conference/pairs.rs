@@ -112,6 +112,16 @@ impl Pairs {
         self.running.get(other).is_some_and(|running| running.is_connected)
     }
 
+    /// The number of the pair with this participant.
+    pub(super) fn number(&self, other: &UserId) -> Option<u64> {
+        self.running.get(other).map(|running| running.number)
+    }
+
+    /// Whether a pair has no connection yet, or has lost it.
+    pub(super) fn await_connection(&self) -> bool {
+        self.running.values().any(|running| !running.is_connected && !running.has_moved)
+    }
+
     /// Calls `look` with the render of a pair, if one runs.
     pub(super) fn with_render<T>(&self, other: &UserId, look: impl FnOnce(&Render) -> T) -> Option<T> {
         self.running.get(other)?.screen.with(look)
@@ -124,7 +134,7 @@ impl Pairs {
             let Some((number, output)) = self.output_queue.recv().await else { return std::future::pending().await };
             if let Some((other, running)) = self.running.iter_mut().find(|(_, running)| running.number == number) {
                 match output {
-                    PairOutput::Connected => running.is_connected = true,
+                    PairOutput::Connected(_) => running.is_connected = true,
                     PairOutput::Reconnecting => running.is_connected = false,
                     PairOutput::Moved => running.has_moved = true,
                     _ => {}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::commands::meeting_orders::{MeetingOrder, Spot};
 use crate::commands::membership::{Membership, People, Reply};
 use crate::commands::people;
-use crate::commands::room_orders::TypedOrder;
+use crate::commands::room_orders::{TypedOrder, Whom};
 use crate::id::{Nickname, UserId, named};
 use crate::protocol::{Breakouts, ClientMessage, RoomInfo, RoomKind, RoomOrder, ServerMessage, User};
 use crate::report::Reporter;
@@ -74,6 +74,10 @@ impl MeetingRoom {
         Ok(ClientMessage::Order(match order {
             MeetingOrder::Rename(name) => RoomOrder::Rename { name },
             MeetingOrder::HandOver(text) => RoomOrder::HandOver { target_uid: target(&text)? },
+            MeetingOrder::MuteMicrophone(Whom::All) => RoomOrder::MuteMicrophone { target_uid: None },
+            MeetingOrder::MuteMicrophone(Whom::One(text)) => {
+                RoomOrder::MuteMicrophone { target_uid: Some(target(&text)?) }
+            }
             MeetingOrder::CallAll => return Ok(ClientMessage::CallAll),
             MeetingOrder::End => RoomOrder::End,
             MeetingOrder::Split { rooms, limit_s } => RoomOrder::Split { rooms, assign: BTreeMap::new(), limit_s },

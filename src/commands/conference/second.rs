@@ -14,9 +14,15 @@ use crate::rtp::Track;
 
 impl Conference<'_> {
     pub(super) fn on_second(&mut self) {
-        let steps = self.files.second(self.context.media.load().narrow > 0, self.reporter);
+        let (media, pairs) = (&self.context.media, &self.pairs);
+        let is_narrow = |user: &UserId| pairs.number(user).is_some_and(|pair| media.is_narrow(pair));
+        let is_bad = media.load().is_narrow() || self.files.receivers().any(is_narrow);
+        let steps = self.files.second(is_bad, self.reporter);
         self.do_files(steps);
         self.close_moved();
+        if self.pairs.await_connection() || self.server_media.awaits_media() {
+            self.relays.new_problems().into_iter().for_each(|problem| self.reporter.warn(problem));
+        }
         let tracks = self.tracks();
         for (user, track, stats) in &tracks {
             self.reporter.event(&Event::ParticipantStats(SpeakerStats {

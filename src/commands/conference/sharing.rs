@@ -22,6 +22,14 @@ impl Conference<'_> {
         }
     }
 
+    /// The user has typed `/cancel`.
+    pub(super) fn cancel_files(&mut self, name: &str) {
+        match self.files.cancel(name, self.reporter) {
+            Ok(steps) => self.do_files(steps),
+            Err(sentence) => self.reporter.notice(sentence),
+        }
+    }
+
     /// A message of another participant about a file.
     pub(super) fn on_file(&mut self, other: &UserId, message: PairFileMessage) {
         let from = self.list.others().find(|participant| participant.user_id == *other).cloned();

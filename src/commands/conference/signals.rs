@@ -61,6 +61,10 @@ impl Conference<'_> {
                 self.of_server.push_back(OfServer::Candidate(user_id, candidate));
             }
             message if self.is_about_files(&message) => {}
+            message if self.mutes_me(&message) => {
+                self.room.told(&message, self.reporter);
+                self.muted();
+            }
             message if self.room.told(&message, self.reporter) => {}
             ServerMessage::Error { user_id: Some(user), ref message, .. } if self.server_media.failed(Some(&user)) => {
                 self.reporter.detail(format!("the server does not carry the media of {user} yet: {message}"));

@@ -28,6 +28,7 @@ pub(in crate::commands) struct ClusterNode {
     id: NodeId,
     url: Option<ServerUrl>,
     is_edge: bool,
+    direct_edges: usize,
     times: Times,
     notices: mpsc::Sender<String>,
 }
@@ -38,7 +39,7 @@ impl ClusterNode {
     /// # Errors
     /// If Redis does not answer, the file of the password can't be read, or the name is too long.
     pub(in crate::commands) async fn connect(cluster: cli::Cluster, reporter: &Reporter) -> Result<Self, Failure> {
-        let cli::Cluster { mut redis, password_file, name, url, edge: is_edge, .. } = cluster;
+        let cli::Cluster { mut redis, password_file, name, url, edge: is_edge, direct_edges, .. } = cluster;
         if let Some(path) = password_file {
             let text = read_secrets(&path, "--redis-password-file", reporter)?;
             redis = redis.with_password(text.lines().next().unwrap_or_default().trim());
@@ -58,7 +59,8 @@ impl ClusterNode {
                 reporter.warn(sentence);
             }
         });
-        Ok(Self { store, id, url, is_edge, times, notices })
+        let direct_edges = direct_edges.get();
+        Ok(Self { store, id, url, is_edge, direct_edges, times, notices })
     }
 
     /// The URL of this node for the others, if it was typed.
@@ -69,6 +71,11 @@ impl ClusterNode {
     /// Whether this node sends the media of all lectures to its students.
     pub(super) fn is_edge(&self) -> bool {
         self.is_edge
+    }
+
+    /// The most edges that get a lecture from the holder of its media.
+    pub(super) fn direct_edges(&self) -> usize {
+        self.direct_edges
     }
 
     /// The settings for signalling. `own` is the address of this server, `fingerprint` that of its certificate.

@@ -1,6 +1,7 @@
 //! The edges of this server: each receives the media of one lecture once, from the process that has it, and sends the
 //! media to students in the publisher's name: by an SFU of its own, or over a node of an engine.
 
+mod below;
 mod fanout;
 mod feed;
 mod lecture_sfu;
@@ -24,6 +25,7 @@ use self::students::Students;
 use crate::cli::EngineNode;
 use crate::commands::client_network::usable;
 use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
+use crate::commands::edges::Edges;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::or_never;
@@ -129,6 +131,7 @@ async fn run(
         students: Students::default(),
         has_served: false,
         busy,
+        below: Edges::default(),
         counted: Instant::now(),
         edge,
     };
@@ -172,6 +175,8 @@ struct EdgeHost {
     /// Whether a student was connected.
     has_served: bool,
     busy: Busy,
+    /// The edges that get the lecture from this one.
+    below: Edges,
     /// The time of the last counts.
     counted: Instant,
 }
@@ -287,6 +292,10 @@ impl EdgeHost {
                     }
                 }
             }
+            ServerMessage::Edges { edges } => self.below.set(edges),
+            ServerMessage::Offer { user_id, sdp, .. } if self.below.contains(&user_id) => {
+                self.offer_below(user_id, sdp);
+            }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => match &self.sfu {
                 Some(sfu) if self.full.is_some() => sfu.offer(user_id, sdp, video, network),
                 _ => {
@@ -306,10 +315,16 @@ impl EdgeHost {
             }
             ServerMessage::Heard { user_id, message } => self.on_student_talk(user_id, message).await,
             message => {
+                let is_hangup = matches!(message, ServerMessage::Hangup { .. });
                 if let Some(full) = &mut self.full
                     && !full.on_message(message).await
                 {
+                    let was_connected = full.is_connected();
                     self.end_full();
+                    if is_hangup && was_connected {
+                        // The edge above is gone, and the room knows another place.
+                        self.retry = Instant::now();
+                    }
                 }
             }
         }
@@ -362,9 +377,13 @@ impl EdgeHost {
 
     /// The holder of the media says something, for students of this edge or for the edge itself.
     async fn on_heard(&mut self, text: &str) {
-        let Some(encodings) = self.students.told(text, self.sfu.as_ref()) else { return };
+        let Some(encodings) = self.students.told(text, &self.below, self.sfu.as_ref()) else { return };
         if !encodings.is_empty() && self.sfu.as_ref().is_none_or(|sfu| !sfu.carries(&encodings)) {
-            self.restart_sfu(encodings).await;
+            self.restart_sfu(encodings.clone()).await;
+        }
+        if let Some(Fanout::Sfu(sfu)) = &mut self.sfu {
+            sfu.set_encodings(encodings.clone());
+            self.below.tell_encodings(encodings, sfu.sfu());
         }
         if self.full.as_mut().is_some_and(Pull::announces) {
             // The holder has forgotten the students with the connection before.
@@ -382,10 +401,14 @@ impl EdgeHost {
                 self.send(ClientMessage::Hangup { target_uid, source: None });
             }
             tokio::spawn(before.close());
+            // The edges below connect again, too.
+            self.below = Edges::default();
             self.low_needed = [false; 2];
         }
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
-        match Fanout::start(publisher, encodings, &self.settings, self.engine.as_ref()).await {
+        let mut source = self.settings.source.clone();
+        source.tracer = source.tracer.in_room(self.edge.room());
+        match Fanout::start(publisher, encodings, source, self.engine.as_ref()).await {
             Ok(sfu) => {
                 self.feed.start(sfu.input());
                 self.sfu = Some(sfu);
@@ -415,6 +438,7 @@ impl EdgeHost {
                 self.settings.reporter.detail(format!("room {}: {sentence}", self.edge.room()));
             }
             event => {
+                let Some(event) = self.on_below(event).await else { return };
                 let (message, told) = self.students.on_event(event, self.sfu.as_ref());
                 message.into_iter().for_each(|message| self.send(message));
                 if let Some(told) = told {

@@ -42,7 +42,8 @@ pub(super) struct HostSettings {
 
 /// Runs the host of a room until the room or the server ends it.
 pub(super) async fn run(room: RoomId, publisher: UserId, member: LocalMember, settings: HostSettings) {
-    let HostSettings { source, stage, most_speakers, meter, whip, reporter, .. } = settings;
+    let HostSettings { mut source, stage, most_speakers, meter, whip, reporter, .. } = settings;
+    source.tracer = source.tracer.in_room(&room);
     let of = publisher.clone();
     let opened = tokio::task::spawn_blocking(move || HostedSource::open(of, SourceKind::Lecture, source)).await;
     let (source, events) = match opened {

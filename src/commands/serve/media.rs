@@ -22,6 +22,7 @@ use crate::protocol::{MAX_PARTICIPANTS, MAX_ROOM_USERS};
 use crate::report::Reporter;
 use crate::sfu::{MediaPort, SharedThreads};
 use crate::signal::LocalHost;
+use crate::trace::Tracer;
 
 /// The longest wait for the hosts at the end of the server: each says goodbye to its students within a second.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -54,7 +55,7 @@ impl MediaServer {
     pub(in crate::commands) fn bind(
         ip: IpAddr,
         media: &ServeMedia,
-        stun: &[SocketAddr],
+        (stun, tracer): (&[SocketAddr], &Tracer),
         reporter: &Reporter,
     ) -> Result<Self, Failure> {
         let address = SocketAddr::new(ip, media.udp_port);
@@ -65,7 +66,15 @@ impl MediaServer {
         let max_students = media.max_students.map_or(MAX_ROOM_USERS, |most| most.get().min(MAX_ROOM_USERS));
         let (advertise, workers) = (media.advertise.clone(), media.workers);
         let (source, meter) = (
-            SourceSettings { port, advertise, workers, max_receivers: max_students, floor: None, threads: None },
+            SourceSettings {
+                port,
+                advertise,
+                workers,
+                max_receivers: max_students,
+                floor: None,
+                threads: None,
+                tracer: tracer.clone(),
+            },
             MediaMeter::default(),
         );
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -92,6 +101,11 @@ impl MediaServer {
     /// The address of the UDP port; its IP may be unspecified.
     pub(super) fn address(&self) -> SocketAddr {
         self.settings.source.port.local()
+    }
+
+    /// The UDP port.
+    pub(in crate::commands) fn port(&self) -> &MediaPort {
+        &self.settings.source.port
     }
 
     /// The most rooms whose media the server carries.

@@ -3,15 +3,19 @@
 //!
 //! A student is in class while it is in the room or receives media. A student who comes back keeps its row.
 
+mod viewed;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::viewed::Viewed;
+use super::roster::Roster;
 use super::talk::StudentAction;
 use crate::id::{Named, UserId, named};
 use crate::protocol::{ClientKind, LeaveReason, RoomOrder, User};
-use crate::report::{HowLeft, StudentRow, Summary};
+use crate::report::{HowLeft, MissingStudent, StudentRow, Summary};
 use crate::sfu::{Departure, PeerStats, SentPicture};
 
 /// The maximum number of rows. Anybody can join a room with many ids, so a full list drops students who never watched.
@@ -35,6 +39,8 @@ impl Now {
 #[derive(Debug)]
 pub(super) struct Attendance {
     begun: Now,
+    /// The students who should come.
+    roster: Roster,
     rows: HashMap<UserId, Row>,
     /// The number of the next row.
     next: u64,
@@ -78,6 +84,8 @@ struct Row {
     spoken: Duration,
     hands: u32,
     chats: u32,
+    /// What the student reports.
+    viewed: Viewed,
 }
 
 /// The traffic to one student.
@@ -96,8 +104,8 @@ impl Traffic {
 
 impl Attendance {
     /// An empty list of a lecture that starts now.
-    pub(super) fn new(begun: Now) -> Self {
-        Self { begun, rows: HashMap::new(), next: 1, unlisted: 0, most_at_once: 0, bytes: 0, changed: true }
+    pub(super) fn new(begun: Now, roster: Roster) -> Self {
+        Self { begun, roster, rows: HashMap::new(), next: 1, unlisted: 0, most_at_once: 0, bytes: 0, changed: true }
     }
 
     /// A student has joined the room.
@@ -173,15 +181,21 @@ impl Attendance {
         }
     }
 
+    /// The students to ask now how much they have seen. Call this once a second.
+    pub(super) fn to_ask(&mut self, now: Now) -> Vec<UserId> {
+        let watching = self.rows.iter_mut().filter(|(_, row)| row.watching.is_some());
+        watching.filter_map(|(user, row)| row.viewed.is_due(now.instant).then(|| user.clone())).collect()
+    }
+
     /// Counts an action of a student.
-    pub(super) fn count(&mut self, deed: &StudentAction) {
-        let (user, is_chat) = match deed {
-            StudentAction::Chatted(user) => (user, true),
-            StudentAction::RaisedHand(user) => (user, false),
-        };
+    pub(super) fn count(&mut self, now: Now, deed: &StudentAction) {
+        let (StudentAction::Chatted(user) | StudentAction::RaisedHand(user) | StudentAction::Viewed(user, _)) = deed;
         let Some(row) = self.rows.get_mut(user) else { return };
-        let count = if is_chat { &mut row.chats } else { &mut row.hands };
-        *count = count.saturating_add(1);
+        match deed {
+            StudentAction::Chatted(_) => row.chats = row.chats.saturating_add(1),
+            StudentAction::RaisedHand(_) => row.hands = row.hands.saturating_add(1),
+            StudentAction::Viewed(_, viewing) => return row.viewed.report(now.instant, *viewing),
+        }
         self.changed = true;
     }
 
@@ -224,6 +238,16 @@ impl Attendance {
         rows.into_iter().map(|(user, row)| row.report(user, now.instant)).collect()
     }
 
+    /// The students of the roster who have not come yet.
+    pub(super) fn missing(&self) -> Vec<MissingStudent> {
+        self.roster.missing(self.rows.iter().map(|(user, row)| (user.as_str(), row.nickname.as_str())))
+    }
+
+    /// Whether there is a roster.
+    pub(super) fn has_roster(&self) -> bool {
+        !self.roster.is_empty()
+    }
+
     /// The lecture is over: all students leave now.
     pub(super) fn close(&mut self, now: Now) {
         for row in self.rows.values_mut() {
@@ -252,6 +276,7 @@ impl Attendance {
             unlisted: self.unlisted,
             attendance: None,
             students: self.rows(now),
+            missing: self.missing(),
         }
     }
 
@@ -304,6 +329,7 @@ impl Row {
             spoken: Duration::ZERO,
             hands: 0,
             chats: 0,
+            viewed: Viewed::default(),
         }
     }
 
@@ -324,6 +350,7 @@ impl Row {
 
     fn begin_watching(&mut self, now: Instant) {
         self.watching.get_or_insert(now);
+        self.viewed.begin(now);
         self.longest_absence = self.absence(now);
         self.absent = None;
     }
@@ -393,6 +420,9 @@ impl Row {
             hands: self.hands,
             chats: self.chats,
             stage_s: self.spoken(now).as_secs_f64(),
+            seen_s: self.viewed.seen().map(|time| time.as_secs_f64()),
+            away_s: self.viewed.away().map(|time| time.as_secs_f64()),
+            freezes: self.viewed.freezes(),
         }
     }
 }

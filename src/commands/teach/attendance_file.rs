@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::attendance::{Attendance, Now};
 use crate::exit::Failure;
-use crate::report::{Reporter, csv};
+use crate::report::{Reporter, Summary, csv, json};
 
 /// The shortest time between two writes when students joined or left. A class of thirty that arrives costs one write.
 const SOON: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl AttendanceFile {
 
     fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".attendance-").suffix(".csv").permissions(Permissions::from_mode(MODE));
+        builder.prefix(".attendance-").suffix(".part").permissions(Permissions::from_mode(MODE));
         builder.tempfile_in(&self.directory)
     }
 
@@ -84,6 +84,13 @@ impl AttendanceFile {
         let Some(free) = free else { return Ok(None) };
         std::fs::rename(&self.path, &free)?;
         Ok(Some(free))
+    }
+
+    /// The content of the file: JSON or CSV, as its name says.
+    fn text(&self, now: Now, attendance: &Attendance) -> Vec<u8> {
+        let summary = Summary { attendance: Some(self.typed.display().to_string()), ..attendance.summary(now) };
+        let is_json = self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if is_json { json(&summary) } else { csv(&summary) }
     }
 
     /// Replaces the file atomically, even in case of a power failure.
@@ -126,7 +133,7 @@ impl AttendanceWriter {
     /// Writes the current list if a write is due.
     pub(super) fn write_if_due(&mut self, now: Now, attendance: &mut Attendance) {
         if self.schedule.is_due(now.instant, attendance.take_changed()) {
-            self.texts.send_replace(csv(&attendance.rows(now)));
+            self.texts.send_replace(self.file.text(now, attendance));
         }
     }
 
@@ -141,7 +148,7 @@ impl AttendanceWriter {
     /// [`Failure::internal`] if the write fails or takes too long.
     pub(super) async fn finish(self, now: Now, attendance: &Attendance) -> Result<(), Failure> {
         let Self { file, texts, writer, .. } = self;
-        texts.send_replace(csv(&attendance.rows(now)));
+        texts.send_replace(file.text(now, attendance));
         drop(texts);
         let too_slow = io::Error::other(format!("the disk did not respond within {} s", LAST_WITHIN.as_secs()));
         let written = match tokio::time::timeout(LAST_WITHIN, writer).await {

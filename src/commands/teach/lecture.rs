@@ -13,6 +13,7 @@ use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
+use super::roster::Roster;
 use super::source::Source;
 use super::stats::Rates;
 use super::student_states::StudentStates;
@@ -20,7 +21,9 @@ use super::talk::TeacherTalk;
 use super::teacher_views::TeacherViews;
 use super::throttled_lines::ThrottledLines;
 use crate::cli::Teach;
+use crate::commands::chat_commands::TeacherInput;
 use crate::commands::edges::Meaning;
+use crate::commands::lecture_orders::LectureOrder;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
 use crate::commands::source_monitor::SourceMonitor;
@@ -33,7 +36,7 @@ use crate::exit::Failure;
 use crate::id::UserId;
 use crate::media::CaptureEvent;
 use crate::protocol::{ClientMessage, RoomSettings};
-use crate::report::{EndReason, Event, Reporter, StudentState};
+use crate::report::{EndReason, Event, Reporter, StudentState, missing_sentence};
 use crate::sfu::{Departure, Sfu, SfuEvent};
 use crate::signal::{Client, Goodbye};
 
@@ -89,7 +92,7 @@ impl<'a> Lecture<'a> {
         teach: &'a Teach,
         reporter: &'a Reporter,
         parts: LectureParts,
-        attendance_file: Option<AttendanceFile>,
+        (roster, attendance_file): (Roster, Option<AttendanceFile>),
         metrics: MetricsStore,
     ) -> Self {
         let LectureParts { sfu, stage, views, client, source, whip_out, settings } = parts;
@@ -109,7 +112,7 @@ impl<'a> Lecture<'a> {
             waiting: WaitingOffers::default(),
             students: StudentStates::default(),
             talk,
-            attendance: Attendance::new(Now::read()),
+            attendance: Attendance::new(Now::read(), roster),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
             rates: Rates::default(),
             metrics,
@@ -169,9 +172,7 @@ impl<'a> Lecture<'a> {
                     None
                 }
                 Input::Line(line) => {
-                    if let Some(message) = self.talk.typed(&line, &self.sfu, self.reporter) {
-                        self.send(message);
-                    }
+                    self.on_line(&line);
                     None
                 }
                 Input::TalkTick => {
@@ -191,6 +192,29 @@ impl<'a> Lecture<'a> {
         let is_open = stop == Stop::Interrupt && self.goodbye == Goodbye::Leave && !self.students.is_empty();
         let asks = is_open && can_ask(self.reporter) && inputs.ask(self.reporter);
         (!asks).then(|| stop.reason())
+    }
+
+    /// The teacher has typed a line.
+    fn on_line(&mut self, line: &str) {
+        match TeacherInput::parse(line) {
+            TeacherInput::Lecture(order) => self.obey(order),
+            input => {
+                if let Some(message) = self.talk.typed(input, &self.sfu, self.reporter) {
+                    self.send(message);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: LectureOrder) {
+        match order {
+            LectureOrder::Missing if self.attendance.has_roster() => {
+                self.reporter.notice(missing_sentence(&self.attendance.missing()));
+            }
+            LectureOrder::Missing => {
+                self.reporter.notice("this lecture has no roster: start it with --roster class.csv");
+            }
+        }
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {

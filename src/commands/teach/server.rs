@@ -8,6 +8,7 @@ use crate::cli::{CodeChoice, Signalling, Teach};
 use crate::commands::access::{ServerAccess, teaching_key};
 use crate::commands::announcement::LiveAnnouncement;
 use crate::commands::ice_servers::ice_servers;
+use crate::commands::ice_tcp::{OwnTcpPort, PagesPort, TcpMedia};
 use crate::commands::listen;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::own_turn::{OwnMedia, OwnTurnServer};
@@ -19,8 +20,10 @@ use crate::exit::Failure;
 use crate::protocol::{Credentials, RoomSettings};
 use crate::report::Reporter;
 use crate::room::{Meetings, Reservation};
+use crate::sfu::MediaPort;
 use crate::signal::{Announced, ClientConfig, ServerUrl, SessionToken};
 use crate::tls::Trust;
+use crate::trace::Tracer;
 
 /// How long a teacher waits for the server that `--server` names.
 const SERVER_WITHIN: Duration = Duration::from_secs(3);
@@ -43,13 +46,20 @@ pub(super) struct LectureServer {
     /// The address of the media socket.
     pub(super) media_ip: IpAddr,
     /// The media to which the TURN server of this process relays.
-    pub(super) own_media: OwnMedia,
+    own_media: OwnMedia,
+    /// The ways to that media by TCP.
+    tcp_media: TcpMedia,
 }
 
 impl LectureServer {
     /// `whip` takes the requests of WHIP clients that send the media.
-    pub(super) fn start(teach: &Teach, whip: Option<WhipDoor>, reporter: &Reporter) -> Result<Self, Failure> {
-        let trust = ClientTrust::new(&teach.trust)?;
+    pub(super) fn start(
+        teach: &Teach,
+        whip: Option<WhipDoor>,
+        tracer: &Tracer,
+        reporter: &Reporter,
+    ) -> Result<Self, Failure> {
+        let (trust, tcp_media) = (ClientTrust::new(&teach.trust)?, TcpMedia::new(teach.ice_tcp));
         let code = teach.room_access.code.as_ref().map(join_code);
         let token = |url: &ServerUrl| SessionToken::acquire(url, &teach.room, &teach.user);
         let (address, tls) = match &teach.signalling {
@@ -59,7 +69,7 @@ impl LectureServer {
                 let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
                 let whip = whip.map(WhipPort::start).transpose()?;
                 let own_media = OwnMedia::default();
-                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip, own_media });
+                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip, own_media, tcp_media });
             }
         };
         let (host, media_ip) = match address.ip() {
@@ -80,6 +90,8 @@ impl LectureServer {
         let settings = ServerSettings {
             ice_servers: ice_servers(&teach.stun, &teach.turn),
             own_turn: own_turn.transpose()?.flatten(),
+            tcp_media: Some(tcp_media.clone()),
+            tracer: tracer.clone(),
             tls,
             access,
             site: teach.site.clone(),
@@ -91,7 +103,16 @@ impl LectureServer {
             via: Vec::new(),
         };
         let embedded = RunningServer::start(listener, settings)?;
-        Ok(Self { embedded: Some(embedded), whip: None, url, token, trust, key: None, code, media_ip, own_media })
+        let (embedded, whip, key) = (Some(embedded), None, None);
+        Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media })
+    }
+
+    /// The media port is bound. Also returns the TCP port for media alone, if the flags ask for one.
+    pub(super) fn bound_media(&self, teach: &Teach, port: &MediaPort) -> Result<Option<OwnTcpPort>, Failure> {
+        self.own_media.bound(port.local());
+        let has_proxy = teach.site.public_url.is_some();
+        let pages = self.embedded.as_ref().map(|embedded| PagesPort { address: embedded.address(), has_proxy });
+        self.tcp_media.start(port, pages)
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.

@@ -13,7 +13,7 @@ use crate::commands::membership::{Membership, Reply};
 use crate::commands::stage::SpeakerFact;
 use crate::commands::stage_orders::{self, StageCommand};
 use crate::id::{Nickname, UserId, named};
-use crate::protocol::channel::{Allowed, Moderation, PublisherMessage, Stage, Stopped};
+use crate::protocol::channel::{Allowed, Moderation, PublisherMessage, Stage, Stopped, Viewing};
 use crate::protocol::{Breakouts, ClientMessage, RoomOrder, RoomSettings, User};
 use crate::report::{Event, Order, Reporter};
 use crate::room::talk::{Refusal, StageChange, Talk, TalkOutput};
@@ -38,6 +38,8 @@ pub(super) enum StudentAction {
     Chatted(UserId),
     /// Raised a hand.
     RaisedHand(UserId),
+    /// Reported how much it has seen.
+    Viewed(UserId, Viewing),
 }
 
 impl TeacherTalk {
@@ -55,6 +57,12 @@ impl TeacherTalk {
     /// Tells the students which video sources have stopped.
     pub(super) fn sources_stopped(&mut self, stopped: Stopped, sfu: &Sfu) {
         self.talk.sources_stopped(stopped, sfu);
+    }
+
+    /// Asks students how much they have seen.
+    pub(super) fn ask_viewing(&mut self, users: Vec<UserId>, sfu: &Sfu) {
+        let questions = users.into_iter().map(|user| TalkOutput::To(user, PublisherMessage::ReportViewing));
+        self.talk.change(sfu, |_| questions.collect());
     }
 
     /// The reactions and hands of students since the last call.
@@ -102,8 +110,8 @@ impl TeacherTalk {
     }
 
     /// The teacher has typed a line. Returns a message for the server.
-    pub(super) fn typed(&mut self, line: &str, sfu: &Sfu, reporter: &Reporter) -> Option<ClientMessage> {
-        let input = match TeacherInput::parse(line) {
+    pub(super) fn typed(&mut self, input: TeacherInput, sfu: &Sfu, reporter: &Reporter) -> Option<ClientMessage> {
+        let input = match input {
             TeacherInput::Say(words) => match self.breakouts.says(&words) {
                 Some(message) => return Some(message),
                 None => TeacherInput::Say(words),
@@ -210,8 +218,8 @@ impl TeacherTalk {
                 let now = rules.allowed();
                 Ok(self.allow(Allowed { reactions: switch.unwrap_or(now.reactions), ..now }, sfu, reporter))
             }
-            // An order about breakout rooms has gone to the server.
-            TeacherInput::Breakouts(_) => Ok(Vec::new()),
+            // An order about breakout rooms has gone to the server, and the lecture keeps one about itself.
+            TeacherInput::Breakouts(_) | TeacherInput::Lecture(_) => Ok(Vec::new()),
             TeacherInput::Advice(sentence) => Err(Reply::Say(sentence)),
         }
     }
@@ -250,6 +258,7 @@ impl TeacherTalk {
             match output {
                 // These have been sent.
                 TalkOutput::To(..) | TalkOutput::All(_) | TalkOutput::Receive(..) => {}
+                TalkOutput::Viewed(user, viewing) => self.actions.push(StudentAction::Viewed(user, viewing)),
                 TalkOutput::Stage(change) => {
                     reporter.event(&stage_report::event(&change));
                     self.stage_changes.push(change);

@@ -126,6 +126,7 @@ impl Session<'_> {
                     self.send_to_teacher(reply).await;
                 }
             }
+            Effect::ReportViewing => self.send_to_teacher(StudentMessage::Viewing(self.viewing.viewing())).await,
             Effect::Tiers { tiers, estimate_kbps, reason } => {
                 self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
             }
@@ -136,6 +137,14 @@ impl Session<'_> {
             }
             Effect::Invited { within_ms } => self.on_invited(within_ms).await,
             Effect::OffStage(reason) => self.own_stage.off_stage(reason).await,
+        }
+    }
+
+    /// The lecture comes from somebody else from now on, if anybody has it.
+    pub(super) fn on_hangup(&mut self) {
+        if self.lesson.hung_up(Instant::now()) {
+            self.reporter.detail("whoever sent the lecture to this student has ended the connection, or is gone");
+            self.drop_connection();
         }
     }
 

@@ -222,6 +222,16 @@ impl LessonState {
         self.retry_delay = (self.retry_delay * 2).clamp(FIRST_DELAY, MAX_DELAY);
     }
 
+    /// The sender of the media has ended it, or is gone. Returns whether that is about this connection, which is then
+    /// given up: a hangup before a connection is established is about an earlier one.
+    pub(super) fn hung_up(&mut self, now: Instant) -> bool {
+        let is_about_this = self.is_connected();
+        if is_about_this {
+            self.failed(now);
+        }
+        is_about_this
+    }
+
     /// When to call [`step`](Self::step).
     pub(super) fn due(&self) -> Option<Instant> {
         let state = match self.state {

@@ -67,6 +67,7 @@ impl Session<'_> {
                 self.reporter.event(&event);
             }
         }
+        self.viewing.second(&last.stats);
         let mut has_picture = false;
         for stats in last.stats {
             has_picture |= stats.fps > 0.0;

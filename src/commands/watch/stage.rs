@@ -268,7 +268,7 @@ impl Session<'_> {
         true
     }
 
-    fn is_publisher(&self, user: &UserId) -> bool {
+    pub(super) fn is_publisher(&self, user: &UserId) -> bool {
         self.lesson.publisher() == Some(user) || self.connection.as_ref().is_some_and(|c| c.publisher == *user)
     }
 }

@@ -2,14 +2,10 @@
 
 import { $, announce, el, press, setIcon } from './dom.js';
 import { label, say } from './i18n.js';
-import { Sound } from './sound.js';
-import { Sources, canShare } from './sources.js';
+import { OwnTracks } from './own_tracks.js';
+import { canShare } from './sources.js';
 
-const ROLES = ['audio', 'screen', 'camera'];
-/** A voice is louder than this, in the scale of `Sound.level`. */
-const VOICE = 0.45;
-
-export class BreakoutMedia {
+export class BreakoutMedia extends OwnTracks {
   /** The own picture, for the tile. */
   preview = el('div', 'preview');
   #on;
@@ -19,12 +15,8 @@ export class BreakoutMedia {
    * `on` has `replace(role)` for another track to send, `changed()`, and `told(text)` for what a person has to know.
    */
   constructor(on) {
+    super({ changed: (kind) => this.#changed(kind), told: (text) => on.told(text) });
     this.#on = on;
-    this.sound = new Sound();
-    this.sources = new Sources({
-      changed: (kind) => this.#changed(kind),
-      told: (key, values) => on.told(say(key, values)),
-    });
     Object.assign(this.#video, { playsInline: true, autoplay: true, muted: true });
     this.#video.setAttribute('aria-hidden', 'true');
     const own = el('div', 'own', this.#video);
@@ -33,23 +25,6 @@ export class BreakoutMedia {
     for (const [kind, action] of Object.entries(actions)) {
       $(`breakout-${kind}`).addEventListener('click', () => this[action]());
     }
-  }
-
-  /** The tracks to send, `{ audio, screen, camera }`. A microphone that is off sends nothing, so others see that. */
-  get tracks() {
-    const { screen, camera, tabSound } = this.sources;
-    const audio = this.sound.isMuted && !tabSound ? null : this.sound.track;
-    return { audio, screen, camera };
-  }
-
-  /** The names of the tracks that are sent. */
-  get sends() {
-    const { tracks } = this;
-    return ROLES.filter((role) => tracks[role]);
-  }
-
-  get isSpeaking() {
-    return !this.sound.isMuted && (this.sound.level() ?? 0) > VOICE;
   }
 
   /** What a page that is loaded again has to remember. */
@@ -61,14 +36,6 @@ export class BreakoutMedia {
   async resume({ hasMicrophone, hasCamera }) {
     if (hasMicrophone) await this.sources.open('microphone');
     if (hasCamera) await this.sources.open('camera');
-  }
-
-  /** Nothing is sent any more. */
-  close() {
-    this.sources.closeAll();
-    this.sound.use(null, null);
-    this.sound.isMuted = false;
-    this.draw();
   }
 
   putAway() {

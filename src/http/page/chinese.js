@@ -233,7 +233,6 @@ export const zh = {
   statDelay: '延迟',
   statCodec: '编码',
   statVia: '连接方式',
-  udpBlocked: '：你的网络屏蔽了 UDP',
   perSecond: '每秒 {n} 帧',
   keyFull: '全屏',
   keyMute: '打开或关闭声音',

@@ -1,6 +1,7 @@
 // The participants of a meeting or a call: the connections to them, and their pictures.
 
 import { $, Part, announce, clean, list, nameOf, onFrame } from './dom.js';
+import { SERVER } from './file_rules.js';
 import { say } from './i18n.js';
 import { Grid } from './grid.js';
 import { Mesh } from './mesh.js';
@@ -43,17 +44,17 @@ export class ConferenceMedia {
   #draw = onFrame(() => this.#show());
 
   /**
-   * `room` has `userId`, `signalling`, `iceServers` and `layout.beside(grid)`; `own` is an `OwnMedia`, or the like;
-   * `area` is the element for the pictures. `on` has `changed(states)` for other states of connections, by user id,
-   * `listed()` for another list of participants, `message(userId, data)`, `file(userId, channel)` and `needs(userId)`
-   * as a `Mesh`, and `overloaded()`.
+   * `room` has `userId`, `signalling` and `iceServers`; `own` is an `OwnMedia`, or the like; `area` is the element for
+   * the pictures. `on` has `beside(grid)` for another arrangement of the pictures, `changed(states)` for other states
+   * of connections, by user id, `listed()` for another list of participants, `message(userId, data)`,
+   * `file(userId, channel)` and `needs(userId)` as a `Mesh`, and `overloaded()`.
    */
   constructor(room, own, area, on) {
     this.#room = room;
     this.#own = own;
     this.#on = on;
     this.spotlight = new Spotlight(() => room.userId);
-    this.#grid = new Grid(area, { changed: (grid) => room.layout.beside(grid), placed: () => this.#choose() });
+    this.#grid = new Grid(area, { changed: (grid) => on.beside(grid), placed: () => this.#choose() });
     const here = {
       get userId() {
         return room.userId;
@@ -181,14 +182,10 @@ export class ConferenceMedia {
     this.told({ participants: [] });
   }
 
-  /** The pairs by user id. */
-  get pairs() {
-    return this.#mesh.peers;
-  }
-
-  /** Whether the way of this user's own media to the server is in trouble. */
-  get isTroubled() {
-    return Boolean(this.#server.loaded?.uplink?.trouble);
+  /** The ways of this user's media, with `measure` and `wantedBitrate`: the pairs by user id, and that to the server. */
+  get paths() {
+    const server = this.#server.loaded?.isOn && this.#server.loaded.uplink.path;
+    return new Map([...this.#mesh.peers, ...(server ? [[SERVER, server]] : [])]);
   }
 
   /** The data channel to a participant: whether it is open, what sends text, and what opens a channel for a file. */

@@ -92,6 +92,7 @@ class ConferenceRoom {
       told: (text) => this.tell(text),
     });
     this.media = new ConferenceMedia(room, this.own, $('tiles'), {
+      beside: (grid) => room.layout.beside(grid),
       changed: (states) => this.happens({ type: 'media', states }),
       listed: () => this.spotlight?.changed(),
       message: (userId, data) => this.#files.message(userId, data) || this.#view?.message(userId, data),
@@ -164,6 +165,7 @@ class ConferenceRoom {
     if (type === 'joined') this.#at = null;
     if (type === 'breakouts') this.#placed(message);
     if (type === 'announcement') this.#breakouts.tell('announced', message);
+    if (type === 'order') this.#ordered(message);
     if (type === 'channel') this.#heard(message.message ?? {});
     if (['offer', 'answer', 'candidate'].includes(type)) return this.media.signalled(message);
     if (type === 'hangup' && this.state?.kind === 'meeting') this.media.signalled(message);
@@ -297,6 +299,12 @@ class ConferenceRoom {
     if (hands) this.media.hands(list(hands, MOST_HANDS).map((hand) => clean(hand?.userId, 64)));
   }
 
+  /** Somebody who moderates may have switched the microphone of this person off. */
+  #ordered({ order, targetUid, userId }) {
+    if (order !== 'muteMicrophone' || targetUid !== this.room.userId || !this.own.silence()) return;
+    this.tell(say('mutedBy', { name: nameOf(this.user(clean(userId, 64))) }));
+  }
+
   #sendsChanged() {
     const { sends } = this.own;
     const now = JSON.stringify(sends);
@@ -333,7 +341,7 @@ class ConferenceRoom {
 
   async #second() {
     await this.media.second();
-    this.#files.second(this.media.pairs, this.media.isTroubled);
+    this.#files.second(this.media.paths);
     this.happens({ type: 'time' });
     this.#view?.second();
   }

@@ -6,6 +6,7 @@ export const zh = {
   yourCamera: '你的摄像头（镜像）',
   microphone: '麦克风',
   camera: '摄像头',
+  cameraBlur: '模糊我身后的背景',
   level: '麦克风音量',
   screenContent: '屏幕上的内容',
   contentText: '文字和幻灯片：字迹清晰',

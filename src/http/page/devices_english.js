@@ -7,6 +7,7 @@ export const en = {
   yourCamera: 'Your camera, as in a mirror',
   microphone: 'Microphone',
   camera: 'Camera',
+  cameraBlur: 'Blur what is behind me',
   level: 'Level of the microphone',
   screenContent: 'What your screen shows',
   contentText: 'Text and slides: sharp letters',

@@ -46,13 +46,9 @@ async function answer(negotiation, room, { sdp, tracks }) {
   }
 }
 
-/** A message about the media: `offer`, `talk` or `hangup`. */
-export function told(negotiation, room, message) {
-  const { connection, lesson } = negotiation;
-  if (message.type === 'offer') return answer(negotiation, room, message);
-  if (!(connection?.channel instanceof TalkChannel)) return undefined;
-  if (message.type === 'talk') connection.channel.heard(message.message);
-  // The node of the engine is gone, and with it the media.
-  if (message.type === 'hangup') lesson.now();
-  return undefined;
+/** A message about the media: `offer`, or `talk`, which has a message of the data channel. */
+export async function told(negotiation, room, message) {
+  const channel = negotiation.connection?.channel;
+  if (message.type === 'offer') await answer(negotiation, room, message);
+  else if (channel instanceof TalkChannel) channel.heard(message.message);
 }

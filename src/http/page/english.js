@@ -234,7 +234,6 @@ export const en = {
   statDelay: 'Delay',
   statCodec: 'Codec',
   statVia: 'Connected via',
-  udpBlocked: ': your network blocks UDP',
   perSecond: '{n} per second',
   keyFull: 'Full screen',
   keyMute: 'Sound on or off',

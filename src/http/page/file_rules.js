@@ -7,6 +7,8 @@ export const MOST_BYTES = { pair: 100_000_000, server: 10_000_000 };
 export const CHUNK_BYTES = 16 * 1024;
 /** The bytes of one request to the server (`FILE_PART_BYTES`). */
 export const PART_BYTES = 256 * 1024;
+/** The name of the way to the server, among the user ids of those to participants. */
+export const SERVER = Symbol('server');
 /** The label of a data channel that carries a file; its protocol is the id of the file. */
 export const FILE_LABEL = 'file';
 /** Why a participant does not take a file. */

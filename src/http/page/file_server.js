@@ -124,7 +124,7 @@ export class Upload extends OverServer {
     this.file = number;
     await this.run('shared', async (done) => {
       const body = this.#file.slice(done, done + PART_BYTES);
-      while (!this.isOver && !this.#pace.take(Math.min(body.size, this.#pace.rate), this.now)) {
+      while (!this.isOver && !this.#pace.take(body.size, this.now)) {
         await this.server.sleep(PACE_MS);
       }
       const headers = { 'upload-offset': String(done), 'content-type': 'application/partial-upload' };

@@ -72,12 +72,47 @@ export class Transfer {
   }
 }
 
-export class Sending extends Transfer {
+/** A transfer between participants. A subclass has `forget()`, which drops the bytes that it keeps. */
+class PairTransfer extends Transfer {
+  /** The way to the other one: `say(message)` returns whether the message is on its way. */
+  link;
+  /** The data channel of the bytes; `null` before and after. */
+  channel = null;
+
+  constructor(what, link, on) {
+    super(what, on);
+    this.link = link;
+  }
+
+  /** This person takes the file back, or does not want the rest. */
+  cancel() {
+    if (this.isOver) return;
+    this.link.say({ type: 'fileCancel', id: this.id });
+    this.over('cancelled', 'here');
+  }
+
+  /** The other one has cancelled the file. */
+  cancelled() {
+    this.over('cancelled', 'there');
+  }
+
+  /** The connection to the other one has ended. */
+  lost() {
+    this.over('lost');
+  }
+
+  over(state, reason = null) {
+    this.becomes(state, reason);
+    close(this.channel);
+    this.channel = null;
+    this.forget();
+  }
+}
+
+export class Sending extends PairTransfer {
   #file;
-  #link;
   #pace;
   #digest;
-  #channel = null;
   #openedAt = 0;
   /** The part of the file that is being sent, and where it begins. */
   #block = new Uint8Array();
@@ -90,9 +125,8 @@ export class Sending extends Transfer {
    * channel or `null`. `digest` is a promise of the SHA-256, `pace` a `FilePace`.
    */
   constructor(what, file, { link, pace, digest }, on) {
-    super({ ...what, size: file.size }, on);
+    super({ ...what, size: file.size }, link, on);
     this.#file = file;
-    this.#link = link;
     this.#pace = pace;
     this.#digest = digest;
     const { id, name, size } = this;
@@ -104,42 +138,25 @@ export class Sending extends Transfer {
   answered({ accepted, reason }) {
     if (this.state !== 'offered') return;
     if (!accepted) return this.becomes('declined', reason);
-    const channel = this.#link.open(this.id);
+    const channel = this.link.open(this.id);
     if (!channel) return this.becomes('lost');
-    this.#channel = channel;
+    this.channel = channel;
     this.#openedAt = this.now;
     channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = LOW_BUFFERED;
     channel.onopen = () => this.work();
     channel.onbufferedamountlow = () => this.work();
     channel.onmessage = ({ data }) => this.#heard(data);
-    channel.onclose = () => this.#over('lost');
+    channel.onclose = () => this.over('lost');
     this.becomes('running');
-  }
-
-  /** This person takes the file back. */
-  cancel() {
-    if (this.isOver) return;
-    this.#link.say({ type: 'fileCancel', id: this.id });
-    this.#over('cancelled', 'here');
-  }
-
-  /** The other one does not want the file any more. */
-  cancelled() {
-    this.#over('cancelled', 'there');
-  }
-
-  /** The connection to the other one has ended. */
-  lost() {
-    this.#over('lost');
   }
 
   /** To be called some times a second: sends what the pace allows, and notices a dead channel. */
   look() {
-    const channel = this.#channel;
+    const channel = this.channel;
     if (!channel || this.isOver) return;
     const isLate = channel.readyState === 'connecting' && this.now - this.#openedAt > OPEN_WITHIN_MS;
-    if (isLate || channel.readyState === 'closed') return this.#over('lost');
+    if (isLate || channel.readyState === 'closed') return this.over('lost');
     this.#count();
     return this.work();
   }
@@ -156,15 +173,15 @@ export class Sending extends Transfer {
       }
     } catch {
       // The file is gone or has changed on the disk, or the channel broke.
-      this.#link.say({ type: 'fileCancel', id: this.id });
-      this.#over('failed', this.#channel?.readyState === 'open' ? 'unreadable' : null);
+      this.link.say({ type: 'fileCancel', id: this.id });
+      this.over('failed', this.channel?.readyState === 'open' ? 'unreadable' : null);
     } finally {
       this.#isWorking = false;
     }
   }
 
   #mayWork() {
-    const channel = this.#channel;
+    const channel = this.channel;
     return this.state === 'running' && channel.readyState === 'open' && channel.bufferedAmount <= MOST_BUFFERED;
   }
 
@@ -180,21 +197,21 @@ export class Sending extends Transfer {
     const from = this.#at - this.#start;
     const chunk = this.#block.subarray(from, from + CHUNK_BYTES);
     if (!this.#pace.take(chunk.length, this.now)) return false;
-    this.#channel.send(chunk);
+    this.channel.send(chunk);
     this.#at += chunk.length;
     this.#count();
     return true;
   }
 
   #count() {
-    const done = Math.max(this.done, this.#at - this.#channel.bufferedAmount);
+    const done = Math.max(this.done, this.#at - this.channel.bufferedAmount);
     if (done !== this.done) this.reached(done);
   }
 
   async #end() {
     this.becomes('checking');
     const sha256 = await this.#digest;
-    if (this.state === 'checking') this.#channel.send(JSON.stringify({ type: 'end', sha256 }));
+    if (this.state === 'checking') this.channel.send(JSON.stringify({ type: 'end', sha256 }));
   }
 
   /** The receiver has everything, or something else than was sent. */
@@ -203,79 +220,52 @@ export class Sending extends Transfer {
     const type = typeOf(data);
     if (type === 'received') {
       this.done = this.size;
-      this.#over('done');
-    } else if (type === 'broken') this.#over('failed', 'broken');
+      this.over('done');
+    } else if (type === 'broken') this.over('failed', 'broken');
   }
 
-  #over(state, reason = null) {
-    this.becomes(state, reason);
-    close(this.#channel);
-    this.#channel = null;
+  forget() {
     this.#block = new Uint8Array();
   }
 }
 
-export class Receiving extends Transfer {
+export class Receiving extends PairTransfer {
   /** The whole file, once it is there. It has no type, so that no browser shows it or runs it. */
   blob = null;
-  #link;
-  #channel = null;
   #acceptedAt = 0;
   #kept = new Blob();
   #parts = [];
   #partBytes = 0;
   #hasEnded = false;
 
-  /** `what` is a checked message `file` with the `user`; `link` has `say(message)`. */
-  constructor(what, link, on) {
-    super(what, on);
-    this.#link = link;
-  }
-
   accept() {
     if (this.state !== 'offered') return;
-    if (!this.#link.say({ type: 'fileAnswer', id: this.id, accepted: true })) return this.#over('lost');
+    if (!this.link.say({ type: 'fileAnswer', id: this.id, accepted: true })) return this.over('lost');
     this.#acceptedAt = this.now;
     this.becomes('running');
   }
 
   decline(reason = 'declined') {
     if (this.state !== 'offered') return;
-    this.#link.say({ type: 'fileAnswer', id: this.id, accepted: false, reason });
-    this.#over('declined', reason);
+    this.link.say({ type: 'fileAnswer', id: this.id, accepted: false, reason });
+    this.over('declined', reason);
   }
 
   /** The sender has opened a channel for this file. Returns whether it is wanted. */
   take(channel) {
-    if (this.state !== 'running' || this.#channel) return false;
-    this.#channel = channel;
+    if (this.state !== 'running' || this.channel) return false;
+    this.channel = channel;
     channel.binaryType = 'arraybuffer';
     channel.onmessage = ({ data }) => this.#heard(data);
-    channel.onclose = () => this.#over('lost');
+    channel.onclose = () => this.over('lost');
     return true;
-  }
-
-  /** This person does not want the rest. */
-  cancel() {
-    if (this.isOver) return;
-    this.#link.say({ type: 'fileCancel', id: this.id });
-    this.#over('cancelled', 'here');
-  }
-
-  /** The sender has taken the file back. */
-  cancelled() {
-    this.#over('cancelled', 'there');
-  }
-
-  lost() {
-    this.#over('lost');
   }
 
   /** To be called some times a second. */
   look() {
     if (this.state !== 'running') return;
-    const isLate = !this.#channel && this.now - this.#acceptedAt > OPEN_WITHIN_MS;
-    if (isLate || this.#channel?.readyState === 'closed') this.#over('lost');
+    const isLate = !this.channel && this.now - this.#acceptedAt > OPEN_WITHIN_MS;
+    if (isLate || this.channel?.readyState === 'closed') this.over('lost');
   }
 
   #heard(data) {
@@ -304,18 +294,18 @@ export class Receiving extends Transfer {
     if (this.state !== 'checking') return;
     if (own && own !== sha256) return this.#broken();
     this.blob = kept;
-    say(this.#channel, { type: 'received' });
+    say(this.channel, { type: 'received' });
     // The sender closes the channel once it has heard that.
-    this.#channel.onclose = null;
+    this.channel.onclose = null;
     this.becomes('done');
-    this.#forget();
+    this.forget();
   }
 
   /** The sender does not keep the rules. */
   #broken() {
-    say(this.#channel, { type: 'broken' });
-    this.#link.say({ type: 'fileCancel', id: this.id });
-    this.#over('failed', 'broken');
+    say(this.channel, { type: 'broken' });
+    this.link.say({ type: 'fileCancel', id: this.id });
+    this.over('failed', 'broken');
   }
 
   #keep() {
@@ -324,14 +314,7 @@ export class Receiving extends Transfer {
     this.#partBytes = 0;
   }
 
-  #over(state, reason = null) {
-    this.becomes(state, reason);
-    close(this.#channel);
-    this.#channel = null;
-    this.#forget();
-  }
-
-  #forget() {
+  forget() {
     this.#kept = new Blob();
     this.#parts = [];
     this.#partBytes = 0;

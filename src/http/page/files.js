@@ -3,7 +3,7 @@
 
 import { clean, list } from './dom.js';
 import { FilePace } from './file_pace.js';
-import { MOST_BYTES, digestOf, newFileId, readMessage, safeName, sizeOf } from './file_rules.js';
+import { MOST_BYTES, SERVER, digestOf, newFileId, readMessage, safeName, sizeOf } from './file_rules.js';
 import { Download, Upload } from './file_server.js';
 import { Receiving, Sending } from './file_transfer.js';
 
@@ -123,9 +123,11 @@ export class Files {
     this.#askNext();
   }
 
-  /** To be called once a second with the pairs by user id, and whether the way to the server is in trouble. */
-  second(pairs, isTroubled) {
-    if (this.#all.some(({ state }) => state === 'running')) this.#pace.update(pairs, isTroubled);
+  /** To be called once a second with the ways of the media, by user id or as `SERVER`: see `FilePace`. */
+  second(paths) {
+    const running = this.#all.filter(({ state }) => state === 'running');
+    const used = running.map((transfer) => (transfer.link ? transfer.user.userId : SERVER));
+    if (running.length > 0) this.#pace.update(paths, new Set(used));
   }
 
   /** The page does not show this file any more. */
@@ -139,7 +141,7 @@ export class Files {
     const link = this.#linkTo(user.userId);
     const what = { id: newFileId(), user, name: item.name, isOnly: Boolean(item.to) };
     const transfer = new Sending(what, file, { link, pace: this.#pace, digest }, this.#events(item));
-    item.transfers.push(Object.assign(transfer, { link, entry: user.entry }));
+    item.transfers.push(Object.assign(transfer, { entry: user.entry }));
   }
 
   #offered(userId, { id, name, size, isOnly }) {
@@ -154,7 +156,7 @@ export class Files {
     const to = isOnly ? this.#here.user(this.#here.userId) : null;
     const item = this.#add({ isMine: false, user: sender, to, file: { name, size } });
     const transfer = new Receiving({ id, user: sender, name: item.name, size }, link, this.#events(item));
-    item.transfers.push(Object.assign(transfer, { link, entry: sender.entry }));
+    item.transfers.push(Object.assign(transfer, { entry: sender.entry }));
     this.#on.added(item);
   }
 

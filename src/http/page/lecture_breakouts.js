@@ -84,19 +84,8 @@ class LectureBreakouts {
     this.#person = person;
     this.#strip = strip;
     const { room } = person;
-    const here = {
-      get userId() {
-        return room.userId;
-      },
-      get signalling() {
-        return room.signalling;
-      },
-      get iceServers() {
-        return room.iceServers;
-      },
-      layout: { beside: ({ sounds }) => this.#sounds.use(sounds) },
-    };
-    this.#media = new ConferenceMedia(here, person.own, $('breakout-tiles'), {
+    this.#media = new ConferenceMedia(room, person.own, $('breakout-tiles'), {
+      beside: ({ sounds }) => this.#sounds.use(sounds),
       changed() {}, listed() {}, message() {}, file: () => false, needs: () => false, overloaded() {},
     });
     this.#chat = new LectureChat(room, {

@@ -82,10 +82,11 @@ export class Media {
     this.#negotiation.prepare();
   }
 
-  /** An answer or a candidate of the publisher, or what only an engine says. */
+  /** An answer, a candidate or a hangup of the publisher, or what only an engine says. */
   async signalled(message) {
-    if (['answer', 'candidate'].includes(message.type)) this.#negotiation.signalled(message);
-    else (await import('./engine.js')).told(this.#negotiation, this.#room, message);
+    const negotiation = this.#negotiation;
+    if (!['offer', 'talk'].includes(message.type)) negotiation.signalled(message);
+    else (await import('./engine.js')).told(negotiation, this.#room, message);
   }
 
   /** Sends an offer that had to wait; says whether there was one. */
@@ -135,7 +136,7 @@ export class Media {
 
   async #measure() {
     const peer = this.#negotiation.connection;
-    if (!peer?.wasConnected) return;
+    if (!peer?.wasConnected) return peer && this.#room.stats.read(peer).catch(() => {});
     const { bytes, videoBytes } = await this.#room.stats.read(peer).catch(() => this.#received);
     if (peer !== this.#negotiation.connection) return;
     const now = performance.now();

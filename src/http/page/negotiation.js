@@ -62,10 +62,11 @@ export class Negotiation {
     connection.close();
   }
 
-  /** An answer or a candidate of the user. */
+  /** An answer, a candidate or a hangup of the user. A hangup before the connection works is about an earlier one. */
   async signalled({ type, sdp, candidate }) {
     const { connection } = this;
     if (type === 'candidate') connection?.candidate(candidate);
+    if (type === 'hangup' && connection?.wasConnected) this.lesson.failed();
     if (type !== 'answer') return;
     try {
       await connection?.answer(String(sdp));

@@ -3,13 +3,10 @@
 import { $, announce, store } from './dom.js';
 import { say } from './i18n.js';
 import { sourceChanged } from './devices.js';
-import { Sound } from './sound.js';
-import { Sources } from './sources.js';
+import { OwnTracks } from './own_tracks.js';
 import { Studio } from './studio.js';
 
-const ROLES = ['audio', 'screen', 'camera'];
-
-export class OwnMedia {
+export class OwnMedia extends OwnTracks {
   #on;
   /** Whether the camera went off for the screen, and comes back after it. */
   #hadCamera = false;
@@ -21,12 +18,8 @@ export class OwnMedia {
    * the person has switched something on or off, and `told(text)` for what a person has to know.
    */
   constructor(on) {
+    super({ changed: (kind) => this.#changed(kind), told: (text) => on.told(text) });
     this.#on = on;
-    this.sound = new Sound();
-    this.sources = new Sources({
-      changed: (kind) => this.#changed(kind),
-      told: (key, values) => on.told(say(key, values)),
-    });
     this.studio = new Studio(this.sources, this.sound);
     this.studio.isLive = false;
     $('screen-instead').checked = store.get('screenInstead', false);
@@ -57,24 +50,6 @@ export class OwnMedia {
     return Boolean(microphone || camera || screen);
   }
 
-  /** The tracks to send, `{ audio, screen, camera }`. A microphone that is off sends nothing, so others see that. */
-  get tracks() {
-    const { screen, camera, tabSound } = this.sources;
-    const audio = this.sound.isMuted && !tabSound ? null : this.sound.track;
-    return { audio, screen, camera };
-  }
-
-  /** The names of the tracks that are sent. */
-  get sends() {
-    const { tracks } = this;
-    return ROLES.filter((role) => tracks[role]);
-  }
-
-  /** Whether this person speaks, as far as others hear it. */
-  get isSpeaking() {
-    return !this.sound.isMuted && (this.sound.level() ?? 0) > 0.45;
-  }
-
   /** Asks for camera and microphone, or for the microphone alone. */
   async open(withCamera) {
     if (!this.isPossible) return;
@@ -85,10 +60,7 @@ export class OwnMedia {
   /** Switches everything off. */
   close() {
     this.#hadCamera = false;
-    this.sources.closeAll();
-    this.sound.use(null, null);
-    this.sound.isMuted = false;
-    this.draw();
+    super.close();
   }
 
   draw() {
@@ -101,6 +73,15 @@ export class OwnMedia {
     if (!this.sources.microphone) return this.sources.open('microphone');
     this.#mute(!this.sound.isMuted);
     announce(say(this.sound.isMuted ? 'microphoneOff' : 'microphoneOn'));
+  }
+
+  /** Switches the microphone off. Returns whether it was on. */
+  silence() {
+    if (!this.sources.microphone || this.sound.isMuted) return false;
+    // Holding the space bar opens it again only after another key press.
+    this.#isHeld = false;
+    this.#mute(true);
+    return true;
   }
 
   async toggleCamera() {

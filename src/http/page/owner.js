@@ -23,6 +23,11 @@ export class Owner {
       $('owner-dialog').close();
       conference.tell(say('callAllBegun'));
     });
+    $('owner-mute-all').addEventListener('click', () => {
+      order({ order: 'muteMicrophone' });
+      $('owner-dialog').close();
+      conference.tell(say('microphonesAreOff'));
+    });
     $('owner-breakouts').addEventListener('click', () => {
       $('owner-dialog').close();
       conference.openBreakouts();
@@ -72,6 +77,7 @@ export class Owner {
     $('owner-lock').textContent = say(info.isLocked ? 'unlock' : 'lock');
     $('owner-call-all').hidden = !isMeeting;
     $('owner-breakouts').hidden = !isMeeting;
+    $('owner-mute-all').hidden = !isMeeting;
     const absent = others.filter(({ userId }) => !media.others.some((one) => one.userId === userId)).length;
     $('owner-call-all').disabled = absent === 0 || info.isCalling;
     const words = info.isCalling ? 'isCalling' : absent > 0 ? 'callAll' : 'callAllNobody';
@@ -85,19 +91,21 @@ export class Owner {
 
   /** The buttons about a participant on its picture, as `KeptButtons` wants them. */
   buttonsFor(user) {
-    const { room, isOwner } = this.#conference;
+    const { room, state, isOwner } = this.#conference;
     if (!isOwner || user.isMe) return { key: '', make: () => [] };
-    const words = say('putOutName', { name: nameOf(user) });
-    const make = () => {
-      const out = el('button', 'dark round', icon('i-close'));
-      out.type = 'button';
-      label(out, words);
-      out.addEventListener('click', () => {
-        this.#ask(user, () => room.signalling.send({ type: 'order', order: 'kick', targetUid: user.userId }));
-      });
-      return [out];
-    };
-    return { key: words, make };
+    const order = (name) => room.signalling.send({ type: 'order', order: name, targetUid: user.userId });
+    const buttons = [['i-close', 'putOutName', () => this.#ask(user, () => order('kick'))]];
+    const isHeard = state?.kind === 'meeting' && user.tracks.includes('audio');
+    if (isHeard) buttons.unshift(['i-mic-off', 'muteName', () => order('muteMicrophone')]);
+    const words = buttons.map(([, key]) => say(key, { name: nameOf(user) }));
+    const make = () => buttons.map(([sign, , act], n) => {
+      const button = el('button', 'dark round', icon(sign));
+      button.type = 'button';
+      label(button, words[n]);
+      button.addEventListener('click', act);
+      return button;
+    });
+    return { key: words.join(' / '), make };
   }
 
   /** Asks before somebody is put out: the button is small, and its neighbours are others. */

@@ -18,6 +18,8 @@ const withAudioNack = (sdp) => sdp.replace(/a=rtpmap:(\d+) opus\/48000\/2\r\n/i,
 export class Connection {
   pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
   isClosed = false;
+  /** The last error of each STUN and TURN server, by its URL. */
+  iceErrors = new Map();
   /** Whether media could flow at any time. */
   wasConnected = false;
   #on;
@@ -31,6 +33,7 @@ export class Connection {
     this.#on = on;
     this.channel = this.pc.createDataChannel(LABEL);
     this.pc.onicecandidate = ({ candidate }) => this.#candidate(candidate?.toJSON() ?? { candidate: '' });
+    this.pc.onicecandidateerror = (error) => this.iceErrors.set(error.url, error);
     this.pc.onconnectionstatechange = () => this.changed(this.pc.connectionState);
   }
 

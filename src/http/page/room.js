@@ -185,6 +185,7 @@ class Room {
 
   /** A message of the data channel about the stage. */
   #staged(message) {
+    if (message.type === 'reportViewing') return import('./viewing.js').then((part) => part.report(this));
     if (message.type === 'stageEnded') return this.#order.loaded?.stageEnded(message);
     if (!['welcome', 'stage', 'invited', 'offStage'].includes(message.type)) return;
     if (message.type === 'welcome') return this.#stage.loaded?.told(message);

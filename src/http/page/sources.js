@@ -1,5 +1,6 @@
 // The sources of a lecture: camera, microphone, and a shared screen, window or tab.
 
+import { keepBlur } from './camera_blur.js';
 import { store } from './dom.js';
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
@@ -221,6 +222,7 @@ export class Sources {
     this.problems[kind] = null;
     track.addEventListener('ended', () => this[kind] === track && this.#ended(kind, track));
     this.#hint();
+    if (kind === 'camera') keepBlur(track).then(() => this.#on.changed('devices'));
     const done = this.#on.changed(kind);
     Promise.resolve(done).finally(() => before !== track && before?.stop());
   }

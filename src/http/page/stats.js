@@ -1,15 +1,21 @@
 // The statistics of the connection, once a second.
 
-import { $, el } from './dom.js';
-import { say } from './i18n.js';
+import { $, Part, el } from './dom.js';
+import { addWords, say } from './i18n.js';
 
 export class Stats {
   isShown = false;
-  #before = null;
+  /** The last reading, `{ peer, now }`. */
+  before = null;
+  #path = new Part(async () => {
+    await addWords({ en: './path_english.js', zh: './path_chinese.js' });
+    return import('./path.js');
+  });
 
   toggle() {
     this.isShown = !this.isShown;
     $('stats').hidden = !this.isShown;
+    if (this.isShown) this.#path.need();
   }
 
   /**
@@ -19,13 +25,22 @@ export class Stats {
   async read(peer) {
     const report = await peer.stats();
     const now = summary(report);
-    const before = this.#before?.peer === peer ? this.#before.now : null;
-    this.#before = { peer, now };
-    if (this.isShown) this.#show(now, before);
+    const before = this.before?.peer === peer ? this.before.now : null;
+    this.before = { peer, now };
+    if (this.isShown) this.#show(now, before, this.#ways(report, now, peer));
     return now;
   }
 
-  #show(now, before) {
+  /** How media comes, and the TURN servers that do not help. */
+  #ways(report, { pair }, { pc, iceErrors }) {
+    const path = this.#path.loaded;
+    if (!path) return [];
+    const { text, reason } = path.pathOf(report, pair, pc.getConfiguration().iceServers ?? []);
+    const refused = path.refusals(report, iceErrors).map((server) => ['statTurn', say(server.reason, server)]);
+    return [['statVia', text + (reason && say(reason))], ...refused];
+  }
+
+  #show(now, before, ways) {
     const videos = now.videos.map((video) => {
       const rate = say('perSecond', { n: Math.round(video.fps ?? 0) });
       return [video.width ? `${video.width} × ${video.height}` : '–', rate];
@@ -42,7 +57,7 @@ export class Stats {
       ['statRound', now.roundTripMs === null ? '–' : `${now.roundTripMs.toFixed(now.roundTripMs < 10 ? 1 : 0)} ms`],
       ['statDelay', delay(now, before)],
       ['statCodec', now.codecs.join(', ') || '–'],
-      ['statVia', now.via],
+      ...ways,
     ];
     const items = rows.flatMap(([key, value]) => [el('dt', '', say(key)), el('dd', '', String(value))]);
     $('stats-list').replaceChildren(...items);
@@ -70,7 +85,7 @@ function summary(report) {
     jitter: buffer(videos[0]),
     roundTripMs: typeof pair?.currentRoundTripTime === 'number' ? pair.currentRoundTripTime * 1000 : null,
     codecs: [...new Set(codecs)].map((name) => ({ H264: 'H.264', opus: 'Opus' })[name] ?? name),
-    via: route(report, pair),
+    pair,
   };
 }
 
@@ -93,18 +108,6 @@ function delay(now, before) {
   const waited = (now.jitter.jitterBufferDelay - before.jitter.jitterBufferDelay) / frames;
   const decoding = decoded > 0 ? (now.jitter.totalDecodeTime - before.jitter.totalDecodeTime) / decoded : 0;
   return `≈ ${Math.round((waited + decoding) * 1000 + (now.roundTripMs ?? 0) / 2)} ms`;
-}
-
-function route(report, pair) {
-  const remote = report.get(pair?.remoteCandidateId);
-  const local = report.get(pair?.localCandidateId);
-  if (!remote) return '–';
-  const address = remote.address ?? remote.ip;
-  const host = address ? ` ${address.includes(':') ? `[${address}]` : address}:${remote.port}` : '';
-  const by = local?.candidateType === 'relay' && local.relayProtocol;
-  if (by && by !== 'udp') return `TURN/${by.toUpperCase()}${say('udpBlocked')}`;
-  const relay = [local, remote].some((candidate) => candidate?.candidateType === 'relay') ? ' (TURN)' : '';
-  return `${(remote.protocol ?? 'udp').toUpperCase()}${host}${relay}`;
 }
 
 function bits(rate) {

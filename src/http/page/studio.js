@@ -1,6 +1,7 @@
 // The preview of the sources of a teacher or a speaker: picture, level of the microphone, devices, and buttons.
 
 import { $, press, setIcon } from './dom.js';
+import { blurOf, setBlur } from './camera_blur.js';
 import { label, say } from './i18n.js';
 import { canShare } from './sources.js';
 
@@ -32,6 +33,10 @@ export class Studio {
     for (const kind of ['microphone', 'camera']) {
       $(`${kind}-choice`).addEventListener('change', ({ target }) => sources.open(kind, target.value));
     }
+    $('camera-blur').addEventListener('change', async ({ target }) => {
+      if (sources.camera) await setBlur(sources.camera, target.checked);
+      this.drawDevices();
+    });
     $('content-choice').addEventListener('change', ({ target }) => (sources.content = target.value));
     $('show-screen').addEventListener('click', () => {
       this.#showsScreen = true;
@@ -81,6 +86,9 @@ export class Studio {
       select.disabled = devices.length === 0;
     }
     $('content-choice').value = this.#sources.content;
+    const blur = blurOf(this.#sources.camera);
+    $('blur-line').hidden = blur === null;
+    $('camera-blur').checked = blur === true;
   }
 
   #buttons() {

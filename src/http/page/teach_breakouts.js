@@ -2,10 +2,7 @@
 
 import { $, store } from './dom.js';
 import { startVisits } from './lecture_breakouts.js';
-
-const ROLES = ['audio', 'screen', 'camera'];
-/** A voice is louder than this, in the scale of `Sound.level`. */
-const VOICE = 0.45;
+import { SentTracks } from './own_tracks.js';
 
 /** Makes the part; `teacher` is the page of a teacher. */
 export const startBreakouts = (teacher) => startVisits(new Visitor(teacher));
@@ -33,10 +30,11 @@ class Visitor {
 }
 
 /** What the teacher sends to those in a breakout room: the same as to the class. */
-class TeacherMedia {
+class TeacherMedia extends SentTracks {
   #teacher;
 
   constructor(teacher) {
+    super();
     this.#teacher = teacher;
   }
 
@@ -53,19 +51,7 @@ class TeacherMedia {
     return this.#teacher.sources;
   }
 
-  /** The tracks to send. A microphone that is off sends nothing, so others see that. */
-  get tracks() {
-    const { sound, sources: { screen, camera, tabSound } } = this.#teacher;
-    return { audio: sound.isMuted && !tabSound ? null : sound.track, screen, camera };
-  }
-
-  get sends() {
-    const { tracks } = this;
-    return ROLES.filter((role) => tracks[role]);
-  }
-
-  get isSpeaking() {
-    const { sound } = this.#teacher;
-    return !sound.isMuted && (sound.level() ?? 0) > VOICE;
+  get sound() {
+    return this.#teacher.sound;
   }
 }

@@ -123,6 +123,16 @@ export class Uplink {
     return this.numbers?.bps ?? 0;
   }
 
+  /** What `FilePace` has to know of the way to the server; `null` before the first numbers. */
+  get path() {
+    if (!this.numbers) return null;
+    const { videos, loss, rttMs, availableBps } = this.numbers;
+    const sent = Object.keys(videos).filter((role) => videos[role].fps > 0);
+    const limitedBy = sent.some((role) => videos[role].limit === 'bandwidth') ? 'bandwidth' : 'none';
+    const wantedBitrate = sent.reduce((sum, role) => sum + WANTED_BPS[role], 0);
+    return { measure: { roundTripMs: rttMs, lost: loss, limitedBy, available: availableBps }, wantedBitrate };
+  }
+
   /** The trouble that lasts, as `{ key, values }` of a sentence; `null` without one. */
   get trouble() {
     return this.#seconds >= LASTS_S ? this.#found : null;

@@ -39,7 +39,7 @@ pub(super) struct Camera {
 
 /// A microphone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Microphone {
+pub(in crate::media) struct Microphone {
     pub element: &'static str,
     /// The name within the audio system. Default: its default source.
     pub device: Option<String>,
@@ -153,7 +153,7 @@ fn same_file(one: &str, other: &str) -> bool {
 }
 
 /// Device file, label and caps of each camera. Each file is opened, because a camera has several and captures with one.
-pub(super) fn cameras() -> Vec<(String, String, gst::Caps)> {
+pub(in crate::media) fn cameras() -> Vec<(String, String, gst::Caps)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir("/dev")
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default();
@@ -203,7 +203,7 @@ fn camera_format(caps: &gst::Caps, video: &VideoOptions) -> String {
 }
 
 /// The microphone of this name, or the default one.
-pub(super) fn microphone(name: Option<&str>) -> Result<Microphone, MediaError> {
+pub(in crate::media) fn microphone(name: Option<&str>) -> Result<Microphone, MediaError> {
     let label = |system: &str| match name {
         Some(name) => format!("microphone {name} ({system})"),
         None => format!("the default microphone ({system})"),

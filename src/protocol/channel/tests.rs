@@ -15,6 +15,12 @@ fn messages_look_as_specified() {
         assert_eq!(StudentMessage::parse(&text).unwrap(), StudentMessage::Reaction { reaction });
         assert_eq!(Reaction::from_name(reaction.name()), Some(reaction));
     }
+    assert_eq!(PublisherMessage::ReportViewing.to_json(), r#"{"type":"reportViewing"}"#);
+    let text = r#"{"type":"viewing","seenMs":14000,"awayMs":3000,"freezes":1}"#;
+    let viewing = Viewing { seen_ms: 14_000, away_ms: 3_000, freezes: 1 };
+    assert_eq!(StudentMessage::parse(text).unwrap(), StudentMessage::Viewing(viewing));
+    assert_eq!(StudentMessage::Viewing(viewing).to_json(), text);
+    assert!(StudentMessage::parse(r#"{"type":"viewing","seenMs":-1}"#).is_err());
     assert_eq!(StudentMessage::parse(r#"{"type":"poll","n":1}"#).unwrap(), StudentMessage::Unknown);
     let message = ChatMessage {
         id: 17,

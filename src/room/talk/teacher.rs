@@ -49,7 +49,7 @@ impl Talk {
                 Err(not_allowed("the teacher is on the stage anyway"))
             }
             // The teacher receives nothing over this connection.
-            StudentMessage::Receive(_) | StudentMessage::Unknown => Ok(Vec::new()),
+            StudentMessage::Receive(_) | StudentMessage::Viewing(_) | StudentMessage::Unknown => Ok(Vec::new()),
         }
     }
 

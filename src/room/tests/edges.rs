@@ -112,11 +112,14 @@ fn the_students_of_an_edge_that_is_gone_are_served_elsewhere() {
         "{out:?}"
     );
     // It does not come back. A student who offers meanwhile does not wait for it.
+    let three = server.let_in(student_at("1003", "a"));
+    assert_eq!(offered(&server.say(three, offer(TEACHER)), "1003"), [edge_a]);
     server.lose(edge_a);
     let two = server.let_in(student_at("1002", "a"));
     server.watches(("1002", two), edge_b);
     let out = server.pass(RETURNS_WITHIN);
     assert!(has_hung_up(&out, one) && !has_hung_up(&out, two), "{out:?}");
+    assert_eq!(error_code(&out, three), Some(ErrorCode::TargetBusy), "it was about to connect, and tries again");
     assert_eq!(told(&out, teacher).last(), Some(&ServerMessage::Edges { edges: vec![id("edgeb")] }));
     server.watches(("1001", one), edge_b);
     // A goodbye is heard at once, and without any edge the teacher serves.

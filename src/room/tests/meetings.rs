@@ -273,3 +273,39 @@ fn a_running_meeting_of_guests_gives_way_to_nobody() {
     assert_eq!(server.refused(far), ErrorCode::ServerFull);
     assert!(server.has_room("1"));
 }
+
+#[test]
+fn those_who_moderate_switch_a_microphone_off_and_nobody_switches_one_on() {
+    let mut server = TestServer::new();
+    let conns = server.meeting(3);
+    let mute = |user: &str| RoomOrder::MuteMicrophone { target_uid: Some(id(user)) };
+    let sends = |tracks: &[TrackName]| ClientMessage::Participate { sends: tracks.to_vec() };
+    let ordered = |out: &[Output], conn| told(out, conn).iter().any(|m| matches!(m, ServerMessage::Order { .. }));
+    server.say(conns[1], sends(&[TrackName::Audio, TrackName::Camera]));
+    server.pass(SECOND);
+    assert_eq!(error_code(&server.order(conns[2], mute("1002")), conns[2]), Some(ErrorCode::NotAllowed), "no owner");
+    let out = server.order(conns[0], mute("1002"));
+    let order = ServerMessage::Order { user_id: id("1001"), order: mute("1002") };
+    assert_eq!(told(&out, conns[1]), [order.clone()]);
+    assert_eq!(told(&out, conns[0]), [order], "who moderates hears that it is carried out");
+    assert!(!ordered(&out, conns[2]), "nobody else hears of it");
+    server.say(conns[1], sends(&[TrackName::Camera]));
+    server.pass(SECOND);
+    let out = server.order(conns[0], mute("1002"));
+    assert_eq!((error_code(&out, conns[0]), ordered(&out, conns[1])), (Some(ErrorCode::NotAllowed), false));
+    let out = server.order(conns[0], mute("1009"));
+    assert_eq!(error_code(&out, conns[0]), Some(ErrorCode::UnknownTarget));
+    for conn in &conns {
+        server.say(*conn, sends(&[TrackName::Audio]));
+    }
+    server.pass(SECOND);
+    let all = RoomOrder::MuteMicrophone { target_uid: None };
+    let out = server.order(conns[0], all.clone());
+    for (conn, order) in [(conns[0], all), (conns[1], mute("1002")), (conns[2], mute("1003"))] {
+        assert_eq!(told(&out, conn), [ServerMessage::Order { user_id: id("1001"), order }], "the owner stays heard");
+    }
+    let mut calls = TestServer::new();
+    let owner = calls.let_in(person("1001", RoomKind::Call));
+    calls.let_in(person("1002", RoomKind::Call));
+    assert_eq!(error_code(&calls.order(owner, mute("1002")), owner), Some(ErrorCode::NotAllowed));
+}

@@ -1,8 +1,11 @@
 //! Participants that reload, are lost, are killed, or exist twice.
 
+use super::breakouts::split;
 use super::calls::*;
+use super::meeting_host::of_seven;
+use super::meetings::guest;
 use super::*;
-use crate::protocol::{CONFERENCE_GRACE, LeaveReason, RESUME_GRACE};
+use crate::protocol::{CONFERENCE_GRACE, LeaveReason, Participant, RESUME_GRACE};
 
 /// The same client in another process.
 fn reloaded(newcomer: Newcomer) -> Newcomer {
@@ -121,4 +124,58 @@ fn a_guest_that_leaves_a_meeting_for_good_frees_its_place_at_once() {
     let out = server.pass(SECOND);
     let left = ServerMessage::Leave { users: vec![id("1002")], reason: LeaveReason::Left };
     assert!(told(&out, one).contains(&left), "{out:?}");
+}
+
+#[test]
+fn a_participant_whose_media_the_server_carries_is_loaded_again_or_killed() {
+    let (mut server, conns, host) = of_seven();
+    let list = |out: &[Output], conn| last_list(out, conn).unwrap();
+    let old = list(&server.enter(guest("1001")).1, ConnId(9)).participants[1].entry;
+    let published = ClientMessage::Published { target_uid: id("1002"), entry: old, on: true };
+    server.say(host, published.clone());
+    server.pass(SECOND);
+    // Everybody closes the old connections, and the host the old SFU.
+    let (two, out) = server.enter(reloaded(guest("1002")));
+    for conn in [host, conns[2]] {
+        assert_eq!(listed(&out, conn).unwrap().len(), 6, "{out:?}");
+    }
+    server.say(two, participate());
+    let out = server.pass(SECOND);
+    let is_new = |one: &Participant| one.user_id == id("1002") && one.entry > old && !one.published;
+    for conn in [host, conns[2]] {
+        assert_eq!(list(&out, conn).media, MediaHost::Server);
+        assert!(list(&out, conn).participants.iter().any(is_new), "{out:?}");
+    }
+    assert_eq!([server.say(host, published), server.pass(SECOND)].concat(), [], "media of the old entry");
+    server.lose(two);
+    let out = server.pass(CONFERENCE_GRACE + SECOND);
+    for conn in [host, conns[2]] {
+        assert!(!listed(&out, conn).unwrap().contains(&"1002".to_owned()), "{out:?}");
+    }
+    assert_eq!(list(&out, conns[2]).media, MediaHost::Server, "back is never needed");
+}
+
+#[test]
+fn a_second_tab_a_stranger_and_a_death_in_each_kind_of_meeting() {
+    let of_three = |is_split| {
+        let mut server = TestServer::new();
+        let conns = server.meeting(3);
+        if is_split {
+            server.ordered(conns[0], split(2));
+        }
+        (server, conns)
+    };
+    let of_server = of_seven();
+    for (mut server, conns) in [of_three(false), of_three(true), (of_server.0, of_server.1)] {
+        let stranger = Newcomer { session: secret('x'), ..guest("1002") };
+        assert_eq!(server.refused(stranger), ErrorCode::UserIdTaken);
+        let (two, out) = server.enter(reloaded(guest("1002")));
+        assert_eq!(closed(&out), [(conns[1], Some(ErrorCode::Replaced))], "the first tab hears why");
+        let out = [server.say(two, participate()), server.pass(SECOND)].concat();
+        assert!(listed(&out, two).unwrap().contains(&"1002".to_owned()), "{out:?}");
+        server.lose(two);
+        server.pass(CONFERENCE_GRACE + SECOND);
+        let (two, out) = server.enter(reloaded(reloaded(guest("1002"))));
+        assert!(!listed(&out, two).unwrap().contains(&"1002".to_owned()), "its place is free: {out:?}");
+    }
 }

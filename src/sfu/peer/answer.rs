@@ -99,6 +99,7 @@ impl Peer {
         connection.set_local_description(now, answer)?;
         let answer = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
         let answer = answer::with_moved_candidates(&answer);
+        let answer = answer::with_more_candidates(&answer, addresses.tcp());
         let answer = answer::with_level(&answer, context.h264_level.unwrap_or(engine::HIGHEST_H264_LEVEL));
         let attribute =
             |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();

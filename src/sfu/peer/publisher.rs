@@ -24,8 +24,8 @@ use crate::congestion::{Adaptation, Offered};
 use crate::id::UserId;
 use crate::ingest::{Ingest, IngestLimit, IngestStats};
 use crate::rtp::{Codec, Encoding, Frame};
-use crate::sdp::engine;
 use crate::sdp::publish::PublishOffer;
+use crate::sdp::{answer, engine};
 use crate::sfu::PublisherSession;
 use crate::sfu::amplification::{AmplificationLimit, CheckBudget};
 use crate::sfu::candidates::Advertised;
@@ -124,7 +124,7 @@ impl Peer {
         let answer = connection.create_answer(None)?;
         connection.set_local_description(now, answer)?;
         let by_core = connection.local_description().ok_or(Error::ErrNoRemoteDescription)?.sdp;
-        let answer = offer.answer(&by_core);
+        let answer = answer::with_more_candidates(&offer.answer(&by_core), addresses.tcp());
         let ice = ice_credentials(&answer);
         // A flood of students' offers must not use up the publisher's checks.
         let limit = AmplificationLimit::new(CheckBudget::default());

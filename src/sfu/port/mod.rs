@@ -17,15 +17,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
 
 use self::inbox::{Inbox, Inboxes, Interruption, Pool};
 pub(super) use self::tag::Tag;
 use self::tag::Tags;
 use self::thread::{Command, PortThread};
+use super::ice_tcp::{Opening, TcpPacket, TcpPeers};
 use super::socket::{Arrived, Failure, Socket};
 use super::stun_client::StunServers;
 use super::udp::UdpSender;
+
+/// The most packets of TCP peers that wait for the thread of the port. A connection that finds no room waits.
+const TCP_PACKETS: usize = 256;
 
 /// The most sentences that wait for the owner of the port.
 const NOTICES: usize = 16;
@@ -37,6 +42,8 @@ pub struct MediaPort(Arc<Handle>);
 struct Handle {
     local: SocketAddr,
     commands: mpsc::UnboundedSender<Command>,
+    tcp: TcpPeers,
+    tcp_packets: mpsc::Sender<TcpPacket>,
     common: Arc<Common>,
     pool: Pool,
 }
@@ -50,6 +57,8 @@ pub struct MediaPortStats {
     pub received: u64,
     /// Received datagrams that belong to no SFU: of an unknown sender, or neither STUN, DTLS nor SRTP.
     pub unclaimed: u64,
+    /// Peers' TCP connections.
+    pub tcp: usize,
     /// Datagrams that were dropped because too many waited, see also
     /// [`SfuStats::datagrams_dropped`](super::SfuStats::datagrams_dropped).
     pub dropped: u64,
@@ -62,6 +71,8 @@ struct Common {
     /// The public addresses of the port by STUN, at most one of each family, and the number of changes.
     public: Mutex<Vec<SocketAddr>>,
     public_changes: AtomicU64,
+    /// The addresses at which peers reach the port by TCP.
+    tcp: Mutex<Vec<SocketAddr>>,
     /// None if the socket is gone.
     template: Mutex<Option<Template>>,
     counts: Counts,
@@ -112,6 +123,7 @@ impl MediaPort {
     /// If the address can't be bound, or if a thread can't be created.
     pub fn bind(address: SocketAddr, stun: &[SocketAddr]) -> io::Result<(Self, mpsc::Receiver<String>)> {
         let (commands, command_queue) = mpsc::unbounded_channel();
+        let (tcp_packets, packet_queue) = mpsc::channel(TCP_PACKETS);
         let (notices, notice_queue) = mpsc::channel(NOTICES);
         let (common, pool) = (Arc::new(Common::default()), Pool::default());
         let (bound, when_bound) = std::sync::mpsc::sync_channel(1);
@@ -125,16 +137,17 @@ impl MediaPort {
             runtime.block_on(async {
                 match open(address, &of_thread) {
                     Ok(socket) => {
-                        let _ = bound.send(Ok(socket.local()));
-                        PortThread::new(socket, stun, command_queue, of_thread, inboxes, notices).run().await;
+                        let _ = bound.send(Ok((socket.local(), socket.tcp().clone())));
+                        let queues = (command_queue, packet_queue);
+                        PortThread::new(socket, stun, queues, of_thread, inboxes, notices).run().await;
                     }
                     Err(error) => drop(bound.send(Err(error))),
                 }
             });
         };
         std::thread::Builder::new().name("media-port".to_owned()).spawn(run)?;
-        let local = when_bound.recv().map_err(|_| io::Error::other("the thread of the media port ended"))??;
-        Ok((Self(Arc::new(Handle { local, commands, common, pool })), notice_queue))
+        let (local, tcp) = when_bound.recv().map_err(|_| io::Error::other("the thread of the media port ended"))??;
+        Ok((Self(Arc::new(Handle { local, commands, tcp, tcp_packets, common, pool })), notice_queue))
     }
 
     /// The bound address; its IP may be unspecified.
@@ -149,7 +162,29 @@ impl MediaPort {
             sfus: lock(tags).count(),
             received: counts.received.load(Ordering::Relaxed),
             unclaimed: counts.unclaimed.load(Ordering::Relaxed),
+            tcp: self.0.tcp.count(),
             dropped: counts.dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Peers also reach the port by TCP at these addresses, see [`serve_stream`](Self::serve_stream). The answers of
+    /// SFUs that start later contain them as passive candidates (RFC 6544).
+    pub fn set_tcp(&self, addresses: Vec<SocketAddr>) {
+        *lock(&self.0.common.tcp) = addresses;
+    }
+
+    /// Serves a connection of a peer to its end. `proved` is called once the peer has proved that it knows the answer
+    /// of an SFU. Until then, and after the peer has gone, the connection lasts for some seconds.
+    pub async fn serve_stream<S>(&self, stream: S, proved: impl FnOnce() + Send)
+    where
+        S: AsyncRead + AsyncWrite + Send,
+    {
+        let Some(opening) = Opening::read(stream).await else { return };
+        let (answer, answered) = oneshot::channel();
+        let Some(ufrag) = opening.ufrag().map(str::to_owned) else { return };
+        let asked = self.0.commands.send(Command::IsKnown { ufrag, answer });
+        if asked.is_ok() && answered.await.unwrap_or(false) {
+            opening.serve(&self.0.tcp, self.0.local, &self.0.tcp_packets, proved).await;
         }
     }
 
@@ -220,6 +255,11 @@ impl SharedSocket {
     /// Tells the port of the addresses of the SFU's peers.
     pub(super) fn announcer(&self) -> Announcer {
         Announcer { tag: self.tag, port: self.port.clone() }
+    }
+
+    /// The addresses at which peers reach the port by TCP.
+    pub(super) fn tcp(&self) -> Vec<SocketAddr> {
+        lock(&self.port.0.common.tcp).clone()
     }
 
     /// Takes the datagrams that wait, up to one batch. Returns whether more wait.

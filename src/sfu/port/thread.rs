@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::inbox::{Inbox, Inboxes};
 use super::tag::Tag;
@@ -18,11 +18,15 @@ use super::{Common, Template};
 use crate::sfu::addresses::{AddressTable, Claimants};
 use crate::sfu::demux::{Datagram, classify};
 use crate::sfu::event_loop;
+use crate::sfu::ice_tcp::{TcpPacket, TcpPeers};
 use crate::sfu::socket::{Arrived, Failure, Socket};
 use crate::sfu::stun_client::{StunOutcome, StunServers, public_notice};
 
 /// The most addresses of one SFU: those of a thousand students, sixteen each.
 const MAX_ADDRESSES: usize = 16 * 1024;
+
+/// The most packets of TCP peers that are delivered between two batches of UDP.
+const TCP_BATCH: usize = 64;
 
 /// A command of an SFU.
 pub(super) enum Command {
@@ -40,6 +44,8 @@ pub(super) enum Command {
     Name { tag: Tag, ufrag: String },
     /// The user name fragment is not in use any more.
     Unname { tag: Tag, ufrag: String },
+    /// Asks for which peer a new TCP connection is: whether an SFU may have one with this user name fragment.
+    IsKnown { ufrag: String, answer: oneshot::Sender<bool> },
     /// Makes each receive fail with this `errno`, until the socket is reopened.
     #[cfg(test)]
     FailReceives(i32),
@@ -48,6 +54,7 @@ pub(super) enum Command {
 /// The state of the thread.
 pub(super) struct PortThread {
     socket: Socket,
+    tcp_packets: mpsc::Receiver<TcpPacket>,
     stun: StunServers,
     switch: Switch,
     notices: mpsc::Sender<String>,
@@ -58,6 +65,7 @@ struct Switch {
     commands: mpsc::UnboundedReceiver<Command>,
     common: Arc<Common>,
     addresses: AddressTable<Tag>,
+    tcp: TcpPeers,
     /// The user name fragments that do not begin with a tag.
     names: HashMap<String, Tag>,
     inboxes: Inboxes,
@@ -83,7 +91,7 @@ impl PortThread {
     pub(super) fn new(
         socket: Socket,
         stun: StunServers,
-        commands: mpsc::UnboundedReceiver<Command>,
+        (commands, tcp_packets): (mpsc::UnboundedReceiver<Command>, mpsc::Receiver<TcpPacket>),
         common: Arc<Common>,
         inboxes: Inboxes,
         notices: mpsc::Sender<String>,
@@ -92,6 +100,7 @@ impl PortThread {
             commands,
             common,
             addresses: AddressTable::new(MAX_ADDRESSES),
+            tcp: socket.tcp().clone(),
             names: HashMap::new(),
             inboxes,
             stun_servers: stun.addresses().collect(),
@@ -101,7 +110,7 @@ impl PortThread {
             #[cfg(test)]
             fails_with: None,
         };
-        Self { socket, stun, switch, notices }
+        Self { socket, tcp_packets, stun, switch, notices }
     }
 
     /// Receives until no handle is left, or until the socket is lost.
@@ -118,7 +127,8 @@ impl PortThread {
             }
             self.ask_stun_servers(now);
             let Some(more) = self.receive(now) else { return };
-            if !more {
+            let has_packets = self.receive_tcp(now);
+            if !more && !has_packets {
                 self.wait().await;
             }
         }
@@ -130,8 +140,18 @@ impl PortThread {
         tokio::select! {
             () = self.socket.readable() => {}
             () = self.switch.wait_for_commands() => {}
+            Some(packet) = self.tcp_packets.recv() => self.switch.deliver_tcp(Instant::now(), &packet),
             () = tokio::time::sleep(event_loop::TICK), if has_timers => {}
         }
+    }
+
+    /// Delivers what has come by TCP, up to one batch. Returns whether more may wait.
+    fn receive_tcp(&mut self, now: Instant) -> bool {
+        for _ in 0..TCP_BATCH {
+            let Ok(packet) = self.tcp_packets.try_recv() else { return false };
+            self.switch.deliver_tcp(now, &packet);
+        }
+        true
     }
 
     /// Receives one batch. Returns whether more may wait, or None if the socket is lost.
@@ -143,7 +163,10 @@ impl PortThread {
         let received = self.socket.receive(now, |at, from, bytes| {
             // A peer sends to an address that it has claimed as soon as its SFU responds, which follows the claim.
             switch.carry_out_commands(now);
-            switch.deliver(now, at, from, bytes);
+            // No network has the addresses of TCP peers, so the sender lies.
+            if !TcpPeers::is_stand_in(from) {
+                switch.deliver(now, at, from, bytes);
+            }
         });
         self.read_stun_responses(now);
         match received {
@@ -255,22 +278,48 @@ impl Switch {
             }
             Command::Detach { tag } => {
                 self.inboxes.remove(tag);
-                self.addresses.forget(tag);
+                self.addresses.forget(tag).into_iter().for_each(|address| self.end_tcp(now, address));
                 self.names.retain(|_, of| *of != tag);
                 self.common.tags().give_back(tag);
             }
             Command::Claim { tag, from } => drop(self.addresses.claim(now, from, tag)),
             Command::Confirm { tag, from } => drop(self.addresses.confirm(now, from, tag)),
-            Command::Release { tag, from } => self.addresses.release(from, tag),
+            Command::Release { tag, from } => {
+                self.addresses.release(from, tag);
+                self.end_tcp(now, from);
+            }
             Command::Name { tag, ufrag } => drop(self.names.insert(ufrag, tag)),
             Command::Unname { tag, ufrag } => {
                 if self.names.get(&ufrag) == Some(&tag) {
                     self.names.remove(&ufrag);
                 }
             }
+            Command::IsKnown { ufrag, answer } => drop(answer.send(self.tag_of(&ufrag).is_some())),
             #[cfg(test)]
             Command::FailReceives(errno) => self.fails_with = Some(errno),
         }
+    }
+
+    /// Ends the TCP connection behind this address, unless another peer has it.
+    fn end_tcp(&self, now: Instant, from: SocketAddr) {
+        if TcpPeers::is_stand_in(from) && self.addresses.claimants(now, from).iter().all(Option::is_none) {
+            self.tcp.close(from);
+        }
+    }
+
+    /// The SFU to which a user name fragment belongs.
+    fn tag_of(&self, ufrag: &str) -> Option<Tag> {
+        let tag = self.names.get(ufrag).copied().or_else(|| Tag::of(ufrag));
+        tag.filter(|tag| self.inboxes.has(*tag))
+    }
+
+    /// The same for a packet that has come by TCP, in whose connection it counts once a peer has claimed the address.
+    fn deliver_tcp(&mut self, now: Instant, packet: &TcpPacket) {
+        self.carry_out_commands(now);
+        if self.addresses.claimants(now, packet.from).iter().any(Option::is_some) {
+            self.tcp.heard(now, packet.from);
+        }
+        self.deliver(now, packet.at, packet.from, &packet.bytes);
     }
 
     /// Puts a datagram into the queues of the SFUs that it may be for.
@@ -280,8 +329,7 @@ impl Switch {
         let claimants: Claimants<Tag> = match classify(bytes) {
             Datagram::StunRequest { ufrag } => {
                 let mut claimants = Claimants::default();
-                let tag = self.names.get(ufrag).copied().or_else(|| Tag::of(ufrag));
-                claimants[0] = tag.filter(|tag| self.inboxes.has(*tag));
+                claimants[0] = self.tag_of(ufrag);
                 claimants
             }
             Datagram::Stun { transaction } if self.stun_servers.contains(&from) => {
@@ -326,6 +374,7 @@ mod tests {
                 commands,
                 common,
                 addresses: AddressTable::new(MAX_ADDRESSES),
+                tcp: TcpPeers::default(),
                 names: HashMap::new(),
                 inboxes: Inboxes::new(pool),
                 stun_servers: vec![address(3_478)],

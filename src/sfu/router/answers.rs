@@ -34,7 +34,8 @@ impl Router {
 
     fn answer(&mut self, offer: PendingOffer) -> Result<(), OfferRefusal> {
         let (now, origin) = (Instant::now(), offer.origin());
-        let PendingOffer { user, sdp, video, candidates, is_edge, .. } = offer;
+        let PendingOffer { user, sdp, video, candidates, is_edge, received, .. } = offer;
+        let mut join = self.context.tracer.offered(received, &user);
         if self.encodings.is_empty() {
             return Err(OfferRefusal::NotLive);
         }
@@ -53,7 +54,7 @@ impl Router {
                 (peer, answer)
             })
         };
-        let (peer, answer) = caught(answering)
+        let (mut peer, answer) = caught(answering)
             .ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))?
             .map_err(|e| OfferRefusal::Unanswerable(e.to_string()))?;
         if let Some(older) = older {
@@ -62,6 +63,8 @@ impl Router {
             }
             self.remove_peer(older.id, older.worker);
         }
+        join.iter_mut().for_each(|join| join.step("answer"));
+        peer.join = join;
         let credentials = (peer.ufrag.clone(), peer.password.clone());
         let Added { id, worker, evicted } = self.peers.add(now, user.clone(), credentials, origin, peer.place.clone());
         if let Some((id, worker)) = evicted.and_then(|id| Some((id, self.peers.get(id)?.worker))) {

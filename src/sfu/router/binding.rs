@@ -38,6 +38,14 @@ impl Binding {
         }
     }
 
+    /// The addresses at which peers reach the port by TCP.
+    pub(super) fn tcp(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Own(_) => Vec::new(),
+            Self::Shared(shared) => shared.tcp(),
+        }
+    }
+
     /// A sending end.
     pub(super) fn sender(&self) -> io::Result<UdpSender> {
         match self {

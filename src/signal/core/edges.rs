@@ -21,6 +21,8 @@ use crate::signal::session::random_session;
 /// The edges of a node.
 #[derive(Debug)]
 pub(super) struct EdgeHosts {
+    /// What the first edge of each lecture does.
+    role: EdgeRole,
     /// The queue to the task that runs them.
     hosts: mpsc::UnboundedSender<LocalEdge>,
     /// The lectures that have one.
@@ -36,6 +38,7 @@ pub struct LocalEdge {
     room: RoomId,
     user: UserId,
     session: SessionSecret,
+    role: EdgeRole,
     /// The connection to the room, until it is taken.
     first: Option<LocalMember>,
     /// Whether this is a further edge of a lecture that has one.
@@ -51,13 +54,14 @@ impl LocalEdge {
     /// Joins the room as an edge that serves students; joins again if that connection has ended. None once the server
     /// ends.
     pub fn join(&mut self) -> Option<LocalMember> {
-        self.first.take().or_else(|| self.core.join_edge(&self.newcomer(&self.user, EdgeRole::Serves)))
+        self.first.take().or_else(|| self.core.join_edge(&self.newcomer(&self.user, self.role)))
     }
 
-    /// A further edge of the lecture, which serves students beside this one.
+    /// A further edge of the lecture, which serves students over an engine.
     pub fn another(&self) -> Option<Self> {
         let (core, room) = (Arc::clone(&self.core), self.room.clone());
-        Some(Self { core, room, user: random_user()?, session: random_session(), first: None, is_further: true })
+        let (user, session, role) = (random_user()?, random_session(), EdgeRole::ServesByEngine);
+        Some(Self { core, room, user, session, role, first: None, is_further: true })
     }
 
     /// Whether the server has ended.
@@ -118,9 +122,9 @@ impl Drop for LocalEdge {
 
 impl Core {
     /// From now on this node is an edge for at most so many lectures.
-    pub(in crate::signal) fn start_edges(&self, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
+    pub(in crate::signal) fn start_edges(&self, role: EdgeRole, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
         let (hosts, receiver) = mpsc::unbounded_channel();
-        self.lock().edges = Some(EdgeHosts { hosts, rooms: HashSet::new(), most });
+        self.lock().edges = Some(EdgeHosts { role, hosts, rooms: HashSet::new(), most });
         receiver
     }
 
@@ -128,7 +132,7 @@ impl Core {
     pub(super) fn bring_edge(&self, conn: ConnId) {
         let Some(core) = self.this.upgrade() else { return };
         let mut state = self.lock();
-        if state.edges.is_none() || state.shutting_down || state.draining {
+        if state.edges.is_none() || state.shutting_down || state.draining.is_some() {
             return;
         }
         let Some(room) = state.lecture_of_student(conn) else { return };
@@ -137,10 +141,10 @@ impl Core {
             return;
         }
         edges.rooms.insert(room.clone());
-        let hosts = edges.hosts.clone();
+        let (hosts, role) = (edges.hosts.clone(), edges.role);
         drop(state);
         let Some(user) = random_user() else { return };
-        let mut edge = LocalEdge { core, room, user, session: random_session(), first: None, is_further: false };
+        let mut edge = LocalEdge { core, room, user, session: random_session(), role, first: None, is_further: false };
         edge.first = edge.join();
         // If the receiver is gone, the error has the edge, which is dropped.
         _ = hosts.send(edge);

@@ -76,14 +76,6 @@ pub struct Meeting {
 /// The program with `--json`.
 fn command(state: &Path, arguments: &[&str]) -> Command {
     let mut command = Process::command(arguments);
-    if let Some(program) = std::env::var_os("CLASSROOM_BINARY") {
-        let mut other = Command::new(program);
-        other.args(arguments);
-        for (name, _) in command.get_envs() {
-            other.env_remove(name);
-        }
-        command = other;
-    }
     command.arg("--json").env("XDG_STATE_HOME", state);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -234,6 +234,12 @@ fn the_owner_calls_everybody_puts_people_out_and_ends_the_meeting() {
     ada.sees_no(1002, "camera");
     cleo.clicks("button", "Decline");
     ada.tiles_are(&[1001, 1002]);
+    ada.clicks("button", "Switch off the microphone of Ben");
+    ben.shows("Ada has switched your microphone off.");
+    ben.clicks("button", "Microphone off");
+    let is_heard = r#"document.querySelector('[aria-label="Switch off the microphone of Ben"]') !== null"#;
+    ada.wait_until("Ben's microphone", is_heard);
+    ada.hears(1002);
 
     ada.clicks("button", "Owner of the room");
     ada.clicks("button", "Lock the room");

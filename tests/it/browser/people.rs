@@ -23,6 +23,11 @@ fn the_list_of_people_counts_those_whom_the_server_does_not_name() {
 }
 
 #[test]
+fn a_page_counts_the_time_in_which_it_shows_pictures() {
+    passes("viewing.test.mjs");
+}
+
+#[test]
 fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker() {
     passes("stage.test.mjs");
 }

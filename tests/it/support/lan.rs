@@ -30,6 +30,8 @@ pub enum Line {
     Carries { kbits: u32 },
     /// Loses packets at random.
     Loses { percent: u32 },
+    /// Loses all UDP.
+    BlocksUdp,
 }
 
 impl Line {
@@ -42,14 +44,24 @@ impl Line {
             Self::Loses { percent } => {
                 let below = u32::MAX / 100 * percent;
                 // Classic BPF: for a random number (SKF_AD_RANDOM) below this one TC_ACT_SHOT, or else TC_ACT_OK.
-                let code = format!("4,32 0 0 4294963256,53 0 1 {below},6 0 0 0,6 0 0 2");
-                format!(
-                    "tc qdisc add dev {interface} clsact && \
-                     tc filter add dev {interface} egress bpf direct-action bytecode '{code}'"
-                )
+                filter(interface, &format!("4,32 0 0 4294963256,53 0 1 {below},6 0 0 0,6 0 0 2"))
+            }
+            Self::BlocksUdp => {
+                // Of IPv4 the protocol at byte 23, of IPv6 the next header at byte 20: TC_ACT_SHOT for 17.
+                let code =
+                    "9,40 0 0 12,21 0 2 2048,48 0 0 23,21 3 4 17,21 0 3 34525,48 0 0 20,21 0 1 17,6 0 0 2,6 0 0 0";
+                filter(interface, code)
             }
         }
     }
+}
+
+/// The commands by which a program of classic BPF decides about each packet that an interface sends.
+fn filter(interface: &str, code: &str) -> String {
+    format!(
+        "tc qdisc add dev {interface} clsact && \
+         tc filter add dev {interface} egress bpf direct-action bytecode '{code}'"
+    )
 }
 
 /// Whether this process may make network namespaces. If not, the test is skipped by name; where `$CI` is set it fails.

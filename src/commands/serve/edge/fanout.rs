@@ -1,8 +1,8 @@
 //! The sender of a lecture to the students of an edge: an SFU of this process, or a node of an engine.
 
-use super::EdgeSettings;
 use super::lecture_sfu::{LectureSfu, rate, tracks};
 use crate::cli::EngineNode;
+use crate::commands::hosted_source::SourceSettings;
 use crate::commands::serve::engine::{EngineEvent, EngineLecture, EngineOrder};
 use crate::id::UserId;
 use crate::network::NetworkTag;
@@ -37,10 +37,9 @@ impl Fanout {
     pub(super) async fn start(
         publisher: UserId,
         encodings: Vec<Encoding>,
-        settings: &EdgeSettings,
+        source: SourceSettings,
         engine: Option<&EngineNode>,
     ) -> Result<Self, String> {
-        let source = settings.source.clone();
         Ok(match engine {
             None => Self::Sfu(LectureSfu::start(publisher, encodings, source).await?),
             Some(node) => {
@@ -87,6 +86,14 @@ impl Fanout {
             Self::Engine(_, tracks) => tracks,
         };
         known == tracks(encodings)
+    }
+
+    /// The SFU of this process.
+    pub(super) fn own(&self) -> Option<&LectureSfu> {
+        match self {
+            Self::Sfu(sfu) => Some(sfu),
+            Self::Engine(..) => None,
+        }
     }
 
     /// Whether the students have no data channel.

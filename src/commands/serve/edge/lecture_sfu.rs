@@ -19,6 +19,8 @@ pub(super) struct LectureSfu {
     sfu: Sfu,
     events: mpsc::Receiver<SfuEvent>,
     tracks: Vec<(Track, Codec)>,
+    /// The encodings of the lecture.
+    encodings: Vec<Encoding>,
 }
 
 impl LectureSfu {
@@ -31,7 +33,7 @@ impl LectureSfu {
         encodings: Vec<Encoding>,
         settings: SourceSettings,
     ) -> Result<Self, String> {
-        let SourceSettings { port, advertise, workers, max_receivers, .. } = settings;
+        let SourceSettings { port, advertise, workers, max_receivers, tracer, .. } = settings;
         let tracks = tracks(&encodings);
         let config = SfuConfig {
             user: publisher,
@@ -39,13 +41,14 @@ impl LectureSfu {
             advertise,
             stun: Vec::new(),
             max_students: max_receivers,
-            encodings: encodings.into_iter().map(|encoding| (encoding, rate(encoding))).collect(),
+            encodings: encodings.iter().map(|&encoding| (encoding, rate(encoding))).collect(),
             workers,
             adapts: true,
         };
         let started = tokio::task::spawn_blocking(move || Sfu::start(config)).await;
         let (sfu, events) = started.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        Ok(Self { sfu, events, tracks })
+        sfu.trace(tracer);
+        Ok(Self { sfu, events, tracks, encodings })
     }
 
     pub(super) fn sfu(&self) -> &Sfu {
@@ -60,6 +63,16 @@ impl LectureSfu {
     /// The tracks that students get, with their codecs.
     pub(super) fn tracks(&self) -> &[(Track, Codec)] {
         &self.tracks
+    }
+
+    /// The encodings of the lecture, as the holder of the media has said last.
+    pub(super) fn encodings(&self) -> &[Encoding] {
+        &self.encodings
+    }
+
+    /// The holder of the media says what the encodings are.
+    pub(super) fn set_encodings(&mut self, encodings: Vec<Encoding>) {
+        self.encodings = encodings;
     }
 
     /// A candidate of a student.

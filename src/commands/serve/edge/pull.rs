@@ -74,6 +74,11 @@ impl Pull {
         &self.publisher
     }
 
+    /// Whether media has flowed.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connects_until.is_none()
+    }
+
     /// Whether the other end does not know the students yet. From now on it does.
     pub(super) fn announces(&mut self) -> bool {
         !std::mem::replace(&mut self.has_announced, true)
@@ -119,7 +124,7 @@ impl Pull {
             }
             ServerMessage::Hangup { .. } => false,
             // Media that flows is not concerned.
-            ServerMessage::Error { .. } => self.connects_until.is_none(),
+            ServerMessage::Error { .. } => self.is_connected(),
             _ => true,
         }
     }

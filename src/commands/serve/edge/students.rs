@@ -1,8 +1,9 @@
-//! The students of an edge, and their messages to the holder of the media and back.
+//! The students of an edge and of the edges below it, and their messages to the holder of the media and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fanout::Fanout;
+use crate::commands::edges::Edges;
 use crate::commands::negotiation::rejection;
 use crate::id::UserId;
 use crate::protocol::channel::{PublisherMessage, StudentMessage};
@@ -16,12 +17,16 @@ use crate::sfu::{Departure, SfuEvent};
 pub(super) struct Students {
     /// The students whose media runs, and whether each has a data channel.
     connected: BTreeMap<UserId, bool>,
+    /// The same of the students of edges below.
+    below: BTreeMap<UserId, bool>,
+    /// The edges below whose media runs.
+    edges: BTreeSet<UserId>,
 }
 
 impl Students {
-    /// The students whose media runs.
+    /// Everybody who gets media from here: students and edges.
     pub(super) fn all(&self) -> Vec<UserId> {
-        self.connected.keys().cloned().collect()
+        self.connected.keys().chain(&self.edges).cloned().collect()
     }
 
     /// Whether the media of this student runs.
@@ -29,32 +34,72 @@ impl Students {
         self.connected.contains_key(user)
     }
 
-    /// The number of them.
+    /// The number of students who get media from here.
     pub(super) fn len(&self) -> usize {
         self.connected.len()
     }
 
-    /// Takes all students out.
+    /// Whether nobody gets media from here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connected.is_empty() && self.edges.is_empty()
+    }
+
+    /// Takes everybody out. Returns who got media from here.
     pub(super) fn take(&mut self) -> Vec<UserId> {
-        std::mem::take(&mut self.connected).into_keys().collect()
+        let all = self.all();
+        *self = Self::default();
+        all
     }
 
     /// Everything that the holder of the media has to know of the students.
     pub(super) fn announcements(&self) -> Vec<FromEdge> {
-        let all = self.connected.iter().flat_map(|(user, has_channel)| {
+        let all = self.connected.iter().chain(&self.below).flat_map(|(user, has_channel)| {
             let opened = has_channel.then(|| FromEdge::Opened(user.clone()));
             [Some(FromEdge::Connected(user.clone())), opened]
         });
         all.flatten().collect()
     }
 
+    /// Whether the media of an edge below runs.
+    pub(super) fn edge_below(&mut self, edge: UserId, is_connected: bool) {
+        match is_connected {
+            true => self.edges.insert(edge),
+            false => self.edges.remove(&edge),
+        };
+    }
+
+    /// An event of a student of an edge below. Returns a message for the holder of the media.
+    pub(super) fn on_event_below(&mut self, event: SfuEvent) -> Option<FromEdge> {
+        match event {
+            SfuEvent::Connected(user) => {
+                // It may have come from here, whose event of that is not passed on.
+                self.connected.remove(&user);
+                self.below.insert(user.clone(), false);
+                Some(FromEdge::Connected(user))
+            }
+            SfuEvent::ChannelOpen(user) => {
+                self.below.insert(user.clone(), true);
+                Some(FromEdge::Opened(user))
+            }
+            SfuEvent::Heard { user, text } => Some(FromEdge::Heard(user, text)),
+            SfuEvent::Gone { user, why } => {
+                self.below.remove(&user);
+                Some(FromEdge::Gone { user, has_left: why == Departure::Left })
+            }
+            _ => None,
+        }
+    }
+
     /// The holder of the media says something: passes it on to the students that it concerns. Returns the encodings of
     /// the lecture, if it is that.
-    pub(super) fn told(&self, text: &str, sfu: Option<&Fanout>) -> Option<Vec<Encoding>> {
+    pub(super) fn told(&self, text: &str, below: &Edges, sfu: Option<&Fanout>) -> Option<Vec<Encoding>> {
         match (ToEdge::parse(text)?, sfu) {
             (ToEdge::Encodings(json), _) => serde_json::from_str(&json).ok(),
             (ToEdge::To(user, text), Some(sfu)) => {
-                sfu.tell(user, &text);
+                match sfu.own() {
+                    Some(own) => below.tell(user, text, own.sfu()),
+                    None => sfu.tell(user, &text),
+                }
                 None
             }
             (ToEdge::All(text), Some(sfu)) => {
@@ -80,6 +125,7 @@ impl Students {
             }
             SfuEvent::Refused { user, why } => (Some(rejection(user, None, &why)), None),
             SfuEvent::Connected(user) => {
+                self.below.remove(&user);
                 self.connected.insert(user.clone(), false);
                 (Some(ClientMessage::Connected { target_uid: user.clone() }), Some(FromEdge::Connected(user)))
             }

@@ -24,7 +24,7 @@ impl EdgeHost {
         for user in self.waiting.expired(now.into_std()) {
             self.send(not_live(user));
         }
-        if self.students.len() > 0 || !self.waiting.is_empty() {
+        if !self.students.is_empty() || !self.waiting.is_empty() {
             self.busy.touch(now);
         }
         if self.counted + COUNT <= now {

@@ -10,7 +10,7 @@ impl Class {
     fn new() -> Self {
         let at = "2026-03-02T08:00:00Z".parse().unwrap();
         let now = Now { instant: Instant::now(), at };
-        Self { attendance: Attendance::new(now), now }
+        Self { attendance: Attendance::new(now, Roster::default()), now }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -209,8 +209,8 @@ fn a_row_has_the_name_the_client_and_the_actions() {
     class.joins("1001", "", Some(ClientKind::Whep));
     class.joins("1001", "Anna", None);
     let (chatted, raised) = (StudentAction::Chatted(user("1001")), StudentAction::RaisedHand(user("1001")));
-    [&chatted, &chatted, &raised].into_iter().for_each(|action| class.attendance.count(action));
-    class.attendance.count(&StudentAction::Chatted(user("9999")));
+    [&chatted, &chatted, &raised].into_iter().for_each(|action| class.attendance.count(class.now, action));
+    class.attendance.count(class.now, &StudentAction::Chatted(user("9999")));
     let row = class.row("1001");
     assert_eq!((row.nickname.as_str(), row.client, row.chats, row.hands), ("Anna", Some("whep"), 2, 1));
     assert_eq!(class.attendance.named(&user("1001")).to_string(), "Anna (1001)");

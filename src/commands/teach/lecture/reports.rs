@@ -25,6 +25,7 @@ impl Lecture<'_> {
         inputs: &mut Inputs<'_, S>,
     ) -> Option<EndReason> {
         self.check_sources();
+        self.talk.ask_viewing(self.attendance.to_ask(Now::read()), &self.sfu);
         for user in self.waiting.expired(Instant::now()) {
             self.reject_waiting(user);
         }
@@ -83,7 +84,7 @@ impl Lecture<'_> {
     }
 
     fn record_attendance(&mut self, now: Now, sfu_stats: &SfuStats) {
-        self.talk.take_actions().iter().for_each(|action| self.attendance.count(action));
+        self.talk.take_actions().iter().for_each(|action| self.attendance.count(now, action));
         self.attendance.sample(now, sfu_stats.bytes, &sfu_stats.peers);
     }
 

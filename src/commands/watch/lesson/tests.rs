@@ -158,6 +158,17 @@ fn a_silent_connection_has_a_second_to_recover_when_the_server_is_back() {
 }
 
 #[test]
+fn a_hangup_ends_a_connection_that_works_and_none_that_is_being_made() {
+    let now = Instant::now();
+    let mut lesson = live(now);
+    lesson.silent();
+    assert!(lesson.hung_up(now + seconds(3)));
+    assert_eq!(lesson.step(now + seconds(3)), Action::Connect, "at once");
+    assert!(!lesson.hung_up(now + seconds(4)), "it is about the connection before");
+    assert_eq!(lesson.step(now + seconds(4)), Action::Nothing);
+}
+
+#[test]
 fn a_suspension_of_this_process_is_not_waiting_time() {
     let now = Instant::now();
     let mut lesson = LessonState::new(now, Some(seconds(3)), Some(seconds(2)));

@@ -69,7 +69,19 @@ pub(crate) enum ToOwner {
     Lost { stream: u64 },
 }
 
+/// The memory that a join, or any message beside its text, takes at most.
+const FRAME_BYTES: usize = 1_024;
+
 impl ToOwner {
+    /// The memory that the message takes, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Message { text, .. } => FRAME_BYTES / 8 + text.len(),
+            Self::Join { .. } => FRAME_BYTES,
+            Self::Lost { .. } => FRAME_BYTES / 8,
+        }
+    }
+
     pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Join { stream, newcomer } => {

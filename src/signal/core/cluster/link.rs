@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use crate::tls::{Stream, Trust};
 /// Messages that wait for an owner. An owner that lets so many wait is as good as dead.
 const QUEUE: usize = 16_384;
 
+/// The bytes of them, for the same reason.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
 /// How long connecting to an owner may take, its welcome included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,8 @@ const MAX_LINKS: usize = 256;
 pub(in crate::signal::core) struct Link {
     pub(super) number: u64,
     frames: mpsc::Sender<ToOwner>,
+    /// The bytes that wait.
+    waiting: Arc<AtomicUsize>,
     broken: Arc<Notify>,
 }
 
@@ -52,7 +57,10 @@ impl Link {
 
     /// Queues a message. A full queue breaks the link, so no message is missing from a stream.
     pub(super) fn send(&self, frame: ToOwner) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(frame) {
+        let bytes = frame.bytes();
+        let is_too_much = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES;
+        let is_full = || matches!(self.frames.try_send(frame), Err(mpsc::error::TrySendError::Full(_)));
+        if is_too_much || is_full() {
             self.broken.notify_one();
         }
     }
@@ -89,8 +97,8 @@ impl Links {
         let socket = connected.unwrap_or_else(|_| Err("no answer".into())).map_err(|cause| failed(&cause))?;
         let (frames, queue) = mpsc::channel(QUEUE);
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        let link = Link { number, frames, broken: Arc::default() };
-        tokio::spawn(run(Arc::downgrade(core), socket, queue, (number, link.broken.clone())));
+        let link = Link { number, frames, waiting: Arc::default(), broken: Arc::default() };
+        tokio::spawn(run(Arc::downgrade(core), socket, queue, (number, link.waiting.clone(), link.broken.clone())));
         *slot = Some(link.clone());
         Ok(link)
     }
@@ -139,12 +147,16 @@ async fn run(
     core: Weak<Core>,
     socket: Socket,
     mut queue: mpsc::Receiver<ToOwner>,
-    (number, broken): (u64, Arc<Notify>),
+    (number, waiting, broken): (u64, Arc<AtomicUsize>, Arc<Notify>),
 ) {
     let (mut sink, mut stream) = socket.split();
+    let to_text = |frame: &ToOwner| {
+        waiting.fetch_sub(frame.bytes(), Ordering::Relaxed);
+        frame.to_text()
+    };
     tokio::select! {
         () = read(&core, &mut stream) => {}
-        () = write(&mut sink, &mut queue, ToOwner::to_text) => {}
+        () = write(&mut sink, &mut queue, to_text) => {}
         () = broken.notified() => {}
     }
     // Before the members look for their owner again: what they send now does not get lost in this queue.

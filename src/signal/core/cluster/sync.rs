@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, Weak};
-use std::time::Instant;
+use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Cluster, Placements};
 use crate::id::{RoomId, UserId};
@@ -43,7 +43,7 @@ pub(in crate::signal::core) async fn run(core: Weak<Core>) {
             return;
         }
         let snapshot = core.snapshot();
-        let result = once(&core, cluster, snapshot, &mut written, turn.is_multiple_of(2)).await;
+        let result = once(&core, cluster, snapshot, &mut written, (turn, interval)).await;
         cluster.note(result);
         turn += 1;
     }
@@ -54,31 +54,42 @@ async fn once(
     cluster: &Cluster,
     snapshot: Snapshot,
     written: &mut Written,
-    renews: bool,
+    (turn, interval): (u64, Duration),
 ) -> Result<(), StoreError> {
     let Snapshot { here, over, there, members, summaries } = snapshot;
+    // What is written room by room must not hold up the renewal of leases by a slow store.
+    let until = Instant::now() + interval;
     let mut released = Ok(());
     for (room, lease) in over {
         written.remove(&room);
-        released = released.and(cluster.store.release(&room, &lease).await);
+        if Instant::now() < until {
+            released = released.and(cluster.store.release(&room, &lease).await);
+        }
         // Somebody may have joined meanwhile. A lease that was not released ends by itself.
-        core.seek(room, std::time::Duration::ZERO);
+        core.seek(room, Duration::ZERO);
     }
     released?;
-    if !renews {
+    if !turn.is_multiple_of(2) {
         // So that a silent Redis is noticed within a turn, also while nothing changes.
         cluster.store.owners(&[]).await?;
     } else {
-        cluster.store.announce(&cluster.node, &summaries).await?;
+        // The leases first: nothing else is as urgent.
         renew(core, cluster, &here).await?;
-        follow(core, cluster, &there).await?;
-        let others = cluster.store.nodes().await?;
+        let announced = cluster.store.announce(&cluster.node, &summaries);
+        let ((), (), others) = tokio::try_join!(announced, follow(core, cluster, &there), cluster.store.nodes())?;
         cluster.learn(others.into_iter().filter(|other| other.node.id != cluster.node.id).collect());
     }
     let now_here: HashMap<RoomId, Lease> = core.here().into_iter().collect();
     written.retain(|room, _| now_here.contains_key(room));
-    for ((room, _), users) in here.into_iter().zip(members) {
+    let mut lists: Vec<(RoomId, Vec<User>)> = here.into_iter().map(|(room, _)| room).zip(members).collect();
+    // Those that are not written in this turn come first in a later one.
+    let first = turn as usize % lists.len().max(1);
+    lists.rotate_left(first);
+    for (room, users) in lists {
         let Some(lease) = now_here.get(&room) else { continue };
+        if Instant::now() >= until {
+            break;
+        }
         write_members(cluster, &room, lease, users, written).await?;
     }
     Ok(())
@@ -181,7 +192,7 @@ impl Core {
 
     fn snapshot(&self) -> Snapshot {
         let mut state = self.lock();
-        let summaries = state.rooms.summaries(Instant::now());
+        let summaries = state.rooms.summaries(std::time::Instant::now());
         let state = &mut *state;
         let all = state.placements.as_ref().map(Placements::here).unwrap_or_default();
         let (here, over): (Vec<_>, Vec<_>) = all.into_iter().partition(|(room, _)| state.rooms.contains(room));

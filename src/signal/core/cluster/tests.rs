@@ -11,6 +11,7 @@ use super::*;
 use crate::http;
 use crate::network::ClientAddress;
 use crate::protocol::{ClientMessage, Credentials, IceCandidate, JoinRequest, LeaveReason, RoomSettings, User};
+use crate::room::EdgeRole;
 use crate::signal::{LocalMember, Server, ServerConfig};
 use crate::store::MemoryStore;
 
@@ -361,7 +362,7 @@ async fn the_first_student_of_an_edge_is_served_by_it() {
     let store = MemoryStore::new(TIMES);
     let [a, b] = ["a", "b"].map(|name| Machine::start(name, &store));
     let mut teacher = a.member("userId=9999&pub=pub").await;
-    let mut edges = b.server.edges(1);
+    let mut edges = b.server.edges(EdgeRole::Serves, 1);
     let mut student = b.member("userId=1001").await;
     student.send(offer("9999"));
     let mut edge = timeout(DEADLINE, edges.recv()).await.unwrap().unwrap();
@@ -402,5 +403,33 @@ async fn the_first_student_of_an_edge_is_served_by_it() {
     nobody.await;
     for machine in [a, b] {
         machine.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_costs_no_lease() {
+    const ROOMS: usize = 40;
+    let store = MemoryStore::new(TIMES);
+    let a = Machine::start("a", &store);
+    let mut members = Vec::new();
+    for room in 0..ROOMS {
+        let request = JoinRequest::parse(&format!("roomId={room}&userId=1001")).unwrap();
+        members.push(a.server.join(request, Credentials::default(), ClientAddress::this_process()));
+    }
+    for member in &mut members {
+        joined(member).await;
+    }
+    // To write all lists one after another takes twice as long as a lease lives.
+    a.store.answer_after(TIMES.lease / 24);
+    let rooms: Vec<RoomId> = (0..ROOMS).map(|room| room.to_string().parse().unwrap()).collect();
+    let is_written = |store: &MemoryStore| rooms.iter().all(|room| !store.members(room).is_empty());
+    let mut looks = 0;
+    while !is_written(&store) || looks < 100 {
+        tokio::time::sleep(TIMES.lease / 6).await;
+        let owners = store.owners(&rooms).await.unwrap();
+        let lost = owners.iter().filter(|owner| owner.is_none()).count();
+        assert_eq!(lost, 0, "leases ended, at look {looks}");
+        looks += 1;
+        assert!(looks < 1_000, "some lists are never written");
     }
 }
