@@ -15,7 +15,7 @@ use super::meaning::{
 };
 use super::secrets::Secret;
 use super::values::Bitrate;
-use super::via::{EngineNode, Via};
+use super::via::{EngineNode, Engines, Via};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
@@ -242,18 +242,15 @@ impl TryFrom<TypedServe> for Serve {
         if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
-        let via: Vec<EngineNode> = typed.via.into_iter().flat_map(|Via(nodes)| nodes).collect();
-        if media.is_none() && !via.is_empty() {
+        let nodes: Vec<EngineNode> = typed.via.into_iter().flat_map(|Via(nodes)| nodes).collect();
+        if media.is_none() && !nodes.is_empty() {
             return Err(Conflict::MediaFlagWithoutMedia("--via"));
         }
         let livekit_key = match (typed.livekit_key_file, typed.livekit_key.and_then(Secret::given)) {
             (Some(file), _) => Some(SecretSource::File(file)),
             (None, given) => given.map(SecretSource::Given),
         };
-        let needs_key = via.iter().any(|node| matches!(node, EngineNode::LiveKit { .. }));
-        if needs_key && livekit_key.is_none() {
-            return Err(Conflict::NoLiveKitKey);
-        }
+        let via = Engines { nodes, livekit_key };
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
         Ok(Serve {
@@ -268,7 +265,6 @@ impl TryFrom<TypedServe> for Serve {
             media,
             cluster,
             via,
-            livekit_key,
             otlp,
             print_mediamtx,
         })

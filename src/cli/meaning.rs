@@ -9,17 +9,16 @@ use clap_complete::Shell;
 
 use super::attendance::AttendanceFiles;
 use super::ice_tcp::IceTcp;
-use super::janus::{SecretSource, TaughtJanus, WatchedJanus};
+use super::janus::{TaughtJanus, WatchedJanus};
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
-use super::via::EngineNode;
+use super::via::Engines;
 use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
-use crate::http::whip_client::WhipUrlError;
-use crate::http::{OtlpEndpoint, Site};
+use crate::http::{OtlpEndpoint, Site, whip_client::WhipUrlError};
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -317,9 +316,7 @@ pub struct Serve {
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
     /// The nodes of engines that send the media to students.
-    pub via: Vec<EngineNode>,
-    /// The API key of the LiveKit servers among them.
-    pub livekit_key: Option<SecretSource>,
+    pub via: Engines,
     /// The collector of traces.
     pub otlp: Option<OtlpEndpoint>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.
@@ -403,8 +400,6 @@ pub(super) enum Conflict {
     NodeWithoutRedis(&'static str),
     #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
     EdgeWithoutMedia,
-    #[error("--via livekit=... needs the API key: set CLASSROOM_LIVEKIT_KEY to KEY: SECRET, or use --livekit-key-file")]
-    NoLiveKitKey,
     #[error("can't use --redis: {0}")]
     Redis(RedisUrlError),
     #[error("{0} needs TLS: write --server {1}, or remove {0}")]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::janus::SecretSource;
 use crate::http::whip_client::WhipUrl;
 use crate::janus::JanusUrl;
 use crate::livekit::{LiveKitKey, LiveKitUrl};
@@ -24,6 +25,15 @@ pub enum EngineNode {
     },
     /// A MediaMTX: the origin of its WebRTC server.
     MediaMtx(WhipUrl),
+}
+
+/// The nodes of engines, and the secrets for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// The nodes.
+    pub nodes: Vec<EngineNode>,
+    /// The API key of the LiveKit servers among them.
+    pub livekit_key: Option<SecretSource>,
 }
 
 /// `ENGINE=URL[,URL...]`: nodes of one engine.

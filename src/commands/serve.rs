@@ -103,7 +103,7 @@ pub(super) async fn run(
         whip: None,
         media,
         cluster,
-        via: engine::with_key(serve.via, serve.livekit_key, reporter)?,
+        via: engine::with_key(serve.via, reporter)?,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();

@@ -22,7 +22,7 @@ use self::lecture::Lecture;
 use self::livekit::LiveKitStudents;
 use self::mediamtx::MediaMtxStudents;
 use self::pulse::Pulse;
-use crate::cli::{EngineNode, SecretSource};
+use crate::cli::{EngineNode, Engines, SecretSource};
 use crate::commands::access::read_secrets;
 use crate::commands::client_network::bind_addresses_for;
 use crate::commands::or_never;
@@ -96,30 +96,24 @@ pub(super) async fn check(node: &EngineNode) -> Result<(), String> {
 /// The nodes with the API key of the LiveKit servers among them.
 ///
 /// # Errors
-/// If the file of the key can't be read, or has none.
-pub(super) fn with_key(
-    mut nodes: Vec<EngineNode>,
-    source: Option<SecretSource>,
-    reporter: &Reporter,
-) -> Result<Vec<EngineNode>, Failure> {
-    let of_livekit: Vec<_> = nodes
-        .iter_mut()
-        .filter_map(|node| match node {
-            EngineNode::LiveKit { key, .. } => Some(key),
-            _ => None,
-        })
-        .collect();
-    if let Some(source) = source.filter(|_| !of_livekit.is_empty()) {
-        let (text, origin) = match source {
-            SecretSource::Given(secret) => (secret.as_str().to_owned(), "CLASSROOM_LIVEKIT_KEY".to_owned()),
-            SecretSource::File(path) => {
-                let text = read_secrets(&path, "--livekit-key-file", reporter)?;
+/// If there is no key, or its file can't be read.
+pub(super) fn with_key(engines: Engines, reporter: &Reporter) -> Result<Vec<EngineNode>, Failure> {
+    let Engines { mut nodes, livekit_key } = engines;
+    let usage = |sentence: String| Failure::usage(anyhow::anyhow!(sentence));
+    for node in &mut nodes {
+        let EngineNode::LiveKit { key, .. } = node else { continue };
+        let (text, origin) = match &livekit_key {
+            None => {
+                let advice = "set CLASSROOM_LIVEKIT_KEY to KEY: SECRET, or use --livekit-key-file";
+                return Err(usage(format!("--via livekit=... needs the API key: {advice}")));
+            }
+            Some(SecretSource::Given(secret)) => (secret.as_str().to_owned(), "CLASSROOM_LIVEKIT_KEY".to_owned()),
+            Some(SecretSource::File(path)) => {
+                let text = read_secrets(path, "--livekit-key-file", reporter)?;
                 (text.lines().next().unwrap_or_default().to_owned(), path.display().to_string())
             }
         };
-        let parsed = text.parse::<LiveKitKey>();
-        let parsed = parsed.map_err(|error| Failure::usage(anyhow::anyhow!("{origin} {error}")))?;
-        of_livekit.into_iter().for_each(|key| *key = Some(parsed.clone()));
+        *key = Some(text.parse::<LiveKitKey>().map_err(|error| usage(format!("{origin} {error}")))?);
     }
     Ok(nodes)
 }
