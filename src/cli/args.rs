@@ -470,7 +470,7 @@ pub(super) struct TypedServe {
 
     /// Read the API key of --via livekit=... from the first line of this file
     #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
-    pub(super) livekit_key_file: Option<PathBuf>,
+    pub(super) livekit_key_file: Option<std::path::PathBuf>,
 
     /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
     #[arg(long, help_heading = "Output", hide_short_help = true)]
