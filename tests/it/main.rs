@@ -27,6 +27,7 @@ mod relays;
 
 // One school on three servers that meet in Redis.
 mod cluster;
+mod cluster_tls;
 
 // Keys and tokens.
 mod access;

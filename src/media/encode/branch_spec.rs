@@ -160,7 +160,7 @@ mod tests {
                 let video = VideoTrack { track, full, bounds: size, content, low_bitrate: None, timestamp_offset: 7 };
                 let spec = video.branch_spec(tier, encoder, is_main_codec).unwrap();
                 assert!(spec.name.starts_with(name), "{spec:?}");
-                Branch::build(&spec).unwrap_or_else(|error| panic!("{error}\n{}", spec.text));
+                Branch::build(&spec, None).unwrap_or_else(|error| panic!("{error}\n{}", spec.text));
             }
         }
     }
