@@ -194,12 +194,8 @@ mod tests {
         let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
         let students = ["order.js", "student_stage.js", "conference_room.js", "lecture_breakouts.js", "viewing.js"];
         let students = students.map(|part| (part, "room.js"));
-        let others = [
-            ("teach.js", "main.js"),
-            ("device.js", "main.js"),
-            ("new_room.js", "rooms.js"),
-            ("path.js", "stats.js"),
-        ];
+        let others =
+            [("teach.js", "main.js"), ("device.js", "main.js"), ("new_room.js", "rooms.js"), ("path.js", "stats.js")];
         let doors = [&students[..], &others].concat();
         for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES).chain(CONFERENCE_FILES) {
             let loaded_by = visit.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));

@@ -250,7 +250,6 @@ class Room {
       case 'error':
         this.#error(message);
         break;
-      default:
     }
     this.#draw();
   }
