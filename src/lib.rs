@@ -77,7 +77,8 @@
 //!
 //! A node may be an edge: it receives each lecture once, by a [`viewer::Viewer`] for each tier, an `ingest` makes
 //! frames of the packets, and an SFU of its own sends them to students. The room places each student's offer
-//! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]).
+//! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]). A
+//! lecture with many edges is a tree: some of them get the lecture from others.
 //!
 //! # Invariants
 //!

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use super::access::{TypedPolicy, TypedRoomAccess, TypedToken};
 use super::attendance::TypedAttendance;
 use super::bench::{BENCH_HELP, TypedBench};
-use super::capture::{TypedEncoding, TypedFiles, TypedSources};
+use super::capture::{TypedDeck, TypedEncoding, TypedFiles, TypedSources};
 use super::cluster::TypedCluster;
 use super::conference::{CALL_EXAMPLE, CALL_HELP, MEET_EXAMPLE, MEET_HELP, TypedCall, TypedMeet};
 use super::demo::TypedDemo;
@@ -181,6 +181,10 @@ The Debian package installs these scripts by itself.")]
     /// Inspect media files. `teach` runs this in another process, because a broken file may crash the inspection
     #[command(name = "inspect-files", hide = true)]
     InspectFiles(TypedFiles),
+
+    /// Draw slides. `teach` runs this in another process, because a broken page may crash it or take all memory
+    #[command(name = "draw-slides", hide = true)]
+    DrawSlides(TypedDeck),
 
     /// The students of `bench`, told what to do on stdin
     #[command(name = "bench-students", hide = true)]

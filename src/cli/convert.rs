@@ -163,7 +163,8 @@ impl TryFrom<TypedSources> for Sources {
         let files = FileList { paths: typed.file, repeat: typed.looped, still: typed.still };
         let file = (!files.paths.is_empty()).then_some(("--file", MainSource::Files(files)));
         let test = typed.test.then_some(("--test", MainSource::Test));
-        let mut mains = [file, test, screen].into_iter().flatten();
+        let slides = typed.slides.map(|path| ("--slides", MainSource::Slides(path)));
+        let mut mains = [file, slides, test, screen].into_iter().flatten();
         let main = mains.next();
         if let (Some((first, _)), Some((second, _))) = (&main, mains.next()) {
             return Err(Conflict::TwoSources(first, second));

@@ -172,6 +172,8 @@ pub enum MainSource {
     Screen(Device),
     /// Files, played in real time one after another, with their audio.
     Files(FileList),
+    /// The pages of a PDF document or a presentation.
+    Slides(PathBuf),
     /// A moving pattern with a running clock, and a tone.
     Test,
 }

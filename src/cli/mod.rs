@@ -109,6 +109,8 @@ pub enum Command {
     Plan(Plan),
     /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
+    /// Draw the pages of this PDF file, as stdin asks, for `teach`.
+    DrawSlides(PathBuf),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
 }
@@ -141,6 +143,7 @@ where
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
         TypedVerb::Plan(typed) => Ok(Command::Plan(typed.into())),
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
+        TypedVerb::DrawSlides(typed) => Ok(Command::DrawSlides(typed.path)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
     let command = access::check_effect(&matches)

@@ -464,7 +464,7 @@ fn every_shell_completes_every_verb() {
         for word in ["teach", "watch", "max-students", "expect"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        for hidden in ["bench-students", "inspect-files"] {
+        for hidden in ["bench-students", "draw-slides", "inspect-files"] {
             assert!(!script.contains(hidden), "{shell}: {hidden}");
         }
     }

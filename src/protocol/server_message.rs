@@ -86,7 +86,8 @@ pub enum ServerMessage {
         /// The number of all members.
         count: usize,
     },
-    /// To the holder of a lecture's media: the user ids of the edges. Replaces the previous message.
+    /// To the holder of a lecture's media: the user ids of the edges. To an edge: those of the edges that get the
+    /// lecture from it. Replaces the previous message.
     Edges {
         /// The edges, by user id.
         edges: Vec<UserId>,

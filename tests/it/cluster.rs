@@ -99,6 +99,19 @@ pub fn curl(address: &str, path: &str) -> Option<String> {
     Some(text.split_once("\r\n\r\n")?.1.to_owned())
 }
 
+/// The answer to an encoder that wants to publish in the room.
+fn whip(node: &Node) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (address, length) = (&node.address, "Content-Type: application/sdp\r\nContent-Length: 5");
+    write!(stream, "POST /whip/{ROOM} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}\r\n\r\nv=0\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
 #[track_caller]
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(poll(DEADLINE, || condition().then_some(())).is_some(), "not within {DEADLINE:?}: {what}");
@@ -208,9 +221,19 @@ fn three_servers_are_one_school_and_no_death_stops_the_lecture() {
         nothing_happened_to(student, mark);
     }
 
-    // A server that is stopped hands its rooms over.
+    // An encoder is sent to the owner of the room. Node a was that, and now it is b or c.
+    let (asked, owner) = if b.metric("classroom_node_rooms") == Some(1.0) { (&c, &b) } else { (&b, &c) };
+    let (answer, location) = (whip(asked), format!("location: http://{}/whip/{ROOM}\r\n", owner.address));
+    assert!(answer.starts_with("HTTP/1.1 307 ") && answer.to_lowercase().contains(&location), "{answer}");
+
+    // A server that is stopped hands its rooms over, and is not ready from the beginning.
     let mut b = b;
     b.process.terminate();
+    b.process.wait_for("the drain", |event| {
+        event["message"].as_str().is_some_and(|text| text.contains("move to the others"))
+    });
+    let ready = curl(&b.address, "/readyz");
+    assert!(matches!(ready.as_deref(), None | Some("the server is ending\n")), "{ready:?}");
     b.process.ends_with(0);
     until("node c owns the room", || c.metric("classroom_node_rooms") == Some(1.0));
     nothing_happened_to(&two, marks[1]);

@@ -102,7 +102,7 @@ impl Core {
     pub(super) fn bring_edge(&self, conn: ConnId) {
         let Some(core) = self.this.upgrade() else { return };
         let mut state = self.lock();
-        if state.edges.is_none() || state.shutting_down || state.draining.is_some() {
+        if state.edges.is_none() || state.shutting_down || state.draining {
             return;
         }
         let Some(room) = state.lecture_of_student(conn) else { return };

@@ -78,7 +78,7 @@ fn now(page: &Page<'_>) -> f64 {
 }
 
 #[test]
-#[ignore = "takes a minute of two cores: cargo test --test it browser::seventh -- --ignored --nocapture"]
+#[ignore = "needs two idle cores: cargo test --test it browser::seventh -- --ignored --nocapture"]
 fn pictures_go_on_while_the_seventh_moves_a_meeting_to_the_server() {
     let name = "seven in a meeting";
     let Some(lab) = Lab::undisturbed(name, Kind::Chromium) else { return };
