@@ -4,7 +4,6 @@ use super::*;
 use crate::protocol::channel::OffStage;
 use crate::report::SpeakerMetrics;
 use crate::sfu::MediaPort;
-use crate::trace::Tracer;
 
 /// The stage of a process with so many speakers, and its meter.
 fn stage(most: usize) -> (StageMedia, MediaMeter) {
@@ -15,9 +14,7 @@ fn stage(most: usize) -> (StageMedia, MediaMeter) {
         workers: NonZeroUsize::MIN,
         max_receivers: 8,
         floor: None,
-        tracer: Tracer::default(),
         threads: None,
-        tracer: crate::trace::Tracer::default(),
     };
     let meter = MediaMeter::default();
     (StageMedia::new(StageSettings::new(source, meter.clone(), most)), meter)
