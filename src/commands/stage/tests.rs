@@ -4,6 +4,7 @@ use super::*;
 use crate::protocol::channel::OffStage;
 use crate::report::SpeakerMetrics;
 use crate::sfu::MediaPort;
+use crate::trace::Tracer;
 
 /// The stage of a process with so many speakers, and its meter.
 fn stage(most: usize) -> (StageMedia, MediaMeter) {
@@ -14,6 +15,7 @@ fn stage(most: usize) -> (StageMedia, MediaMeter) {
         workers: NonZeroUsize::MIN,
         max_receivers: 8,
         floor: None,
+        tracer: Tracer::default(),
         threads: None,
     };
     let meter = MediaMeter::default();
