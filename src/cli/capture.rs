@@ -32,6 +32,11 @@ pub(super) struct TypedSources {
     #[arg(long, value_name = "PATH")]
     pub(super) file: Vec<PathBuf>,
 
+    /// Show the pages of a PDF file, or of a presentation (ODP, PPTX) where LibreOffice is installed; turn them with
+    /// /next, /prev, /page 7 and /black, or the keys Page Down and Page Up
+    #[arg(long, value_name = "DECK.pdf", hide_short_help = true)]
+    pub(super) slides: Option<PathBuf>,
+
     /// Start again with the first file after the last one
     #[arg(long = "loop", hide_short_help = true)]
     pub(super) looped: bool,
@@ -84,6 +89,13 @@ pub(super) struct TypedEncoding {
     /// of the pictures, at half the size [default: text for a screen or picture files, otherwise film]
     #[arg(long, value_name = "KIND", value_parser = values::content, hide_short_help = true)]
     pub(super) content: Option<Content>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TypedDeck {
+    /// The PDF file to draw
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -18,8 +18,8 @@ pub enum IceTcp {
 
 #[derive(Debug, Args)]
 pub(super) struct TypedIceTcp {
-    /// Send media by TCP to students whose network blocks UDP: by the TCP port of the pages (auto), also by that with the
-    /// number of the UDP port (on), or never (off)
+    /// Send media by TCP to students whose network blocks UDP: by the TCP port of the pages (auto), also by that with
+    /// the number of the UDP port (on), or never (off)
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, help_heading = "Network", hide_short_help = true)]
     ice_tcp: IceTcp,
 }

@@ -31,6 +31,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod via;
 mod whip_flags;
 mod whip_out;
 
@@ -62,6 +63,7 @@ pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
+pub use self::via::{EngineNode, Engines, Via};
 pub use self::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 pub use crate::report::{Output, Verbosity};
 
@@ -109,6 +111,8 @@ pub enum Command {
     Plan(Plan),
     /// Inspect media files and print the result for the parent process.
     InspectFiles(Vec<PathBuf>),
+    /// Draw the pages of this PDF file, as stdin asks, for `teach`.
+    DrawSlides(PathBuf),
     /// The students of a bench, in the process that it starts for them.
     BenchStudents,
 }
@@ -141,6 +145,7 @@ where
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
         TypedVerb::Plan(typed) => Ok(Command::Plan(typed.into())),
         TypedVerb::InspectFiles(typed) => Ok(Command::InspectFiles(typed.paths)),
+        TypedVerb::DrawSlides(typed) => Ok(Command::DrawSlides(typed.path)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
     let command = access::check_effect(&matches)

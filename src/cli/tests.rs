@@ -210,6 +210,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         meetings,
         media,
         cluster: None,
+        via: Engines::default(),
         otlp: None,
         print_mediamtx: false,
     };
@@ -464,7 +465,7 @@ fn every_shell_completes_every_verb() {
         for word in ["teach", "watch", "max-students", "expect"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        for hidden in ["bench-students", "inspect-files"] {
+        for hidden in ["bench-students", "draw-slides", "inspect-files"] {
             assert!(!script.contains(hidden), "{shell}: {hidden}");
         }
     }

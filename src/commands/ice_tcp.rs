@@ -24,8 +24,8 @@ const FILES_SHARE: u64 = 4;
 /// The time for the bytes by which TURN and ICE differ.
 const BEGINNING_WITHIN: Duration = Duration::from_secs(5);
 
-/// The bytes by which TURN and ICE differ: the magic cookie is in the second word of a STUN message (RFC 8489, 5), and a
-/// frame of RFC 4571 has its length before that.
+/// The bytes by which TURN and ICE differ: the magic cookie is in the second word of a STUN message (RFC 8489, 5), and
+/// a frame of RFC 4571 has its length before that.
 const BEGINNING: usize = 10;
 const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 

@@ -99,15 +99,13 @@ impl MetricsStore {
     }
 
     fn state(&self) -> Health {
-        let status = || self.0.server.as_ref()?.cluster()?.degraded_for;
+        let degraded = || self.0.server.as_ref()?.cluster()?.degraded_for;
         if self.0.ending.load(Ordering::Relaxed) {
             Health::Ending
         } else if self.0.draining.load(Ordering::Relaxed) {
             Health::Draining
-        } else if status().is_some_and(|time| time >= WITHOUT_REDIS) {
-            Health::Alone
         } else {
-            Health::Ready
+            among_others(degraded())
         }
     }
 
@@ -202,5 +200,25 @@ impl MetricsPort {
     pub(super) async fn shutdown(self) {
         let _ = self.end.send(());
         let _ = self.task.await;
+    }
+}
+
+/// The health of a server that has not reached Redis for this time.
+fn among_others(degraded_for: Option<Duration>) -> Health {
+    match degraded_for {
+        Some(time) if time >= WITHOUT_REDIS => Health::Alone,
+        _ => Health::Ready,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_not_ready_once_it_has_been_without_redis_for_long() {
+        assert_eq!(among_others(None), Health::Ready);
+        assert_eq!(among_others(Some(Duration::from_secs(19))), Health::Ready, "a restart of Redis");
+        assert_eq!(among_others(Some(Duration::from_secs(20))), Health::Alone);
     }
 }

@@ -60,7 +60,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use self::stop::{fatal_assertions, stop, stop_cause};
 use crate::cli::{Cli, Command, Output};
 use crate::exit::{Exit, Failure};
-use crate::media::inspect_files;
+use crate::media::{draw_slides, inspect_files};
 use crate::process;
 use crate::report::{EndReason, Event, Reporter};
 use crate::signal::SignalError;
@@ -76,6 +76,10 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             let _failures = fatal_assertions();
             return blocking(move || inspect_files(&paths, io::stdout())).await?.map_err(Failure::internal);
         }
+        Command::DrawSlides(path) => {
+            let draw = move || draw_slides(&path, io::stdin().lock(), io::stdout());
+            return blocking(draw).await?.map_err(Failure::internal);
+        }
         Command::BenchStudents => return bench::students().await,
         _ => {}
     }
@@ -89,7 +93,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             None
         }
         Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
-        Command::Bench(_) | Command::BenchStudents | Command::Plan(_) => None,
+        Command::Bench(_) | Command::BenchStudents | Command::DrawSlides(_) | Command::Plan(_) => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
     let mut fatal = fatal_assertions();
@@ -152,7 +156,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
             Ok(())
         }
         Command::Man(folder) => manual::man(&folder, reporter),
-        Command::InspectFiles(_) | Command::BenchStudents => Ok(()),
+        Command::InspectFiles(_) | Command::DrawSlides(_) | Command::BenchStudents => Ok(()),
     };
     ended.err().map(Err)
 }

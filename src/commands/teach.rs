@@ -285,9 +285,15 @@ fn capture_options(teach: &Teach) -> Option<CaptureOptions> {
                 None => media::MainSource::Screen(Wanted::No),
                 Some(MainSource::Screen(device)) => media::MainSource::Screen(wanted(&Some(device.clone()))),
                 Some(MainSource::Files(list)) => media::MainSource::Files(list.clone()),
+                Some(MainSource::Slides(path)) => media::MainSource::Slides(path.clone()),
                 Some(MainSource::Test) => media::MainSource::Test,
             };
-            let sources = media::Sources { main, camera: wanted(camera), microphone: wanted(mic), audio: teach.audio };
+            // Slides have no sound of their own, and a teacher who shows them speaks.
+            let microphone = match (&main, mic) {
+                (media::MainSource::Slides(_), None) => Wanted::IfPresent,
+                (_, mic) => wanted(mic),
+            };
+            let sources = media::Sources { main, camera: wanted(camera), microphone, audio: teach.audio };
             (sources, None)
         }
     };

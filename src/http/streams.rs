@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::network::SharedClientState;
 
-/// The first byte of a STUN request (RFC 8489, 5), and of a frame with fewer than 256 bytes (RFC 4571, 2). No HTTP request
-/// and no TLS record begins with it.
+/// The first byte of a STUN request (RFC 8489, 5), and of a frame with fewer than 256 bytes (RFC 4571, 2). No HTTP
+/// request and no TLS record begins with it.
 pub(super) const STUN_REQUEST: u8 = 0;
 
 /// A stream of bytes.

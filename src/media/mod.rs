@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! capture           | a running lecture: encodings on demand, errors, end of stream
-//! source   file     | what to capture, with the devices and files of this machine
+//! source            | what to capture, with the devices and files of this machine
+//! file     slides   | media files and slides as sources
 //! encode            | encoders, their settings per tier, the branch of the pipeline that is one encoding
 //! contract          | the element names that a teaching pipeline must have
 //! samples           | what devices give in two seconds, and how fast the encoder is: for `classroom doctor`
@@ -27,6 +28,7 @@ mod pipelines;
 mod raw;
 pub(crate) mod render;
 mod samples;
+mod slides;
 mod source;
 mod typeset;
 
@@ -44,6 +46,7 @@ pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
 pub use samples::{CameraSample, DeviceSamples, device_samples};
+pub use slides::{SlidePosition, Turn, draw_slides};
 pub use source::devices::Source;
 pub use typeset::{TextBlock, typeset};
 

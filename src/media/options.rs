@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::MediaError;
+use super::slides::SlidePosition;
 use crate::rtp::{Codec, Tier};
 
 /// The sources to capture and their settings.
@@ -89,6 +90,8 @@ pub enum MainSource {
     Screen(Wanted),
     /// Media files, played in real time, one after another.
     Files(FileList),
+    /// The pages of a PDF document, or of a presentation that LibreOffice opens.
+    Slides(PathBuf),
     /// A moving pattern with a running clock, and a tone.
     Test,
     /// A short lecture that this program draws and plays.
@@ -307,6 +310,8 @@ pub enum CaptureEvent {
         /// The length of the list.
         of: usize,
     },
+    /// Another page of the slides is shown.
+    Slide(SlidePosition),
     /// The last file has ended.
     Eos,
     /// The capture is over.

@@ -18,6 +18,9 @@
 //! edge -> SFU   {"type":"receive","screen":"low","camera":"none"}
 //! ```
 //!
+//! Between two edges the messages are the same: the edge above passes on what the students of the one below say, and to
+//! the edge below what is for them.
+//!
 //! After `encodings`, the first message and again when they change, the edge names all of its students anew. `gone`
 //! ends in `left` if the student has left the room.
 

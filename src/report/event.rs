@@ -7,6 +7,7 @@ use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
 use super::path::PathReport;
+use super::slide::SlideReport;
 use super::stage::StageState;
 use super::summary::Summary;
 use super::whip::{HostCount, HostState};
@@ -82,6 +83,8 @@ pub enum Event {
         /// The length of the list.
         of: usize,
     },
+    /// Another slide is shown (teacher's side).
+    Slide(SlideReport),
     /// The first frame of a track was decoded.
     FirstFrame {
         /// The track.

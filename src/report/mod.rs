@@ -13,6 +13,7 @@ mod metrics;
 mod order;
 mod path;
 mod sentence;
+mod slide;
 mod stage;
 mod status;
 mod summary;
@@ -45,6 +46,7 @@ pub use self::metrics::{
 };
 pub use self::order::Order;
 pub use self::path::{MediaPath, PathReport};
+pub use self::slide::SlideReport;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, MissingStudent, StudentRow, Summary, missing_sentence};

@@ -46,6 +46,7 @@ impl Event {
                 1 => format!("playing {file}"),
                 of => format!("playing {file} ({index} of {of})"),
             }),
+            Event::Slide(slide) => Some(slide.sentence()),
             Event::FirstFrame { track, after_ms, .. } => Some(format!("first {track} frame after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, to, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };

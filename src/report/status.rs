@@ -21,6 +21,8 @@ pub(super) struct StatusLine {
     /// The current troubles, the worst first.
     troubles: BTreeMap<(TroubleKind, Option<Track>), String>,
     path: Option<MediaPath>,
+    /// The page of the slides.
+    slide: Option<String>,
     live: bool,
 }
 
@@ -47,6 +49,10 @@ impl StatusLine {
                     self.waiting = None;
                 }
                 self.watch.insert(stats.track, stats.clone());
+            }
+            Event::Slide(slide) => {
+                self.slide = Some(slide.words());
+                return false;
             }
             Event::Path(report) => {
                 self.path = report.user.is_none().then_some(report.path).or(self.path);
@@ -88,8 +94,10 @@ impl StatusLine {
         }
         let watch: Vec<&WatchStats> = self.watch.values().collect();
         let line = match (&self.teach, watch.is_empty()) {
-            (Some(stats), true) => Some(teach(live, stats)),
-            (Some(stats), false) => Some(format!("{}  |  {}", teach(live, stats), watching(&watch))),
+            (Some(stats), true) => Some(teach(live, self.slide.as_deref(), stats)),
+            (Some(stats), false) => {
+                Some(format!("{}  |  {}", teach(live, self.slide.as_deref(), stats), watching(&watch)))
+            }
             (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
             (None, true) => self.conference.line(live),
         };
@@ -102,10 +110,12 @@ impl StatusLine {
 
 /// `live  00:12:04  28 students  30 fps  2.5 Mbit/s each  70 Mbit/s up  0 dropped`, or `28 students (full 25, low 3)`
 /// if some get less than the full tier.
-fn teach(live: Duration, stats: &TeachStats) -> String {
+/// With slides, the page stands after the time.
+fn teach(live: Duration, slide: Option<&str>, stats: &TeachStats) -> String {
     format!(
-        "live  {}  {}{}  {:.0} fps  {} each  {} up  {} dropped{}{}{}",
+        "live  {}  {}{}{}  {:.0} fps  {} each  {} up  {} dropped{}{}{}",
         clock(live),
+        slide.map(|page| format!("{page}  ")).unwrap_or_default(),
         counted(stats.students as u64, "student"),
         shares(&stats.watched).map(|words| format!(" ({words})")).unwrap_or_default(),
         stats.fps,
@@ -172,6 +182,7 @@ fn watching(tracks: &[&WatchStats]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::SlideReport;
 
     fn taught(students: usize) -> TeachStats {
         TeachStats {
@@ -300,6 +311,13 @@ mod tests {
         assert!(status.line(Duration::ZERO).unwrap().ends_with("|  5 % are lost"));
         status.apply(&Event::TroubleOver { kind: TroubleKind::Loss, track: None });
         assert!(status.line(Duration::ZERO).unwrap().ends_with("0 lost"));
+    }
+
+    #[test]
+    fn a_teacher_reads_the_page_of_the_slides() {
+        let slide = SlideReport { page: 3, pages: 12, black: false, notes: "Ask Anna".into() };
+        let line = after(&[Event::TeachStats(taught(1)), Event::Slide(slide)]).line(Duration::ZERO).unwrap();
+        assert!(line.starts_with("live  00:00:00  page 3 of 12  1 student  30 fps"), "{line}");
     }
 
     #[test]

@@ -144,8 +144,8 @@ pub(super) struct State {
     lists: HashMap<RoomId, Utf8Bytes>,
     next_conn: u64,
     pub(super) shutting_down: bool,
-    /// While new clients are sent elsewhere, when the last one came.
-    draining: Option<tokio::time::Instant>,
+    /// Whether new clients are sent elsewhere.
+    draining: bool,
 }
 
 impl Core {
@@ -165,7 +165,7 @@ impl Core {
             lists: HashMap::new(),
             next_conn: 0,
             shutting_down: false,
-            draining: None,
+            draining: false,
         };
         let core = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -198,7 +198,7 @@ impl Core {
         let outbox = outbox.of_caller_at(host);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
-        if state.refuses_newcomers() {
+        if state.shutting_down || state.draining {
             // A new outbox has space.
             _ = outbox.push(drain::ending());
             outbox.close(Some(ErrorCode::ServerShutdown));

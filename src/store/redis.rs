@@ -30,7 +30,7 @@ const HELD: &str = r"
 local function held(key, life)
   local value = redis.pcall('GETRANGE', key, 0, 199)
   if type(value) ~= 'string' then
-    redis.call('DEL', key)
+    redis.call('UNLINK', key)
     return ''
   end
   if value == '' then return '' end
@@ -57,7 +57,7 @@ local text = string.format('%.0f', generation)
 redis.call('SET', KEYS[2], text)
 value = ARGV[1] .. ' ' .. text
 redis.call('SET', KEYS[1], value, 'PX', life)
-redis.call('DEL', KEYS[3])
+redis.call('UNLINK', KEYS[3])
 return value
 ";
 
@@ -79,7 +79,7 @@ return renewed
 
 /// KEYS: lease, members. ARGV: lease, life in ms.
 const RELEASE: &str = r"
-if held(KEYS[1], tonumber(ARGV[2])) == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+if held(KEYS[1], tonumber(ARGV[2])) == ARGV[1] then redis.call('UNLINK', KEYS[1], KEYS[2]) end
 return 1
 ";
 
@@ -123,7 +123,7 @@ return found
 const MEMBERS: &str = r"
 local life = tonumber(ARGV[2])
 if held(KEYS[1], life) ~= ARGV[1] then return 0 end
-if ARGV[3] == '1' or redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('DEL', KEYS[2]) end
+if ARGV[3] == '1' or redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('UNLINK', KEYS[2]) end
 local left = tonumber(ARGV[4])
 for i = 5, 4 + left do redis.call('HDEL', KEYS[2], ARGV[i]) end
 for i = 5 + left, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end

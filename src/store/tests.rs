@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use self::server::RedisServer;
 use super::*;
 
@@ -157,6 +159,13 @@ async fn what_others_write_into_redis_does_no_harm() {
     let change = MemberChange { is_whole: false, joined: vec![user("1")], left: vec![] };
     assert!(store.write_members(&room("2"), &lease, &change).await.unwrap());
 
+    // A huge hash that another program wrote in the place of a list.
+    let fill = "for n = 1, 300000 do redis.call('HSET', KEYS[1], n, 'x') end";
+    server.run(&["EVAL", fill, "1", "meeting-room::3"]);
+    let lease = store.acquire(&room("3"), &own.id).await.unwrap();
+    assert!(store.write_members(&room("3"), &lease, &change).await.unwrap());
+    assert!(server.run(&["HLEN", "meeting-room::3"]).starts_with(":1\r"));
+
     store.announce(&own, &[summary("1")]).await.unwrap();
     for (id, json) in [
         ("b.1", "{"),
@@ -181,6 +190,37 @@ async fn what_others_write_into_redis_does_no_harm() {
     server.run(&["DEL", "classroom:nodes"]);
     server.run(&["SET", "classroom:nodes", "no set"]);
     assert!(matches!(store.nodes().await, Err(StoreError::Refused { .. })));
+}
+
+/// A program that gives the same answer to everything, or none.
+async fn pretended_redis(answer: &'static str) -> RedisUrl {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut read = [0; 4_096];
+                while stream.read(&mut read).await.is_ok_and(|count| count > 0) {
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_is_no_redis_is_refused_in_time() {
+    let answers =
+        ["", "+OK\r\n", ":1\r\n", "$-5\r\n", "*2147483647\r\n", "$2147483647\r\nx", "HTTP/1.1 400 Bad Request\r\n\r\n"];
+    let refused = answers.map(|answer| async move {
+        let url = pretended_redis(answer).await;
+        let connected = tokio::time::timeout(Duration::from_secs(30), RedisStore::connect(&url, TIMES)).await;
+        assert!(connected.expect("in time").is_err(), "{answer:?}");
+    });
+    futures_util::future::join_all(refused).await;
 }
 
 #[test]

@@ -30,9 +30,13 @@ impl Node {
     /// The same with more flags.
     pub fn start_with(class: &Classroom, redis: &RedisServer, name: &str, more: &[&str]) -> Self {
         let url = redis.url();
-        let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0", "--redis", &url, "--node", name];
-        let flags = [&flags[..], more].concat();
-        let process = Process::start(&format!("node {name}"), class.command(&flags));
+        Self::serve(class, &format!("node {name}"), &[&["--redis", &url, "--node", name], more].concat())
+    }
+
+    /// Starts `serve` with these flags on free ports.
+    pub fn serve(class: &Classroom, name: &str, more: &[&str]) -> Self {
+        let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0"];
+        let process = Process::start(name, class.command(&[&flags, more].concat()));
         let listening = process.wait_for("listening", |event| event["event"] == "listening");
         let url = listening["ws"].as_str().unwrap();
         let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
@@ -97,6 +101,19 @@ pub fn curl(address: &str, path: &str) -> Option<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// The answer to an encoder that wants to publish in the room.
+fn whip(node: &Node) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (address, length) = (&node.address, "Content-Type: application/sdp\r\nContent-Length: 5");
+    write!(stream, "POST /whip/{ROOM} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}\r\n\r\nv=0\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 #[track_caller]
@@ -208,9 +225,19 @@ fn three_servers_are_one_school_and_no_death_stops_the_lecture() {
         nothing_happened_to(student, mark);
     }
 
-    // A server that is stopped hands its rooms over.
+    // An encoder is sent to the owner of the room. Node a was that, and now it is b or c.
+    let (asked, owner) = if b.metric("classroom_node_rooms") == Some(1.0) { (&c, &b) } else { (&b, &c) };
+    let (answer, location) = (whip(asked), format!("location: http://{}/whip/{ROOM}\r\n", owner.address));
+    assert!(answer.starts_with("HTTP/1.1 307 ") && answer.to_lowercase().contains(&location), "{answer}");
+
+    // A server that is stopped hands its rooms over, and is not ready from the beginning.
     let mut b = b;
     b.process.terminate();
+    b.process.wait_for("the drain", |event| {
+        event["message"].as_str().is_some_and(|text| text.contains("move to the others"))
+    });
+    let ready = curl(&b.address, "/readyz");
+    assert!(matches!(ready.as_deref(), None | Some("the server is ending\n")), "{ready:?}");
     b.process.ends_with(0);
     until("node c owns the room", || c.metric("classroom_node_rooms") == Some(1.0));
     nothing_happened_to(&two, marks[1]);

@@ -27,6 +27,7 @@ mod relays;
 
 // One school on three servers that meet in Redis.
 mod cluster;
+mod cluster_tls;
 
 // Keys and tokens.
 mod access;
@@ -102,6 +103,7 @@ mod conference;
 
 // The signalling protocol, with raw WebSockets.
 mod signalling;
+mod slides;
 
 // Requests of clients that the server does not know, on loopback.
 mod strangers;
@@ -111,6 +113,9 @@ mod hosted;
 
 // A VideoRoom of a Janus server.
 mod janus;
+
+// Lectures over the nodes of an engine.
+mod via;
 
 // Meetings whose media the server carries.
 mod meeting;

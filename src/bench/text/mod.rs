@@ -29,7 +29,7 @@ use crate::exit::Failure;
 use crate::media::{Capture, CaptureOptions, Content, MainSource, Size, Sources};
 use crate::report::Reporter;
 use crate::rtp::{Tier, Track};
-use crate::sfu::{Sfu, SfuEvent};
+use crate::sfu::{Sfu, SfuConfig, SfuEvent};
 
 /// The usual size of a synthetic source.
 const SIZE: Size = Size { width: 1280, height: 720 };
@@ -65,7 +65,9 @@ pub(super) async fn run(bench: &VideoBench, reporter: &Reporter) -> Result<Repor
     let encodings = prepared.rates();
     let best = encodings.iter().find(|(encoding, _)| encoding.track == Track::Screen);
     let best = best.map_or(Tier::Full, |(encoding, _)| encoding.tier);
-    let (sfu, sfu_events) = Sfu::start(sfu_config(bench, encodings)?).map_err(Failure::internal)?;
+    // A newcomer joins at the end.
+    let config = SfuConfig { max_students: bench.students + 1, ..sfu_config(bench, encodings)? };
+    let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     let encoded = Arc::<Mutex<Vec<EncodedFrame>>>::default();
     let log = Arc::clone(&encoded);
     let (capture, capture_events) = endpoints::start_capture(prepared, &sfu, move |frame| {

@@ -140,6 +140,10 @@ fn tab_completes_the_commands() {
             "/admit",
             "/deny",
             "/code",
+            "/next",
+            "/prev",
+            "/page",
+            "/black",
             "/missing",
             "/help"
         ]

@@ -106,6 +106,8 @@ impl Editor {
             (KeyCode::Down, _) => self.recall(History::newer),
             (KeyCode::Char('p'), modifiers) if modifiers == ctrl => self.recall(History::older),
             (KeyCode::Char('n'), modifiers) if modifiers == ctrl => self.recall(History::newer),
+            (KeyCode::PageDown, _) => return self.turn("/next"),
+            (KeyCode::PageUp, _) => return self.turn("/prev"),
             (KeyCode::Tab, _) => self.complete(),
             (KeyCode::Char(c), modifiers) if !modifiers.intersects(ctrl | alt) => self.insert(c),
             (code, modifiers) => {
@@ -128,6 +130,12 @@ impl Editor {
         let line = self.input.value_and_reset();
         self.history.add(&line);
         Key::Entered(line)
+    }
+
+    /// Gives an order without a change of the line. Remote controls for presentations send these keys.
+    fn turn(&self, command: &str) -> Key {
+        let exists = self.commands.iter().any(|known| known == command);
+        if exists { Key::Entered(command.to_owned()) } else { Key::Nothing }
     }
 
     fn recall(&mut self, step: fn(&mut History, &str) -> Option<String>) {
@@ -286,6 +294,19 @@ mod tests {
         assert_eq!(line(b"one two\x17\x01\x19"), "twoone ");
         let (editor, _) = typed("你好\x1b[D".as_bytes());
         assert_eq!(editor.cursor(), "你".len());
+    }
+
+    #[test]
+    fn page_keys_turn_slides_where_there_are_some() {
+        let mut editor = Editor::completing(vec!["/next".into(), "/prev".into()]);
+        let mut keys = |bytes: &[u8]| {
+            let keys: Vec<Key> =
+                bytes.iter().map(|byte| editor.key(*byte)).filter(|key| *key != Key::Nothing).collect();
+            (keys, editor.line().to_owned())
+        };
+        assert_eq!(keys(b"a\x1b[6~").0, [Key::Edited, Key::Entered("/next".into())]);
+        assert_eq!(keys(b"\x1b[5~"), (vec![Key::Entered("/prev".into())], "a".to_owned()), "the line stays");
+        assert_eq!(typed(b"\x1b[6~").1, [], "a student has no slides");
     }
 
     #[test]

@@ -34,9 +34,9 @@ use crate::commands::whip::WhipSessions;
 use crate::commands::whip_out::WhipServers;
 use crate::exit::Failure;
 use crate::id::UserId;
-use crate::media::CaptureEvent;
+use crate::media::{CaptureEvent, SlidePosition};
 use crate::protocol::{ClientMessage, RoomSettings};
-use crate::report::{EndReason, Event, Reporter, StudentState, missing_sentence};
+use crate::report::{EndReason, Event, Reporter, SlideReport, StudentState, missing_sentence};
 use crate::sfu::{Departure, Sfu, SfuEvent};
 use crate::signal::{Client, Goodbye};
 
@@ -208,6 +208,13 @@ impl<'a> Lecture<'a> {
 
     fn obey(&mut self, order: LectureOrder) {
         match order {
+            LectureOrder::Turn(turn) => {
+                let turned = match self.source.shared_capture() {
+                    Some(shared) => shared.capture().turn(turn),
+                    None => Err("the encoder that sends this lecture turns its slides itself".to_owned()),
+                };
+                turned.unwrap_or_else(|sentence| self.reporter.notice(sentence));
+            }
             LectureOrder::Missing if self.attendance.has_roster() => {
                 self.reporter.notice(missing_sentence(&self.attendance.missing()));
             }
@@ -288,6 +295,9 @@ impl<'a> Lecture<'a> {
         match event {
             CaptureEvent::Playing { path, index, of } => {
                 self.reporter.event(&Event::Playing { file: path.display().to_string(), index, of });
+            }
+            CaptureEvent::Slide(SlidePosition { page, pages, is_black, notes }) => {
+                self.reporter.event(&Event::Slide(SlideReport { page, pages, black: is_black, notes }));
             }
             CaptureEvent::Eos => return Ok(Some(EndReason::EndOfFile)),
             CaptureEvent::Error(error) => return Err(error.into()),

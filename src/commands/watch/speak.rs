@@ -252,6 +252,7 @@ fn words(speaking: &Speaking) -> String {
         MainSource::Screen(Wanted::No) => None,
         MainSource::Screen(_) => Some("screen"),
         MainSource::Files(_) => Some("a file"),
+        MainSource::Slides(_) => Some("slides"),
         MainSource::Test | MainSource::Demo => Some("a test picture"),
     };
     let camera = (sources.camera != Wanted::No).then_some("camera");
@@ -408,7 +409,7 @@ impl Session<'_> {
 
     async fn on_own_capture(&mut self, event: Option<CaptureEvent>) {
         match event {
-            Some(CaptureEvent::Playing { .. }) => {}
+            Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_)) => {}
             Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
             Some(CaptureEvent::Error(error)) => {
                 self.reporter.warn(format!("your media has ended: {error}"));

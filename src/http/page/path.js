@@ -1,4 +1,5 @@
-// By which way media comes, and why TURN servers do not help, for the statistics. Sentences are keys of `path_english.js`.
+// By which way media comes, and why TURN servers do not help, for the statistics. Sentences are keys of
+// `path_english.js`.
 
 /** The keys of the reasons that TURN servers give (RFC 8656, section 20; 701 is the browser's own). */
 const REFUSALS = {
@@ -51,6 +52,7 @@ export function refusals(report, errors) {
   const working = new Set([...report.values()].filter((entry) => isLocal(entry) && isRelay(entry)).map((x) => x.url));
   const failed = [...errors].filter(([url]) => /^turns?:/.test(url) && !working.has(url));
   return failed.map(([url, { errorCode, errorText }]) => {
-    return { url, reason: REFUSALS[errorCode] ?? 'turnRefused', code: errorCode, text: String(errorText).slice(0, 100) };
+    const reason = REFUSALS[errorCode] ?? 'turnRefused';
+    return { url, reason, code: errorCode, text: String(errorText).slice(0, 100) };
   });
 }

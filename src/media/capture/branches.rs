@@ -12,6 +12,7 @@ use super::source_state::EndOfStream;
 use crate::media::encode::branch::Branch;
 use crate::media::encode::branch_spec::BranchSpec;
 use crate::media::encode::output::{KeyFrameGate, OnFrame};
+use crate::media::encode::screen_monitor::ScreenMonitor;
 use crate::media::error::MediaError;
 use crate::media::options::CaptureEvent;
 use crate::rtp::{Encoding, PerEncoding, Track};
@@ -31,6 +32,8 @@ pub(super) struct BranchInputs {
 /// All encodings of raw video.
 pub(super) struct Branches {
     inputs: BranchInputs,
+    /// Watches the raw video of the screen, if there is any.
+    monitor: Option<Arc<ScreenMonitor>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -71,7 +74,9 @@ enum Task<'a> {
 impl Branches {
     /// Builds the main branch of each track, in a pipeline that does not play yet.
     pub(super) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
-        let this = Arc::new(Self { inputs, state: Mutex::default(), changed: Condvar::new() });
+        let screen = inputs.tees.iter().find(|(track, _)| *track == Track::Screen);
+        let monitor = screen.map(|(_, tee)| ScreenMonitor::watch(tee));
+        let this = Arc::new(Self { inputs, monitor, state: Mutex::default(), changed: Condvar::new() });
         for (track, tee) in &this.inputs.tees {
             this.watch_end(*track, tee);
         }
@@ -214,7 +219,8 @@ impl Branches {
         let track = spec.encoding.track;
         let no_tee = || MediaError::Pipeline { pipeline: spec.name.clone(), cause: "there is no raw video".into() };
         let (_, tee) = self.inputs.tees.iter().find(|(of, _)| *of == track).ok_or_else(no_tee)?;
-        let mut branch = Branch::build(spec)?;
+        let monitor = self.monitor.clone().filter(|_| track == Track::Screen);
+        let mut branch = Branch::build(spec, monitor)?;
         let end_of_stream = self.inputs.end_of_stream.clone();
         branch.output.connect(gate, self.inputs.on_frame.clone(), move || end_of_stream.track_ended(track));
         match branch.add_to(&self.inputs.pipeline, tee) {

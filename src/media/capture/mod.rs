@@ -23,6 +23,7 @@ use crate::media::error::MediaError;
 use crate::media::file::Playlist;
 use crate::media::options::{CaptureEvent, CaptureOptions};
 use crate::media::pipelines;
+use crate::media::slides::{SlideShow, Turn};
 use crate::media::source::{self, CapturePlan};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
@@ -109,6 +110,8 @@ pub struct Capture {
     frame_counters: Vec<(Track, FrameCounter)>,
     /// The files that are played into the pipeline.
     playlist: Option<Playlist>,
+    /// The slides that are shown in the pipeline.
+    slides: Option<SlideShow>,
     builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -164,7 +167,7 @@ impl Capture {
         let failed = |cause: String| MediaError::Pipeline { pipeline: prepared.name.clone(), cause };
         let bus = pipeline.bus().ok_or_else(|| failed("no bus".into()))?;
         let frame_counters = frame_counters(&prepared);
-        let playlist_config = prepared.plan.playlist.take();
+        let (playlist_config, slides_config) = (prepared.plan.playlist.take(), prepared.plan.slides.take());
         let of_file = |track: &Track| playlist_config.as_ref().is_none_or(|list| list.tracks.contains(track));
         let playing = prepared.tracks().into_iter().map(|(track, _)| track).filter(of_file).collect();
         let own_bus = bus.clone();
@@ -195,6 +198,7 @@ impl Capture {
             branches: branches.clone(),
             camera: camera(&prepared).map(SourceRestart::new),
         };
+        let slides = slides_config.map(|config| SlideShow::start(config, &pipeline, events.clone())).transpose()?;
         let playlist = playlist_config.map(|config| Playlist::start(config, &pipeline, events)).transpose()?;
         let mut capture = Self {
             prepared,
@@ -202,6 +206,7 @@ impl Capture {
             branches: branches.clone(),
             frame_counters,
             playlist,
+            slides,
             builder: None,
             watcher: None,
         };
@@ -228,6 +233,9 @@ impl Capture {
     /// [`encodings`](Self::encodings). A user's pipeline may encode by itself, always; then only the delivery of frames
     /// starts and stops. Audio is always delivered.
     pub fn need(&self, encoding: Encoding, needed: bool) {
+        if needed {
+            self.refresh_slides(encoding, true);
+        }
         match self.output(encoding) {
             Some((output, gate)) if encoding.track.is_video() => {
                 gate.set(needed);
@@ -241,9 +249,27 @@ impl Capture {
 
     /// Requests a key frame of a video encoding, for the next captured frame.
     pub fn request_key_frame(&self, encoding: Encoding) {
+        self.refresh_slides(encoding, false);
         match self.output(encoding) {
             Some((output, _)) if encoding.track.is_video() => request_key_frame(&output.sink()),
             _ => self.branches.request_key_frame(encoding),
+        }
+    }
+
+    /// Shows another page of the slides.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the teacher: there are no slides, or no such page.
+    pub fn turn(&self, turn: Turn) -> Result<(), String> {
+        let slides = self.slides.as_ref().ok_or("this lecture has no slides: start it with --slides deck.pdf")?;
+        slides.turn(turn)
+    }
+
+    /// Slides send a picture at once where somebody needs a key frame. Other sources send one soon anyway.
+    fn refresh_slides(&self, encoding: Encoding, is_new: bool) {
+        if let (Track::Screen, Some(slides)) = (encoding.track, &self.slides) {
+            slides.refresh(is_new);
         }
     }
 
@@ -256,7 +282,8 @@ impl Capture {
     }
 
     /// Per video source: the frames so far, and the announced frame interval (zero if unknown). A static screen
-    /// delivers frames too. Files are left out: they may show a slide for minutes.
+    /// delivers frames too. Files and slides are left out: they may show a page for
+    /// minutes.
     pub fn frame_counts(&self) -> impl Iterator<Item = (Track, u64, Duration)> {
         self.frame_counters.iter().map(|(track, counter)| (*track, counter.count(), counter.interval()))
     }
@@ -274,6 +301,9 @@ impl Drop for Capture {
         if let Some(playlist) = &self.playlist {
             playlist.stop();
         }
+        if let Some(slides) = &self.slides {
+            slides.stop();
+        }
         // Stop building branches first: a branch that joins a stopping pipeline would not be stopped.
         self.branches.stop();
         if let Some(builder) = self.builder.take() {
@@ -283,6 +313,7 @@ impl Drop for Capture {
         let _ = self.prepared.pipeline.set_state(gst::State::Null);
         // Close the files now that nothing reads from them.
         self.playlist = None;
+        self.slides = None;
         if let Some(bus) = self.prepared.pipeline.bus() {
             // In Null the bus drops messages, so reopen it for this one.
             bus.set_flushing(false);
@@ -328,7 +359,8 @@ fn camera(prepared: &Prepared) -> Option<gst::Element> {
 
 /// Counts frames at the end of each video source: at the tee of raw video, or at the appsink of a user's own encoder.
 fn frame_counters(prepared: &Prepared) -> Vec<(Track, FrameCounter)> {
-    let of_file = |track: &Track| prepared.plan.playlist.as_ref().is_some_and(|list| list.tracks.contains(track));
+    let of_list = |track: &Track| prepared.plan.playlist.as_ref().is_some_and(|list| list.tracks.contains(track));
+    let of_file = |track: &Track| of_list(track) || (prepared.plan.slides.is_some() && *track == Track::Screen);
     let raw = prepared.outputs.raw_video.iter().map(|(track, tee)| (*track, tee));
     let encoded = prepared.outputs.encoded.iter().filter(|output| output.encoding.tier == Tier::Full);
     let encoded = encoded.map(|output| (output.encoding.track, output.sink.upcast_ref::<gst::Element>()));

@@ -2,8 +2,9 @@
 //!
 //! Branches are added and removed while the pipeline runs, without effect on other branches.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -13,10 +14,13 @@ use gstreamer_video as gst_video;
 
 use super::branch_spec::BranchSpec;
 use super::config::Reduction;
+use super::encoder::buffer_sizes;
 use super::frame_dropper::FrameDropper;
-use super::output::{EncodedOutput, request_key_frame};
+use super::output::{EncodedOutput, request_key_frame, request_key_frame_from};
+use super::rate_control::RateControl;
+use super::screen_monitor::ScreenMonitor;
 use crate::media::error::MediaError;
-use crate::media::options::Size;
+use crate::media::options::{Content, Size};
 use crate::media::pipelines;
 
 /// Timeout for the tee to finish pushing a buffer into the branch. The branch's queue drops, so this takes
@@ -35,8 +39,9 @@ pub(in crate::media) struct Branch {
 }
 
 impl Branch {
-    /// Builds the bin, outside of any pipeline.
-    pub(in crate::media) fn build(spec: &BranchSpec) -> Result<Self, MediaError> {
+    /// Builds the bin, outside of any pipeline. With a monitor of the raw video, a new page gets a key frame at once,
+    /// and a still picture of text that has been refined is encoded seldom.
+    pub(in crate::media) fn build(spec: &BranchSpec, monitor: Option<Arc<ScreenMonitor>>) -> Result<Self, MediaError> {
         let failed = |cause: String| MediaError::Pipeline { pipeline: spec.name.clone(), cause };
         let missing = |what: &str| failed(format!("{}{what} is missing", spec.name));
         let bin = pipelines::parse_bin(&spec.bin_name(), &spec.text)?;
@@ -49,7 +54,8 @@ impl Branch {
             reduce_size(&last, filter, spec.config.reduction);
         }
         let dropper = Arc::new(FrameDropper::new(spec.config.reduction, spec.config.fps));
-        let entry = entry(&first, dropper.clone()).map_err(|error| failed(error.to_string()))?;
+        let pages = monitor.zip(encoder).map(|(monitor, encoder)| Pages::new(spec, monitor, encoder, output.sink()));
+        let entry = entry(&first, dropper.clone(), pages).map_err(|error| failed(error.to_string()))?;
         bin.add_pad(&entry).map_err(|error| failed(error.to_string()))?;
         Ok(Self { output, bin, entry, dropper, source: None })
     }
@@ -114,16 +120,85 @@ fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
     }
 }
 
+/// The property of an encoder with the size of its rate control buffer in milliseconds, if it can change while the
+/// encoder runs.
+const BUFFER_PROPERTY: &str = "vbv-buf-capacity";
+
+/// What an encoder does with a new page and with a still picture.
+struct Pages {
+    monitor: Arc<ScreenMonitor>,
+    control: Arc<Mutex<RateControl>>,
+    encoder: gst::Element,
+    sink: gst_app::AppSink,
+    /// Whether a still picture is encoded seldom. Scripts that measure a film expect all of its pictures.
+    may_rest: bool,
+    /// The scene changes for which there are key frames.
+    scenes: AtomicU64,
+}
+
+impl Pages {
+    fn new(spec: &BranchSpec, monitor: Arc<ScreenMonitor>, encoder: gst::Element, sink: gst_app::AppSink) -> Self {
+        let control = RateControl::new(buffer_sizes(&spec.config), spec.config.bitrate, spec.config.fps);
+        let control = Arc::new(Mutex::new(control));
+        if let Some(pad) = encoder.static_pad("src") {
+            let control = Arc::clone(&control);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                let bytes = info.buffer().map_or(0, |buffer| buffer.size());
+                control.lock().unwrap_or_else(PoisonError::into_inner).on_encoded(bytes);
+                gst::PadProbeReturn::Ok
+            });
+        }
+        let scenes = AtomicU64::new(monitor.state().scenes);
+        Self { monitor, control, encoder, sink, may_rest: spec.content == Content::Text, scenes }
+    }
+
+    /// Whether to encode the picture that the branch gets now.
+    fn keeps(&self, pad: &gst::GhostPad, time: gst::ClockTime, dropper: &FrameDropper) -> bool {
+        let state = self.monitor.state();
+        let treatment = self.control().on_picture(time.into(), state);
+        if let Some(ms) = treatment.buffer_ms
+            && self.encoder.has_property(BUFFER_PROPERTY)
+        {
+            self.encoder.set_property(BUFFER_PROPERTY, ms);
+        }
+        if self.scenes.swap(state.scenes, Ordering::Relaxed) != state.scenes {
+            let segment = pad.sticky_event::<gst::event::Segment>(0);
+            let running_time =
+                segment.and_then(|event| event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(time));
+            dropper.keep_next();
+            // The entry's queue may hold an older picture, which must not become the key frame.
+            request_key_frame_from(&self.sink, running_time);
+        }
+        let keeps = dropper.keeps(Some(time), self.may_rest && treatment.may_rest);
+        if keeps {
+            self.control().on_kept(time.into());
+        }
+        keeps
+    }
+
+    fn control(&self) -> MutexGuard<'_, RateControl> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The sink pad of a branch.
 ///
 /// The pad reports success for every buffer. A flow error would make the tee stop all branches; the failing element has
 /// posted its error on the bus already.
-fn entry(queue: &gst::Pad, dropper: Arc<FrameDropper>) -> Result<gst::GhostPad, gst::glib::BoolError> {
+fn entry(
+    queue: &gst::Pad,
+    dropper: Arc<FrameDropper>,
+    pages: Option<Pages>,
+) -> Result<gst::GhostPad, gst::glib::BoolError> {
     let caps_dropper = dropper.clone();
     let entry = gst::GhostPad::builder_with_target(queue)?
         .name("entry")
         .chain_function(move |pad, parent, buffer| {
-            if dropper.keeps(buffer.pts()) {
+            let keeps = match (&pages, buffer.pts()) {
+                (Some(pages), Some(time)) => pages.keeps(pad, time, &dropper),
+                (_, time) => dropper.keeps(time, false),
+            };
+            if keeps {
                 // The failing element posts the error on the bus.
                 let _ = gst::ProxyPad::chain_default(pad, parent, buffer);
             }

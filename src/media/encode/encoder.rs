@@ -1,6 +1,7 @@
 //! The supported video encoders, and their settings for low latency.
 
 use super::config::{EncoderConfig, Reduction};
+use super::rate_control::BufferSizes;
 use crate::rtp::Codec;
 
 /// Seconds between unrequested key frames, as in libwebrtc. To 1,000 students a key frame is a burst of 0.1 s. Students
@@ -87,6 +88,16 @@ pub(in crate::media) const ENCODERS: [Encoder; 7] = [
     },
 ];
 
+/// The rate control buffer after a rest, in milliseconds: x264 spends at most half of it for one frame, and the rest in
+/// the second after that. A page of the low tier must not occupy a narrow link for long.
+const WIDE_MS: u32 = 2_000;
+const WIDE_LOW_MS: u32 = 1_500;
+
+/// The sizes of the rate control buffer.
+pub(super) fn buffer_sizes(config: &EncoderConfig) -> BufferSizes {
+    Tuning::of(config).buffer
+}
+
 /// How much CPU time an encoder spends per frame, and how large its bursts may be.
 struct Tuning {
     threads: usize,
@@ -95,7 +106,7 @@ struct Tuning {
     preset: &'static str,
     /// The size of the rate control buffer (VBV) in milliseconds. It limits key frames, so that Wi-Fi does not drop
     /// them as a burst and a narrow path does not wait for them.
-    buffer_ms: u32,
+    buffer: BufferSizes,
     /// libvpx's `cpu-used`: 0 is slowest, 16 is fastest.
     speed: &'static str,
     /// libvpx's `dropframe-threshold`: the buffer level in percent below which frames are dropped. Without dropping,
@@ -119,7 +130,7 @@ impl Tuning {
                 // times as long as one.
                 vp8_threads: (cores / 4).clamp(1, 4),
                 preset: "superfast",
-                buffer_ms: 350,
+                buffer: BufferSizes { usual: 350, wide: WIDE_MS },
                 speed: "8",
                 drop: "0",
                 max_key_frame_percent: 600,
@@ -129,7 +140,7 @@ impl Tuning {
                 threads: 1,
                 vp8_threads: 1,
                 preset: "veryfast",
-                buffer_ms: 350,
+                buffer: BufferSizes { usual: 350, wide: WIDE_LOW_MS },
                 speed: "6",
                 drop: "30",
                 max_key_frame_percent: of_key(config.fps),
@@ -140,7 +151,7 @@ impl Tuning {
                 threads: 1,
                 vp8_threads: 1,
                 preset: "medium",
-                buffer_ms: (2_000 / config.fps.max(1)).clamp(500, 1_000),
+                buffer: BufferSizes { usual: (2_000 / config.fps.max(1)).clamp(500, 1_000), wide: WIDE_LOW_MS },
                 speed: "4",
                 drop: "30",
                 max_key_frame_percent: of_key(config.fps),
@@ -163,7 +174,7 @@ impl Encoder {
             .replace("{threads}", &tuning.threads.to_string())
             .replace("{vp8-threads}", &tuning.vp8_threads.to_string())
             .replace("{preset}", tuning.preset)
-            .replace("{buffer}", &tuning.buffer_ms.to_string())
+            .replace("{buffer}", &tuning.buffer.usual.to_string())
             .replace("{speed}", tuning.speed)
             .replace("{drop}", tuning.drop)
             .replace("{most-key}", &tuning.max_key_frame_percent.to_string())

@@ -41,9 +41,12 @@ impl FrameDropper {
         self.keeps_next.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to keep the frame of this timestamp.
-    pub(super) fn keeps(&self, time: Option<gst::ClockTime>) -> bool {
+    /// Whether to keep the frame of this timestamp. A frame that `may_rest` is kept only if somebody waits for it.
+    pub(super) fn keeps(&self, time: Option<gst::ClockTime>, may_rest: bool) -> bool {
         let keeps_next = self.keeps_next.swap(false, Ordering::Relaxed);
+        if may_rest && !keeps_next {
+            return false;
+        }
         match &self.rule {
             Rule::All => true,
             Rule::EveryOther { skips_next } if keeps_next => {
@@ -96,7 +99,7 @@ mod tests {
     fn taken(dropper: &FrameDropper, per_second: u64) -> Vec<u64> {
         let times = (0..per_second).map(|n| n * 1_000_000 / per_second);
         times
-            .filter(|micros| dropper.keeps(Some(gst::ClockTime::from_useconds(*micros))))
+            .filter(|micros| dropper.keeps(Some(gst::ClockTime::from_useconds(*micros)), false))
             .map(|micros| micros / 1000)
             .collect()
     }
@@ -113,18 +116,21 @@ mod tests {
         // Input with jitter.
         let (shaky, time) = (sparse(), gst::ClockTime::from_mseconds);
         let times = [0, 33, 69, 99, 135, 164, 197, 236, 265, 299, 330, 365, 396, 433];
-        let kept: Vec<u64> = times.into_iter().filter(|at| shaky.keeps(Some(time(*at)))).collect();
+        let kept: Vec<u64> = times.into_iter().filter(|at| shaky.keeps(Some(time(*at)), false)).collect();
         assert_eq!(kept, [0, 197, 396]);
     }
 
     #[test]
     fn the_next_frame_is_kept_on_demand() {
         let (dropper, time) = (FrameDropper::new(Reduction::LowFrameRate, 5), gst::ClockTime::from_mseconds);
-        assert!(dropper.keeps(Some(time(0))) && !dropper.keeps(Some(time(33))));
+        assert!(dropper.keeps(Some(time(0)), false) && !dropper.keeps(Some(time(33)), false));
         dropper.keep_next();
-        assert!(dropper.keeps(Some(time(66))) && !dropper.keeps(Some(time(200))));
-        assert!(dropper.keeps(Some(time(266))));
-        assert!(dropper.keeps(Some(time(5))), "its time began anew");
+        assert!(dropper.keeps(Some(time(66)), false) && !dropper.keeps(Some(time(200)), false));
+        assert!(dropper.keeps(Some(time(266)), false));
+        assert!(!dropper.keeps(Some(time(600)), true));
+        dropper.keep_next();
+        assert!(dropper.keeps(Some(time(633)), true), "somebody waits, although nothing has changed");
+        assert!(dropper.keeps(Some(time(5)), false), "its time began anew");
     }
 
     #[test]

@@ -124,9 +124,16 @@ impl EncodedOutput {
 /// Does nothing before the first frame, which is a key frame anyway. x264enc of GStreamer 1.22 would misread such an
 /// early request as one for a time thousands of hours later, and ignore all others until then.
 pub(in crate::media) fn request_key_frame(sink: &gst_app::AppSink) {
+    request_key_frame_from(sink, None);
+}
+
+/// Requests a key frame for the first frame with at least this running time. Otherwise the same as
+/// [`request_key_frame`].
+pub(super) fn request_key_frame_from(sink: &gst_app::AppSink, running_time: Option<gst::ClockTime>) {
     if let Some(pad) = sink.static_pad("sink").filter(|pad| pad.current_caps().is_some()) {
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).running_time(running_time);
         // This returns false only while the pipeline stops.
-        pad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        pad.push_event(event.build());
     }
 }
 

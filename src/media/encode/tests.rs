@@ -14,6 +14,7 @@ use crate::media::encode::branch_spec::{BranchSpec, VideoTrack};
 use crate::media::encode::config::{EncoderConfig, Reduction};
 use crate::media::encode::encoder::{ENCODERS, Encoder};
 use crate::media::encode::output::KeyFrameGate;
+use crate::media::encode::screen_monitor::ScreenMonitor;
 use crate::media::error::require;
 use crate::media::init;
 use crate::media::options::{Content, Size};
@@ -97,6 +98,15 @@ fn spec(encoder: &Encoder, content: Content, bitrate: u32) -> BranchSpec {
 
 /// Encodes frames of 30 per second.
 fn encode(spec: &BranchSpec, raw_frames: &[gst::Buffer]) -> Vec<Frame> {
+    encode_with(spec, raw_frames, |_| None)
+}
+
+/// The same, with a monitor of the raw video at the tee.
+fn encode_with(
+    spec: &BranchSpec,
+    raw_frames: &[gst::Buffer],
+    monitor: impl FnOnce(&gst::Element) -> Option<Arc<ScreenMonitor>>,
+) -> Vec<Frame> {
     let text = format!(
         "appsrc name=in format=time block=true max-buffers=4 caps=\"{}\" \
          ! tee name=screen-pictures allow-not-linked=true",
@@ -106,9 +116,10 @@ fn encode(spec: &BranchSpec, raw_frames: &[gst::Buffer]) -> Vec<Frame> {
     let frames = Arc::new(Mutex::new(Vec::new()));
     let (log, gate) = (frames.clone(), Arc::<KeyFrameGate>::default());
     gate.set(true);
-    let mut branch = Branch::build(spec).unwrap();
+    let tee = pipeline.by_name("screen-pictures").unwrap();
+    let mut branch = Branch::build(spec, monitor(&tee)).unwrap();
     branch.output.connect(gate, Arc::new(move |frame| log.lock().unwrap().push(frame)), || {});
-    branch.add_to(&pipeline, &pipeline.by_name("screen-pictures").unwrap()).unwrap();
+    branch.add_to(&pipeline, &tee).unwrap();
     // In production, this queue drops frames if the encoder is slow.
     pipeline.by_name(&format!("{}-entry", spec.name)).unwrap().set_property_from_str("leaky", "no");
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -209,6 +220,39 @@ fn small_text_stays_legible_in_the_low_tier_and_film_has_half_the_size() {
     let (after_one, after_two, ambiguous) = (at(&shown, 1.0), at(&shown, 2.0), at(&halved, 2.9));
     println!("{after_one:.1} dB after 1 s, {after_two:.1} after 2 s, {ambiguous:.1} in half the size");
     assert!(after_one > ambiguous && after_two > ambiguous + 4.0 && after_two > 25.0);
+}
+
+#[test]
+fn a_new_page_after_a_rest_is_a_large_key_frame_and_a_still_page_is_encoded_seldom() {
+    init().unwrap();
+    let Some(encoder) = x264() else { return };
+    const STILL: usize = 6 * FPS as usize;
+    let (first, second) = (page(0), page(3));
+    let source: Vec<gst::Buffer> = (0..STILL + 10).map(|n| if n < STILL { &first } else { &second }.clone()).collect();
+    let low = spec(encoder, Content::Text, 450_000);
+    let video = VideoTrack {
+        track: Track::Screen,
+        full: EncoderConfig::full(SIZE, FPS as u32, 2_500_000),
+        bounds: SIZE,
+        content: Content::Text,
+        low_bitrate: None,
+        timestamp_offset: 0,
+    };
+    let full = video.branch_spec(Tier::Full, encoder, true).unwrap();
+    for (spec, growth) in [(&full, 1.5), (&low, 1.1)] {
+        // The frame of the new page; its timestamp is that of the source.
+        let change = (STILL as u64 * 90_000 / FPS) as u32;
+        let of_change = |frames: &[Frame]| frames.iter().find(|frame| frame.timestamp >= change).unwrap().clone();
+        let before = encode(spec, &source);
+        let watched = encode_with(spec, &source, |tee| Some(ScreenMonitor::watch(tee)));
+        let (was, is) = (of_change(&before), of_change(&watched));
+        let still = |frames: &[Frame]| frames.iter().filter(|f| (360_000..change).contains(&f.timestamp)).count();
+        let (all, some) = (still(&before), still(&watched));
+        println!("{}: {} bytes, now {}; {all} frames, now {some}", spec.name, was.bytes(), is.bytes());
+        assert!(!was.key && is.key && is.timestamp == change, "{}: a key frame at once", spec.name);
+        assert!(is.bytes() as f64 > was.bytes() as f64 * growth, "{}: {} bytes", spec.name, is.bytes());
+        assert!(some * if spec.encoding.tier == Tier::Full { 2 } else { 1 } <= all, "{}: {some}", spec.name);
+    }
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn placed(
 }
 
 /// A black frame and its caps.
-fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
+pub(in crate::media) fn black(size: Size, fps: u32) -> Option<(gst::Buffer, gst::Caps)> {
     let rate = gst::Fraction::new(i32::try_from(fps).ok()?, 1);
     let format = gst_video::VideoFormat::I420;
     let info = gst_video::VideoInfo::builder(format, size.width, size.height).fps(rate).build().ok()?;

@@ -21,6 +21,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::feed::black;
 pub(super) use self::inspect::contents;
 pub use self::inspect::inspect_files;
 pub(super) use self::playlist::{Playlist, PlaylistConfig};
@@ -95,11 +96,11 @@ fn uri(path: &Path) -> Result<String, String> {
 }
 
 /// Checks a path before GStreamer opens it: a named pipe would block for ever. The error is for the user.
-fn check(path: &Path) -> Result<(), String> {
+pub(super) fn check(path: &Path) -> Result<(), String> {
     let about = metadata(path).map_err(|error| in_words(&error))?;
     let kind = about.file_type();
     if kind.is_dir() {
-        return Err("it is a folder: give its files one by one, each with --file".into());
+        return Err("it is a folder: name the files in it one by one".into());
     }
     let special = match kind {
         kind if kind.is_fifo() => Some("a named pipe"),
@@ -130,14 +131,12 @@ fn advice(media_type: Option<&str>) -> String {
         return "GStreamer does not recognise this file: is it damaged or incomplete?".into();
     };
     let (what, helps) = match media_type {
-        "application/pdf" => {
-            ("a PDF document", "save its pages as pictures, for example with pdftoppm -png FILE page".into())
-        }
-        "application/msword" => ("an office document", "export its pages as pictures".into()),
+        "application/pdf" => ("a PDF document", "show it with --slides FILE".into()),
+        "application/msword" => ("an office document", "show it with --slides FILE, or save it as PDF".into()),
         "text/plain" | "text/html" | "text/uri-list" => {
             ("a text file", "give a video, a picture or an audio file".into())
         }
-        "application/zip" => ("a ZIP archive or an office document", "export its pages as pictures".into()),
+        "application/zip" => ("a ZIP archive or an office document", "show a presentation with --slides FILE".into()),
         other if ["video/", "audio/", "image/"].iter().any(|kind| other.starts_with(kind)) => {
             return format!(
                 "it is {other}, and may be damaged, incomplete or protected: \
@@ -193,7 +192,7 @@ mod tests {
 
     #[test]
     fn advice_names_the_kind_of_file() {
-        assert!(advice(Some("application/pdf")).contains("pdftoppm"));
+        assert!(advice(Some("application/pdf")).contains("--slides"));
         assert!(advice(Some("text/plain")).starts_with("it is a text file: "));
         assert!(advice(Some("video/quicktime")).contains("video/quicktime, and may be damaged"));
         assert!(advice(Some("application/x-tar")).starts_with("it is application/x-tar: "));

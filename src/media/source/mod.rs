@@ -6,7 +6,7 @@ mod portal;
 mod sizing;
 
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use self::devices::{Camera, Display, Microphone};
 use self::portal::SharedScreen;
@@ -19,6 +19,7 @@ use super::error::MediaError;
 use super::file::{self, PlaylistConfig};
 use super::options::{CaptureOptions, Content, FileList, MainSource, Size, Wanted};
 use super::pipelines::{self, File, Values};
+use super::slides::{Deck, SlideShowConfig};
 use crate::rtp::{Codec, Track};
 
 /// The pipeline text, and all that belongs to it.
@@ -30,6 +31,8 @@ pub(super) struct CapturePlan {
     pub absent: Vec<String>,
     /// Present if files are played.
     pub playlist: Option<PlaylistConfig>,
+    /// Present if slides are shown.
+    pub slides: Option<SlideShowConfig>,
     /// The size of the demo, if it is played.
     pub demo: Option<Size>,
     /// Source elements and their devices, to explain errors.
@@ -175,6 +178,7 @@ impl Planner<'_> {
                 Ok(false)
             }
             MainSource::Files(list) => self.play(list, own_audio),
+            MainSource::Slides(path) => self.slides(path).map(|()| false),
             MainSource::Test => {
                 self.add(Track::Screen, pipelines::TEACH_TEST_VIDEO, "screen: a test picture");
                 if own_audio {
@@ -237,6 +241,20 @@ impl Planner<'_> {
         let fps = self.options.screen.fps;
         self.plan.playlist = Some(PlaylistConfig { list: list.clone(), pipelines, tracks, canvas, fps });
         Ok(has_audio)
+    }
+
+    /// Adds slides in place of the screen.
+    fn slides(&mut self, path: &Path) -> Result<(), MediaError> {
+        let own = std::env::current_exe().ok();
+        let program = self.options.inspector.clone().or(own).unwrap_or_default();
+        let deck = Deck::open(path, &program)?;
+        let most = self.options.screen.size.filter(|size| *size != Size::NATIVE).unwrap_or(FULL_HD);
+        let (size, pages) = (deck.size(most), deck.pages());
+        self.screen_source = ScreenSource::File(Some(size));
+        let count = if pages == 1 { "1 page".to_owned() } else { format!("{pages} pages") };
+        self.add(Track::Screen, pipelines::TEACH_FILE_VIDEO, format!("slides: {}, {count}", path.display()));
+        self.plan.slides = Some(SlideShowConfig { deck, size });
+        Ok(())
     }
 
     fn camera(&mut self) -> Result<(), MediaError> {

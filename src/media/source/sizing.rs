@@ -98,7 +98,7 @@ pub(super) fn screen_config(options: &CaptureOptions, fit: Fit) -> EncoderConfig
 pub(super) fn content(options: &CaptureOptions) -> Content {
     options.content.unwrap_or(match options.sources.main {
         _ if options.pipeline.is_some() => Content::Film,
-        MainSource::Screen(_) | MainSource::Demo => Content::Text,
+        MainSource::Screen(_) | MainSource::Slides(_) | MainSource::Demo => Content::Text,
         MainSource::Files(_) | MainSource::Test => Content::Film,
     })
 }

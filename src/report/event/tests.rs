@@ -146,6 +146,10 @@ fn scripts_read_stable_names_and_fields() {
             json!({"event": "playing", "file": "b.mp4", "index": 2, "of": 3}),
         ),
         (
+            Event::Slide(SlideReport { page: 3, pages: 12, black: false, notes: "Ask Anna".into() }),
+            json!({"event": "slide", "page": 3, "pages": 12, "black": false, "notes": "Ask Anna"}),
+        ),
+        (
             Event::FirstFrame { track: Track::Screen, after_ms: 281.26, after_start_ms: 61_000.0 },
             json!({"event": "first-frame", "track": "screen", "after_ms": 281.3, "after_start_ms": 61000.0}),
         ),

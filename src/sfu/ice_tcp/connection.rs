@@ -27,9 +27,9 @@ const PROVED_WITHIN: Duration = Duration::from_secs(10);
 /// (RFC 7675, 5.1).
 const SILENT_FOR: Duration = Duration::from_secs(35);
 
-/// A STUN client repeats a request over UDP, but not over TCP (RFC 8489, 6.2.2), and the core of an SFU leaves a request
-/// that nominates a pair unanswered until its own check has succeeded. So the last request is repeated here, after these
-/// pauses, while a connection is young. Without that Firefox never connects.
+/// A STUN client repeats a request over UDP, but not over TCP (RFC 8489, 6.2.2), and the core of an SFU leaves a
+/// request that nominates a pair unanswered until its own check has succeeded. So the last request is repeated here,
+/// after these pauses, while a connection is young. Without that Firefox never connects.
 const REPEATED_AFTER_MS: [u64; 4] = [100, 200, 400, 800];
 const YOUNG: Duration = Duration::from_secs(10);
 

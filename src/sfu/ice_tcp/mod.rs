@@ -1,4 +1,5 @@
-//! Peers that reach a media port by TCP (RFC 6544): the SFU is the passive side, and each packet is a frame of RFC 4571.
+//! Peers that reach a media port by TCP (RFC 6544): the SFU is the passive side, and each packet is a frame of RFC
+//! 4571.
 //!
 //! # Where TCP meets the rest
 //!

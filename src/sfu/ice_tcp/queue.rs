@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// The most bytes that wait for one connection, those that are being written included: the largest key frame of a
 /// detailed screen, and some more.
@@ -14,6 +15,13 @@ pub(super) const MAX_WAITING: usize = 512 << 10;
 
 /// The most bytes that wait for all connections of a port.
 pub(super) const MAX_WAITING_OF_ALL: usize = 64 << 20;
+
+/// One connection gets at most this part of what is free, so that any number of slow readers leave as much to each
+/// other one as they have (dynamic thresholds of shared buffers).
+const SHARE: usize = 16;
+
+/// A connection that takes nothing for this long, while something waits, is gone.
+const STALLED_FOR: Duration = Duration::from_secs(10);
 
 /// The bytes of the length before each frame (RFC 4571, 2).
 pub(super) const LENGTH_BYTES: usize = 2;
@@ -55,7 +63,8 @@ impl Queue {
         if state.is_closed {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        if state.waiting + bytes > MAX_WAITING || self.of_all.load(Ordering::Relaxed) + bytes > MAX_WAITING_OF_ALL {
+        let free = MAX_WAITING_OF_ALL.saturating_sub(self.of_all.load(Ordering::Relaxed));
+        if state.waiting + bytes > MAX_WAITING.min(free / SHARE) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         state.waiting += bytes;
@@ -89,7 +98,7 @@ impl Queue {
     /// Writes frames as they come, until the queue is closed and empty.
     ///
     /// # Errors
-    /// If the connection is gone.
+    /// If the connection is gone, or has taken nothing for [`STALLED_FOR`].
     pub(super) async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) -> io::Result<()> {
         loop {
             let (frames, is_closed) = {
@@ -103,7 +112,14 @@ impl Queue {
                 self.changed.notified().await;
                 continue;
             }
-            writer.write_all(&frames).await?;
+            let mut left = frames.as_slice();
+            while !left.is_empty() {
+                let written = timeout(STALLED_FOR, writer.write(left)).await??;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                left = &left[written..];
+            }
             writer.flush().await?;
             self.lock().waiting -= frames.len();
             self.of_all.fetch_sub(frames.len(), Ordering::Relaxed);

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::{MAX_FRAME_BYTES, next_frame};
-use super::queue::{MAX_WAITING, Queue};
+use super::queue::{MAX_WAITING, MAX_WAITING_OF_ALL, Queue};
 use super::*;
 use crate::rtp::{Codec, Encoding, Track};
 use crate::sfu::tests::{config, next};
@@ -193,6 +193,21 @@ async fn what_does_not_fit_is_refused_as_a_whole_and_never_waits() {
     assert_eq!(next_frame(&mut client).await.unwrap(), vec![9; 3]);
     assert!(is_done.load(Ordering::Relaxed));
     drop(queue);
+    assert_eq!(of_all.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_hundred_slow_readers_leave_a_share_to_others() {
+    let of_all = Arc::<AtomicUsize>::default();
+    let fill = |queue: &Queue| (0..).take_while(|_| queue.push(&[7; 1_000], 1_000).is_ok()).count();
+    let slow: Vec<Queue> = (0..1_000).map(|_| Queue::new(Arc::clone(&of_all))).collect();
+    slow[..100].iter().for_each(|queue| assert!(fill(queue) > 300));
+    assert!(fill(&Queue::new(Arc::clone(&of_all))) > 300);
+    for queue in &slow[100..] {
+        fill(queue);
+    }
+    assert!(of_all.load(Ordering::Relaxed) <= MAX_WAITING_OF_ALL);
+    drop(slow);
     assert_eq!(of_all.load(Ordering::Relaxed), 0);
 }
 

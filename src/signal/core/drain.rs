@@ -16,41 +16,32 @@ const APART: Duration = Duration::from_millis(2);
 /// The interval of looks at those who are left.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A server ends once nobody has come for this time: a load balancer sends clients here until it has seen that the server
-/// is not ready, and they are told where to go.
-const QUIET: Duration = Duration::from_secs(1);
+/// A server stays at least this long: who has just loaded its page, or is sent here by a load balancer that has not asked
+/// `/readyz` yet, is told to go elsewhere, and is not cut off.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// When a client that comes to a server that is about to end tries again.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Sends all clients away. Returns when they are gone and no others come, or when the time is over.
+    /// Sends all clients away. Returns when they are gone, or when the time is over.
     pub(in crate::signal) async fn drain(&self, within: Duration) {
-        let end = Instant::now() + within;
-        self.lock().draining = Some(Instant::now());
+        let begun = Instant::now();
+        self.lock().draining = true;
         let clients = self.lock().clients();
         let apart = APART.min(within / 2 / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX));
         for conn in clients {
             self.lock().send_away(conn);
             tokio::time::sleep(apart).await;
         }
-        while Instant::now() < end && !self.lock().is_drained() {
+        while begun.elapsed() < AT_LEAST.min(within) || (begun.elapsed() < within && !self.lock().clients().is_empty())
+        {
             tokio::time::sleep(LOOK).await;
         }
     }
 }
 
 impl State {
-    /// Whether a client that comes now is sent elsewhere.
-    pub(super) fn refuses_newcomers(&mut self) -> bool {
-        self.draining = self.draining.map(|_| Instant::now());
-        self.shutting_down || self.draining.is_some()
-    }
-
-    fn is_drained(&self) -> bool {
-        self.draining.is_none_or(|last| last.elapsed() >= QUIET) && self.clients().is_empty()
-    }
-
     /// The clients that are connected to this node.
     fn clients(&self) -> Vec<ConnId> {
         let is_client = |conn: &ConnId| {
