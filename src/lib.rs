@@ -16,7 +16,7 @@
 //! cli                                    | what was typed -> what it means
 //! endpoints process doctor               | a capture with its SFU, a viewer with its render; this process; checks
 //! report exit                            | what people and scripts are told
-//! pair janus                             | a connection that sends and receives; a client of the SFU Janus
+//! pair janus livekit                     | a connection that sends and receives; clients of the SFUs Janus and LiveKit
 //! media sfu viewer publisher signal http | the adapters: GStreamer, peers, WebSocket, pages
 //! turn                                   | a TURN server for our own media, and a client's way to any
 //! store                                  | the nodes of a server, and the owner of each room: Redis or memory
@@ -80,6 +80,10 @@
 //! (`room::edges`), and the messages of these students share the data channel of the edge ([`protocol::edge`]). A
 //! lecture with many edges is a tree: some of them get the lecture from others.
 //!
+//! The SFU of an edge may also be that of somebody else, a node of an engine such as [`janus`] (`commands::serve`): the
+//! edge publishes the lecture there, and passes on the offers and answers of students. They have no data channel, and
+//! their messages travel by signalling ([`protocol::ClientMessage::Talk`]).
+//!
 //! # Invariants
 //!
 //! - Media never waits: every queue between capture and socket is bounded, and what does not fit is dropped for one
@@ -124,6 +128,7 @@ pub mod http;
 pub mod id;
 mod ingest;
 pub mod janus;
+pub mod livekit;
 pub mod media;
 pub mod network;
 pub mod pair;

@@ -324,6 +324,11 @@ impl SigningKey {
         Ok(Self { id, algorithm: Algorithm::EdDsa, key: EncodingKey::from_ed_der(&der) })
     }
 
+    /// A secret for HS256, such as that of an API key of LiveKit.
+    pub(crate) fn from_secret(id: KeyId, secret: &[u8]) -> Self {
+        Self { id, algorithm: Algorithm::Hs256, key: EncodingKey::from_secret(secret) }
+    }
+
     /// Makes a token.
     ///
     /// # Errors
@@ -350,7 +355,7 @@ impl SigningKey {
         self.sign_claims(&claims)
     }
 
-    /// Signs any claims, also those of no valid token, for [`crate::fuzz`].
+    /// Signs any claims: those of another service, or of no valid token for [`crate::fuzz`].
     ///
     /// # Errors
     /// [`TokenError::Signing`].

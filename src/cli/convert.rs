@@ -8,11 +8,14 @@ use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::connect::{Relays, chat_input, nickname, server_trust};
 use super::demo::TypedDemo;
+use super::janus::SecretSource;
 use super::meaning::{
     Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
     Teach, Video, Watch,
 };
+use super::secrets::Secret;
 use super::values::Bitrate;
+use super::via::{EngineNode, Engines, Via};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
@@ -240,9 +243,32 @@ impl TryFrom<TypedServe> for Serve {
         if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
+        let nodes: Vec<EngineNode> = typed.via.into_iter().flat_map(|Via(nodes)| nodes).collect();
+        if media.is_none() && !nodes.is_empty() {
+            return Err(Conflict::MediaFlagWithoutMedia("--via"));
+        }
+        let livekit_key = match (typed.livekit_key_file, typed.livekit_key.and_then(Secret::given)) {
+            (Some(file), _) => Some(SecretSource::File(file)),
+            (None, given) => given.map(SecretSource::Given),
+        };
+        let via = Engines { nodes, livekit_key };
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
-        Ok(Serve { listen, tls, stun, turn, own_turn, site, access, meetings, media, cluster, otlp, print_mediamtx })
+        Ok(Serve {
+            listen,
+            tls,
+            stun,
+            turn,
+            own_turn,
+            site,
+            access,
+            meetings,
+            media,
+            cluster,
+            via,
+            otlp,
+            print_mediamtx,
+        })
     }
 }
 

@@ -14,11 +14,11 @@ use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
 use super::values::Bitrate;
+use super::via::Engines;
 use super::whip_out::WhipOut;
 use crate::access::{JoinCode, SecretError};
 use crate::expect::Expectation;
-use crate::http::whip_client::WhipUrlError;
-use crate::http::{OtlpEndpoint, Site};
+use crate::http::{OtlpEndpoint, Site, whip_client::WhipUrlError};
 use crate::id::{Nickname, NodeId, RoomId, RoomName, UserId};
 use crate::media::{self, Content, FileList, Size, Tiers};
 use crate::protocol::channel::Allowed;
@@ -317,6 +317,8 @@ pub struct Serve {
     pub media: Option<ServeMedia>,
     /// The other servers with the same rooms; `None` without `--redis`.
     pub cluster: Option<Box<Cluster>>,
+    /// The nodes of engines that send the media to students.
+    pub via: Engines,
     /// The collector of traces.
     pub otlp: Option<OtlpEndpoint>,
     /// Whether to print the configuration of a MediaMTX edge instead of serving.

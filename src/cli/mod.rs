@@ -31,6 +31,7 @@ mod stage;
 mod tls;
 mod token;
 mod values;
+mod via;
 mod whip_flags;
 mod whip_out;
 
@@ -62,6 +63,7 @@ pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
 pub use self::values::{Bitrate, Burst};
+pub use self::via::{EngineNode, Engines, Via};
 pub use self::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 pub use crate::report::{Output, Verbosity};
 

@@ -210,6 +210,7 @@ fn output_flags_may_come_before_or_after_the_verb() {
         meetings,
         media,
         cluster: None,
+        via: Engines::default(),
         otlp: None,
         print_mediamtx: false,
     };

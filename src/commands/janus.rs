@@ -30,7 +30,7 @@ pub(super) fn janus_room(
     let token = secret(&access.token, "--janus-token-file")?;
     let trust = ClientTrust::new(trust)?.of_named(access.url.server());
     let server = JanusServer { url: access.url.clone(), trust, token };
-    Ok(JanusRoom { server, id: room.into(), pin, display: display.as_str().to_owned(), creates: false })
+    Ok(JanusRoom { server, id: room.into(), pin, secret: None, display: display.as_str().to_owned(), creates: false })
 }
 
 /// The exit code of an error.

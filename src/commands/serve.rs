@@ -3,6 +3,7 @@
 
 mod cluster;
 mod edge;
+mod engine;
 mod files;
 mod host;
 mod media;
@@ -32,12 +33,12 @@ use super::traces::Traces;
 use super::whip::WhipDoor;
 use super::{listen, reachable_host};
 use crate::access::TurnSecret;
-use crate::cli::Serve;
+use crate::cli::{EngineNode, Serve};
 use crate::exit::Failure;
 use crate::http::{Host, Origin, Site};
 use crate::protocol::IceServer;
 use crate::report::{EndReason, Event, Reporter};
-use crate::room::{Meetings, Reservation};
+use crate::room::{EdgeRole, Meetings, Reservation};
 use crate::signal::{OwnTurn, Server, ServerUrl};
 use crate::tls::{CertificateSource, Identity, ServerTls, TypedHost};
 use crate::trace::Tracer;
@@ -102,6 +103,7 @@ pub(super) async fn run(
         whip: None,
         media,
         cluster,
+        via: engine::with_key(serve.via, reporter)?,
     };
     let served = RunningServer::start(listener, settings)?;
     let (ws, page) = served.urls();
@@ -198,6 +200,8 @@ pub(super) struct ServerSettings {
     pub(super) media: Option<MediaServer>,
     /// The other nodes, if there are any.
     pub(super) cluster: Option<ClusterNode>,
+    /// The nodes of engines that send the media to students.
+    pub(super) via: Vec<EngineNode>,
 }
 
 /// A running server: signalling, pages, WHEP, WHIP and metrics on one port, and the media of rooms on another.
@@ -232,6 +236,7 @@ impl RunningServer {
             whip,
             media,
             cluster,
+            via,
         } = settings;
         let address = listener.local_addr().map_err(Failure::internal)?;
         let mut limits = signal::ServerLimits::default();
@@ -265,9 +270,10 @@ impl RunningServer {
             tracer,
             cluster,
         });
-        let edges = media.as_ref().filter(|_| is_edge).map(|media| {
-            let settings = media.edges(address.ip());
-            (settings.meter.clone(), RunningEdges::start(settings, server.edges(media.max_rooms())))
+        let edges = media.as_ref().filter(|_| is_edge || !via.is_empty()).map(|media| {
+            let settings = media.edges(address.ip(), is_edge, via);
+            let role = if is_edge { EdgeRole::Serves } else { EdgeRole::ServesByEngine };
+            (settings.meter.clone(), RunningEdges::start(settings, server.edges(role, media.max_rooms())))
         });
         let media = media.map(|media| media.start(server.media_hosts()));
         // Before the first request, or a stranger could take the room.

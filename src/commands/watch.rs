@@ -2,6 +2,7 @@
 
 mod connection;
 mod diagnosis;
+mod engine;
 mod janus;
 mod janus_connection;
 mod lesson;
@@ -48,6 +49,7 @@ use crate::media::{self, Render, RenderEvent, TrackFormat};
 use crate::protocol::channel::Stopped;
 use crate::protocol::{ClientKind, ErrorCode, LeaveReason, RoomKind, ServerMessage, User};
 use crate::report::{EndReason, Event, Reporter};
+use crate::sdp::accepted;
 use crate::signal::{ServerUrl, SignalEvent};
 use crate::suspension::{Suspension, SuspensionMonitor};
 use crate::viewer::{IceServers, ViewerConfig};
@@ -267,6 +269,8 @@ impl Session<'_> {
                 };
                 if !connection.answered {
                     connection.answered = true;
+                    // An engine answers without our data channel.
+                    connection.is_of_engine = !accepted::has_channel(&sdp);
                     match connection.viewer.answer(sdp).await {
                         Ok(tracks) => self.start_render(tracks).await?,
                         Err(error) => {
@@ -296,6 +300,13 @@ impl Session<'_> {
             }
             ServerMessage::Hangup { user_id } if self.is_publisher(&user_id) => self.on_hangup(),
             ServerMessage::Hangup { user_id } => self.on_speaker_hangup(&user_id),
+            ServerMessage::Offer { user_id, sdp, tracks: Some(tracks), .. } => {
+                return self.on_engine_offer(&user_id, sdp, tracks).await.map(|()| None);
+            }
+            ServerMessage::Talk { message, .. } => {
+                let effect = self.talk.received(message, self.reporter, &self.screen);
+                self.on_effect(effect).await;
+            }
             ServerMessage::Breakouts(breakouts) => {
                 self.breakouts.watched(&breakouts).into_iter().for_each(|sentence| self.reporter.notice(sentence));
             }
@@ -314,6 +325,7 @@ impl Session<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::Heard { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }

@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 pub(super) use self::host::Host;
-use self::key_frames::KeyFrameBudget;
+pub(super) use self::key_frames::KeyFrameBudget;
 pub(super) use self::outputs::FrameOutputs;
-use self::target::{Target, TargetEvent, TargetMedia};
+pub(super) use self::target::{Target, TargetEvent, TargetMedia};
 use super::client_network::bind_addresses_for;
 use super::or_never;
 use crate::cli::{WhipOut, WhipToken, WhipVideo};

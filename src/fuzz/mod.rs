@@ -10,6 +10,7 @@ mod http;
 mod ingest;
 mod input;
 mod janus;
+mod livekit;
 mod matroska;
 mod media;
 mod mutator;
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -44,6 +45,7 @@ pub const TARGETS: [Target; 24] = [
     Target { name: "ingest", body: ingest::ingest },
     Target { name: "janus_message", body: janus::janus_message },
     Target { name: "join_query", body: signalling::join_query },
+    Target { name: "livekit_message", body: livekit::livekit_message },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },
     Target { name: "negotiation", body: sdp::negotiation },

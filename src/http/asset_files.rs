@@ -62,6 +62,7 @@ pub(super) const PART_FILES: &[Named] = &files! {
     "devices_chinese.js": JAVASCRIPT,
     "devices_english.js": JAVASCRIPT,
     "encodings.js": JAVASCRIPT,
+    "engine.js": JAVASCRIPT,
     "invitation.js": JAVASCRIPT,
     "kept_buttons.js": JAVASCRIPT,
     "new_room.css": CSS,

@@ -18,6 +18,8 @@ pub struct JanusRoom {
     pub id: JanusId,
     /// The pin of the room.
     pub pin: Option<String>,
+    /// The secret of a room that this program creates: whoever has it may change and destroy the room.
+    pub secret: Option<String>,
     /// The name that others see.
     pub display: String,
     /// Whether to create the room if it does not exist.
@@ -81,7 +83,7 @@ impl Member {
     }
 }
 
-fn access(room: &JanusRoom) -> Access<'_> {
+pub(super) fn access(room: &JanusRoom) -> Access<'_> {
     Access { room: &room.id, pin: room.pin.as_deref(), token: room.server.token.as_deref() }
 }
 
@@ -113,7 +115,7 @@ async fn join(
 /// Creates the room, which somebody else may do at the same time.
 async fn create(session: &Session, handle: HandleId, room: &mut JanusRoom) -> Result<(), JanusError> {
     room.creates = false;
-    match session.room(handle, RoomRequest::create(access(room)), None).await {
+    match session.room(handle, RoomRequest::create(access(room), room.secret.as_deref()), None).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_room_exists() => Ok(()),
         Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! A client of [Janus](https://janus.conf.meetecho.com), an SFU of somebody else: its WebSocket API and its VideoRoom
-//! plugin. [`Subscriber`] finds the publisher of a room and gets its streams, [`JanusHost`] publishes in a room; the
-//! peer connections are those of [`crate::viewer`] and [`crate::publisher`].
+//! plugin. [`Subscriber`] finds the publisher of a room and gets its streams, [`serve_room`] does so for many students,
+//! and [`JanusHost`] publishes in a room; the peer connections are those of [`crate::viewer`], [`crate::publisher`] and
+//! of the students.
 //!
 //! A session is one WebSocket with some handles, each of them an attachment to the plugin with at most one peer
 //! connection: one for the participant, one for its subscription. Janus offers to subscribers, and publishers offer to
@@ -16,7 +17,9 @@ pub(crate) mod fuzz;
 mod member;
 mod publisher;
 mod session;
+mod subscribe;
 mod subscriber;
+mod subscriptions;
 mod transactions;
 mod url;
 mod video_room;
@@ -29,6 +32,8 @@ pub use self::error::JanusError;
 pub use self::member::JanusRoom;
 pub use self::publisher::{JanusHost, JanusPublication, PublishedJanus};
 pub use self::session::JanusServer;
-pub use self::subscriber::{JanusEvent, JanusOffer, JanusPublisher, Subscriber};
+pub use self::subscribe::JanusOffer;
+pub use self::subscriber::{JanusEvent, JanusPublisher, Subscriber};
+pub use self::subscriptions::{Subscription, SubscriptionEvent, check, serve_room};
 pub use self::url::{JanusUrl, JanusUrlError};
 pub use self::video_room::JanusId;

@@ -11,11 +11,11 @@ use super::error::JanusError;
 use super::feeds::{Change, Feeds, Streams};
 use super::member::{JanusRoom, Member};
 use super::session::SessionEvent;
+use super::subscribe::{JanusOffer, Subscribing, subscribe};
 use super::transactions::Unasked;
-use super::video_room::{self, Feed, JanusId, Join, RoomEvent, RoomRequest};
-use super::wire::{Candidate, HandleId, Jsep, JsepKind, MAX_CANDIDATES};
+use super::video_room::{self, Feed, JanusId, RoomEvent, RoomRequest};
+use super::wire::{Candidate, HandleId, Jsep, MAX_CANDIDATES};
 use crate::protocol::IceCandidate;
-use crate::rtp::Track;
 use crate::signal::Backoff;
 
 /// The longest pause between attempts to reach Janus.
@@ -40,15 +40,6 @@ pub struct JanusPublisher {
     pub unknown: Vec<String>,
     /// How many other publishers there are.
     pub others: usize,
-}
-
-/// Janus's offer of the publisher's streams.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JanusOffer {
-    /// The session description.
-    pub sdp: String,
-    /// The mid of each section, and its track.
-    pub tracks: Vec<(String, Track)>,
 }
 
 /// An event of a subscriber.
@@ -377,21 +368,11 @@ struct Stay {
 
 impl Stay {
     async fn subscribe(&mut self, feed: &JanusId, streams: &Streams) -> Result<JanusOffer, JanusError> {
-        let member = &self.member;
-        let handle = member.session.attach().await?;
-        self.subscribed = Some(handle);
-        let mids = streams.tracks.iter().map(|(mid, _)| mid.as_str());
-        let request = RoomRequest::Join(Join::subscriber(member.access(), member.private_id, feed, mids));
-        let reply = member.session.room(handle, request, None).await?;
-        let offer = match reply {
-            (RoomEvent::Attached(mids), Some(jsep)) => jsep.of_kind(JsepKind::Offer).map(|sdp| (mids, sdp)),
-            _ => None,
-        };
-        let without = || JanusError::broken(&member.room.server.url, "subscribes without a usable offer");
-        let (mids, sdp) = offer.ok_or_else(without)?;
+        let Member { session, room, private_id, .. } = &self.member;
+        let (url, access, private_id) = (&room.server.url, self.member.access(), *private_id);
+        let (handle, offer) = subscribe(Subscribing { session, url, access, private_id }, feed, streams).await;
+        self.subscribed = handle;
         self.more_candidates = MAX_CANDIDATES;
-        let track = |of: &str| streams.tracks.iter().find(|(mid, _)| mid == of).map(|(_, track)| *track);
-        let tracks = mids.into_iter().filter_map(|(mid, of)| Some((mid, track(&of)?))).collect();
-        Ok(JanusOffer { sdp, tracks })
+        offer
     }
 }

@@ -132,9 +132,17 @@ pub(super) enum RoomRequest<'a> {
         room: &'a JanusId,
         #[serde(skip_serializing_if = "Option::is_none")]
         pin: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<&'a str>,
         publishers: u32,
         videocodec: &'a str,
         is_private: bool,
+    },
+    /// Ends the room for everybody.
+    Destroy {
+        room: &'a JanusId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<&'a str>,
     },
 }
 
@@ -214,10 +222,11 @@ impl<'a> Join<'a> {
 
 impl<'a> RoomRequest<'a> {
     /// A room for the codecs of this program.
-    pub(super) fn create(access: Access<'a>) -> Self {
+    pub(super) fn create(access: Access<'a>, secret: Option<&'a str>) -> Self {
         Self::Create {
             room: access.room,
             pin: access.pin,
+            secret,
             publishers: PUBLISHERS_OF_OWN_ROOM,
             videocodec: "h264,vp8",
             is_private: access.pin.is_some(),
@@ -373,8 +382,11 @@ mod tests {
             })
         );
         assert_eq!(RoomRequest::Start.to_body(), json!({"request": "start"}));
-        let created = RoomRequest::create(Access { pin: None, ..access }).to_body();
+        let created = RoomRequest::create(Access { pin: None, ..access }, Some("s")).to_body();
         assert_eq!((&created["request"], &created["room"], created.get("pin")), (&json!("create"), &json!(1234), None));
+        assert_eq!(created["secret"], "s");
+        let destroyed = RoomRequest::Destroy { room: &room, secret: Some("s") }.to_body();
+        assert_eq!(destroyed, json!({"request": "destroy", "room": 1234, "secret": "s"}));
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MAX_TEXT_CHARS: usize = 200;
 pub(super) struct SessionId(u64);
 
 /// Janus's number of a handle: one attachment of a session to a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct HandleId(u64);
 

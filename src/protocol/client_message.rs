@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::StudentMessage;
+use super::channel::{PublisherMessage, StudentMessage};
 use super::{
     DeclineReason, ErrorCode, FileId, IceCandidate, OfferedTracks, RoomOrder, ShareFile, TrackName, VideoCodec,
     VideoTrack,
@@ -157,6 +157,19 @@ pub enum ClientMessage {
     Channel {
         /// The message.
         message: StudentMessage,
+    },
+    /// A student whose media has no data channel sends a message of the channel of the lecture.
+    Talk {
+        /// The message.
+        message: StudentMessage,
+    },
+    /// An edge without data channels has a message of the channel of the lecture. Nobody else says this.
+    Tell {
+        /// The student; none for all students of the edge.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target_uid: Option<UserId>,
+        /// The message.
+        message: PublisherMessage,
     },
     /// A participant of a meeting whose media the server carries has a file for the others. The answer is `filePlace`,
     /// or an error with [`ErrorCode::FileRefused`].

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::{ChatText, PublisherMessage};
+use super::channel::{ChatText, PublisherMessage, StudentMessage};
 use super::{
     BUSY_RETRY_MS, Breakouts, ErrorCode, FileId, IceCandidate, IceServer, LeaveReason, OfferedTracks, RoomOrder,
     SharedFile, TrackName, User,
@@ -102,7 +102,9 @@ pub enum ServerMessage {
     },
     /// The answer to [`ClientMessage::Ping`](super::ClientMessage::Ping).
     Pong,
-    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's offers.
+    /// A student's offer, to the publisher or the media host. The media host also gets the publisher's offers. A
+    /// student whose offer went to an engine that offers itself gets that offer in place of an answer, from the
+    /// publisher, and answers it in a new connection.
     Offer {
         /// The student, the publisher, or another participant.
         user_id: UserId,
@@ -114,7 +116,7 @@ pub enum ServerMessage {
         /// The video track that the student wants.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video: Option<VideoTrack>,
-        /// The tracks that the sender of an offer to itself sends.
+        /// The tracks that the sender of an offer to itself, or the engine, sends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tracks: Option<OfferedTracks>,
         /// The sender's network. The number differs between servers and does not reveal the address.
@@ -193,6 +195,20 @@ pub enum ServerMessage {
     Channel {
         /// The message.
         message: PublisherMessage,
+    },
+    /// To a student whose media has no data channel: a message of the channel of the lecture.
+    Talk {
+        /// The publisher.
+        user_id: UserId,
+        /// The message.
+        message: PublisherMessage,
+    },
+    /// To an edge without data channels: a student there has sent a message of the channel of the lecture.
+    Heard {
+        /// The student.
+        user_id: UserId,
+        /// The message.
+        message: StudentMessage,
     },
     /// The receiver may bring its file to the server, by HTTP.
     FilePlace {

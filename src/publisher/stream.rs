@@ -92,7 +92,7 @@ impl Stream {
         packet.header.sequence_number = self.next;
         self.next = self.next.wrapping_add(1);
         self.label(&mut packet.header, ids, ids.rid);
-        set_transport_number(&mut packet.header, ids, transport);
+        set_transport_number(&mut packet.header, ids.transport_of(self.track), transport);
         if self.track.is_video() {
             if self.sent.len() == HISTORY {
                 self.sent.pop_front();
@@ -143,7 +143,7 @@ impl Stream {
         };
         self.next_rtx = self.next_rtx.wrapping_add(1);
         self.label(&mut header, ids, ids.repaired_rid);
-        set_transport_number(&mut header, ids, transport);
+        set_transport_number(&mut header, ids.transport_of(self.track), transport);
         header
     }
 
@@ -159,17 +159,18 @@ impl Stream {
     }
 }
 
-fn set_transport_number(header: &mut Header, ids: ExtensionIds, number: u16) {
-    if let Some(id) = ids.transport {
+fn set_transport_number(header: &mut Header, id: Option<u8>, number: u16) {
+    if let Some(id) = id {
         let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
     }
 }
 
-/// The restriction identifier of a tier.
+/// The restriction identifier of a tier: the small layer and the next one of browsers' `q`, `h` and `f`, whose order
+/// LiveKit knows. It takes a lone `f` for a small layer, and drops one of two layers with other names.
 pub(super) fn rid_of(tier: Tier) -> &'static str {
     match tier {
-        Tier::Full => "f",
-        Tier::Low => "l",
+        Tier::Full => "h",
+        Tier::Low => "q",
     }
 }
 
@@ -183,7 +184,13 @@ mod tests {
 
     use super::*;
 
-    const IDS: ExtensionIds = ExtensionIds { mid: Some(4), rid: Some(10), repaired_rid: Some(11), transport: Some(3) };
+    const IDS: ExtensionIds = ExtensionIds {
+        mid: Some(4),
+        rid: Some(10),
+        repaired_rid: Some(11),
+        transport: Some(3),
+        audio_transport: Some(3),
+    };
 
     fn media() -> Packet {
         let header = Header { version: 2, ssrc: 7, payload_type: 96, timestamp: 9, marker: true, ..Default::default() };
@@ -199,14 +206,14 @@ mod tests {
         let mut stream = Stream { mid: "1".to_owned(), ..Stream::new(Track::Screen, Codec::Vp8, Some(Tier::Low), 7) };
         let numbers: Vec<u16> = (0..3).map(|n| stream.number(media(), IDS, n).header.sequence_number).collect();
         let original = stream.find(numbers[1]).unwrap();
-        assert_eq!((extension(&original, 10), extension(&original, 4)), (Some(b"l".to_vec()), Some(b"1".to_vec())));
+        assert_eq!((extension(&original, 10), extension(&original, 4)), (Some(b"q".to_vec()), Some(b"1".to_vec())));
         let again = stream.retransmission(&original, IDS, 500);
         assert_eq!((again.header.ssrc, again.header.payload_type, again.header.timestamp), (8, 97, 9));
         assert_eq!(again.payload[..2], numbers[1].to_be_bytes());
         assert_eq!((&again.payload[2..], again.header.marker), (&b"picture"[..], true));
         let extensions = [3, 4, 10, 11].map(|id| extension(&again, id));
         let number = 500_u16.to_be_bytes().to_vec();
-        assert_eq!(extensions, [Some(number), Some(b"1".to_vec()), None, Some(b"l".to_vec())]);
+        assert_eq!(extensions, [Some(number), Some(b"1".to_vec()), None, Some(b"q".to_vec())]);
         assert!(stream.find(numbers[2].wrapping_add(1)).is_none() && stream.find(numbers[0].wrapping_sub(1)).is_none());
     }
 

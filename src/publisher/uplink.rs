@@ -398,7 +398,7 @@ impl Uplink {
             let transport = self.transport_number;
             let again = self.streams[n].retransmission(&packet, self.ids, transport);
             self.stats.retransmitted += 1;
-            self.write(now, again);
+            self.write(now, n, again);
         }
     }
 
@@ -407,7 +407,7 @@ impl Uplink {
         let Some(n) = self.streams.iter().position(Stream::has_rtx) else { return };
         for _ in 0..(probe.packets * probe.bytes_each).div_ceil(PADDING_BYTES) {
             let padding = self.streams[n].padding(self.ids, self.transport_number);
-            self.write(now, padding);
+            self.write(now, n, padding);
         }
     }
 
@@ -469,7 +469,7 @@ impl Uplink {
         };
         self.leaving = Some((ssrc, timestamp, at));
         self.adaptation.on_media_sent(1);
-        self.write(at, packet);
+        self.write(at, n, packet);
     }
 
     /// Sends a packet again, unchanged: its nonce is the same, so all its bytes must be.
@@ -478,12 +478,11 @@ impl Uplink {
         self.enqueue(packet);
     }
 
-    /// Sends a packet with the current transport-wide sequence number.
-    fn write(&mut self, now: Instant, packet: Packet) {
-        let bytes = packet.marshal_size();
-        let number = self.ids.transport.map(|_| self.transport_number);
-        self.transport_number = self.transport_number.wrapping_add(1);
-        self.adaptation.estimate().sent(now, number, bytes);
+    /// Sends a packet of a stream with the current transport-wide sequence number, if packets of its track have one.
+    fn write(&mut self, now: Instant, n: usize, packet: Packet) {
+        let number = self.ids.transport_of(self.streams[n].track).map(|_| self.transport_number);
+        self.transport_number = self.transport_number.wrapping_add(u16::from(number.is_some()));
+        self.adaptation.estimate().sent(now, number, packet.marshal_size());
         self.enqueue(packet);
     }
 

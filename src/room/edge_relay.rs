@@ -14,6 +14,7 @@ use super::members::Room;
 use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, Rooms};
 use crate::id::{RoomId, UserId};
+use crate::protocol::channel::{PublisherMessage, StudentMessage};
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, RoomKind, ServerMessage};
 
 /// The refusal for a student that was about to connect to an edge.
@@ -100,6 +101,26 @@ impl Room {
         to.is_some()
     }
 
+    /// Passes a message of a student without a data channel on to the edge that serves the student.
+    pub(super) fn student_talks(
+        &self,
+        (student, conn): (&UserId, ConnId),
+        message: StudentMessage,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(user_id) = self.publisher.clone() else { return };
+        out.push(match self.edges.of_student(student) {
+            Some(to) => {
+                Output::Relay { from: conn, to, message: ServerMessage::Heard { user_id: student.clone(), message } }
+            }
+            None => {
+                let (code, message) = (ErrorCode::TargetBusy, "there is no connection to the teacher at the moment");
+                let message = PublisherMessage::Error { code, message: message.to_owned(), retry_after_ms: None };
+                Output::Send { to: conn, message: ServerMessage::Talk { user_id, message } }
+            }
+        });
+    }
+
     /// Places an edge that offers. Returns the connection of the edge from which it gets the lecture; none for the
     /// holder of the media.
     fn place_below(&mut self, edge: &UserId, limits: &RoomLimits, out: &mut Vec<Output>) -> Option<ConnId> {
@@ -141,6 +162,28 @@ impl Room {
                     Some(to) => out.push(Output::Relay { from: conn, to, message: offer }),
                     None => self.relay_to_holder(conn, &target_uid, offer, out),
                 };
+            }
+            // An engine that does not answer offers makes its own.
+            ClientMessage::Offer { target_uid: student, sdp, tracks, .. } => {
+                if self.edges.student(edge, &student).is_some() {
+                    let (user_id, video, network, entry) = (publisher, None, None, None);
+                    let offer = ServerMessage::Offer { entry, user_id, sdp, video, tracks, network, source };
+                    self.send_to_student(&student, offer, out);
+                }
+                return;
+            }
+            ClientMessage::Tell { target_uid: Some(student), message } => {
+                // A student whose signalling is lost is welcomed again, with what it has missed.
+                let placed = self.edges.student(edge, &student).is_some();
+                let to = self.members.get(&student).filter(|_| placed).and_then(|member| member.conn());
+                return out.extend(
+                    to.map(|to| Output::Send { to, message: ServerMessage::Talk { user_id: publisher, message } }),
+                );
+            }
+            ClientMessage::Tell { target_uid: None, message } => {
+                let students = self.edges.students(edge).filter_map(|id| self.members.get(id)?.conn());
+                let (to, message) = (students.collect(), ServerMessage::Talk { user_id: publisher, message });
+                return out.push(Output::Broadcast { to, message });
             }
             ClientMessage::Candidate { target_uid, candidate, .. } if target_uid == publisher => {
                 let candidate = ServerMessage::Candidate { entry: None, user_id, candidate, source };

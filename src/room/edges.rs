@@ -42,6 +42,8 @@ pub struct Route {
 pub enum EdgeRole {
     /// Serves students.
     Serves,
+    /// Serves students over an engine, and no other edges.
+    ServesByEngine,
     /// Only receives further encodings for a connection that serves.
     Receives,
 }
@@ -78,7 +80,7 @@ pub(super) struct Edges {
 
 impl Edge {
     pub(super) fn serves(&self) -> Option<ConnId> {
-        self.conn.filter(|_| self.newcomer.route.edge == Some(EdgeRole::Serves))
+        self.conn.filter(|_| self.newcomer.route.edge != Some(EdgeRole::Receives))
     }
 }
 
@@ -151,13 +153,14 @@ impl Edges {
     fn above(&self, (edge, before): (&UserId, Option<&UserId>), failed: &[UserId], most: usize) -> Option<UserId> {
         let own = &self.known.get(edge)?.newcomer;
         let role = |edge: &Edge| edge.newcomer.route.edge;
-        if own.route.edge == Some(EdgeRole::Receives) {
+        let role_of_low = Some(EdgeRole::Receives);
+        if own.route.edge == role_of_low {
             // The low tier comes from where the full one does.
-            let is_main = |other: &Edge| role(other) == Some(EdgeRole::Serves) && other.newcomer.session == own.session;
+            let is_main = |other: &Edge| role(other) != role_of_low && other.newcomer.session == own.session;
             let (main, _) = self.known.iter().find(|(_, other)| is_main(other))?;
             return self.placed.get(main)?.edge.clone();
         }
-        let serving = || self.known.iter().filter(|(id, other)| *id != edge && role(other) == Some(EdgeRole::Serves));
+        let serving = || self.known.iter().filter(|(id, other)| *id != edge && role(other) != role_of_low);
         let above = |id: &UserId| self.placed.get(id).and_then(|placed| placed.edge.as_ref());
         let mut below: BTreeMap<&UserId, usize> = BTreeMap::new();
         serving().filter_map(|(id, _)| above(id)).for_each(|above| *below.entry(above).or_default() += 1);
@@ -165,7 +168,8 @@ impl Edges {
         if below.contains_key(edge) || at_holder().count() < most {
             return None;
         }
-        let open = at_holder().filter(|(id, other)| other.conn.is_some() && !failed.contains(id));
+        let has_sfu = |other: &Edge| other.conn.is_some() && role(other) == Some(EdgeRole::Serves);
+        let open = at_holder().filter(|(id, other)| has_sfu(other) && !failed.contains(id));
         let rank = |(id, _): &(&UserId, &Edge)| (before != Some(*id), below.get(*id).copied().unwrap_or_default());
         open.min_by_key(rank).map(|(id, _)| id.clone())
     }
@@ -243,6 +247,12 @@ impl Edges {
     /// The student of an edge; none if it is placed elsewhere.
     pub(super) fn student(&mut self, edge: &UserId, student: &UserId) -> Option<&mut Placed> {
         self.placed.get_mut(student).filter(|placed| placed.edge.as_ref() == Some(edge))
+    }
+
+    /// The students that an edge sends media to.
+    pub(super) fn students(&self, edge: &UserId) -> impl Iterator<Item = &UserId> {
+        let is_there = move |placed: &Placed| placed.is_connected && placed.edge.as_ref() == Some(edge);
+        self.placed.iter().filter(move |(_, placed)| is_there(placed)).map(|(student, _)| student)
     }
 
     /// A student is not in the room any more. Its media may flow on if signalling alone was lost.

@@ -69,6 +69,18 @@ impl Room {
                     None => self.relay_to_holder(conn, &target_uid, candidate, out),
                 }
             }
+            ClientMessage::Answer { target_uid, sdp, source: None, .. }
+                if !is_publisher && self.publisher.as_ref() == Some(&target_uid) =>
+            {
+                sender.candidates.offered(&target_uid, None);
+                if let Some(to) = self.edges.of_student(id) {
+                    let message = ServerMessage::Answer { user_id, sdp, entry: None };
+                    out.push(Output::Relay { from: conn, to, message });
+                }
+            }
+            ClientMessage::Talk { message } => {
+                self.student_talks((id, conn), message, out);
+            }
             ClientMessage::Reject { code, .. } if !code.may_reject() => {
                 refuse(conn, ErrorCode::NotAllowed, format!("{code} is not for clients to send"), out);
             }
@@ -105,6 +117,7 @@ impl Room {
             | ClientMessage::Overloaded
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. }
+            | ClientMessage::Tell { .. }
             | ClientMessage::ShareFile(_)
             | ClientMessage::WithdrawFile { .. } => {
                 refuse(conn, ErrorCode::NotAllowed, "this room is a lecture, which has no calls", out);

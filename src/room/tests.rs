@@ -6,6 +6,7 @@ mod calls;
 mod crowds;
 mod edge_tree;
 mod edges;
+mod engines;
 mod gate;
 mod hall;
 mod host;

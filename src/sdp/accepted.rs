@@ -51,6 +51,12 @@ pub(crate) fn sections(sdp: &str) -> Vec<AcceptedSection> {
     sections
 }
 
+/// Whether an answer accepts a data channel.
+pub(crate) fn has_channel(sdp: &str) -> bool {
+    let refuses = |line: &str| line.split(' ').nth(1) == Some("0");
+    sdp.lines().any(|line| line.starts_with("m=application ") && !refuses(line))
+}
+
 impl AcceptedSection {
     fn read(&mut self, line: &str) {
         let numbered = |rest: &str| {

@@ -3,6 +3,7 @@
 pub(crate) mod accepted;
 pub(crate) mod answer;
 pub mod engine;
+pub(crate) mod foreign;
 pub(crate) mod fragment;
 pub mod ice;
 pub(crate) mod negotiated;

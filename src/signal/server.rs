@@ -22,7 +22,8 @@ use crate::id::{RoomId, RoomName};
 use crate::network::{ClientAddress, SharedClientState};
 use crate::protocol::{Credentials, ErrorCode, JoinRequest, RoomKind, ServerMessage};
 use crate::room::{
-    self, Creation, FileClaim, FileDenied, FileState, Meetings, Refusals, Reservation, RoomRefusal, RoomSummary,
+    self, Creation, EdgeRole, FileClaim, FileDenied, FileState, Meetings, Refusals, Reservation, RoomRefusal,
+    RoomSummary,
 };
 use crate::store::StoreError;
 
@@ -142,9 +143,9 @@ impl Server {
     }
 
     /// The edges to run from now on, at most this many at the same time: one for each lecture that a student here wants
-    /// to see.
-    pub fn edges(&self, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
-        self.core.start_edges(most)
+    /// to see, which does this.
+    pub fn edges(&self, role: EdgeRole, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
+        self.core.start_edges(role, most)
     }
 
     /// All rooms, also those of other nodes, ordered by id.

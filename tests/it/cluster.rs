@@ -30,9 +30,13 @@ impl Node {
     /// The same with more flags.
     pub fn start_with(class: &Classroom, redis: &RedisServer, name: &str, more: &[&str]) -> Self {
         let url = redis.url();
-        let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0", "--redis", &url, "--node", name];
-        let flags = [&flags[..], more].concat();
-        let process = Process::start(&format!("node {name}"), class.command(&flags));
+        Self::serve(class, &format!("node {name}"), &[&["--redis", &url, "--node", name], more].concat())
+    }
+
+    /// Starts `serve` with these flags on free ports.
+    pub fn serve(class: &Classroom, name: &str, more: &[&str]) -> Self {
+        let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0"];
+        let process = Process::start(name, class.command(&[&flags, more].concat()));
         let listening = process.wait_for("listening", |event| event["event"] == "listening");
         let url = listening["ws"].as_str().unwrap();
         let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();

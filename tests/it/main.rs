@@ -114,6 +114,9 @@ mod hosted;
 // A VideoRoom of a Janus server.
 mod janus;
 
+// Lectures over the nodes of an engine.
+mod via;
+
 // Meetings whose media the server carries.
 mod meeting;
 

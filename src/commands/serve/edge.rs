@@ -1,10 +1,12 @@
 //! The edges of this server: each receives the media of one lecture once, from the process that has it, and sends the
-//! media to students by an SFU of its own, in the publisher's name.
+//! media to students in the publisher's name: by an SFU of its own, or over a node of an engine.
 
 mod below;
+mod fanout;
 mod feed;
 mod lecture_sfu;
 mod low;
+mod nodes;
 mod pull;
 mod students;
 mod timers;
@@ -15,10 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::fanout::{Fanout, FanoutEvent};
 use self::feed::Feed;
-use self::lecture_sfu::LectureSfu;
+use self::nodes::{Busy, NodeStates};
 use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
+use crate::cli::EngineNode;
 use crate::commands::client_network::usable;
 use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
 use crate::commands::edges::Edges;
@@ -27,6 +31,7 @@ use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::or_never;
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::id::UserId;
+use crate::protocol::channel::StudentMessage;
 use crate::protocol::edge::FromEdge;
 use crate::protocol::{ClientMessage, ErrorCode, ServerMessage, User};
 use crate::report::Reporter;
@@ -51,6 +56,10 @@ pub(super) struct EdgeSettings {
     /// Counts what the SFUs send.
     pub(super) media: MediaMeter,
     pub(super) reporter: Reporter,
+    /// Whether an SFU of this process serves students.
+    pub(super) has_sfu: bool,
+    /// The nodes of engines.
+    pub(super) engines: Vec<EngineNode>,
 }
 
 /// The edges of a running server.
@@ -63,11 +72,12 @@ impl RunningEdges {
     /// Runs the edges that come from the server.
     pub(super) fn start(settings: EdgeSettings, mut edges: mpsc::UnboundedReceiver<LocalEdge>) -> Self {
         let (end, mut ended) = oneshot::channel();
+        let nodes = NodeStates::new(settings.engines.len());
         let task = tokio::spawn(async move {
             let mut running = JoinSet::new();
             loop {
                 tokio::select! {
-                    Some(edge) = edges.recv() => drop(running.spawn(run(edge, settings.clone()))),
+                    Some(edge) = edges.recv() => drop(running.spawn(nodes::run(edge, settings.clone(), nodes.clone()))),
                     // Ended edges are forgotten.
                     Some(_) = running.join_next() => {}
                     _ = &mut ended => break,
@@ -85,15 +95,29 @@ impl RunningEdges {
     }
 }
 
-/// Runs an edge until nobody needs it, or the server ends.
-async fn run(mut edge: LocalEdge, settings: EdgeSettings) {
-    let Some(member) = edge.join() else { return };
+/// The end of an edge.
+enum Ended {
+    /// Nobody needs the edge, or the server ends.
+    Idle,
+    /// The sender has failed; the reason.
+    Lost(String),
+}
+
+/// Runs an edge to its end. `engine` sends the media, or else an SFU of this process. Returns the end, and the edge.
+async fn run(
+    mut edge: LocalEdge,
+    engine: Option<EngineNode>,
+    settings: EdgeSettings,
+    busy: Busy,
+) -> (Ended, LocalEdge, bool) {
+    let Some(member) = edge.join() else { return (Ended::Idle, edge, false) };
     settings.reporter.detail(format!("the server is an edge of room {}", edge.room()));
     let mut host = EdgeHost {
         member: Some(member),
         meter: settings.meter.lecture(),
         source_meter: settings.media.room(),
         settings,
+        engine,
         publisher: None,
         ice_servers: IceServers::default(),
         sfu: None,
@@ -105,14 +129,16 @@ async fn run(mut edge: LocalEdge, settings: EdgeSettings) {
         low_needed: [false; 2],
         waiting: WaitingOffers::default(),
         students: Students::default(),
+        has_served: false,
+        busy,
         below: Edges::default(),
-        idle_since: Instant::now(),
         counted: Instant::now(),
         edge,
     };
-    host.run().await;
+    let ended = host.run().await;
     host.settings.reporter.detail(format!("the server is no longer an edge of room {}", host.edge.room()));
-    host.close().await;
+    let has_served = host.has_served;
+    (ended, host.close().await, has_served)
 }
 
 /// The second connection, for the low tier, with the member in whose name it offers.
@@ -131,7 +157,9 @@ struct EdgeHost {
     source_meter: SourceMeter,
     publisher: Option<User>,
     ice_servers: IceServers,
-    sfu: Option<LectureSfu>,
+    /// The node of an engine that sends the media; none for an SFU of this process.
+    engine: Option<EngineNode>,
+    sfu: Option<Fanout>,
     feed: Feed,
     full: Option<Pull>,
     low: Option<LowPull>,
@@ -144,9 +172,11 @@ struct EdgeHost {
     /// Offers of students that came before the media.
     waiting: WaitingOffers,
     students: Students,
+    /// Whether a student was connected.
+    has_served: bool,
+    busy: Busy,
     /// The edges that get the lecture from this one.
     below: Edges,
-    idle_since: Instant,
     /// The time of the last counts.
     counted: Instant,
 }
@@ -157,12 +187,12 @@ enum Input {
     LowRoom(Option<ServerMessage>),
     Full(PullEvent),
     Low(PullEvent),
-    Sfu(Option<SfuEvent>),
+    Sfu(FanoutEvent),
     Tick,
 }
 
 impl EdgeHost {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Ended {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -187,7 +217,7 @@ impl EdgeHost {
                     message = or_never(member.as_mut().map(LocalMember::receive)) => Input::Room(message),
                     message = or_never(low_member.map(LocalMember::receive)) => Input::LowRoom(message),
                     input = pulls => input,
-                    event = or_never(self.sfu.as_mut().map(LectureSfu::next)) => Input::Sfu(event),
+                    event = or_never(self.sfu.as_mut().map(Fanout::next)) => Input::Sfu(event),
                     _ = tick.tick() => Input::Tick,
                 }
             };
@@ -198,14 +228,22 @@ impl EdgeHost {
                 Input::LowRoom(None) => self.end_low(),
                 Input::Full(event) => self.on_full(event).await,
                 Input::Low(event) => self.on_low(event).await,
-                Input::Sfu(Some(event)) => self.on_sfu(event).await,
-                Input::Sfu(None) => {
+                Input::Sfu(FanoutEvent::Sfu(event)) => self.on_sfu(event).await,
+                Input::Sfu(FanoutEvent::Send(message)) => self.send(message),
+                Input::Sfu(FanoutEvent::Connected(user)) => {
+                    // Without a data channel the talk begins with the media.
+                    self.has_served = true;
+                    self.on_sfu(SfuEvent::Connected(user.clone())).await;
+                    self.on_sfu(SfuEvent::ChannelOpen(user)).await;
+                }
+                Input::Sfu(FanoutEvent::Ended(None)) => {
                     self.sfu = None;
                     self.end_full();
                 }
+                Input::Sfu(FanoutEvent::Ended(Some(why))) => return Ended::Lost(why),
                 Input::Tick => {
                     if !self.on_tick().await {
-                        return;
+                        return Ended::Idle;
                     }
                 }
             }
@@ -213,13 +251,15 @@ impl EdgeHost {
     }
 
     /// Says goodbye to everybody.
-    async fn close(mut self) {
+    async fn close(mut self) -> LocalEdge {
+        // The students of an engine that has failed connect elsewhere at once.
+        self.member = None;
         self.end_full();
         self.end_low();
-        self.member = None;
         if let Some(sfu) = self.sfu.take() {
             sfu.close().await;
         }
+        self.edge
     }
 
     async fn on_message(&mut self, message: ServerMessage) {
@@ -236,8 +276,8 @@ impl EdgeHost {
                 for user in users {
                     if user.publishes {
                         self.publisher_is(Some(user));
-                    } else if let Some(sfu) = &self.sfu {
-                        sfu.sfu().signalling_back(user.user_id);
+                    } else {
+                        self.student_is_back(user.user_id).await;
                     }
                 }
             }
@@ -257,7 +297,7 @@ impl EdgeHost {
                 self.offer_below(user_id, sdp);
             }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => match &self.sfu {
-                Some(sfu) if self.full.is_some() => sfu.sfu().offer(user_id, sdp, video, network),
+                Some(sfu) if self.full.is_some() => sfu.offer(user_id, sdp, video, network),
                 _ => {
                     let now = std::time::Instant::now();
                     if !self.waiting.push(now, user_id.clone(), sdp, video, network) {
@@ -270,6 +310,10 @@ impl EdgeHost {
                     sfu.candidate(user_id, candidate);
                 }
             }
+            ServerMessage::Answer { user_id, sdp, .. } if self.engine.is_some() && !self.is_publisher(&user_id) => {
+                self.sfu.iter().for_each(|sfu| sfu.answer(user_id.clone(), sdp.clone()));
+            }
+            ServerMessage::Heard { user_id, message } => self.on_student_talk(user_id, message).await,
             message => {
                 let is_hangup = matches!(message, ServerMessage::Hangup { .. });
                 if let Some(full) = &mut self.full
@@ -282,6 +326,25 @@ impl EdgeHost {
                         self.retry = Instant::now();
                     }
                 }
+            }
+        }
+    }
+
+    /// Signalling of a student is back. One without a data channel has missed messages, and is welcomed again.
+    async fn student_is_back(&self, user: UserId) {
+        match &self.sfu {
+            Some(sfu) if !sfu.is_engine() => sfu.signalling_back(user),
+            Some(_) if self.students.contains(&user) => self.tell_holder(&FromEdge::Opened(user)).await,
+            _ => {}
+        }
+    }
+
+    /// A student without a data channel says something.
+    async fn on_student_talk(&self, user: UserId, message: StudentMessage) {
+        if self.sfu.as_ref().is_some_and(Fanout::is_engine) && self.students.contains(&user) {
+            match message {
+                StudentMessage::Receive(tiers) => self.sfu.iter().for_each(|sfu| sfu.limit(user.clone(), tiers)),
+                message => self.tell_holder(&FromEdge::Heard(user, message.to_json())).await,
             }
         }
     }
@@ -318,7 +381,7 @@ impl EdgeHost {
         if !encodings.is_empty() && self.sfu.as_ref().is_none_or(|sfu| !sfu.carries(&encodings)) {
             self.restart_sfu(encodings.clone()).await;
         }
-        if let Some(sfu) = &mut self.sfu {
+        if let Some(Fanout::Sfu(sfu)) = &mut self.sfu {
             sfu.set_encodings(encodings.clone());
             self.below.tell_encodings(encodings, sfu.sfu());
         }
@@ -345,10 +408,9 @@ impl EdgeHost {
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
         let mut source = self.settings.source.clone();
         source.tracer = source.tracer.in_room(self.edge.room());
-        match LectureSfu::start(publisher, encodings, source).await {
+        match Fanout::start(publisher, encodings, source, self.engine.as_ref()).await {
             Ok(sfu) => {
-                let input = sfu.sfu().input();
-                self.feed.start(move |frame| input.push(frame));
+                self.feed.start(sfu.input());
                 self.sfu = Some(sfu);
             }
             Err(error) => {
@@ -361,7 +423,7 @@ impl EdgeHost {
     fn answer_waiting(&mut self) {
         let Some(sfu) = &self.sfu else { return };
         for (user, offer) in self.waiting.take() {
-            sfu.sfu().offer(user.clone(), offer.sdp, offer.video, offer.network);
+            sfu.offer(user.clone(), offer.sdp, offer.video, offer.network);
             offer.candidates.into_iter().for_each(|candidate| sfu.candidate(user.clone(), candidate));
         }
     }

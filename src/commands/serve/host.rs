@@ -163,6 +163,8 @@ impl RoomHost {
             | ServerMessage::Breakouts(_)
             | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::Talk { .. }
+            | ServerMessage::Heard { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)
             | ServerMessage::FileGone { .. }

@@ -60,7 +60,7 @@ struct Agreed {
 
 /// Joins the room, sends the offer and waits for the answer.
 async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoTrack>) -> Result<Agreed, Unavailable> {
-    let mut offer = Some(offer);
+    let mut is_offered = false;
     let mut teacher: Option<User> = None;
     let mut servers = Vec::new();
     let (mut deadline, mut late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
@@ -74,14 +74,8 @@ async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoT
             ServerMessage::Joined { users, ice_servers, .. } => {
                 servers = ice_servers;
                 let found = users.into_iter().find(|user| user.publishes).ok_or(Unavailable::NobodyTeaches)?;
-                if let Some(sdp) = offer.take() {
-                    member.send(ClientMessage::Offer {
-                        entry: None,
-                        target_uid: found.user_id.clone(),
-                        sdp,
-                        video,
-                        tracks: None,
-                    });
+                if !std::mem::replace(&mut is_offered, true) {
+                    member.send(offer_to(&found, &offer, video));
                 }
                 teacher = Some(found);
                 (deadline, late) = (Instant::now() + ANSWER_WITHIN, Unavailable::NoAnswer);
@@ -95,6 +89,11 @@ async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoT
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 return Err(Unavailable::Refused { code, message, retry_after });
             }
+            // The room has chosen an engine that offers itself, and a player answers no offers: the next offer goes
+            // elsewhere.
+            ServerMessage::Offer { .. } => {
+                teacher.iter().for_each(|teacher| member.send(offer_to(teacher, &offer, video)));
+            }
             // This hangup is about an earlier connection of the same user id.
             ServerMessage::Hangup { .. } => {}
             message if teacher.as_ref().is_some_and(|teacher| ends(&message, teacher)) => {
@@ -105,6 +104,11 @@ async fn negotiate(member: &mut LocalMember, offer: String, video: Option<VideoT
     }
     let message = "the server is shutting down, or has removed the player from the room".into();
     Err(Unavailable::Refused { code: ErrorCode::ServerShutdown, message, retry_after: None })
+}
+
+fn offer_to(teacher: &User, sdp: &str, video: Option<VideoTrack>) -> ClientMessage {
+    let (target_uid, sdp) = (teacher.user_id.clone(), sdp.to_owned());
+    ClientMessage::Offer { entry: None, target_uid, sdp, video, tracks: None }
 }
 
 /// Stays in the room until the player, the teacher or the server ends the session.

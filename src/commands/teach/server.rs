@@ -100,6 +100,7 @@ impl LectureServer {
             whip,
             media: None,
             cluster: None,
+            via: Vec::new(),
         };
         let embedded = RunningServer::start(listener, settings)?;
         let (embedded, whip, key) = (Some(embedded), None, None);

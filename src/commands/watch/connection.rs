@@ -24,6 +24,8 @@ pub(super) struct PublisherConnection {
     pub(super) publisher: UserId,
     /// Whether the publisher's answer has come.
     pub(super) answered: bool,
+    /// Whether the media comes from an engine: there is no data channel, and messages travel by signalling.
+    pub(super) is_of_engine: bool,
 }
 
 impl Session<'_> {
@@ -51,7 +53,7 @@ impl Session<'_> {
         }) {
             self.lesson.failed(Instant::now());
         }
-        self.connection = Some(PublisherConnection { viewer, events, publisher, answered: false });
+        self.connection = Some(PublisherConnection { viewer, events, publisher, answered: false, is_of_engine: false });
         Ok(())
     }
 
@@ -98,27 +100,10 @@ impl Session<'_> {
             }
             Some(ViewerEvent::BeginningMissed(track)) => self.request_key_frame(track).await,
             Some(ViewerEvent::ChannelOpen) => {}
-            Some(ViewerEvent::Heard(text)) => match self.talk.heard(&text, self.reporter, &self.screen) {
-                Effect::Nothing => {}
-                Effect::Welcomed(reply) => {
-                    self.speakers.welcomed(Instant::now());
-                    self.own_stage.welcomed();
-                    if let Some(reply) = reply {
-                        self.send_to_teacher(reply).await;
-                    }
-                }
-                Effect::ReportViewing => self.send_to_teacher(StudentMessage::Viewing(self.viewing.viewing())).await,
-                Effect::Tiers { tiers, estimate_kbps, reason } => {
-                    self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
-                }
-                Effect::Stopped(stopped) => self.on_stopped(stopped),
-                Effect::Stage(stage) => {
-                    self.own_stage.stage(&stage);
-                    self.speakers.listed(stage);
-                }
-                Effect::Invited { within_ms } => self.on_invited(within_ms).await,
-                Effect::OffStage(reason) => self.own_stage.off_stage(reason).await,
-            },
+            Some(ViewerEvent::Heard(text)) => {
+                let effect = self.talk.heard(&text, self.reporter, &self.screen);
+                self.on_effect(effect).await;
+            }
             Some(ViewerEvent::Disturbed) => self.on_disturbed(),
             Some(ViewerEvent::Gone) | None => {
                 if self.connection.is_some() {
@@ -127,6 +112,31 @@ impl Session<'_> {
                 }
                 self.lesson.failed(Instant::now());
             }
+        }
+    }
+
+    /// Does what a message of the channel of the lecture asks for.
+    pub(super) async fn on_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Welcomed(reply) => {
+                self.speakers.welcomed(Instant::now());
+                self.own_stage.welcomed();
+                if let Some(reply) = reply {
+                    self.send_to_teacher(reply).await;
+                }
+            }
+            Effect::ReportViewing => self.send_to_teacher(StudentMessage::Viewing(self.viewing.viewing())).await,
+            Effect::Tiers { tiers, estimate_kbps, reason } => {
+                self.on_tier_report(TierReport { tiers, estimate_kbps, reason });
+            }
+            Effect::Stopped(stopped) => self.on_stopped(stopped),
+            Effect::Stage(stage) => {
+                self.own_stage.stage(&stage);
+                self.speakers.listed(stage);
+            }
+            Effect::Invited { within_ms } => self.on_invited(within_ms).await,
+            Effect::OffStage(reason) => self.own_stage.off_stage(reason).await,
         }
     }
 
@@ -153,9 +163,12 @@ impl Session<'_> {
         self.show_message(Some("Nothing arrives from the teacher.\nWaiting for the connection to come back."));
     }
 
-    /// Sends a message over the data channel.
+    /// Sends a message over the data channel, or by signalling if there is none.
     pub(super) async fn send_to_teacher(&self, message: StudentMessage) {
         let sent = match &self.connection {
+            Some(connection) if connection.is_of_engine => {
+                self.signalling.send(ClientMessage::Talk { message: message.clone() })
+            }
             Some(connection) => connection.viewer.say(&message.to_json()).await,
             None => false,
         };

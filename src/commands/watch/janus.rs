@@ -86,8 +86,8 @@ impl Session<'_> {
         }
     }
 
-    /// Janus offers the streams of the publisher.
-    async fn on_janus_offer(&mut self, offer: JanusOffer) -> Result<(), Failure> {
+    /// Janus offers the streams of the publisher, directly or by way of the server that has placed this student there.
+    pub(super) async fn on_janus_offer(&mut self, offer: JanusOffer) -> Result<(), Failure> {
         let Some(publisher) = self.lesson.publisher().cloned() else { return Ok(()) };
         let JanusOffer { sdp, tracks } = offer;
         let config = ViewerConfig { bind: self.bind_addresses(), ice_servers: self.ice_servers.clone() };
@@ -100,8 +100,9 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        self.signalling.answer(answer.sdp);
-        self.connection = Some(PublisherConnection { viewer, events, publisher, answered: true });
+        self.signalling.answer(&publisher, answer.sdp);
+        let is_of_engine = self.watch.janus.is_none();
+        self.connection = Some(PublisherConnection { viewer, events, publisher, answered: true, is_of_engine });
         self.start_render(answer.tracks).await
     }
 }

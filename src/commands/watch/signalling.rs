@@ -68,10 +68,14 @@ impl Signalling<'_> {
         }
     }
 
-    /// Sends the answer to an offer of Janus. In a classroom the publisher answers.
-    pub(super) fn answer(&self, sdp: String) {
-        if let Self::Janus(janus) = self {
-            janus.answer(sdp);
+    /// Sends the answer to an offer of Janus, which came from there or in the publisher's name.
+    pub(super) fn answer(&self, publisher: &UserId, sdp: String) {
+        match self {
+            Self::Classroom(server) => {
+                let (entry, target_uid, source) = (None, publisher.clone(), None);
+                server.send(ClientMessage::Answer { entry, target_uid, sdp, source });
+            }
+            Self::Janus(janus) => janus.answer(sdp),
         }
     }
 

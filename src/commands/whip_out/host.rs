@@ -49,7 +49,7 @@ pub(super) enum HostError {
 }
 
 impl Host {
-    pub(super) fn kind(&self) -> HostKind {
+    pub(in crate::commands) fn kind(&self) -> HostKind {
         match self {
             Self::Whip(_) => HostKind::Whip,
             Self::Janus(_) => HostKind::Janus,
@@ -65,7 +65,7 @@ impl Host {
     }
 
     /// The host of the server, a name or an address.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::commands) fn host(&self) -> &str {
         match self {
             Self::Whip(endpoint) => endpoint.url.host(),
             Self::Janus(janus) => janus.room.server.url.server().host(),

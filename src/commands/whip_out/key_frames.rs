@@ -27,7 +27,7 @@ fn renewed(kind: HostKind) -> Duration {
 
 /// The budget of all WHIP servers.
 #[derive(Debug, Default)]
-pub(super) struct KeyFrameBudget {
+pub(in crate::commands) struct KeyFrameBudget {
     /// By server: when it got key frames at once.
     at_once: HashMap<usize, [Option<Instant>; AT_ONCE]>,
     /// The requests that wait, since when.
@@ -38,7 +38,7 @@ pub(super) struct KeyFrameBudget {
 
 impl KeyFrameBudget {
     /// A server needs a key frame. `made` is the time of the last one. Returns whether to ask the encoder now.
-    pub(super) fn want(
+    pub(in crate::commands) fn want(
         &mut self,
         now: Instant,
         (server, kind): (usize, HostKind),
@@ -67,7 +67,7 @@ impl KeyFrameBudget {
     }
 
     /// The encodings whose encoder has to be asked now. `made` has the time of the last key frame of each.
-    pub(super) fn due(&mut self, now: Instant, made: &PerEncoding<Option<Instant>>) -> Vec<Encoding> {
+    pub(in crate::commands) fn due(&mut self, now: Instant, made: &PerEncoding<Option<Instant>>) -> Vec<Encoding> {
         let mut due = Vec::new();
         for encoding in Encoding::all() {
             let Some(since) = self.waiting[encoding] else { continue };
@@ -83,7 +83,7 @@ impl KeyFrameBudget {
     }
 
     /// When [`due`](Self::due) may return something.
-    pub(super) fn deadline(&self, now: Instant, made: &PerEncoding<Option<Instant>>) -> Option<Instant> {
+    pub(in crate::commands) fn deadline(&self, now: Instant, made: &PerEncoding<Option<Instant>>) -> Option<Instant> {
         let waiting = Encoding::all().filter(|encoding| self.waiting[*encoding].is_some());
         waiting.map(|encoding| self.earliest(encoding, made).unwrap_or(now)).min()
     }

@@ -42,12 +42,12 @@ impl FrameOutputs {
     }
 
     /// The time of the last key frame.
-    pub(super) fn key_frame(&self, encoding: Encoding) -> Option<Instant> {
+    pub(in crate::commands) fn key_frame(&self, encoding: Encoding) -> Option<Instant> {
         self.lock().key_frames[encoding]
     }
 
     /// The time of the last key frame of each encoding.
-    pub(super) fn key_frames(&self) -> PerEncoding<Option<Instant>> {
+    pub(in crate::commands) fn key_frames(&self) -> PerEncoding<Option<Instant>> {
         self.lock().key_frames.clone()
     }
 

@@ -26,15 +26,15 @@ const MAX_LATER_CANDIDATES: usize = 16;
 
 /// The media for a server, and the addresses that send it.
 #[derive(Debug, Clone)]
-pub(super) struct TargetMedia {
-    pub(super) bind: Vec<String>,
-    pub(super) ice_servers: IceServers,
-    pub(super) encodings: Vec<(Encoding, u32)>,
-    pub(super) layering: Layering,
+pub(in crate::commands) struct TargetMedia {
+    pub(in crate::commands) bind: Vec<String>,
+    pub(in crate::commands) ice_servers: IceServers,
+    pub(in crate::commands) encodings: Vec<(Encoding, u32)>,
+    pub(in crate::commands) layering: Layering,
 }
 
 /// An event for the lecture.
-pub(super) enum TargetEvent {
+pub(in crate::commands) enum TargetEvent {
     State(HostState),
     /// Exactly these encodings of videos are sent.
     Sends(Vec<Encoding>),
@@ -42,7 +42,7 @@ pub(super) enum TargetEvent {
 }
 
 /// The lecture at one server.
-pub(super) struct Target {
+pub(in crate::commands) struct Target {
     number: usize,
     host: Host,
     media: TargetMedia,
@@ -67,7 +67,7 @@ struct Open {
 }
 
 impl Target {
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         number: usize,
         host: Host,
         media: TargetMedia,
@@ -80,7 +80,7 @@ impl Target {
     }
 
     /// Publishes until `stop`, for ever if need be.
-    pub(super) async fn run(mut self, stop: oneshot::Receiver<()>) {
+    pub(in crate::commands) async fn run(mut self, stop: oneshot::Receiver<()>) {
         tokio::select! {
             _ = stop => {}
             () = self.publish() => {}

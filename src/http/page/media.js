@@ -82,9 +82,11 @@ export class Media {
     this.#negotiation.prepare();
   }
 
-  /** An answer, a candidate or a hangup of the publisher. */
-  signalled(message) {
-    this.#negotiation.signalled(message);
+  /** An answer, a candidate or a hangup of the publisher, or what only an engine says. */
+  async signalled(message) {
+    const negotiation = this.#negotiation;
+    if (!['offer', 'talk'].includes(message.type)) negotiation.signalled(message);
+    else (await import('./engine.js')).told(negotiation, this.#room, message);
   }
 
   /** Sends an offer that had to wait; says whether there was one. */

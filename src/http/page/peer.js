@@ -118,8 +118,11 @@ export class Peer extends Connection {
 
   /** Applies the answer and passes on its tracks. */
   async answer(sdp) {
-    if (!(await super.answer(sdp))) return;
-    const roles = rolesOf(sdp);
+    if (await super.answer(sdp)) this.received(rolesOf(sdp));
+  }
+
+  /** Passes on the tracks, whose roles are known by `mid`. */
+  received(roles) {
     const tracks = {};
     for (const transceiver of this.pc.getTransceivers()) {
       const role = roles.get(transceiver.mid);

@@ -243,6 +243,8 @@ class Room {
       case 'answer':
       case 'candidate':
       case 'hangup':
+      case 'offer':
+      case 'talk':
         if (message.entry) break;
         if (message.userId === this.lesson.publisher?.userId) this.media.signalled(message);
         else this.#stage.loaded?.signalled(message);
@@ -250,7 +252,6 @@ class Room {
       case 'error':
         this.#error(message);
         break;
-      default:
     }
     this.#draw();
   }

@@ -78,6 +78,11 @@ impl WhipUrl {
         self.url.port_or_known_default().unwrap_or(80)
     }
 
+    /// Whether the URL has a path or a query.
+    pub fn has_path(&self) -> bool {
+        self.path() != "/"
+    }
+
     /// Whether this is HTTPS.
     pub fn uses_tls(&self) -> bool {
         self.url.scheme() == "https"

@@ -21,6 +21,8 @@ use crate::signal::session::random_session;
 /// The edges of a node.
 #[derive(Debug)]
 pub(super) struct EdgeHosts {
+    /// What the first edge of each lecture does.
+    role: EdgeRole,
     /// The queue to the task that runs them.
     hosts: mpsc::UnboundedSender<LocalEdge>,
     /// The lectures that have one.
@@ -36,8 +38,11 @@ pub struct LocalEdge {
     room: RoomId,
     user: UserId,
     session: SessionSecret,
+    role: EdgeRole,
     /// The connection to the room, until it is taken.
     first: Option<LocalMember>,
+    /// Whether this is a further edge of a lecture that has one.
+    is_further: bool,
 }
 
 impl LocalEdge {
@@ -49,7 +54,24 @@ impl LocalEdge {
     /// Joins the room as an edge that serves students; joins again if that connection has ended. None once the server
     /// ends.
     pub fn join(&mut self) -> Option<LocalMember> {
-        self.first.take().or_else(|| self.core.join_edge(&self.newcomer(&self.user, EdgeRole::Serves)))
+        self.first.take().or_else(|| self.core.join_edge(&self.newcomer(&self.user, self.role)))
+    }
+
+    /// A further edge of the lecture, which serves students over an engine.
+    pub fn another(&self) -> Option<Self> {
+        let (core, room) = (Arc::clone(&self.core), self.room.clone());
+        let (user, session, role) = (random_user()?, random_session(), EdgeRole::ServesByEngine);
+        Some(Self { core, room, user, session, role, first: None, is_further: true })
+    }
+
+    /// Whether the server has ended.
+    pub fn has_ended(&self) -> bool {
+        self.core.lock().shutting_down
+    }
+
+    /// Leaves the room until [`join`](Self::join).
+    pub fn wait(&mut self) {
+        self.first = None;
     }
 
     /// Joins the room to receive further encodings.
@@ -82,8 +104,16 @@ impl LocalEdge {
     }
 }
 
+/// Digits and letters always form an id.
+fn random_user() -> Option<UserId> {
+    format!("edge-{:016x}", rand::random::<u64>()).parse().ok()
+}
+
 impl Drop for LocalEdge {
     fn drop(&mut self) {
+        if self.is_further {
+            return;
+        }
         if let Some(edges) = &mut self.core.lock().edges {
             edges.rooms.remove(&self.room);
         }
@@ -92,9 +122,9 @@ impl Drop for LocalEdge {
 
 impl Core {
     /// From now on this node is an edge for at most so many lectures.
-    pub(in crate::signal) fn start_edges(&self, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
+    pub(in crate::signal) fn start_edges(&self, role: EdgeRole, most: usize) -> mpsc::UnboundedReceiver<LocalEdge> {
         let (hosts, receiver) = mpsc::unbounded_channel();
-        self.lock().edges = Some(EdgeHosts { hosts, rooms: HashSet::new(), most });
+        self.lock().edges = Some(EdgeHosts { role, hosts, rooms: HashSet::new(), most });
         receiver
     }
 
@@ -111,11 +141,10 @@ impl Core {
             return;
         }
         edges.rooms.insert(room.clone());
-        let hosts = edges.hosts.clone();
+        let (hosts, role) = (edges.hosts.clone(), edges.role);
         drop(state);
-        // Digits and letters always form an id.
-        let Ok(user) = format!("edge-{:016x}", rand::random::<u64>()).parse() else { return };
-        let mut edge = LocalEdge { core, room, user, session: random_session(), first: None };
+        let Some(user) = random_user() else { return };
+        let mut edge = LocalEdge { core, room, user, session: random_session(), role, first: None, is_further: false };
         edge.first = edge.join();
         // If the receiver is gone, the error has the edge, which is dropped.
         _ = hosts.send(edge);

@@ -35,6 +35,7 @@ fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker(
 #[test]
 fn an_offer_is_made_again_until_its_connection_works() {
     passes("negotiation.test.mjs");
+    passes("engine.test.mjs");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The edges that get the lecture from this one, and their students, whose messages this edge passes on.
 
+use super::fanout::Fanout;
 use super::{EdgeHost, not_live};
 use crate::commands::edges::Meaning;
 use crate::id::UserId;
@@ -9,7 +10,7 @@ use crate::sfu::SfuEvent;
 impl EdgeHost {
     /// An edge below offers.
     pub(super) fn offer_below(&self, edge: UserId, sdp: String) {
-        match &self.sfu {
+        match self.sfu.as_ref().and_then(Fanout::own) {
             Some(sfu) if self.full.is_some() => sfu.sfu().offer_edge(edge, sdp),
             _ => self.send(not_live(edge)),
         }
@@ -17,7 +18,7 @@ impl EdgeHost {
 
     /// Handles an event of an edge below, or of a student there. Returns any other event.
     pub(super) async fn on_below(&mut self, event: SfuEvent) -> Option<SfuEvent> {
-        let Some(sfu) = &self.sfu else { return Some(event) };
+        let Some(sfu) = self.sfu.as_ref().and_then(Fanout::own) else { return Some(event) };
         let of_edge = match &event {
             SfuEvent::Connected(edge) => Some((edge.clone(), true)),
             SfuEvent::Gone { user: edge, .. } => Some((edge.clone(), false)),

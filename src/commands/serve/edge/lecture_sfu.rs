@@ -18,7 +18,6 @@ const AUDIO_RATE: u32 = 64_000;
 pub(super) struct LectureSfu {
     sfu: Sfu,
     events: mpsc::Receiver<SfuEvent>,
-    /// The tracks that students get, with their codecs.
     tracks: Vec<(Track, Codec)>,
     /// The encodings of the lecture.
     encodings: Vec<Encoding>,
@@ -36,11 +35,6 @@ impl LectureSfu {
     ) -> Result<Self, String> {
         let SourceSettings { port, advertise, workers, max_receivers, tracer, .. } = settings;
         let tracks = tracks(&encodings);
-        let rate = |encoding: Encoding| match (encoding.track, encoding.tier) {
-            (Track::Audio, _) => AUDIO_RATE,
-            (_, Tier::Full) => FULL_RATE,
-            (_, Tier::Low) => LOW_RATE,
-        };
         let config = SfuConfig {
             user: publisher,
             udp: UdpBinding::Shared(port),
@@ -66,9 +60,9 @@ impl LectureSfu {
         self.events.recv().await
     }
 
-    /// Whether students who are connected can go on with these encodings.
-    pub(super) fn carries(&self, encodings: &[Encoding]) -> bool {
-        self.tracks == tracks(encodings)
+    /// The tracks that students get, with their codecs.
+    pub(super) fn tracks(&self) -> &[(Track, Codec)] {
+        &self.tracks
     }
 
     /// The encodings of the lecture, as the holder of the media has said last.
@@ -97,7 +91,17 @@ impl LectureSfu {
     }
 }
 
-fn tracks(encodings: &[Encoding]) -> Vec<(Track, Codec)> {
+/// The bits per second of an encoding before they are measured.
+pub(super) fn rate(encoding: Encoding) -> u32 {
+    match (encoding.track, encoding.tier) {
+        (Track::Audio, _) => AUDIO_RATE,
+        (_, Tier::Full) => FULL_RATE,
+        (_, Tier::Low) => LOW_RATE,
+    }
+}
+
+/// The tracks of encodings, with their codecs, in order.
+pub(in crate::commands::serve) fn tracks(encodings: &[Encoding]) -> Vec<(Track, Codec)> {
     let mut tracks: Vec<_> = encodings.iter().map(|encoding| (encoding.track, encoding.codec)).collect();
     tracks.sort_by_key(|(track, codec)| (*track, codec.encoding_name()));
     tracks.dedup();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lecture_sfu::LectureSfu;
+use super::fanout::Fanout;
 use crate::commands::edges::Edges;
 use crate::commands::negotiation::rejection;
 use crate::id::UserId;
@@ -27,6 +27,11 @@ impl Students {
     /// Everybody who gets media from here: students and edges.
     pub(super) fn all(&self) -> Vec<UserId> {
         self.connected.keys().chain(&self.edges).cloned().collect()
+    }
+
+    /// Whether the media of this student runs.
+    pub(super) fn contains(&self, user: &UserId) -> bool {
+        self.connected.contains_key(user)
     }
 
     /// The number of students who get media from here.
@@ -87,17 +92,20 @@ impl Students {
 
     /// The holder of the media says something: passes it on to the students that it concerns. Returns the encodings of
     /// the lecture, if it is that.
-    pub(super) fn told(&self, text: &str, below: &Edges, sfu: Option<&LectureSfu>) -> Option<Vec<Encoding>> {
+    pub(super) fn told(&self, text: &str, below: &Edges, sfu: Option<&Fanout>) -> Option<Vec<Encoding>> {
         match (ToEdge::parse(text)?, sfu) {
             (ToEdge::Encodings(json), _) => serde_json::from_str(&json).ok(),
             (ToEdge::To(user, text), Some(sfu)) => {
-                below.tell(user, text, sfu.sfu());
+                match sfu.own() {
+                    Some(own) => below.tell(user, text, own.sfu()),
+                    None => sfu.tell(user, &text),
+                }
                 None
             }
             (ToEdge::All(text), Some(sfu)) => {
                 // The tiers are those of this edge, and each student is told its own ones.
                 if !matches!(PublisherMessage::parse(&text), Ok(PublisherMessage::Tier { .. }) | Err(_)) {
-                    sfu.sfu().tell_all(&text);
+                    sfu.tell_all(&text);
                 }
                 None
             }
@@ -109,7 +117,7 @@ impl Students {
     pub(super) fn on_event(
         &mut self,
         event: SfuEvent,
-        sfu: Option<&LectureSfu>,
+        sfu: Option<&Fanout>,
     ) -> (Option<ClientMessage>, Option<FromEdge>) {
         match event {
             SfuEvent::Answer { user: target_uid, sdp } => {
@@ -127,7 +135,7 @@ impl Students {
             }
             SfuEvent::Heard { user, text } => match (StudentMessage::parse(&text), sfu) {
                 (Ok(StudentMessage::Receive(tiers)), Some(sfu)) => {
-                    sfu.sfu().limit(user, tiers.into());
+                    sfu.limit(user, tiers);
                     (None, None)
                 }
                 _ => (None, Some(FromEdge::Heard(user, text))),
@@ -143,11 +151,11 @@ impl Students {
     }
 
     /// A student has left the room, as signalling sees it.
-    pub(super) fn leaves(user: UserId, reason: LeaveReason, sfu: &LectureSfu) {
+    pub(super) fn leaves(user: UserId, reason: LeaveReason, sfu: &Fanout) {
         match reason {
-            LeaveReason::Left | LeaveReason::Removed => sfu.sfu().remove(user),
+            LeaveReason::Left | LeaveReason::Removed => sfu.remove(user),
             // It may still receive media. Then the SFU reports the end.
-            LeaveReason::Lost => sfu.sfu().signalling_lost(user),
+            LeaveReason::Lost => sfu.signalling_lost(user),
             LeaveReason::Ended | LeaveReason::Replaced => {}
         }
     }

@@ -8,9 +8,6 @@ use super::pull::{Pull, RETRY};
 use super::{EdgeHost, not_live};
 use crate::rtp::Tier;
 
-/// The longest time without students.
-const IDLE: Duration = Duration::from_secs(60);
-
 /// The interval of counts.
 const COUNT: Duration = Duration::from_secs(1);
 
@@ -28,7 +25,7 @@ impl EdgeHost {
             self.send(not_live(user));
         }
         if !self.students.is_empty() || !self.waiting.is_empty() {
-            self.idle_since = now;
+            self.busy.touch(now);
         }
         if self.counted + COUNT <= now {
             self.counted = now;
@@ -40,7 +37,7 @@ impl EdgeHost {
             }
         }
         self.connect_low().await;
-        now < self.idle_since + IDLE && self.connect(now).await
+        !self.busy.is_idle(now) && self.connect(now).await
     }
 
     /// Joins the room, or connects to the publisher, if that is due. Returns false once the server ends.

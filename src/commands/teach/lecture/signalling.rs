@@ -102,6 +102,8 @@ impl Lecture<'_> {
             | ServerMessage::Waiting { .. }
             | ServerMessage::RoomUserList { .. }
             | ServerMessage::Call { .. }
+            | ServerMessage::Talk { .. }
+            | ServerMessage::Heard { .. }
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)

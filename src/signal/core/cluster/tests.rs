@@ -11,6 +11,7 @@ use super::*;
 use crate::http;
 use crate::network::ClientAddress;
 use crate::protocol::{ClientMessage, Credentials, IceCandidate, JoinRequest, LeaveReason, RoomSettings, User};
+use crate::room::EdgeRole;
 use crate::signal::{LocalMember, Server, ServerConfig};
 use crate::store::MemoryStore;
 
@@ -361,7 +362,7 @@ async fn the_first_student_of_an_edge_is_served_by_it() {
     let store = MemoryStore::new(TIMES);
     let [a, b] = ["a", "b"].map(|name| Machine::start(name, &store));
     let mut teacher = a.member("userId=9999&pub=pub").await;
-    let mut edges = b.server.edges(1);
+    let mut edges = b.server.edges(EdgeRole::Serves, 1);
     let mut student = b.member("userId=1001").await;
     student.send(offer("9999"));
     let mut edge = timeout(DEADLINE, edges.recv()).await.unwrap().unwrap();

@@ -1,0 +1,129 @@
+//! The edges of one lecture at this server: one that sends by itself, and one for each node of an engine.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::{EdgeSettings, Ended};
+use crate::cli::EngineNode;
+use crate::commands::serve::engine;
+use crate::signal::LocalEdge;
+
+/// The longest time without students.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The pauses before a node that has failed gets the lecture again: the first one, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// When any edge of a lecture last had students. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Busy(Arc<Mutex<Instant>>);
+
+impl Busy {
+    fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+
+    /// There are students.
+    pub(super) fn touch(&self, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Whether nobody needs the edges.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) + IDLE <= now
+    }
+}
+
+/// Which nodes have failed, as all lectures of this server have seen. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct NodeStates(Arc<[AtomicBool]>);
+
+impl NodeStates {
+    /// Nodes that have not failed.
+    pub(super) fn new(nodes: usize) -> Self {
+        Self((0..nodes).map(|_| AtomicBool::new(false)).collect())
+    }
+
+    fn has_failed(&self, node: usize) -> bool {
+        self.0.get(node).is_some_and(|state| state.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, node: usize, has_failed: bool) {
+        if let Some(state) = self.0.get(node) {
+            state.store(has_failed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs all edges of a lecture until nobody needs them, or the server ends.
+pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, states: NodeStates) {
+    let busy = Busy::new(Instant::now());
+    let further = settings.engines.iter().filter_map(|_| edge.another());
+    let mut edges: Vec<LocalEdge> = further.collect();
+    // The first one is in the room already, before the first offer: a node that works takes it.
+    let of_sfu = if settings.has_sfu {
+        Some(edge)
+    } else {
+        let first = (0..edges.len()).find(|node| !states.has_failed(*node)).unwrap_or(0);
+        if let Some(place) = edges.get_mut(first) {
+            *place = edge;
+        }
+        None
+    };
+    let mut running = JoinSet::new();
+    for (number, (edge, node)) in edges.into_iter().zip(settings.engines.clone()).enumerate() {
+        running.spawn(run_node(edge, (number, node), settings.clone(), (states.clone(), busy.clone())));
+    }
+    if let Some(edge) = of_sfu {
+        super::run(edge, None, settings, busy).await;
+    }
+    while running.join_next().await.is_some() {}
+}
+
+/// Has the lecture at one node, while the node can be used.
+async fn run_node(
+    mut edge: LocalEdge,
+    (number, node): (usize, EngineNode),
+    settings: EdgeSettings,
+    (states, busy): (NodeStates, Busy),
+) {
+    let mut pause = FIRST_PAUSE;
+    let reporter = settings.reporter.clone();
+    loop {
+        let why = match engine::check(&node).await {
+            Ok(()) => {
+                states.set(number, false);
+                let (ended, back, has_served) =
+                    super::run(edge, Some(node.clone()), settings.clone(), busy.clone()).await;
+                edge = back;
+                if has_served {
+                    pause = FIRST_PAUSE;
+                }
+                match ended {
+                    Ended::Idle => return,
+                    Ended::Lost(why) => why,
+                }
+            }
+            Err(why) => why,
+        };
+        // Students are placed elsewhere meanwhile.
+        edge.wait();
+        if !states.has_failed(number) {
+            reporter.warn(format!("{node} serves no students: {why}"));
+        }
+        states.set(number, true);
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if busy.is_idle(Instant::now()) || edge.has_ended() {
+                return;
+            }
+            sleep(FIRST_PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
