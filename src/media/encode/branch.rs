@@ -161,7 +161,9 @@ impl Pages {
         {
             self.encoder.set_property(BUFFER_PROPERTY, ms);
         }
-        if self.scenes.swap(state.scenes, Ordering::Relaxed) != state.scenes {
+        // Where a key frame was requested already, as at the start of a file, a second request would make another one.
+        let is_new = self.scenes.swap(state.scenes, Ordering::Relaxed) != state.scenes;
+        if is_new && !dropper.is_awaited() {
             let segment = pad.sticky_event::<gst::event::Segment>(0);
             let running_time =
                 segment.and_then(|event| event.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(time));
