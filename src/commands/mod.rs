@@ -134,7 +134,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         }
         Command::Call(call) => {
             let stop = stop(call.output.length);
-            return Some(call::run(*call, reporter, stop).await);
+            return Some(Box::pin(call::run(*call, reporter, stop)).await);
         }
         Command::Meet(meet) => {
             let stop = stop(meet.output.length);

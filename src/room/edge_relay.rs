@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use super::edges::{Edge, MAX_EDGES, Placed, RETURNS_WITHIN};
-use super::member::{Connection, Media};
+use super::member::{Connection, Media, Member};
 use super::members::Room;
 use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal, Rooms};
@@ -175,7 +175,7 @@ impl Room {
             ClientMessage::Tell { target_uid: Some(student), message } => {
                 // A student whose signalling is lost is welcomed again, with what it has missed.
                 let placed = self.edges.student(edge, &student).is_some();
-                let to = self.members.get(&student).filter(|_| placed).and_then(|member| member.conn());
+                let to = self.members.get(&student).filter(|_| placed).and_then(Member::conn);
                 return out.extend(
                     to.map(|to| Output::Send { to, message: ServerMessage::Talk { user_id: publisher, message } }),
                 );

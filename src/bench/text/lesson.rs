@@ -163,7 +163,7 @@ impl Lesson {
         let page = |size: Size, ground: u32, blocks: &[TextBlock]| -> Result<Picture, MediaError> {
             Ok(Picture { size, planes: typeset(size, ground, blocks)? })
         };
-        let tall = Size { width: size.width, height: size.height * 4 & !1 };
+        let tall = Size { width: size.width, height: (size.height * 4) & !1 };
         let headings = |title: &str, text: &str| {
             let large = |text: &str, px: u32, y: u32, colour| TextBlock {
                 text: text.into(),

@@ -182,7 +182,7 @@ impl Attendance {
     }
 
     /// The students to ask now how much they have seen. Call this once a second.
-    pub(super) fn to_ask(&mut self, now: Now) -> Vec<UserId> {
+    pub(super) fn due_reports(&mut self, now: Now) -> Vec<UserId> {
         let watching = self.rows.iter_mut().filter(|(_, row)| row.watching.is_some());
         watching.filter_map(|(user, row)| row.viewed.is_due(now.instant).then(|| user.clone())).collect()
     }

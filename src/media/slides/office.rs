@@ -34,7 +34,7 @@ impl Converted {
 
 /// Converts a presentation; none for a PDF document. The error is the cause with the next step.
 pub(super) fn converted(path: &Path) -> Result<Option<Converted>, String> {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     let is_presentation = extension.as_deref().is_some_and(|found| PRESENTATIONS.iter().any(|known| found == *known));
     if !is_presentation {
         return Ok(None);

@@ -286,7 +286,7 @@ fn those_who_moderate_switch_a_microphone_off_and_nobody_switches_one_on() {
     assert_eq!(error_code(&server.order(conns[2], mute("1002")), conns[2]), Some(ErrorCode::NotAllowed), "no owner");
     let out = server.order(conns[0], mute("1002"));
     let order = ServerMessage::Order { user_id: id("1001"), order: mute("1002") };
-    assert_eq!(told(&out, conns[1]), [order.clone()]);
+    assert_eq!(told(&out, conns[1]), std::slice::from_ref(&order));
     assert_eq!(told(&out, conns[0]), [order], "who moderates hears that it is carried out");
     assert!(!ordered(&out, conns[2]), "nobody else hears of it");
     server.say(conns[1], sends(&[TrackName::Camera]));

@@ -25,7 +25,7 @@ impl Lecture<'_> {
         inputs: &mut Inputs<'_, S>,
     ) -> Option<EndReason> {
         self.check_sources();
-        self.talk.ask_viewing(self.attendance.to_ask(Now::read()), &self.sfu);
+        self.talk.ask_viewing(self.attendance.due_reports(Now::read()), &self.sfu);
         for user in self.waiting.expired(Instant::now()) {
             self.reject_waiting(user);
         }
