@@ -85,6 +85,11 @@ impl Edge {
 }
 
 impl Edges {
+    /// Whether the lecture has no edge.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// The user ids of the edges.
     pub(super) fn ids(&self) -> Vec<UserId> {
         self.known.keys().cloned().collect()

@@ -70,7 +70,7 @@ impl Room {
                 }
             }
             ClientMessage::Answer { target_uid, sdp, source: None, .. }
-                if !is_publisher && self.publisher.as_ref() == Some(&target_uid) =>
+                if !is_publisher && !self.edges.is_empty() && self.publisher.as_ref() == Some(&target_uid) =>
             {
                 sender.candidates.offered(&target_uid, None);
                 if let Some(to) = self.edges.of_student(id) {
