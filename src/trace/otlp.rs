@@ -1,8 +1,8 @@
 //! Spans as a request of OTLP/HTTP with JSON encoding (OpenTelemetry Protocol 1.5): names in lowerCamelCase, ids in
 //! hexadecimal digits, 64-bit numbers as strings, enums as numbers.
 //!
-//! Why not the crate `opentelemetry-otlp` 0.30: with its SDK and reqwest it has 108 crates, 19 of them new here, for one
-//! request whose form is stable.
+//! Why not the crate `opentelemetry-otlp` 0.30: with its SDK and reqwest it has 108 crates, 19 of them new here, for
+//! one request whose form is stable.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,9 @@
 // By which way media comes, and why TURN servers do not help, for the statistics. Sentences are keys of
 // `path_english.js`.
 
+/** The files with the sentences of the statistics. */
+export const WORDS = { en: './path_english.js', zh: './path_chinese.js' };
+
 /** The keys of the reasons that TURN servers give (RFC 8656, section 20; 701 is the browser's own). */
 const REFUSALS = {
   401: 'turnCredentials',

@@ -8,8 +8,9 @@ export class Stats {
   /** The last reading, `{ peer, now }`. */
   before = null;
   #path = new Part(async () => {
-    await addWords({ en: './path_english.js', zh: './path_chinese.js' });
-    return import('./path.js');
+    const path = await import('./path.js');
+    await addWords(path.WORDS);
+    return path;
   });
 
   toggle() {
