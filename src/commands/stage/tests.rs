@@ -17,7 +17,6 @@ fn stage(most: usize) -> (StageMedia, MediaMeter) {
         floor: None,
         tracer: Tracer::default(),
         threads: None,
-        tracer: crate::trace::Tracer::default(),
     };
     let meter = MediaMeter::default();
     (StageMedia::new(StageSettings::new(source, meter.clone(), most)), meter)
