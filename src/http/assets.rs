@@ -188,15 +188,19 @@ mod tests {
     /// Few files lead to the others: `teach.js` for those who teach, `device.js` for a document camera, `order.js` for
     /// those who moderate, `student_stage.js` where somebody speaks, `conference_room.js` for meetings and calls,
     /// `lecture_breakouts.js` for breakout rooms, `viewing.js` for the attendance list, `engine.js` for media from an
-    /// engine, and `new_room.js` for the list
-    /// of rooms.
+    /// engine, `path.js` for the way of media in the statistics, and `new_room.js` for the list of rooms.
     #[test]
     fn a_visit_loads_no_file_of_a_part_that_is_not_needed() {
         let visit: Vec<_> = modules_of(FILES).chain([("index.html", INDEX)]).collect();
         let students = ["order.js", "student_stage.js", "conference_room.js", "lecture_breakouts.js", "viewing.js"];
         let students = students.map(|part| (part, "room.js"));
-        let others = [("teach.js", "main.js"), ("device.js", "main.js"), ("new_room.js", "rooms.js")];
-        let others = [&others[..], &[("engine.js", "media.js")]].concat();
+        let others = [
+            ("teach.js", "main.js"),
+            ("device.js", "main.js"),
+            ("new_room.js", "rooms.js"),
+            ("path.js", "stats.js"),
+            ("engine.js", "media.js"),
+        ];
         let doors = [&students[..], &others].concat();
         for (name, ..) in PART_FILES.iter().chain(TEACHER_FILES).chain(CONFERENCE_FILES) {
             let loaded_by = visit.iter().filter(|(_, text)| text.contains(&format!("/{name}'")));

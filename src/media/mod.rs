@@ -38,7 +38,8 @@ pub use encode::trial::Verdict;
 pub use error::{MediaError, on_fatal};
 pub use file::inspect_files;
 pub use options::{
-    CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, Sources, Tiers, VideoOptions, Wanted,
+    CaptureEvent, CaptureOptions, Content, FileList, LowRate, MainSource, Size, SlidePosition, Sources, Tiers,
+    VideoOptions, Wanted,
 };
 pub use raw::{DecoderOutput, EncoderInput, PlaneMut, RawFrame};
 pub use render::pipeline::{has_display, has_sound_card};
@@ -46,7 +47,7 @@ pub use render::{
     GridOptions, Render, RenderEvent, RenderOptions, RenderStage, Sink, SpeakerOptions, TrackFormat, TrackStats, Window,
 };
 pub use samples::{CameraSample, DeviceSamples, device_samples};
-pub use slides::{SlidePosition, Turn, draw_slides};
+pub use slides::{Turn, draw_slides};
 pub use source::devices::Source;
 pub use typeset::{TextBlock, typeset};
 

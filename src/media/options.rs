@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::MediaError;
-use super::slides::SlidePosition;
 use crate::rtp::{Codec, Tier};
 
 /// The sources to capture and their settings.
@@ -296,6 +295,19 @@ impl FileList {
         let cause = if of > 1 { format!("{cause} (it is --file number {} of {of})", index + 1) } else { cause };
         MediaError::File { path, cause }
     }
+}
+
+/// The picture that the class sees, and what only the teacher sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlidePosition {
+    /// The number of the page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// Whether the picture is black instead.
+    pub is_black: bool,
+    /// The speaker notes of the page; may be empty.
+    pub notes: String,
 }
 
 /// Events of a running capture.

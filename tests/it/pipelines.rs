@@ -152,7 +152,8 @@ fn the_next_file_starts_with_a_key_frame_and_without_a_gap() {
         assert!((5..=65).contains(&ms), "{ms} ms from block to block");
     }
     let keys = sent.iter().filter(|sent| sent.track == Track::Screen && sent.key).count();
-    assert_eq!(keys, 4, "one for each file");
+    // A flash after some calm is a new page, too.
+    assert!(keys >= 4, "one for each file: {keys}");
     // Four files of 2 s in real time.
     let (begin, end) = (sent[0].at, sent[sent.len() - 1].at);
     let took = end - begin;

@@ -147,14 +147,14 @@ fn students_whose_network_blocks_udp_watch_by_tcp_and_by_turn_over_tls() {
     let flags =
         ["--test", "--size", "320x180", "--fps", "10", "--listen", &at, "--tls", "--turn", "--turn-secret", SECRET];
     let teach = class.command(&[&["teach", "--room", ROOM, "--user", "9999"][..], &flags].concat());
-    let teaching = Process::start("teacher", teacher.command(&teach));
+    let teaching = Process::start_on(&teacher, "teacher", &teach);
     let listening = teaching.wait_for("listening", |event| event["event"] == "listening");
     let fingerprint = listening["fingerprint"].as_str().unwrap().to_owned();
     let server = format!("wss://{at}");
     let watch = |user: &str, more: &[&str]| {
         let watch = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--fingerprint", &fingerprint];
         let command = class.command(&[&watch[..], &["--sink", "null"], more].concat());
-        Process::start(user, student.command(&command))
+        Process::start_on(&student, user, &command)
     };
     let [user_flag, user, pass_flag, pass] = &login(TWO_HOURS);
     let turns = format!("turns:{at}");

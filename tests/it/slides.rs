@@ -70,7 +70,7 @@ fn what_is_no_document_is_refused_before_anything_connects() {
     let path = class.directory().join("deck.pdf");
     std::fs::write(&path, "%PDF-1.7\nno document").unwrap();
     let mut teacher = Process::start("teacher", class.teach(&["--slides", path.to_str().unwrap()]));
-    let stderr = teacher.ends_with(1);
+    let stderr = teacher.ends_with(2);
     assert!(stderr.contains("deck.pdf") && stderr.contains("no PDF document"), "{stderr}");
     let events = teacher.events();
     assert!(events.iter().all(|event| event["event"] == "ended"), "{events:?}");

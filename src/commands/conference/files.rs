@@ -364,7 +364,11 @@ impl Files {
                 drop(task);
             });
         } else if let Some(channel) = task.channel.clone() {
-            tokio::spawn(async move { channel.close().await });
+            // No more bytes go. The other side hears first why: a channel that closes has lost its file.
+            tokio::spawn(async move {
+                sleep(LAST_WORD).await;
+                channel.close().await;
+            });
         }
     }
 

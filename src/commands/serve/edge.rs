@@ -310,7 +310,7 @@ impl EdgeHost {
                     sfu.candidate(user_id, candidate);
                 }
             }
-            ServerMessage::Answer { user_id, sdp, .. } if !self.is_publisher(&user_id) => {
+            ServerMessage::Answer { user_id, sdp, .. } if self.engine.is_some() && !self.is_publisher(&user_id) => {
                 self.sfu.iter().for_each(|sfu| sfu.answer(user_id.clone(), sdp.clone()));
             }
             ServerMessage::Heard { user_id, message } => self.on_student_talk(user_id, message).await,

@@ -252,7 +252,6 @@ class Room {
       case 'error':
         this.#error(message);
         break;
-      default:
     }
     this.#draw();
   }

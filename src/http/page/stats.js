@@ -27,14 +27,13 @@ export class Stats {
     const now = summary(report);
     const before = this.before?.peer === peer ? this.before.now : null;
     this.before = { peer, now };
-    if (this.isShown) this.#show(now, before, this.#ways(report, now, peer));
+    const path = this.#path.loaded;
+    if (this.isShown && path) this.#show(now, before, this.#ways(path, report, now, peer));
     return now;
   }
 
   /** How media comes, and the TURN servers that do not help. */
-  #ways(report, { pair }, { pc, iceErrors }) {
-    const path = this.#path.loaded;
-    if (!path) return [];
+  #ways(path, report, { pair }, { pc, iceErrors }) {
     const { text, reason } = path.pathOf(report, pair, pc.getConfiguration().iceServers ?? []);
     const refused = path.refusals(report, iceErrors).map((server) => ['statTurn', say(server.reason, server)]);
     return [['statVia', text + (reason && say(reason))], ...refused];

@@ -16,6 +16,7 @@ use crate::rtp::{Codec, Encoding, Tier, Track};
 pub(in crate::media) struct BranchSpec {
     pub encoding: Encoding,
     pub config: EncoderConfig,
+    pub content: Content,
     /// The name of the appsink and prefix of all element names: `screen`, `screen-low`, `camera-vp8`.
     pub name: String,
     /// The pipeline text from the queue behind the tee to the appsink.
@@ -66,7 +67,8 @@ impl VideoTrack {
             .set("tier.encoder", encoder.text(&format!("{name}-encoder"), &config))
             .set("tier.out", payloader(&name, encoder.codec, self.timestamp_offset));
         let encoding = Encoding { track: self.track, tier, codec: encoder.codec };
-        Ok(BranchSpec { encoding, config, text: pipelines::text(&[file], &values)?, name })
+        let content = self.content;
+        Ok(BranchSpec { encoding, config, content, text: pipelines::text(&[file], &values)?, name })
     }
 
     /// Sets the placeholders of the track.

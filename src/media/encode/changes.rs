@@ -178,7 +178,7 @@ mod tests {
     fn page(seed: usize) -> Vec<u8> {
         let pixel = |x: usize, y: usize| match (x, (y + seed) % 16) {
             (..16 | 304.., _) | (_, 12..) => 255,
-            (_, _) if (x / 2 * 7 + (y + seed) * 13 + x * (y + seed) / 5) % 5 < 2 => 20,
+            (_, _) if ((x / 2 + 3) * (y + seed + 7) * (y + seed + 7)) % 1_009 < 400 => 20,
             _ => 250,
         };
         (0..WIDTH * HEIGHT).map(|n| pixel(n % WIDTH, n / WIDTH)).collect()

@@ -41,6 +41,11 @@ impl FrameDropper {
         self.keeps_next.store(true, Ordering::Relaxed);
     }
 
+    /// Whether somebody waits for the next frame already.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.keeps_next.load(Ordering::Relaxed)
+    }
+
     /// Whether to keep the frame of this timestamp. A frame that `may_rest` is kept only if somebody waits for it.
     pub(super) fn keeps(&self, time: Option<gst::ClockTime>, may_rest: bool) -> bool {
         let keeps_next = self.keeps_next.swap(false, Ordering::Relaxed);

@@ -223,13 +223,12 @@ fn small_text_stays_legible_in_the_low_tier_and_film_has_half_the_size() {
 }
 
 #[test]
-fn a_new_page_after_a_rest_is_a_large_key_frame_and_a_still_page_is_encoded_seldom() {
+fn a_new_page_after_a_rest_is_a_large_key_frame() {
     init().unwrap();
     let Some(encoder) = x264() else { return };
     const STILL: usize = 6 * FPS as usize;
     let (first, second) = (page(0), page(3));
     let source: Vec<gst::Buffer> = (0..STILL + 10).map(|n| if n < STILL { &first } else { &second }.clone()).collect();
-    let low = spec(encoder, Content::Text, 450_000);
     let video = VideoTrack {
         track: Track::Screen,
         full: EncoderConfig::full(SIZE, FPS as u32, 2_500_000),
@@ -239,20 +238,14 @@ fn a_new_page_after_a_rest_is_a_large_key_frame_and_a_still_page_is_encoded_seld
         timestamp_offset: 0,
     };
     let full = video.branch_spec(Tier::Full, encoder, true).unwrap();
-    for (spec, growth) in [(&full, 1.5), (&low, 1.1)] {
-        // The frame of the new page; its timestamp is that of the source.
-        let change = (STILL as u64 * 90_000 / FPS) as u32;
-        let of_change = |frames: &[Frame]| frames.iter().find(|frame| frame.timestamp >= change).unwrap().clone();
-        let before = encode(spec, &source);
-        let watched = encode_with(spec, &source, |tee| Some(ScreenMonitor::watch(tee)));
-        let (was, is) = (of_change(&before), of_change(&watched));
-        let still = |frames: &[Frame]| frames.iter().filter(|f| (360_000..change).contains(&f.timestamp)).count();
-        let (all, some) = (still(&before), still(&watched));
-        println!("{}: {} bytes, now {}; {all} frames, now {some}", spec.name, was.bytes(), is.bytes());
-        assert!(!was.key && is.key && is.timestamp == change, "{}: a key frame at once", spec.name);
-        assert!(is.bytes() as f64 > was.bytes() as f64 * growth, "{}: {} bytes", spec.name, is.bytes());
-        assert!(some * if spec.encoding.tier == Tier::Full { 2 } else { 1 } <= all, "{}: {some}", spec.name);
-    }
+    // The frame of the new page; its timestamp is that of the source.
+    let change = (STILL as u64 * 90_000 / FPS) as u32;
+    let of_change = |frames: &[Frame]| frames.iter().find(|frame| frame.timestamp >= change).unwrap().clone();
+    let was = of_change(&encode(&full, &source));
+    let is = of_change(&encode_with(&full, &source, |tee| Some(ScreenMonitor::watch(tee))));
+    println!("{} bytes, now {}", was.bytes(), is.bytes());
+    assert!(!was.key && is.key && is.timestamp == change, "a key frame at once");
+    assert!(is.bytes() > was.bytes() * 3 / 2, "{} bytes before, {} now", was.bytes(), is.bytes());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::draw::draw_slides;
 use self::drawer::Drawer;
-pub use self::position::{SlidePosition, Turn};
+pub use self::position::Turn;
 pub(super) use self::show::{SlideShow, SlideShowConfig};
 use super::error::MediaError;
 use super::options::Size;

@@ -17,19 +17,6 @@ pub enum Turn {
     Black,
 }
 
-/// The picture that the class sees, and what only the teacher sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlidePosition {
-    /// The number of the page, from 1.
-    pub page: usize,
-    /// The number of pages.
-    pub pages: usize,
-    /// Whether the picture is black instead.
-    pub is_black: bool,
-    /// The speaker notes of the page; may be empty.
-    pub notes: String,
-}
-
 /// The page that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {

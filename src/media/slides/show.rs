@@ -10,11 +10,11 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use tokio::sync::mpsc;
 
-use super::position::{Position, SlidePosition, Turn};
+use super::position::{Position, Turn};
 use super::{Deck, Document};
 use crate::media::error::MediaError;
 use crate::media::file;
-use crate::media::options::{CaptureEvent, Size};
+use crate::media::options::{CaptureEvent, Size, SlidePosition};
 use crate::rtp::Track;
 
 /// The time between two pictures of the same page.
