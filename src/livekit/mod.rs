@@ -2,8 +2,8 @@
 //!
 //! Publishing needs no code of its own: LiveKit takes WHIP ([`LiveKitServer::endpoint`]). A student's offer is answered
 //! over LiveKit's signalling: a [`Placement`] joins the room in the student's name over one WebSocket, subscribes to
-//! the tracks of the lecture, and passes on the offer and LiveKit's answer. LiveKit then knows the student's path and
-//! chooses the tiers that it carries. The media goes from LiveKit to the student directly.
+//! the tracks of the lecture, and passes on the offer and LiveKit's answer. The media goes from LiveKit to the student
+//! directly.
 //!
 //! Only this program signs tokens and holds the API key, so no secret of LiveKit reaches a student.
 //!

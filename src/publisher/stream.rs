@@ -165,12 +165,11 @@ fn set_transport_number(header: &mut Header, id: Option<u8>, number: u16) {
     }
 }
 
-/// The restriction identifier of a tier: the small layer and the next one of browsers' `q`, `h` and `f`, whose order
-/// LiveKit knows. It takes a lone `f` for a small layer, and drops one of two layers with other names.
+/// The restriction identifier of a tier.
 pub(super) fn rid_of(tier: Tier) -> &'static str {
     match tier {
-        Tier::Full => "h",
-        Tier::Low => "q",
+        Tier::Full => "f",
+        Tier::Low => "l",
     }
 }
 
@@ -206,14 +205,14 @@ mod tests {
         let mut stream = Stream { mid: "1".to_owned(), ..Stream::new(Track::Screen, Codec::Vp8, Some(Tier::Low), 7) };
         let numbers: Vec<u16> = (0..3).map(|n| stream.number(media(), IDS, n).header.sequence_number).collect();
         let original = stream.find(numbers[1]).unwrap();
-        assert_eq!((extension(&original, 10), extension(&original, 4)), (Some(b"q".to_vec()), Some(b"1".to_vec())));
+        assert_eq!((extension(&original, 10), extension(&original, 4)), (Some(b"l".to_vec()), Some(b"1".to_vec())));
         let again = stream.retransmission(&original, IDS, 500);
         assert_eq!((again.header.ssrc, again.header.payload_type, again.header.timestamp), (8, 97, 9));
         assert_eq!(again.payload[..2], numbers[1].to_be_bytes());
         assert_eq!((&again.payload[2..], again.header.marker), (&b"picture"[..], true));
         let extensions = [3, 4, 10, 11].map(|id| extension(&again, id));
         let number = 500_u16.to_be_bytes().to_vec();
-        assert_eq!(extensions, [Some(number), Some(b"1".to_vec()), None, Some(b"q".to_vec())]);
+        assert_eq!(extensions, [Some(number), Some(b"1".to_vec()), None, Some(b"l".to_vec())]);
         assert!(stream.find(numbers[2].wrapping_add(1)).is_none() && stream.find(numbers[0].wrapping_sub(1)).is_none());
     }
 

@@ -216,14 +216,6 @@ impl Students {
         }
     }
 
-    /// How the engine gets the tiers of a video: LiveKit chooses among them for each student.
-    fn layering(&self) -> Layering {
-        match self {
-            Self::LiveKit(_) => Layering::Simulcast,
-            Self::Janus(_) | Self::MediaMtx(_) => Layering::Single,
-        }
-    }
-
     /// The budget of key frames. LiveKit asks for each student that comes and for nobody else, as Janus does.
     fn budget(&self) -> HostKind {
         match self {
@@ -262,7 +254,8 @@ impl Task {
         let (sender, mut published) = mpsc::channel(TARGET_QUEUE);
         let (stop, stopped) = oneshot::channel();
         let (kind, bind) = (self.students.budget(), bind_addresses_for(host.host()));
-        let (ice_servers, layering) = (IceServers::default(), self.students.layering());
+        // The WHIP of LiveKit 1.13.5 takes every layer for the same one, and drops the second.
+        let (ice_servers, layering) = (IceServers::default(), Layering::Single);
         if let Students::MediaMtx(students) = &self.students {
             encodings.retain(|(encoding, _)| students.takes(encoding.track));
         }

@@ -1,5 +1,4 @@
-//! A lecture at a LiveKit server: a room with a name that nobody else knows. The lecture comes by WHIP with all tiers,
-//! and LiveKit chooses for each student the tier that its path carries.
+//! A lecture at a LiveKit server: a room with a name that nobody else knows, in which this server publishes by WHIP.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
