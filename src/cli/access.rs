@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
-use super::meaning::Conflict;
+use super::conflict::Conflict;
 use super::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 use crate::access::TurnSecret;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::meaning::{Conflict, Video};
+use super::conflict::Conflict;
+use super::meaning::Video;
 use super::values::{self, Bitrate, Burst};
 use crate::media::{Content, Size, Tiers};
 use crate::rtp::{Codec, Latency};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::meaning::{Cluster, Conflict};
+use super::conflict::Conflict;
+use super::meaning::Cluster;
 use super::secrets::Secret;
 use super::values;
 use crate::id::NodeId;
@@ -52,8 +53,8 @@ pub(super) struct TypedCluster {
 
     /// Send each lecture to at most N edges directly, and from these to the others [default: 50]
     ///
-    /// A copy of the lecture for each of these edges leaves the computer that has the media. The others cost this uplink
-    /// nothing, and the lecture passes one more server on the way to their students. Give all servers the same number.
+    /// The computer that has the media sends a copy of the lecture to each of these edges. To the students of the others
+    /// the lecture passes one more server. Give all servers the same number.
     #[arg(long, value_name = "N", help_heading = "Media", hide_short_help = true)]
     direct_edges: Option<NonZeroUsize>,
 

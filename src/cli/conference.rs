@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::access::TypedToken;
+use super::conflict::Conflict;
 use super::connect::{chat_input, nickname, server_trust};
-use super::meaning::{ChatInput, Conflict, Member, Sink};
+use super::meaning::{ChatInput, Member, Sink};
 use super::servers::{StunServer, TypedClientRelays};
 use super::sink::TypedSinkArgs;
 use super::tls::TypedTrust;

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::access::turn_secret;
-use super::meaning::{ChatInput, Conflict, ServerTrust};
+use super::conflict::Conflict;
+use super::meaning::{ChatInput, ServerTrust};
 use super::servers::{STUN_PORT, TurnLogin, TurnServer, TypedClientRelays, TypedRelay, TypedRelays, TypedTurn};
 use super::tls::TypedTrust;
 use crate::access::TurnSecret;

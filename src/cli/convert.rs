@@ -6,12 +6,13 @@ use clap::parser::ValueSource;
 
 use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
+use super::conflict::Conflict;
 use super::connect::{Relays, chat_input, nickname, server_trust};
 use super::demo::TypedDemo;
 use super::janus::SecretSource;
 use super::meaning::{
-    Cluster, Conflict, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources,
-    Teach, Video, Watch,
+    Cluster, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources, Teach,
+    Video, Watch,
 };
 use super::secrets::Secret;
 use super::values::Bitrate;

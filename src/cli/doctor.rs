@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::access::TypedToken;
+use super::conflict::Conflict;
 use super::connect::{nickname, server_trust};
-use super::meaning::{Conflict, Member, ServerTrust};
+use super::meaning::{Member, ServerTrust};
 use super::tls::TypedTrust;
 use super::values::{self, TypedServer};
 use crate::access::JoinCode;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
+use super::conflict::Conflict;
 use super::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
-use super::meaning::Conflict;
 use super::secrets::Secret;
 use crate::janus::{JanusId, JanusUrl};
 

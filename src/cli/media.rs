@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
+use super::conflict::Conflict;
 use super::ice_tcp::TypedIceTcp;
-use super::meaning::{Conflict, ServeMedia};
+use super::meaning::ServeMedia;
 use super::values;
 use crate::protocol::MAX_MEDIA_ROOMS;
 

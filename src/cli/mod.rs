@@ -10,6 +10,7 @@ mod bench;
 mod capture;
 mod cluster;
 mod conference;
+mod conflict;
 mod connect;
 mod convert;
 mod demo;
@@ -44,7 +45,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 
 use self::args::{TypedCli, TypedVerb};
-use self::meaning::Conflict;
+use self::conflict::Conflict;
 
 pub use self::attendance::AttendanceFiles;
 pub use self::bench::{Bench, FanOutBench, IngestOffer, Line, Network, VideoBench};

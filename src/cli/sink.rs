@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::meaning::{Conflict, Sink};
+use super::conflict::Conflict;
+use super::meaning::Sink;
 use super::values::TypedSink;
 
 #[derive(Debug, Args)]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::meaning::{Conflict, Speaking};
+use super::conflict::Conflict;
+use super::meaning::Speaking;
 use crate::media::{FileList, MainSource, Sources, Wanted};
 
 /// The synthetic devices of a capture.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::meaning::Conflict;
+use super::conflict::Conflict;
 use super::values;
 use crate::access::{Algorithm, Role};
 use crate::id::{KeyId, Nickname, RoomId, UserId};

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::meaning::Conflict;
+use super::conflict::Conflict;
 use super::secrets::Secret;
 use super::whip_out::{WhipOut, WhipTarget, WhipToken, WhipVideo};
 use crate::http::whip_client::Bearer;

@@ -19,8 +19,7 @@ pub(super) const RETURNS_WITHIN: Duration = Duration::from_secs(3);
 /// The most connections of edges in a room: two of each of 128 servers.
 pub(super) const MAX_EDGES: usize = 256;
 
-/// The edges that get a lecture from the holder of its media, unless somebody says otherwise. The others get it from one
-/// of these.
+/// The default number of edges that get a lecture from the holder of its media. The others get it from one of these.
 pub(crate) const DIRECT_EDGES: usize = 50;
 
 /// The most students that edges have, in all, and that the room does not know.
@@ -146,8 +145,8 @@ impl Edges {
         self.put_at(student, placed, (before, chosen))
     }
 
-    /// Places an edge that offers: at the holder of the media, while that serves fewer than `most` edges; or else at the
-    /// edge there that serves the fewest edges. Returns the same as [`place`](Self::place).
+    /// Places an edge that offers: at the holder of the media, while the holder serves fewer than `most` edges; or else
+    /// at the edge there that serves the fewest edges. Returns the same as [`place`](Self::place).
     pub(super) fn place_edge(&mut self, edge: &UserId, most: usize) -> (Option<ConnId>, Option<ConnId>) {
         let (placed, before) = self.offers(edge);
         let chosen = self.above((edge, before.as_ref()), &placed.failed, most);

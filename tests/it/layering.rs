@@ -11,7 +11,7 @@ const OWNERS: [(&[&str], &[&str]); 10] = [
         &["sfu", "viewer", "publisher", "pair", "peer_connection", "sdp", "srtp", "dtls", "turn", "bench"],
         &["webrtc", "rtc", "quinn_udp"],
     ),
-    (&["signal", "janus"], &["tokio_tungstenite"]),
+    (&["signal", "janus", "livekit"], &["tokio_tungstenite"]),
     (&["signal"], &["mdns_sd"]),
     (&["report"], &["indicatif"]),
     (&["store"], &["redis"]),

@@ -182,7 +182,7 @@ export class ConferenceMedia {
     this.told({ participants: [] });
   }
 
-  /** The ways of this user's media, with `measure` and `wantedBitrate`: the pairs by user id, and that to the server. */
+  /** The paths of this user's media, with `measure` and `wantedBitrate`: the pairs by user id, and the server's. */
   get paths() {
     const server = this.#server.loaded?.isOn && this.#server.loaded.uplink.path;
     return new Map([...this.#mesh.peers, ...(server ? [[SERVER, server]] : [])]);

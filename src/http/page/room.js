@@ -33,8 +33,7 @@ const FULL_RETRY_MS = 20_000;
 
 /** Opens the room that the address names, and returns it. `startStage(room)` makes another stage than usual. */
 export function startRoom(room, startStage) {
-  // A hidden element can't take the focus.
-  $('room').hidden = false;
+  $('room').hidden = false; // A hidden element can't take the focus.
   return new Room(room, startStage);
 }
 
@@ -61,8 +60,7 @@ class Room {
   #shown = '';
   /** What only a member that moderates needs. */
   #order = new Part(async () => {
-    const { Order } = await import('./order.js');
-    const order = new Order({
+    const order = new (await import('./order.js')).Order({
       order: (given) => this.#signalling?.send({ type: 'order', ...given }),
       moderate: (given) => this.chat.moderate(given),
       user: (userId) => this.people.user(userId),

@@ -16,8 +16,8 @@ const APART: Duration = Duration::from_millis(2);
 /// The interval of looks at those who are left.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A server stays at least this long: who has just loaded its page, or is sent here by a load balancer that has not asked
-/// `/readyz` yet, is told to go elsewhere, and is not cut off.
+/// The least time that a server stays. A client that has just loaded the page, or that a load balancer sends here
+/// before it asks `/readyz` again, is told to go elsewhere instead of being cut off.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// When a client that comes to a server that is about to end tries again.

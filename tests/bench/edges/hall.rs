@@ -44,7 +44,8 @@ fn row(count: usize, teacher: &Process, edges: &[Node; 3], length: Duration) {
     first.sort_unstable();
     let part = |share: f64| first.get((first.len() as f64 * share) as usize).copied().unwrap_or_default();
     println!(
-        "| {count}, {} not connected, all after {:.1} s | {:.1} % | {:.1} % | {:.0} % | {:.0}, {} | p50 {} ms, p95 {} ms |",
+        "| {count}, {} not connected, all after {:.1} s | {:.1} % | {:.1} % | {:.0} % | {:.0}, {} \
+         | p50 {} ms, p95 {} ms |",
         crowd.gone(),
         joined.as_secs_f64(),
         percent(of_teacher),

@@ -61,8 +61,7 @@ fn longest_freeze(page: &Page<'_>, users: &[u32], from: f64, to: f64) -> f64 {
     users.iter().map(freeze).fold(0.0, f64::max)
 }
 
-/// A person with a small window enters with a camera that is on. Whether its picture moves already takes a busy computer
-/// long to find out.
+/// A person with a small window enters with a camera that is on.
 fn enters(lab: &Lab, user: u32) -> Page<'_> {
     let options = json!({"hasSmallCamera": true, "width": 480, "height": 360});
     let page = lab.browser.open_as(&lab.link_of("meeting", user, &format!("P{user}")), options);
