@@ -174,12 +174,12 @@ fn an_unplayable_file_is_refused_with_its_name_and_a_remedy() {
     let may_read = std::fs::File::open(&locked).is_ok();
     let mut refused: Vec<(PathBuf, &[&str])> = vec![
         ("/nowhere/a.mp4".into(), &["there is no such file"]),
-        (class.directory().to_owned(), &["folder", "--file"]),
+        (class.directory().to_owned(), &["folder", "one by one"]),
         (fifo, &["named pipe"]),
         (write("empty.mp4", b""), &["it is empty"]),
         (write("notes.mp4", "this is not a film\n".repeat(100).as_bytes()), &["it is a text"]),
         (write("noise.mp4", &[0x80; 5000]), &["damaged"]),
-        (write("slides.pdf", b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"), &["PDF", "pdftoppm"]),
+        (write("slides.pdf", b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"), &["PDF", "--slides"]),
         (write("cut.mp4", &mp4[..mp4.len() / 2]), &["video/quicktime", "ffmpeg"]),
         (write("cut.png", &png[..60]), &["image/png", "damaged"]),
         (write("huge.png", &huge), &["20000x20000", "convert"]),
