@@ -53,8 +53,8 @@ pub(super) struct TypedCluster {
 
     /// Send each lecture to at most N edges directly, and from these to the others [default: 50]
     ///
-    /// The computer that has the media sends a copy of the lecture to each of these edges. To the students of the others
-    /// the lecture passes one more server. Give all servers the same number.
+    /// The computer that has the media sends a copy of the lecture to each of these edges. The lecture passes one more
+    /// server on its way to the students of the others. Give all servers the same number.
     #[arg(long, value_name = "N", help_heading = "Media", hide_short_help = true)]
     direct_edges: Option<NonZeroUsize>,
 

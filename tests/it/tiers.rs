@@ -141,7 +141,8 @@ fn the_low_tier_of_text_keeps_the_size_at_five_frames_per_second() {
     for low in [LOW, vp8] {
         let frames = lecture.frames(low);
         let seconds = f64::from(frames[frames.len() - 1].timestamp.wrapping_sub(frames[0].timestamp)) / 90_000.0;
-        assert!((frames.len() - 1) as f64 <= 5.1 * seconds, "{} pictures in {seconds} s", frames.len());
+        // At most one picture a second is a new page, which does not wait.
+        assert!((frames.len() - 1) as f64 <= 6.1 * seconds, "{} pictures in {seconds} s", frames.len());
     }
     // A requested key frame does not wait for the next regular frame of this low rate.
     let before = lecture.frames(LOW).len();

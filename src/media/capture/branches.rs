@@ -14,7 +14,7 @@ use crate::media::encode::branch_spec::BranchSpec;
 use crate::media::encode::output::{KeyFrameGate, OnFrame};
 use crate::media::encode::screen_monitor::ScreenMonitor;
 use crate::media::error::MediaError;
-use crate::media::options::CaptureEvent;
+use crate::media::options::{CaptureEvent, Content};
 use crate::rtp::{Encoding, PerEncoding, Track};
 
 /// The inputs of the branches.
@@ -32,7 +32,7 @@ pub(super) struct BranchInputs {
 /// All encodings of raw video.
 pub(super) struct Branches {
     inputs: BranchInputs,
-    /// Watches the raw video of the screen, if there is any.
+    /// Watches the raw video of a screen with text.
     monitor: Option<Arc<ScreenMonitor>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -74,8 +74,10 @@ enum Task<'a> {
 impl Branches {
     /// Builds the main branch of each track, in a pipeline that does not play yet.
     pub(super) fn new(inputs: BranchInputs) -> Result<Arc<Self>, MediaError> {
+        let is_text = |spec: &BranchSpec| spec.encoding.track == Track::Screen && spec.content == Content::Text;
         let screen = inputs.tees.iter().find(|(track, _)| *track == Track::Screen);
-        let monitor = screen.map(|(_, tee)| ScreenMonitor::watch(tee));
+        let text = screen.filter(|_| inputs.specs.iter().any(is_text));
+        let monitor = text.map(|(_, tee)| ScreenMonitor::watch(tee));
         let this = Arc::new(Self { inputs, monitor, state: Mutex::default(), changed: Condvar::new() });
         for (track, tee) in &this.inputs.tees {
             this.watch_end(*track, tee);

@@ -20,7 +20,7 @@ use super::output::{EncodedOutput, request_key_frame, request_key_frame_from};
 use super::rate_control::RateControl;
 use super::screen_monitor::ScreenMonitor;
 use crate::media::error::MediaError;
-use crate::media::options::{Content, Size};
+use crate::media::options::Size;
 use crate::media::pipelines;
 
 /// Timeout for the tee to finish pushing a buffer into the branch. The branch's queue drops, so this takes
@@ -40,7 +40,7 @@ pub(in crate::media) struct Branch {
 
 impl Branch {
     /// Builds the bin, outside of any pipeline. With a monitor of the raw video, a new page gets a key frame at once,
-    /// and a still picture of text that has been refined is encoded seldom.
+    /// and a still picture that has been refined is encoded seldom.
     pub(in crate::media) fn build(spec: &BranchSpec, monitor: Option<Arc<ScreenMonitor>>) -> Result<Self, MediaError> {
         let failed = |cause: String| MediaError::Pipeline { pipeline: spec.name.clone(), cause };
         let missing = |what: &str| failed(format!("{}{what} is missing", spec.name));
@@ -130,8 +130,6 @@ struct Pages {
     control: Arc<Mutex<RateControl>>,
     encoder: gst::Element,
     sink: gst_app::AppSink,
-    /// Whether a still picture is encoded seldom. Scripts that measure a film expect all of its pictures.
-    may_rest: bool,
     /// The scene changes for which there are key frames.
     scenes: AtomicU64,
 }
@@ -149,7 +147,7 @@ impl Pages {
             });
         }
         let scenes = AtomicU64::new(monitor.state().scenes);
-        Self { monitor, control, encoder, sink, may_rest: spec.content == Content::Text, scenes }
+        Self { monitor, control, encoder, sink, scenes }
     }
 
     /// Whether to encode the picture that the branch gets now.
@@ -171,7 +169,7 @@ impl Pages {
             // The entry's queue may hold an older picture, which must not become the key frame.
             request_key_frame_from(&self.sink, running_time);
         }
-        let keeps = dropper.keeps(Some(time), self.may_rest && treatment.may_rest);
+        let keeps = dropper.keeps(Some(time), treatment.may_rest);
         if keeps {
             self.control().on_kept(time.into());
         }
