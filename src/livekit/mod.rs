@@ -1,6 +1,6 @@
 //! A client of [LiveKit](https://livekit.io), an SFU of somebody else, for a server that sends its students there.
 //!
-//! Publishing needs no code of its own: LiveKit takes WHIP ([`LiveKitServer::endpoint`]). A student's offer is answered
+//! Publishing needs no code of its own: LiveKit takes WHIP. A student's offer is answered
 //! over LiveKit's signalling: a [`Placement`] joins the room in the student's name over one WebSocket, subscribes to
 //! the tracks of the lecture, and passes on the offer and LiveKit's answer. The media goes from LiveKit to the student
 //! directly.
