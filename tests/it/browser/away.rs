@@ -18,7 +18,7 @@ const BACK_WITHIN_MS: f64 = 10_000.0;
 /// How long one reading of a page's clock may wait: less than any deadline.
 const STEP_MS: f64 = 10_000.0;
 
-const SILENT: &str = "Nothing arrives, and the server does not answer. Is the network down? We try again every second.";
+const SILENT: &str = "Nothing arrives, and the server does not answer. Is the network down?";
 const OFFLINE: &str = "Your computer is offline. The lecture goes on by itself when the network is back.";
 
 /// A teacher with the server inside, on a machine of a network.
@@ -126,7 +126,7 @@ fn pages_recover_soon_after_their_path_and_name_the_cause() {
         anna.page.presses("F5");
         reloads.as_array().is_some_and(|all| all.contains(&Value::Bool(true)))
     });
-    anna.page.shows("While the server does not answer, a reload would only show an error.");
+    anna.page.shows("The server does not answer, so a reload would show an error.");
     let _teacher = teacher_on(&school, &class);
     for (_, desk) in desks {
         desk.page.screen_is("live");
