@@ -96,8 +96,7 @@ pub fn camera(label: &str, pictures: Result<(u64, Duration), String>) -> Check {
     }
 }
 
-/// The default microphone that was read for some time: its loudest sample in decibels below full scale, or why there
-/// is none.
+/// The default microphone, read for some time: its loudest sample in decibels below full scale, or the error.
 pub fn microphone(label: &str, peak_db: Result<f64, String>) -> Check {
     match peak_db {
         Ok(peak) if peak > SILENCE_DB => Check::ok("microphone", format!("{label}: up to {peak:.0} dB")),

@@ -1,4 +1,4 @@
-//! What a lecture needs of this computer and of the way to a server, and what to do where something is missing. Pure:
+//! Checks of this computer and of the way to a server, each with the next step where something is missing. Pure:
 //! `commands/doctor` finds the facts, and this folder judges them.
 
 mod link;
@@ -38,13 +38,13 @@ pub enum Verdict {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was checked, in one or two words.
+    /// The subject, in one or two words.
     pub name: &'static str,
     /// The result.
     pub verdict: Verdict,
     /// A sentence without a full stop.
     pub found: String,
-    /// What to do, if anything.
+    /// The next step, if there is one.
     pub next: Option<String>,
     /// The code with which `teach` or `watch` would exit because of a problem.
     #[serde(skip)]

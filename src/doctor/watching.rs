@@ -9,7 +9,7 @@ use crate::rtp::Track;
 /// Fewer pictures a second than this are worth a word, unless the teacher sends a still screen.
 const FEW_PICTURES: f64 = 10.0;
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub struct Attempt {
     /// The pictures, or the exit code and the error of `watch`.

@@ -35,7 +35,7 @@ pub(super) struct Shown {
     pub(super) age: Duration,
 }
 
-/// What the teacher draws.
+/// The teacher's drawing.
 #[derive(Debug)]
 pub(super) struct Board(Mutex<State>);
 

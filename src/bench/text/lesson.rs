@@ -77,7 +77,7 @@ impl Picture {
     }
 }
 
-/// What a scene shows.
+/// The content of a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A page that does not change.
@@ -147,7 +147,7 @@ pub(super) struct Lesson {
     /// The terminal's output, and a page, each higher than the picture.
     output: Picture,
     tall: Picture,
-    /// What was drawn last.
+    /// The last drawing.
     last: Option<(usize, u32, Arc<Picture>)>,
 }
 

@@ -17,7 +17,7 @@ use crate::media::{Render, RenderEvent, RenderOptions, Sink, TrackFormat};
 use crate::rtp::{Latency, Tier, Track};
 use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 
-/// What a student has seen.
+/// The pictures of a student.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) pictures: Vec<Shown>,

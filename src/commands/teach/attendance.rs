@@ -84,7 +84,7 @@ struct Row {
     spoken: Duration,
     hands: u32,
     chats: u32,
-    /// What the student reports.
+    /// The student's own report.
     viewed: Viewed,
 }
 

@@ -163,7 +163,7 @@ impl Session<'_> {
         self.show_message(Some("Nothing arrives from the teacher.\nWaiting for the connection to come back."));
     }
 
-    /// Sends a message over the data channel, or by signalling if there is none.
+    /// Sends a message over the data channel, or by signalling if the connection has no data channel.
     pub(super) async fn send_to_teacher(&self, message: StudentMessage) {
         let sent = match &self.connection {
             Some(connection) if connection.is_of_engine => {

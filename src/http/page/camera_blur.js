@@ -1,4 +1,4 @@
-// What is behind a person, blurred by the browser or its system, where they can: `backgroundBlur` of the W3C's Media
+// The blurred background of a person, by the browser or its system where they can: `backgroundBlur` of the W3C's Media
 // Capture Extensions. This page computes nothing.
 
 import { store } from './dom.js';

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a student has seen since its page or program counts, across connections. The receiver takes the differences of
-/// two reports, and believes no more time than has passed.
+/// Totals of a student since its page or program began to count, across connections. The receiver takes the differences
+/// of two reports, and believes no more time than has passed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Viewing {

@@ -30,7 +30,7 @@ impl Files {
     }
 }
 
-/// What the other side has to hear of a file that is cancelled.
+/// The message to the other side of a file that is cancelled.
 fn word(item: &Item) -> Option<FileStep> {
     match (&item.way, &item.user, item.direction) {
         (Way::Pair(id), Some(user), _) => {
