@@ -25,7 +25,7 @@ use self::edge::RunningEdges;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::ice_servers::ice_servers;
-use super::ice_tcp::{PagesPort, TcpMedia};
+use super::ice_tcp::{OwnTcpPort, PagesPort, TcpMedia};
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
@@ -50,6 +50,42 @@ pub(super) async fn run(
     reporter: &Reporter,
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
+    let drain = serve.cluster.as_ref().map(|cluster| cluster.drain);
+    let mut stop = std::pin::pin!(stop);
+    let serving = tokio::select! {
+        // First, so that a signal right after `listening` ends the server in good order.
+        biased;
+        reason = &mut stop => return Ok(reason),
+        serving = start(serve, reporter) => serving?,
+    };
+    let reason = stop.await;
+    let end = async {
+        if let Some(within) = drain {
+            serving.server.drain(within, reporter).await;
+        }
+        serving.server.shutdown().await;
+    };
+    tokio::select! {
+        () = end => {}
+        _ = super::stop::stop(None) => {}
+    }
+    drop(serving.own_tcp_port);
+    if let Some(traces) = serving.traces {
+        traces.finish().await;
+    }
+    Ok(reason)
+}
+
+/// A server that has reported its addresses.
+struct Serving {
+    server: RunningServer,
+    /// The TCP port with the number of the media port.
+    own_tcp_port: Option<OwnTcpPort>,
+    traces: Option<Traces>,
+}
+
+/// Starts the server, and reports its addresses.
+async fn start(serve: Serve, reporter: &Reporter) -> Result<Serving, Failure> {
     let listener = listen(serve.listen)?;
     let turn_secret = serve.own_turn.map(|_| TurnSecret::own(rand::random()));
     let access = ServerAccess::start(&serve.access, serve.site.public_url.is_none(), turn_secret, reporter)?;
@@ -73,7 +109,6 @@ pub(super) async fn run(
         }
         None => None,
     };
-    let drain = serve.cluster.as_ref().map(|cluster| cluster.drain);
     let cluster = match serve.cluster {
         Some(cluster) => Some(ClusterNode::connect(*cluster, reporter).await?),
         None => None,
@@ -105,32 +140,17 @@ pub(super) async fn run(
         cluster,
         via: engine::with_key(serve.via, reporter)?,
     };
-    let served = RunningServer::start(listener, settings)?;
-    let (ws, page) = served.urls();
-    let fingerprint = served.fingerprint();
-    let udp = served.media.as_ref().map(RunningMedia::udp_port);
+    let server = RunningServer::start(listener, settings)?;
+    let (ws, page) = server.urls();
+    let fingerprint = server.fingerprint();
+    let udp = server.media.as_ref().map(RunningMedia::udp_port);
     let (ws, page, room_page, code) = (Some(ws), Some(page), None, None);
     reporter.event(&Event::Listening { ws, page, room_page, code, fingerprint, udp });
-    served.show_certificate(reporter);
-    if let Some(fingerprint) = served.fingerprint() {
+    server.show_certificate(reporter);
+    if let Some(fingerprint) = server.fingerprint() {
         reporter.notice(format!("programs trust the server with --fingerprint {fingerprint}"));
     }
-    let reason = stop.await;
-    let end = async {
-        if let Some(within) = drain {
-            served.drain(within, reporter).await;
-        }
-        served.shutdown().await;
-    };
-    tokio::select! {
-        () = end => {}
-        _ = super::stop::stop(None) => {}
-    }
-    drop(own_tcp_port);
-    if let Some(traces) = traces {
-        traces.finish().await;
-    }
-    Ok(reason)
+    Ok(Serving { server, own_tcp_port, traces })
 }
 
 /// The configuration of a MediaMTX server that gets lectures from this one, see [`mediamtx::configuration`].
