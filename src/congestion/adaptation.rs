@@ -10,6 +10,7 @@ use super::estimate::{Estimate, PathTrouble};
 use super::key_frames::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
 use super::pacer::PathCapacity;
+use super::playout::CleanPath;
 use super::probe::Probe;
 use super::retransmission::{
     ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget,
@@ -65,6 +66,7 @@ pub(crate) struct Adaptation {
     retransmissions: RetransmissionBudget,
     retransmitted: RecentRetransmissions,
     key_frames: KeyFrameRecovery,
+    clean: CleanPath,
 }
 
 impl Adaptation {
@@ -80,6 +82,7 @@ impl Adaptation {
             retransmissions: RetransmissionBudget::default(),
             retransmitted: RecentRetransmissions::default(),
             key_frames: KeyFrameRecovery::default(),
+            clean: CleanPath::new(now),
         }
     }
 
@@ -114,6 +117,11 @@ impl Adaptation {
     /// This process was suspended until now, which says nothing about the path.
     pub(crate) fn on_suspension(&mut self, now: Instant) {
         self.selection.on_suspension(now);
+    }
+
+    /// Whether the path is so clean that the peer's jitter buffer may be short.
+    pub(crate) fn has_clean_path(&self, now: Instant) -> bool {
+        self.clean.is_clean(now)
     }
 
     /// `None` if video has not started; otherwise the time since which the peer is in trouble, if it is.
@@ -181,6 +189,7 @@ impl Adaptation {
         class: &mut ClassRetransmissions,
         find: impl FnOnce() -> Option<T>,
     ) -> Option<(T, usize)> {
+        self.clean.on_nack(now);
         if !self.retransmissions.has(class) {
             return None;
         }
@@ -198,6 +207,7 @@ impl Adaptation {
     pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         if let Some(time) = round_trip {
             self.retransmitted.on_round_trip(time);
+            self.clean.on_round_trip(time);
         }
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
     }
