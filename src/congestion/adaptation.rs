@@ -9,7 +9,7 @@ use super::common::CommonTrouble;
 use super::estimate::{Estimate, PathTrouble};
 use super::key_frames::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
-use super::pacer::PathCapacity;
+use super::pacer::{BestPace, PathCapacity};
 use super::playout::CleanPath;
 use super::probe::Probe;
 use super::retransmission::{
@@ -33,7 +33,7 @@ pub(crate) struct Actions {
     pub(crate) change: Option<Change>,
     /// Video starts, after the startup probe. Any `change` is made first.
     pub(crate) starts_video: bool,
-    /// The capacity that video is paced to; `None` if video is not paced.
+    /// The capacity that video is paced to; `None` if video is not paced: the path is wide, or unknown.
     pub(crate) pace: Option<PathCapacity>,
     /// Padding to be sent at once.
     pub(crate) probe: Option<Probe>,
@@ -62,6 +62,7 @@ pub(crate) struct Adaptation {
     reason: Option<PathTrouble>,
     /// Video is paced until then, even if the peer has the best.
     paced_until: Option<Instant>,
+    best_pace: BestPace,
     is_delayed: bool,
     retransmissions: RetransmissionBudget,
     retransmitted: RecentRetransmissions,
@@ -78,6 +79,7 @@ impl Adaptation {
             startup: None,
             reason: None,
             paced_until: None,
+            best_pace: BestPace::default(),
             is_delayed: false,
             retransmissions: RetransmissionBudget::default(),
             retransmitted: RecentRetransmissions::default(),
@@ -154,7 +156,9 @@ impl Adaptation {
         };
         actions.change = decision.map(|decision| self.change(now, decision));
         let is_paced = self.reason.is_some() || self.paced_until.is_some_and(|until| now < until);
-        actions.pace = if is_paced { self.pace(now, rates) } else { None };
+        let nominal = self.selection.nominal(rates);
+        let best = self.best_pace.update(now, self.selection.estimate(), nominal);
+        actions.pace = if is_paced { self.pace(now, rates) } else { best };
         actions
     }
 
