@@ -44,7 +44,9 @@ impl BestPace {
         let is_sure = estimate.knows_every_packet() && estimate.is_sure(now, CLUSTERS_TELL_FOR);
         let measured = if is_sure { estimate.bits_per_second(now) } else { estimate.full_link() };
         self.bits_per_second = measured.or(self.bits_per_second);
-        let bits = self.bits_per_second.filter(|bits| *bits < WIDE)?;
+        // One cluster is better than none: a paced frame is several clusters, which correct the pace.
+        let guess = || estimate.capacity(now).filter(|_| estimate.knows_every_packet());
+        let bits = self.bits_per_second.or_else(guess).filter(|bits| *bits < WIDE)?;
         Some(PathCapacity { bits_per_second: bits.max(nominal), queue: estimate.queue() })
     }
 }
