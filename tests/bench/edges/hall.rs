@@ -13,9 +13,10 @@ const FEW: usize = 10;
 pub fn print(students: usize, length: Duration) {
     let Some(redis) = RedisServer::start("hall") else { return };
     let class = Classroom::undisturbed();
-    let a = Node::start(&class, &redis, "a", &[]);
-    let edges = ["b", "c", "d"].map(|name| Node::start(&class, &redis, name, &["--edge"]));
-    let teacher = teacher(&class, &a);
+    let url = redis.url();
+    let a = Node::start(&class, "a", &["--redis", &url], None);
+    let edges = ["b", "c", "d"].map(|name| Node::start(&class, name, &["--redis", &url, "--edge"], None));
+    let teacher = teacher(&class, &a, None);
     println!(
         "| students | CPU of the teacher | of the edges, in all | others | packets/s, requested again | first picture |"
     );
