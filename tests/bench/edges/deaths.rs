@@ -1,10 +1,11 @@
 //! What students notice when a process dies.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Event;
 
-use crate::class::{Node, is_first_frame, teacher, watch};
+use crate::class::{Node, is_first_frame, teacher, until, watch};
 use crate::crowd::Students;
 use crate::machines::{Foreign, Machines, TURN_SECRET};
 use crate::support::{Classroom, DEADLINE, Lan, Process, has_lan, has_tools, is_picture};
@@ -54,10 +55,11 @@ pub fn print(students: usize, length: Duration) {
     let mut lan = Lan::new();
     let (machines, of_students) = (Machines::new(&mut lan), lan.machine());
     // This thread, and those that it starts, are on the machine of the students.
-    of_students.open(|| run(&machines, students, length));
+    let address = of_students.address().parse().unwrap();
+    of_students.open(|| run(&machines, (students, address), length));
 }
 
-fn run(machines: &Machines, students: usize, length: Duration) {
+fn run(machines: &Machines, (students, address): (usize, Ipv4Addr), length: Duration) {
     let class = Classroom::undisturbed();
     let mut hall = Hall::start(&class, machines);
     let addresses: Vec<String> = hall.nodes().map(|node| node.address.clone()).into();
@@ -72,7 +74,8 @@ fn run(machines: &Machines, students: usize, length: Duration) {
     chat(&mut seen);
     let via = hall.via.address.clone();
     seen.extend((10..12).map(|n| watch(&class, &(1001 + n).to_string(), vec![via.clone()], &[])));
-    let crowd = Students::enter(students, &hall.nodes());
+    until("two students at Janus", DEADLINE, || hall.via.metric("classroom_edge_students") == Some(2.0));
+    let crowd = Students::enter(students, &hall.nodes(), address);
     println!("{students} emulated students, {} of them not connected, and {} that decode", crowd.gone(), seen.len());
     println!("| `kill -9` of | lost signalling | longest gap in signalling | longest time without a picture |");
     println!("| --- | --- | --- | --- |");

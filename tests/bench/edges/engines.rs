@@ -1,5 +1,6 @@
 //! The cost of students at each kind of server that sends a lecture on: for the teacher, and for that server.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::class::{Node, teacher, watch};
@@ -38,7 +39,7 @@ fn measure(class: &Classroom, engine: &Engine, (students, decoding): (usize, usi
     for (all, decode) in [(FEW, FEW / 2), (students, decoding)] {
         let more = seen.len()..decode;
         seen.extend(more.map(|n| watch(class, &(1001 + n).to_string(), at(), &[])));
-        let crowd = Students::enter(all.saturating_sub(seen.len()), &[&engine.node]);
+        let crowd = Students::enter(all.saturating_sub(seen.len()), &[&engine.node], Ipv4Addr::LOCALHOST);
         row(engine, &teacher, (all, &seen), length);
         crowd.leave();
     }

@@ -1,5 +1,6 @@
 //! The cost of a large class over three edges, for the teacher and for the edges.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::class::{Node, teacher, until};
@@ -28,7 +29,7 @@ pub fn print(students: usize, length: Duration) {
 
 fn row(count: usize, teacher: &Process, edges: &[Node; 3], length: Duration) {
     let begun = Instant::now();
-    let crowd = Students::enter(count, &edges.each_ref());
+    let crowd = Students::enter(count, &edges.each_ref(), Ipv4Addr::LOCALHOST);
     let joined = begun.elapsed();
     until("the students are counted", DEADLINE, || {
         let all: f64 = edges.iter().filter_map(|edge| edge.metric("classroom_edge_students")).sum();
