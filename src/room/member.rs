@@ -192,6 +192,11 @@ impl Member {
 }
 
 impl Newcomer {
+    /// Whether many messages are for this client, or from it: a publisher, or an edge, which speaks with many students.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.publishes || self.route.edge.is_some()
+    }
+
     /// Whether both are the same client, by session or by token.
     pub(super) fn is_same_client(&self, other: &Self) -> bool {
         self.session == other.session || self.reserved && other.reserved && self.identity == other.identity
