@@ -106,7 +106,7 @@ impl Student {
             .with_interceptor_registry(Registry::new())
             .build(now)
             .unwrap();
-        let socket = crate::bench::crowd::receiving_socket().unwrap();
+        let socket = crate::bench::crowd::receiving_socket(std::net::Ipv4Addr::LOCALHOST).unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut senders = Senders::default();

@@ -51,6 +51,7 @@ fn pictures_of_a_meeting_fit_every_window_and_nobody_writes_for_another_in_a_cal
 #[test]
 fn every_two_participants_have_one_connection_that_mends_itself() {
     passes("mesh.test.mjs");
+    passes("server_media.test.mjs");
 }
 
 #[test]
