@@ -4,15 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::parser::ValueSource;
 
-use super::args::{TypedRooms, TypedServe, TypedTeach, TypedWatch};
+use super::args::{TypedServe, TypedTeach, TypedWatch};
 use super::capture::{TypedEncoding, TypedSources};
 use super::conflict::Conflict;
 use super::connect::{Relays, chat_input, nickname, server_trust};
 use super::demo::TypedDemo;
 use super::janus::SecretSource;
 use super::meaning::{
-    Cluster, Demo, DemoLecture, Device, MainSource, Member, Rooms, Serve, ServerTrust, Signalling, Sources, Teach,
-    Video, Watch,
+    Cluster, Demo, DemoLecture, Device, MainSource, Member, Serve, ServerTrust, Signalling, Sources, Teach, Video,
+    Watch,
 };
 use super::secrets::Secret;
 use super::values::Bitrate;
@@ -272,14 +272,6 @@ impl TryFrom<TypedServe> for Serve {
             otlp,
             print_mediamtx,
         })
-    }
-}
-
-impl TryFrom<TypedRooms> for Rooms {
-    type Error = Conflict;
-    fn try_from(typed: TypedRooms) -> Result<Self, Conflict> {
-        let server = typed.server.and_then(|server| server.0);
-        Ok(Rooms { trust: server_trust(typed.trust, server.as_ref())?, server })
     }
 }
 

@@ -12,8 +12,8 @@ use super::transport::{SendContext, Transport};
 use super::udp::Sent;
 use crate::congestion::Estimate;
 use crate::rtp::{
-    Codec, Encoding, OutgoingPacket, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start, Subscription, Tier, Track,
-    timestamp_at,
+    Codec, Encoding, OutgoingPacket, PlayoutDelay, PlayoutLimits, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start,
+    Subscription, Tier, Track, timestamp_at,
 };
 
 /// The interval of sender reports, by which a receiver synchronises audio and video.
@@ -61,6 +61,10 @@ pub(super) struct Sender {
     reported: Option<Instant>,
     /// The number of packets that the peer has reported lost.
     lost: u32,
+    /// The id of the header extension for the playout delay.
+    playout_id: Option<u8>,
+    /// The playout delay in the first packet of each frame; none for a peer that was never told.
+    pub(super) playout: Option<PlayoutDelay>,
 }
 
 impl Sender {
@@ -81,7 +85,22 @@ impl Sender {
             sent_numbers: SentTwccNumbers::default(),
             reported: None,
             lost: 0,
+            playout_id: None,
+            playout: None,
         }
+    }
+
+    /// With the id of the header extension for the playout delay, if that was negotiated. Without RTX a packet is
+    /// retransmitted under its own nonce, and must not get another header.
+    pub(super) fn with_playout(self, id: Option<u8>) -> Self {
+        Self { playout_id: id.filter(|_| self.rtx.is_some()), ..self }
+    }
+
+    /// Tells the peer to show frames at once, or to decide by itself again.
+    pub(super) fn set_playout(&mut self, at_once: bool) {
+        let Some(id) = self.playout_id.filter(|_| at_once || self.playout.is_some()) else { return };
+        let limits = if at_once { PlayoutLimits::Short } else { PlayoutLimits::Free };
+        self.playout = Some(PlayoutDelay { id, limits });
     }
 
     /// The encoding of the current tier.

@@ -28,6 +28,10 @@ mod relays;
 // One school on three servers that meet in Redis.
 mod cluster;
 mod cluster_tls;
+mod draining;
+
+// The examples of docs/deploy.
+mod deploy;
 
 // Keys and tokens.
 mod access;
