@@ -77,7 +77,6 @@ pub(super) async fn run(
 }
 
 /// The media of a lecture.
-#[derive(Default)]
 pub(super) struct TaughtMedia {
     /// What to capture; `None` if a WHIP client sends the media.
     pub(super) options: Option<CaptureOptions>,
