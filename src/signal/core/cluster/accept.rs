@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
+use super::Ownership;
 use super::frame::{FromOwner, Hello, MAX_TO_OWNER, ToOwner, VERSION, WELCOME};
 use super::link::{SILENCE, write};
 use crate::id::NodeId;
@@ -91,6 +92,10 @@ async fn read(core: &Core, stream: &mut SplitStream<Socket>, (node, frames): (No
                 newcomer.route.node = Some(node.clone());
                 if streams.members.len() >= MAX_STREAMS || streams.members.contains_key(&stream) {
                     return;
+                }
+                if core.cluster.as_ref().is_some_and(|cluster| cluster.ownership == Ownership::All) {
+                    // Nobody else can open the room. If this fails, the other node tries again.
+                    _ = core.take(&newcomer.room).await;
                 }
                 match core.join_forwarded(*newcomer) {
                     Some((conn, outgoing, state)) => {

@@ -13,7 +13,7 @@ use crate::network::ClientAddress;
 use crate::protocol::{ClientMessage, Credentials, IceCandidate, JoinRequest, LeaveReason, RoomSettings, User};
 use crate::room::EdgeRole;
 use crate::signal::{LocalMember, Server, ServerConfig};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, OriginStore};
 
 const TIMES: Times = Times { renew: Duration::from_millis(100), lease: Duration::from_millis(600) };
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -30,14 +30,18 @@ struct Machine {
 impl Machine {
     /// A node with a line of its own to the store.
     fn start(name: &str, store: &MemoryStore) -> Self {
+        let store = store.on_another_line();
+        Self::start_with(name, &store, Arc::new(store.clone()), Ownership::Leased)
+    }
+
+    fn start_with(name: &str, memory: &MemoryStore, store: Arc<dyn Store>, ownership: Ownership) -> Self {
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (notices, heard) = mpsc::channel(16);
         let secret = "0123456789abcdef".parse().unwrap();
         let url = format!("ws://{address}");
         let node = Node { id: name.parse().unwrap(), url, fingerprint: None, secret, settings: name.len() as u16 };
-        let store = store.on_another_line();
-        let cluster = ClusterConfig { store: Arc::new(store.clone()), node, times: TIMES, notices };
+        let cluster = ClusterConfig { store, node, times: TIMES, ownership, notices };
         let server = Server::with(ServerConfig { cluster: Some(cluster), ..ServerConfig::default() });
         let nodes = server.clone();
         let app = axum::Router::new().route(
@@ -49,7 +53,7 @@ impl Machine {
         let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
             _ = stopped.await;
         }));
-        Self { server, store, address, notices: heard, stop, serving }
+        Self { server, store: memory.clone(), address, notices: heard, stop, serving }
     }
 
     fn join(&self, query: &str, credentials: Credentials) -> LocalMember {
@@ -355,6 +359,34 @@ async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
     let elsewhere = join.replace(r#""room":"1""#, r#""room":"2""#);
     assert_eq!(talk(&[hello, &elsewhere], 2).await, ["welcome", "moved 1"]);
     a.close().await;
+}
+
+#[tokio::test]
+async fn an_edge_without_redis_has_its_rooms_at_the_origin() {
+    let store = MemoryStore::new(TIMES);
+    let origin = Machine::start_with("origin", &store, Arc::new(store.clone()), Ownership::All);
+    let (url, secret) = (format!("ws://{}", origin.address), "0123456789abcdef".parse().unwrap());
+    let node = Node { id: "origin".parse().unwrap(), url, fingerprint: None, secret, settings: 0 };
+    let of_edge = Arc::new(OriginStore::new(node));
+    let edge = Machine::start_with("edge", &store, of_edge, Ownership::Nothing);
+    // The student comes first, so nobody has opened the room at the origin yet.
+    let student = edge.member("userId=1001").await;
+    let mut teacher = origin.member("userId=9999&pub=pub").await;
+    student.send(offer("9999"));
+    let from = |message| match message {
+        ServerMessage::Offer { user_id, .. } => Some(user_id.to_string()),
+        _ => None,
+    };
+    assert_eq!(hear(&mut teacher, "the offer of the student", from).await, "1001");
+    // The origin alone creates rooms.
+    let create = async |server: &Server| {
+        let (kind, from) = (RoomKind::Lecture, ClientAddress::this_process());
+        server.create_room("Physics".parse().unwrap(), kind, &Credentials::default(), from).await
+    };
+    assert_eq!(create(&edge.server).await.unwrap_err().code, ErrorCode::NotAllowed);
+    create(&origin.server).await.unwrap();
+    origin.close().await;
+    edge.close().await;
 }
 
 #[tokio::test]
