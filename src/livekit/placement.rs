@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
@@ -28,6 +28,9 @@ use crate::tls::Stream;
 
 /// The time limit of an offer, from TCP to LiveKit's answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// The pause before a student asks again for a lecture that has not arrived.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// LiveKit ends the signalling of a client that is silent for 15 s.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -52,7 +55,7 @@ pub struct PlacementRequest {
     pub offer: String,
     /// The tracks that it wants.
     pub tracks: Vec<Track>,
-    /// Whether it waits until all of them have arrived at LiveKit.
+    /// Whether all of them must have arrived at LiveKit.
     pub needs_all: bool,
 }
 
@@ -144,7 +147,17 @@ impl Sections {
 impl Task {
     async fn run(mut self) {
         let until = Instant::now() + ANSWER_WITHIN;
-        let opened = timeout_at(until, self.open()).await;
+        let opened = loop {
+            match timeout_at(until, self.open()).await {
+                // The student may be the one whose offer has started the lecture there.
+                Ok(Err(LiveKitError::NotYet))
+                    if Instant::now() + ASKS_AGAIN_AFTER < until && !self.candidates.is_closed() =>
+                {
+                    sleep(ASKS_AGAIN_AFTER).await;
+                }
+                opened => break opened,
+            }
+        };
         let slow = |_| LiveKitError::broken(format!("does not answer an offer within {} s", ANSWER_WITHIN.as_secs()));
         let gone = match opened.map_err(slow).flatten() {
             Ok((mut signalling, own)) => {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{EdgeSettings, Ended};
 use crate::cli::EngineNode;
-use crate::commands::serve::engine;
+use crate::commands::serve::engine::{Lines, Node};
 use crate::signal::LocalEdge;
 
 /// The longest time without students.
@@ -39,45 +39,46 @@ impl Busy {
     }
 }
 
-/// Which nodes have failed, as all lectures of this server have seen. Clones are the same.
+/// The nodes of engines, and which of them have failed, as all lectures of this server have seen. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct NodeStates(Arc<[AtomicBool]>);
+pub(super) struct Nodes(Arc<[(Node, AtomicBool)]>);
 
-impl NodeStates {
+impl Nodes {
     /// Nodes that have not failed.
-    pub(super) fn new(nodes: usize) -> Self {
-        Self((0..nodes).map(|_| AtomicBool::new(false)).collect())
+    pub(super) fn new(nodes: Vec<EngineNode>) -> Self {
+        Self(nodes.into_iter().map(|node| (Node::new(node), AtomicBool::new(false))).collect())
     }
 
     fn has_failed(&self, node: usize) -> bool {
-        self.0.get(node).is_some_and(|state| state.load(Ordering::Relaxed))
+        self.0.get(node).is_some_and(|(_, state)| state.load(Ordering::Relaxed))
     }
 
     fn set(&self, node: usize, has_failed: bool) {
-        if let Some(state) = self.0.get(node) {
+        if let Some((_, state)) = self.0.get(node) {
             state.store(has_failed, Ordering::Relaxed);
         }
     }
 }
 
 /// Runs all edges of a lecture until nobody needs them, or the server ends.
-pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, states: NodeStates) {
-    let busy = Busy::new(Instant::now());
-    let further = settings.engines.iter().filter_map(|_| edge.another());
+pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, nodes: Nodes) {
+    let (busy, lines) = (Busy::new(Instant::now()), Lines::default());
+    let further = nodes.0.iter().filter_map(|_| edge.another());
     let mut edges: Vec<LocalEdge> = further.collect();
     // The first one is in the room already, before the first offer: a node that works takes it.
     let of_sfu = if settings.has_sfu {
         Some(edge)
     } else {
-        let first = (0..edges.len()).find(|node| !states.has_failed(*node)).unwrap_or(0);
+        let first = (0..edges.len()).find(|node| !nodes.has_failed(*node)).unwrap_or(0);
         if let Some(place) = edges.get_mut(first) {
             *place = edge;
         }
         None
     };
     let mut running = JoinSet::new();
-    for (number, (edge, node)) in edges.into_iter().zip(settings.engines.clone()).enumerate() {
-        running.spawn(run_node(edge, (number, node), settings.clone(), (states.clone(), busy.clone())));
+    for (number, (edge, (node, _))) in edges.into_iter().zip(nodes.0.iter()).enumerate() {
+        let place = (number, node.clone(), lines.clone());
+        running.spawn(run_node(edge, place, settings.clone(), (nodes.clone(), busy.clone())));
     }
     if let Some(edge) = of_sfu {
         super::run(edge, None, settings, busy).await;
@@ -88,20 +89,22 @@ pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, states: NodeSta
 /// Has the lecture at one node, while the node can be used.
 async fn run_node(
     mut edge: LocalEdge,
-    (number, node): (usize, EngineNode),
+    (number, node, lines): (usize, Node, Lines),
     settings: EdgeSettings,
-    (states, busy): (NodeStates, Busy),
+    (nodes, busy): (Nodes, Busy),
 ) {
     let mut pause = FIRST_PAUSE;
     let reporter = settings.reporter.clone();
     loop {
-        let why = match engine::check(&node).await {
+        let why = match node.check().await {
             Ok(()) => {
-                states.set(number, false);
+                nodes.set(number, false);
+                let began = Instant::now();
                 let (ended, back, has_served) =
-                    super::run(edge, Some(node.clone()), settings.clone(), busy.clone()).await;
+                    super::run(edge, Some((node.clone(), lines.clone())), settings.clone(), busy.clone()).await;
                 edge = back;
-                if has_served {
+                // One that takes students and drops them soon is a disturbance.
+                if has_served && began.elapsed() >= LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
                 }
                 match ended {
@@ -113,10 +116,10 @@ async fn run_node(
         };
         // Students are placed elsewhere meanwhile.
         edge.wait();
-        if !states.has_failed(number) {
+        if !nodes.has_failed(number) {
             reporter.warn(format!("{node} serves no students: {why}"));
         }
-        states.set(number, true);
+        nodes.set(number, true);
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if busy.is_idle(Instant::now()) || edge.has_ended() {
