@@ -101,9 +101,7 @@ impl Session {
             Ok(opened) => opened,
             Err(error) => return task.tell(failed(error)).await,
         };
-        let track = self.lecture.videos.first().copied();
-        let named = |_: &str, kind: &str| if kind == "audio" { Some(Track::Audio) } else { track };
-        match self.offer.answered(&answer, self.lecture.codec, named) {
+        match self.answered(&answer) {
             Some(answer) => {
                 task.tell(SessionEvent::Answer(answer)).await;
                 task.tell(SessionEvent::Connected).await;
@@ -115,6 +113,14 @@ impl Session {
             session.add_candidates(&restart::fragment_of(&self.offer.sdp, &candidate.candidate)).await;
         }
         session.end().await;
+    }
+
+    /// The answer for the student.
+    fn answered(&self, answer: &str) -> Option<String> {
+        // MediaMTX answers the section of a further video as if it sent something there.
+        let mut video = self.lecture.videos.first().copied();
+        let named = |_: &str, kind: &str| if kind == "audio" { Some(Track::Audio) } else { video.take() };
+        self.offer.answered(answer, self.lecture.codec, named)
     }
 
     async fn open(&self, task: &SessionTask) -> Result<Opened, WhipError> {
@@ -130,5 +136,30 @@ impl Session {
                 opened => return opened,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::{Codec, Encoding};
+
+    #[test]
+    fn a_student_with_sections_for_two_videos_gets_the_one_that_is_there() {
+        let section = |kind: &str, mid: u8, rest: &str| {
+            format!("m={kind} 9 UDP/TLS/RTP/SAVPF 102\r\na=mid:{mid}\r\na=rtpmap:102 H264/90000\r\n{rest}\r\n")
+        };
+        let all = |video: &str, other: &str| {
+            format!("v=0\r\n{}{}{}", section("audio", 0, video), section("video", 1, video), section("video", 2, other))
+        };
+        let offer = ForeignOffer::new(&all("a=recvonly", "a=recvonly"));
+        let of = |track, codec| (Encoding::full(track, codec), 1);
+        let lecture = Lecture::of(&[of(Track::Audio, Codec::Opus), of(Track::Screen, Codec::H264)]);
+        let endpoint = endpoint(&"http://h:8889".parse().unwrap(), "x", "whep").unwrap();
+        let session = Session { endpoint, offer, lecture, has_failed: false };
+        // As MediaMTX 1.20.1 does.
+        let answer = session.answered(&all("a=ssrc:7 cname:mediamtx\r\na=sendonly", "a=sendonly")).unwrap();
+        assert_eq!(answer.matches("a=msid:classroom screen\r\n").count(), 1, "{answer}");
+        assert!(answer.ends_with("a=inactive\r\n") && answer.matches("a=sendonly").count() == 2, "{answer}");
     }
 }
