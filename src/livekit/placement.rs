@@ -19,7 +19,7 @@ use super::error::LiveKitError;
 use super::joined::{self, Joined};
 use super::key::Right;
 use super::server::{LiveKitRoom, PUBLISHER};
-use super::wire::{self, MAX_CANDIDATES, MAX_MESSAGE_BYTES, ParticipantState, Request, Response};
+use super::wire::{self, MAX_CANDIDATES, MAX_MESSAGE_BYTES, Request, Response};
 use crate::id::UserId;
 use crate::protocol::IceCandidate;
 use crate::rtp::Track;
@@ -71,8 +71,6 @@ pub enum PlacementEvent {
     },
     /// A candidate of LiveKit.
     Candidate(IceCandidate),
-    /// The student's media is connected.
-    Connected,
     /// The last event: there is no answer, or the student's media has ended.
     Gone(LiveKitError),
 }
@@ -160,8 +158,8 @@ impl Task {
         };
         let slow = |_| LiveKitError::broken(format!("does not answer an offer within {} s", ANSWER_WITHIN.as_secs()));
         let gone = match opened.map_err(slow).flatten() {
-            Ok((mut signalling, own)) => {
-                let end = self.stay(&mut signalling, &own).await;
+            Ok(mut signalling) => {
+                let end = self.stay(&mut signalling).await;
                 signalling.end().await;
                 end
             }
@@ -172,12 +170,12 @@ impl Task {
         }
     }
 
-    /// From the connection to the answer. Also returns LiveKit's id of the student.
-    async fn open(&mut self) -> Result<(Signalling, String), LiveKitError> {
+    /// From the connection to the answer.
+    async fn open(&mut self) -> Result<Signalling, LiveKitError> {
         // A second session of an identity ends the first one.
         let identity = format!("student:{}", self.request.student);
         let mut signalling = Signalling::open(&self.room, &identity).await?;
-        let Joined { own, tracks } = signalling.joined().await?;
+        let Joined { tracks } = signalling.joined().await?;
         let wanted: Vec<_> = tracks.iter().filter(|one| self.request.tracks.contains(&one.track)).collect();
         if wanted.is_empty() || self.request.needs_all && wanted.len() < self.request.tracks.len() {
             return Err(LiveKitError::NotYet);
@@ -200,7 +198,7 @@ impl Task {
                     let track = |sid: &str| wanted.iter().find(|one| one.sid == sid).map(|one| one.track);
                     let tracks = sids.into_iter().filter_map(|(mid, sid)| Some((mid, track(&sid)?))).collect();
                     self.tell(PlacementEvent::Answer { sdp, tracks }).await;
-                    return Ok((signalling, own));
+                    return Ok(signalling);
                 }
                 Response::Leave(reason) => return Err(left(&reason)),
                 _ => {}
@@ -209,7 +207,7 @@ impl Task {
     }
 
     /// From the answer to the end. Returns the reason, unless the application wants no more.
-    async fn stay(&mut self, signalling: &mut Signalling, own: &str) -> Option<LiveKitError> {
+    async fn stay(&mut self, signalling: &mut Signalling) -> Option<LiveKitError> {
         let (mut ping, mut silent) = (Instant::now() + PING_EVERY, Instant::now() + SILENT_FOR);
         let mut more_candidates = MAX_CANDIDATES;
         loop {
@@ -238,12 +236,6 @@ impl Task {
                 Ok(Response::Candidate(candidate)) if more_candidates > 0 => {
                     more_candidates -= 1;
                     self.tell(PlacementEvent::Candidate(candidate)).await;
-                }
-                Ok(Response::Participants(states)) => {
-                    let is_active = |(sid, state): &(String, _)| sid == own && *state == ParticipantState::Active;
-                    if states.iter().any(is_active) {
-                        self.tell(PlacementEvent::Connected).await;
-                    }
                 }
                 Ok(Response::Leave(reason)) => return Some(left(&reason)),
                 Ok(_) => {}

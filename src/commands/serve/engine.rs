@@ -40,6 +40,9 @@ use crate::rtp::{Encoding, Frame, Track};
 /// Orders and events that wait. A class that comes at once sends some candidates each.
 const QUEUE: usize = 4_096;
 
+/// The time limit of a check.
+const CHECK_WITHIN: Duration = Duration::from_secs(3);
+
 /// The longest wait for the goodbyes to a node.
 const END_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -107,11 +110,15 @@ impl Node {
     /// # Errors
     /// A sentence, if it can't be.
     pub(super) async fn check(&self) -> Result<(), String> {
-        match &self.node {
-            EngineNode::Janus(url) => janus::check(url, &self.left).await,
-            EngineNode::LiveKit { url, .. } => pulse::check(url.server().host(), url.server().port()).await,
-            EngineNode::MediaMtx(url) => pulse::check(url.host(), url.port()).await,
-        }
+        let check = async {
+            match &self.node {
+                EngineNode::Janus(url) => janus::check(url, &self.left).await,
+                EngineNode::LiveKit { url, .. } => pulse::check(url.server().host(), url.server().port()).await,
+                EngineNode::MediaMtx(url) => pulse::check(url.host(), url.port()).await,
+            }
+        };
+        // The first student of a lecture waits for this.
+        timeout(CHECK_WITHIN, check).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
     }
 
     /// Notices that the node is gone; none where the students notice it sooner.

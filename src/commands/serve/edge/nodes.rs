@@ -1,7 +1,6 @@
 //! The edges of one lecture at this server: one that sends by itself, and one for each node of an engine.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -41,22 +40,45 @@ impl Busy {
 
 /// The nodes of engines, and which of them have failed, as all lectures of this server have seen. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Nodes(Arc<[(Node, AtomicBool)]>);
+pub(super) struct Nodes(Arc<[(Node, Mutex<NodeState>)]>);
+
+#[derive(Debug, Default)]
+struct NodeState {
+    has_failed: bool,
+    /// The last reason that the operator knows.
+    told: Option<String>,
+}
 
 impl Nodes {
     /// Nodes that have not failed.
     pub(super) fn new(nodes: Vec<EngineNode>) -> Self {
-        Self(nodes.into_iter().map(|node| (Node::new(node), AtomicBool::new(false))).collect())
+        Self(nodes.into_iter().map(|node| (Node::new(node), Mutex::default())).collect())
+    }
+
+    fn state(&self, node: usize) -> Option<MutexGuard<'_, NodeState>> {
+        self.0.get(node).map(|(_, state)| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn has_failed(&self, node: usize) -> bool {
-        self.0.get(node).is_some_and(|(_, state)| state.load(Ordering::Relaxed))
+        self.state(node).is_some_and(|state| state.has_failed)
     }
 
-    fn set(&self, node: usize, has_failed: bool) {
-        if let Some((_, state)) = self.0.get(node) {
-            state.store(has_failed, Ordering::Relaxed);
+    /// The node answers. `has_served`: it has also sent a lecture to students.
+    fn works(&self, node: usize, has_served: bool) {
+        if let Some(mut state) = self.state(node) {
+            state.has_failed = false;
+            if has_served {
+                state.told = None;
+            }
         }
+    }
+
+    /// The node has failed. Returns whether the operator does not know the reason yet.
+    fn fails(&self, node: usize, why: &str) -> bool {
+        self.state(node).is_some_and(|mut state| {
+            state.has_failed = true;
+            state.told.replace(why.to_owned()).as_deref() != Some(why)
+        })
     }
 }
 
@@ -98,11 +120,12 @@ async fn run_node(
     loop {
         let why = match node.check().await {
             Ok(()) => {
-                nodes.set(number, false);
+                nodes.works(number, false);
                 let began = Instant::now();
                 let (ended, back, has_served) =
                     super::run(edge, Some((node.clone(), lines.clone())), settings.clone(), busy.clone()).await;
                 edge = back;
+                nodes.works(number, has_served);
                 // One that takes students and drops them soon is a disturbance.
                 if has_served && began.elapsed() >= LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
@@ -116,10 +139,9 @@ async fn run_node(
         };
         // Students are placed elsewhere meanwhile.
         edge.wait();
-        if !nodes.has_failed(number) {
+        if nodes.fails(number, &why) {
             reporter.warn(format!("{node} serves no students: {why}"));
         }
-        nodes.set(number, true);
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if busy.is_idle(Instant::now()) || edge.has_ended() {
@@ -128,5 +150,20 @@ async fn run_node(
             sleep(FIRST_PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_reads_each_reason_once_until_the_node_has_served_students() {
+        let nodes = Nodes::new(vec![EngineNode::Janus("ws://h".parse().unwrap())]);
+        assert!(!nodes.has_failed(0) && nodes.fails(0, "is away") && nodes.clone().has_failed(0));
+        nodes.works(0, false);
+        assert!(!nodes.has_failed(0) && !nodes.fails(0, "is away") && nodes.fails(0, "refuses"));
+        nodes.works(0, true);
+        assert!(nodes.fails(0, "refuses"));
     }
 }

@@ -42,8 +42,12 @@ impl LeftRooms {
         }
     }
 
-    fn take(&self) -> Vec<JanusRoom> {
-        self.lock().drain(..).collect()
+    fn all(&self) -> Vec<JanusRoom> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn remove(&self, gone: &[JanusRoom]) {
+        self.lock().retain(|room| gone.iter().all(|one| one.id != room.id));
     }
 }
 
@@ -64,12 +68,10 @@ fn server(url: &JanusUrl) -> Result<JanusServer, String> {
 
 /// Checks that a Janus answers, and destroys the rooms that are left there.
 pub(super) async fn check(url: &JanusUrl, left: &LeftRooms) -> Result<(), String> {
-    let rooms = left.take();
-    let checked = janus::check(&server(url)?, &rooms).await;
-    if checked.is_err() {
-        rooms.into_iter().for_each(|room| left.push(room));
-    }
-    checked.map_err(|error| error.to_string())
+    let rooms = left.all();
+    janus::check(&server(url)?, &rooms).await.map_err(|error| error.to_string())?;
+    left.remove(&rooms);
+    Ok(())
 }
 
 impl JanusStudents {

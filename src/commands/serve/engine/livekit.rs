@@ -47,6 +47,10 @@ impl LiveKitStudents {
 
     /// A student offers a connection, in place of any before.
     pub(super) fn offer(&mut self, user: UserId, sdp: &str, video: Option<VideoTrack>) {
+        if self.sessions.has_failed(&user) {
+            let error = LiveKitError::Broken("sends no media".to_owned());
+            return self.sessions.start(user, |task| async move { task.tell(ended(&error)).await });
+        }
         let offer = ForeignOffer::new(sdp);
         let tracks = self.lecture.wanted(sdp, video);
         let needs_all = self.started.elapsed() < ARRIVES_WITHIN;
@@ -93,7 +97,6 @@ async fn serve(mut placement: Placement, offer: ForeignOffer, codec: Codec, mut 
                 }
             }
             Some(PlacementEvent::Candidate(candidate)) => SessionEvent::Candidate(candidate),
-            Some(PlacementEvent::Connected) => SessionEvent::Connected,
             Some(PlacementEvent::Gone(error)) => ended(&error),
             None => return,
         };

@@ -17,9 +17,6 @@ use crate::sdp::foreign::ForeignOffer;
 use crate::sdp::restart;
 use crate::tls::Trust;
 
-/// A student that offers again within this time after the answer has no media from here. MediaMTX does not tell.
-const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
-
 /// MediaMTX has a stream up to two seconds after the connection of its publisher, and answers 404 before. A student
 /// asks again after this pause, for so long.
 const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -58,12 +55,11 @@ impl MediaMtxStudents {
 
     /// A student offers a connection, in place of any before.
     pub(super) fn offer(&mut self, user: UserId, sdp: &str) {
-        let had_answer = self.sessions.answered(&user);
         let session = Session {
             endpoint: self.endpoint.clone(),
             offer: ForeignOffer::new(sdp),
             lecture: self.lecture.clone(),
-            has_failed: had_answer.is_some_and(|at| at.elapsed() < CONNECTS_WITHIN),
+            has_failed: self.sessions.has_failed(&user),
         };
         self.sessions.start(user, |task| session.serve(task));
     }
@@ -102,10 +98,7 @@ impl Session {
             Err(error) => return task.tell(failed(error)).await,
         };
         match self.answered(&answer) {
-            Some(answer) => {
-                task.tell(SessionEvent::Answer(answer)).await;
-                task.tell(SessionEvent::Connected).await;
-            }
+            Some(answer) => task.tell(SessionEvent::Answer(answer)).await,
             None => task.tell(failed(WhipError::Answer("its answer does not fit the offer"))).await,
         }
         let Some(mut session) = session else { return };

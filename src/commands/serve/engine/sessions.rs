@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -14,6 +15,10 @@ use crate::protocol::{ClientMessage, ErrorCode, IceCandidate};
 /// Events of all sessions that wait.
 const QUEUE: usize = 1_024;
 
+/// A student that offers again within this time after the answer has no media from here. The engines don't tell:
+/// MediaMTX never, and LiveKit 1.13.5 not to those that are hidden from others.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Candidates of a student that wait.
 const CANDIDATES: usize = 32;
 
@@ -24,6 +29,8 @@ pub(super) struct Sessions {
     next: u64,
     told: mpsc::Sender<Told>,
     events: mpsc::Receiver<Told>,
+    /// The event after an answer.
+    connected: Option<UserId>,
 }
 
 type Told = (UserId, u64, SessionEvent);
@@ -42,8 +49,6 @@ pub(super) enum SessionEvent {
     Answer(String),
     /// A candidate of the engine.
     Candidate(IceCandidate),
-    /// The student receives media, as far as the engine tells.
-    Connected,
     /// The last event.
     Ended(SessionEnd),
 }
@@ -86,7 +91,7 @@ impl SessionTask {
 impl Sessions {
     pub(super) fn new() -> Self {
         let (told, events) = mpsc::channel(QUEUE);
-        Self { students: HashMap::new(), next: 0, told, events }
+        Self { students: HashMap::new(), next: 0, told, events, connected: None }
     }
 
     /// Starts a session, in place of any before.
@@ -101,9 +106,10 @@ impl Sessions {
         tokio::spawn(serve(SessionTask { user, number, told, candidates: waiting }));
     }
 
-    /// When the student's session had its answer.
-    pub(super) fn answered(&self, user: &UserId) -> Option<Instant> {
-        self.students.get(user)?.answered
+    /// Whether the student had an answer a short time ago, and offers again: its media has not arrived.
+    pub(super) fn has_failed(&self, user: &UserId) -> bool {
+        let answered = self.students.get(user).and_then(|student| student.answered);
+        answered.is_some_and(|at| at.elapsed() < CONNECTS_WITHIN)
     }
 
     /// A candidate of a student. One too many is lost: an engine learns the address from checks.
@@ -120,6 +126,9 @@ impl Sessions {
 
     /// The next event. Cancel-safe.
     pub(super) async fn next(&mut self) -> EngineEvent {
+        if let Some(user) = self.connected.take() {
+            return EngineEvent::Connected(user);
+        }
         loop {
             // The queue is open as long as `told`.
             let Some((user, number, event)) = self.events.recv().await else { return std::future::pending().await };
@@ -129,6 +138,7 @@ impl Sessions {
             return match event {
                 SessionEvent::Answer(sdp) => {
                     student.answered = Some(Instant::now());
+                    self.connected = Some(user.clone());
                     let (entry, target_uid, source) = (None, user, None);
                     EngineEvent::Send(ClientMessage::Answer { entry, target_uid, sdp, source })
                 }
@@ -136,7 +146,6 @@ impl Sessions {
                     let (entry, target_uid, source) = (None, user, None);
                     EngineEvent::Send(ClientMessage::Candidate { entry, target_uid, candidate, source })
                 }
-                SessionEvent::Connected => EngineEvent::Connected(user),
                 SessionEvent::Ended(end) => {
                     let was_answered = student.answered.is_some();
                     self.students.remove(&user);
@@ -166,14 +175,13 @@ mod tests {
         sessions.start(user.clone(), |mut task| async move {
             let candidate = task.candidate().await.unwrap();
             task.tell(SessionEvent::Answer(candidate.candidate)).await;
-            task.tell(SessionEvent::Connected).await;
             task.tell(SessionEvent::Ended(SessionEnd::Failed("is gone".to_owned()))).await;
         });
         let candidate = IceCandidate { candidate: "of the second".to_owned(), ..IceCandidate::default() };
         sessions.candidate(&user, candidate);
         let answer = sessions.next().await;
         assert!(matches!(&answer, EngineEvent::Send(ClientMessage::Answer { sdp, .. }) if sdp == "of the second"));
-        assert!(sessions.answered(&user).is_some());
+        assert!(sessions.has_failed(&user), "if it offers again now");
         assert!(matches!(sessions.next().await, EngineEvent::Connected(of) if of == user));
         assert!(matches!(sessions.next().await, EngineEvent::Gone(of) if of == user));
         sessions.start(user.clone(), |task| async move {
