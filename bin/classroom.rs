@@ -11,7 +11,7 @@ use classroom::exit::{Exit, Failure};
 const GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = match cli::parse(std::env::args_os()) {
+    let cli = match cli::parse_here(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // If stderr is closed, there is nowhere to report that.

@@ -171,6 +171,7 @@ fn lecture() -> Option<Vec<Arrival>> {
                 timestamp: (after.as_nanos() * stream.ticks_per_second / 1_000_000_000) as u32,
                 ssrc: stream.ssrc,
                 twcc: Some(TwccSequenceNumber { id: TWCC_ID, number }),
+                playout: None,
                 original: None,
                 padding: 0,
                 payload: &payload,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::ArgPredicate;
@@ -17,10 +18,11 @@ use super::demo::TypedDemo;
 use super::doctor::{DOCTOR_HELP, TypedDoctor};
 use super::ice_tcp::{TypedIceTcp, TypedTraces};
 use super::janus_flags::{TypedTaughtJanus, TypedWatchedJanus};
-use super::manual::{TypedCompletions, TypedMan};
+use super::manual::{CONFIG_HELP, TypedCompletions, TypedConfig, TypedMan};
 use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::plan::{PLAN_EXAMPLE, PLAN_HELP, TypedPlan};
+use super::rooms::TypedRooms;
 use super::secrets::Secret;
 use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
@@ -49,6 +51,10 @@ pub(super) struct TypedCli {
     /// Print events for scripts on stdout, one JSON object per line
     #[arg(long, global = true, help_heading = "Output")]
     pub(super) json: bool,
+
+    /// Read this configuration file, and no other [default: classroom/classroom.toml in $XDG_CONFIG_HOME and /etc/xdg]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Output", hide_short_help = true)]
+    pub(super) config: Option<PathBuf>,
 
     /// Print more details
     #[arg(short, long, global = true, help_heading = "Output", overrides_with = "quiet", hide_short_help = true)]
@@ -165,6 +171,10 @@ More flags and examples: classroom bench --help, or man classroom-bench")]
     /// Plan how many machines a lecture takes
     #[command(after_help = PLAN_EXAMPLE, after_long_help = PLAN_HELP)]
     Plan(TypedPlan),
+
+    /// Print the settings of this computer, and where they come from
+    #[command(after_help = CONFIG_HELP)]
+    Config(TypedConfig),
 
     /// Print a shell script that completes the verbs and flags of classroom
     #[command(after_help = "Examples:
@@ -474,19 +484,9 @@ pub(super) struct TypedServe {
 
     /// Read the API key of --via livekit=... from the first line of this file
     #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
-    pub(super) livekit_key_file: Option<std::path::PathBuf>,
+    pub(super) livekit_key_file: Option<PathBuf>,
 
     /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) print_mediamtx: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TypedRooms {
-    /// The signalling server [default: on this computer, or one that announces itself in the local network]
-    #[arg(long, value_name = "URL", env = "CLASSROOM_SERVER")]
-    pub(super) server: Option<TypedServer>,
-
-    #[command(flatten)]
-    pub(super) trust: TypedTrust,
 }

@@ -1,4 +1,4 @@
-//! The command line. The only I/O are the variables of the environment, which clap reads.
+//! The command line. The only I/O are the variables of the environment and the configuration files.
 //!
 //! `args` are the flags as clap parses them, `meaning` are the types that commands get, and `convert` leads from one to
 //! the other. Flags that contradict each other are refused with an error that names the flags and the next step.
@@ -18,13 +18,17 @@ mod doctor;
 mod ice_tcp;
 mod janus;
 mod janus_flags;
+mod lecture;
 mod manual;
 mod meaning;
 mod media;
 mod meetings;
 mod plan;
+mod rooms;
 mod secrets;
 mod servers;
+mod settings;
+mod settings_files;
 mod sink;
 mod site;
 mod speak;
@@ -37,7 +41,7 @@ mod whip_flags;
 mod whip_out;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -53,6 +57,7 @@ pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
 pub use self::doctor::Doctor;
 pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
+pub use self::lecture::{LectureFile, LectureStart};
 pub use self::meaning::{
     ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Nodes, Rooms, Serve,
     ServeMedia, ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
@@ -60,6 +65,7 @@ pub use self::meaning::{
 pub use self::plan::Plan;
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};
 pub use self::servers::{StunServer, TurnLogin, TurnServer};
+pub use self::settings::{ConfigError, Origin, Setting, SettingValue, Settings};
 pub use self::stage::{StageOptions, StageSink};
 pub use self::token::{NewKey, NewKeyKind, SignToken, Signer, Token};
 pub(crate) use self::values::duration;
@@ -102,6 +108,8 @@ pub enum Command {
     Devices,
     /// Check this computer, or the way to a server.
     Doctor(Doctor),
+    /// Print the settings of this computer.
+    Config(ShownSettings),
     /// Print a shell completion script.
     Completions(Completions),
     /// Write the manual pages.
@@ -118,7 +126,20 @@ pub enum Command {
     BenchStudents,
 }
 
-/// Parses a command line. The first argument is the program name.
+/// `classroom config`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ShownSettings {
+    /// The settings that hold.
+    pub settings: Settings,
+    /// The verb whose settings are wanted; `None` for all verbs.
+    pub verb: Option<String>,
+    /// The configuration files that were read, the most important one first.
+    pub files: Vec<PathBuf>,
+    /// The paths at which there is no configuration file.
+    pub absent: Vec<PathBuf>,
+}
+
+/// Parses a command line without the settings of this computer. The first argument is the program name.
 ///
 /// # Errors
 /// clap's error, also for `--help` and `--version`: `error.print()` prints it, and `error.exit_code()` is 2 for a
@@ -128,11 +149,72 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let matches = TypedCli::command().try_get_matches_from(arguments)?;
-    let TypedCli { verb, json, verbose, quiet } = TypedCli::from_arg_matches(&matches)?;
+    parse_with(arguments.into_iter().map(Into::into).collect(), ShownSettings::default())
+}
+
+/// Parses the command line of this process. Flags that it leaves out have the values of the environment and of the
+/// configuration files.
+///
+/// # Errors
+/// As [`parse`], and if a configuration file can't be used.
+pub fn parse_here(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let shown = match TypedCli::command().ignore_errors(true).try_get_matches_from(&arguments) {
+        Ok(matches) if matches.subcommand_name().is_some_and(settings::has_settings) => {
+            let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+            let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+            settings_of(file, variables.collect())
+                .map_err(|error| clap::Error::raw(ErrorKind::Io, format!("{error}\n")))?
+        }
+        _ => ShownSettings::default(),
+    };
+    parse_with(arguments, shown)
+}
+
+/// Reads the settings of this computer; `asked` is the file of `--config`.
+fn settings_of(asked: Option<&Path>, variables: Vec<(String, OsString)>) -> Result<ShownSettings, String> {
+    let of = |wanted: &str| variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+    let settings_files::Found { files, absent } = settings_files::find(asked, of)?;
+    let texts: Vec<_> =
+        variables.into_iter().filter_map(|(name, value)| Some((name, value.into_string().ok()?))).collect();
+    let settings = Settings::new(&TypedCli::command(), &files, &texts).map_err(|error| error.to_string())?;
+    let files = files.into_iter().map(|(path, _)| path).collect();
+    Ok(ShownSettings { settings, verb: None, files, absent })
+}
+
+#[cfg(test)]
+fn typed_command() -> clap::Command {
+    TypedCli::command()
+}
+
+fn parse_with(arguments: Vec<OsString>, shown: ShownSettings) -> Result<Cli, clap::Error> {
+    let (command, arguments) = shown.settings.apply(TypedCli::command(), arguments);
+    let parsed = command.try_get_matches_from(&arguments);
+    let verb = |matches: &ArgMatches| matches.subcommand_name().unwrap_or_default().to_owned();
+    let settings = shown.settings.clone();
+    let parsed = match parsed {
+        Ok(matches) => cli_of(&matches, shown).map_err(|error| (verb(&matches), error)),
+        Err(error) => {
+            let lenient = TypedCli::command().ignore_errors(true).try_get_matches_from(&arguments);
+            Err((lenient.as_ref().map(verb).unwrap_or_default(), error))
+        }
+    };
+    parsed.map_err(|(verb, error)| {
+        let text = error.to_string();
+        let notes = settings.notes(&verb, &text);
+        if notes.is_empty() || !error.use_stderr() {
+            return error;
+        }
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        clap::Error::raw(error.kind(), format!("{text}\n\n{}\n", notes.join("\n")))
+    })
+}
+
+fn cli_of(matches: &ArgMatches, shown: ShownSettings) -> Result<Cli, clap::Error> {
+    let TypedCli { verb, json, verbose, quiet, config: _ } = TypedCli::from_arg_matches(matches)?;
     let command = match verb {
         TypedVerb::Demo(typed) => typed.try_into().map(Command::Demo),
-        TypedVerb::Teach(typed) => typed.convert(server_source(&matches)).map(Box::new).map(Command::Teach),
+        TypedVerb::Teach(typed) => typed.convert(server_source(matches)).map(Box::new).map(Command::Teach),
         TypedVerb::Watch(typed) => typed.try_into().map(Command::Watch),
         TypedVerb::Call(typed) => (*typed).try_into().map(Box::new).map(Command::Call),
         TypedVerb::Meet(typed) => (*typed).try_into().map(Box::new).map(Command::Meet),
@@ -141,6 +223,7 @@ where
         TypedVerb::Rooms(typed) => typed.try_into().map(Command::Rooms),
         TypedVerb::Devices => Ok(Command::Devices),
         TypedVerb::Doctor(typed) => typed.try_into().map(Command::Doctor),
+        TypedVerb::Config(typed) => Ok(Command::Config(ShownSettings { verb: typed.verb, ..shown })),
         TypedVerb::Completions(typed) => Ok(Command::Completions(Completions { shell: typed.shell })),
         TypedVerb::Man(typed) => Ok(Command::Man(Man { folder: typed.folder })),
         TypedVerb::Bench(typed) => typed.try_into().map(Command::Bench),
@@ -149,10 +232,10 @@ where
         TypedVerb::DrawSlides(typed) => Ok(Command::DrawSlides(typed.path)),
         TypedVerb::BenchStudents => Ok(Command::BenchStudents),
     };
-    let command = access::check_effect(&matches)
-        .and(janus_flags::check_effect(&matches))
+    let command = access::check_effect(matches)
+        .and(janus_flags::check_effect(matches))
         .and(command)
-        .map_err(|conflict| refuse(&matches, &conflict))?;
+        .map_err(|conflict| refuse(matches, &conflict))?;
     let verbosity = match (verbose, quiet) {
         (true, _) => Verbosity::Verbose,
         (_, true) => Verbosity::Quiet,

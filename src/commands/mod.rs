@@ -8,6 +8,7 @@ mod call;
 mod chat_commands;
 mod client_network;
 mod conference;
+mod config;
 mod demo;
 mod devices;
 mod doctor;
@@ -92,7 +93,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(_) | Command::Rooms(_) | Command::Devices | Command::Doctor(_) | Command::InspectFiles(_) => {
             None
         }
-        Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
+        Command::Config(_) | Command::Completions(_) | Command::Man(_) | Command::Token(_) => None,
         Command::Bench(_) | Command::BenchStudents | Command::DrawSlides(_) | Command::Plan(_) => None,
     };
     let reporter = Reporter::new(cli.output, cli.verbosity, room);
@@ -124,6 +125,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Option<Result<EndReason, Failure>> {
     let ended = match command {
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
+        Command::Teach(teach) if teach.lecture().is_some_and(|lecture| lecture.dry_run) => {
+            teach::dry_run(&teach, reporter).await
+        }
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
             return Some(teach::run(*teach, reporter, stop).await);
@@ -151,6 +155,10 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         Command::Doctor(doctor) => doctor::run(doctor, reporter).await,
         Command::Bench(bench) => bench::run(bench, reporter).await,
         Command::Plan(plan) => plan::run(plan, reporter).await,
+        Command::Config(shown) => {
+            config::run(&shown, reporter);
+            Ok(())
+        }
         Command::Completions(shell) => {
             manual::completions(shell, reporter);
             Ok(())

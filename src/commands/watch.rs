@@ -325,6 +325,7 @@ impl Session<'_> {
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)
             | ServerMessage::Channel { .. }
+            | ServerMessage::Conference { .. }
             | ServerMessage::Heard { .. }
             | ServerMessage::FilePlace { .. }
             | ServerMessage::File(_)

@@ -9,7 +9,8 @@ use super::common::CommonTrouble;
 use super::estimate::{Estimate, PathTrouble};
 use super::key_frames::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
-use super::pacer::PathCapacity;
+use super::pacer::{BestPace, PathCapacity};
+use super::playout::CleanPath;
 use super::probe::Probe;
 use super::retransmission::{
     ClassRetransmissions, LastRetransmission, PathState, RecentRetransmissions, RetransmissionBudget,
@@ -32,7 +33,7 @@ pub(crate) struct Actions {
     pub(crate) change: Option<Change>,
     /// Video starts, after the startup probe. Any `change` is made first.
     pub(crate) starts_video: bool,
-    /// The capacity that video is paced to; `None` if video is not paced.
+    /// The capacity that video is paced to; `None` if video is not paced: the path is wide, or unknown.
     pub(crate) pace: Option<PathCapacity>,
     /// Padding to be sent at once.
     pub(crate) probe: Option<Probe>,
@@ -61,10 +62,12 @@ pub(crate) struct Adaptation {
     reason: Option<PathTrouble>,
     /// Video is paced until then, even if the peer has the best.
     paced_until: Option<Instant>,
+    best_pace: BestPace,
     is_delayed: bool,
     retransmissions: RetransmissionBudget,
     retransmitted: RecentRetransmissions,
     key_frames: KeyFrameRecovery,
+    clean: CleanPath,
 }
 
 impl Adaptation {
@@ -76,10 +79,12 @@ impl Adaptation {
             startup: None,
             reason: None,
             paced_until: None,
+            best_pace: BestPace::default(),
             is_delayed: false,
             retransmissions: RetransmissionBudget::default(),
             retransmitted: RecentRetransmissions::default(),
             key_frames: KeyFrameRecovery::default(),
+            clean: CleanPath::new(now),
         }
     }
 
@@ -116,6 +121,11 @@ impl Adaptation {
         self.selection.on_suspension(now);
     }
 
+    /// Whether the path is so clean that the peer's jitter buffer may be short.
+    pub(crate) fn has_clean_path(&self, now: Instant) -> bool {
+        self.clean.is_clean(now)
+    }
+
     /// `None` if video has not started; otherwise the time since which the peer is in trouble, if it is.
     pub(crate) fn troubled_since(&self) -> Option<Option<Instant>> {
         self.startup.is_none().then(|| self.selection.troubled_since())
@@ -146,7 +156,9 @@ impl Adaptation {
         };
         actions.change = decision.map(|decision| self.change(now, decision));
         let is_paced = self.reason.is_some() || self.paced_until.is_some_and(|until| now < until);
-        actions.pace = if is_paced { self.pace(now, rates) } else { None };
+        let nominal = self.selection.nominal(rates);
+        let best = self.best_pace.update(now, self.selection.estimate(), nominal);
+        actions.pace = if is_paced { self.pace(now, rates) } else { best };
         actions
     }
 
@@ -181,6 +193,7 @@ impl Adaptation {
         class: &mut ClassRetransmissions,
         find: impl FnOnce() -> Option<T>,
     ) -> Option<(T, usize)> {
+        self.clean.on_nack(now);
         if !self.retransmissions.has(class) {
             return None;
         }
@@ -198,6 +211,7 @@ impl Adaptation {
     pub(crate) fn on_report(&mut self, now: Instant, fraction_lost: u8, round_trip: Option<Duration>) {
         if let Some(time) = round_trip {
             self.retransmitted.on_round_trip(time);
+            self.clean.on_round_trip(time);
         }
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
     }

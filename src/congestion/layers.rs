@@ -69,6 +69,11 @@ impl Rates {
         self.sum(layers, Rate::soon)
     }
 
+    /// The rate that the encoders of audio and of these layers are set to, in bits per second.
+    pub(super) fn nominal(&self, layers: Layers) -> u64 {
+        self.sum(layers, |rate| rate.nominal)
+    }
+
     fn sum(&self, layers: Layers, cost: impl Fn(Rate) -> u32) -> u64 {
         let each = [layers.screen, layers.camera].into_iter().zip(&self.layers);
         let sum: u64 = each.filter_map(|(tier, rates)| tier.map(|tier| u64::from(cost(rates[tier as usize])))).sum();

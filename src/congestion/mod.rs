@@ -15,7 +15,8 @@
 //! 3. **Start** (`startup`). A peer starts with audio, and with the best video that fits the capacity found by the
 //!    first probe.
 //! 4. **Pace** (`pacer`). Video to a peer with fewer layers than the best is sent no faster than the path carries it.
-//! 5. **Recovery** (`retransmission`, `key_frames`). NACKs and PLIs are answered within budgets per peer and class.
+//! 5. **Playout** (`playout`). A peer with a clean LAN is told to show video at once.
+//! 6. **Recovery** (`retransmission`, `key_frames`). NACKs and PLIs are answered within budgets per peer and class.
 //!
 //! A suspension of this process says nothing about any path ([`Adaptation::on_suspension`]). Simultaneous trouble of
 //! most of a class is ignored for a while ([`CommonTrouble`]).
@@ -34,6 +35,7 @@ mod key_frames;
 mod layers;
 mod loss;
 mod pacer;
+mod playout;
 mod probe;
 mod rates;
 mod reports;

@@ -1,9 +1,12 @@
-//! The send rate of video to one peer whose path is known to be narrow.
+//! The send rate of video to one peer whose path is known not to be wide.
 //!
-//! A key frame of the low tier occupies a narrow link for half a second. Sent at once it fills the queue in front of
-//! the link, its last packets are dropped there, and audio is delayed.
+//! A key frame of the low tier occupies a narrow link for half a second, and that of a new page of text in the full
+//! tier occupies a link of 5 Mbit/s for 0.4 s. Sent at once it fills the queue in front of the link, its last packets
+//! are dropped there, and audio is delayed.
 
 use std::time::{Duration, Instant};
+
+use super::estimate::Estimate;
 
 /// The burst allowed after an idle period, in link time: a delay that audio tolerates.
 const MAX_SAVED: Duration = Duration::from_millis(15);
@@ -17,6 +20,41 @@ const LONG_QUEUE: Duration = Duration::from_millis(80);
 
 /// The minimum rate: a frame must get through.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
+
+/// A wider path is not paced, in bits per second: it carries the key frame of a page within 40 ms.
+const WIDE: u32 = 50_000_000;
+
+/// The clusters of this time make a capacity reliable.
+const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
+
+/// The pace for a peer that gets the best layers.
+///
+/// The last capacity is remembered: while a page is still, frames are too small to measure the path, and the next one
+/// is the large key frame of another page.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct BestPace {
+    bits_per_second: Option<u32>,
+    is_sure: bool,
+}
+
+impl BestPace {
+    /// The pace; `None` if the path is wide or unknown. The encoders are set to `nominal` bits per second. Video is
+    /// never paced below that: a path that carries less must show it by a queue, or the peer would keep layers that it
+    /// can't get.
+    pub(super) fn update(&mut self, now: Instant, estimate: &Estimate, nominal: u32) -> Option<PathCapacity> {
+        if !estimate.knows_every_packet() {
+            return None;
+        }
+        let is_sure = estimate.is_sure(now, CLUSTERS_TELL_FOR) || estimate.full_link().is_some();
+        // One cluster is better than none: a paced frame is several clusters, which correct the pace.
+        if is_sure || !self.is_sure {
+            self.bits_per_second = estimate.bits_per_second(now).or(self.bits_per_second);
+            self.is_sure |= is_sure;
+        }
+        let bits = self.bits_per_second.filter(|bits| *bits < WIDE)?;
+        Some(PathCapacity { bits_per_second: bits.max(nominal), queue: estimate.queue() })
+    }
+}
 
 /// The capacity and the queue of a path.
 #[derive(Debug, Clone, Copy)]

@@ -276,6 +276,11 @@ impl LayerSelection {
         rates.present(self.layers).min(u32::MAX.into()) as u32
     }
 
+    /// The rate that the encoders of the current layers are set to, in bits per second.
+    pub(crate) fn nominal(&self, rates: &Rates) -> u32 {
+        rates.nominal(self.layers).min(u32::MAX.into()) as u32
+    }
+
     /// The capacity that the current layers need, in bits per second.
     pub(crate) fn needed(&self, rates: &Rates) -> u64 {
         (rates.present(self.layers) as f64 / USED) as u64

@@ -190,7 +190,7 @@ impl World {
             assert_eq!(self.host, None, "one host at a time");
             let conn = self.connection();
             self.host = Some(conn);
-            self.handle(Input::HostStarted { conn, room });
+            self.handle(Input::HostStarted { conn, room, publisher: None });
         }
     }
 

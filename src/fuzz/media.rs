@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::input::{MAX_DATAGRAM_BYTES, be, datagrams};
 use crate::rtcp::{self, Feedback};
 use crate::rtp::{
-    Codec, Encoding, FrameAssembler, JitterBuffer, Latency, MAX_DELAY, OutgoingPacket, PlayoutEvent, Track,
-    TwccSequenceNumber, payload_offset, starts_key_frame,
+    Codec, Encoding, FrameAssembler, JitterBuffer, Latency, MAX_DELAY, OutgoingPacket, PlayoutDelay, PlayoutEvent,
+    PlayoutLimits, Track, TwccSequenceNumber, payload_offset, starts_key_frame,
 };
 
 /// A jump of sequence numbers that is no restart of the stream; so many packets can be missing before one that arrives.
@@ -176,6 +176,7 @@ fn played(taken: &mut HashMap<(Track, Vec<u8>), usize>, track: Track, event: &Pl
 fn written_as_read(bytes: &[u8]) {
     let Some((numbers, payload)) = bytes.split_first_chunk::<16>() else { return };
     let twcc = TwccSequenceNumber { id: 1 + numbers[0] % 14, number: be(&numbers[14..]) as u16 };
+    let playout = PlayoutDelay { id: 1 + numbers[2] % 14, limits: PlayoutLimits::Short };
     let packet = OutgoingPacket {
         marker: numbers[0] & 0x80 != 0,
         payload_type: numbers[1] & 0x7f,
@@ -183,6 +184,7 @@ fn written_as_read(bytes: &[u8]) {
         timestamp: be(&numbers[4..8]) as u32,
         ssrc: be(&numbers[8..12]) as u32,
         twcc: (numbers[0] & 0x10 != 0).then_some(twcc),
+        playout: (numbers[1] & 0x80 != 0).then_some(playout),
         original: (numbers[0] & 0x20 != 0).then_some(be(&numbers[12..14]) as u16),
         padding: numbers[13],
         payload,
@@ -193,8 +195,16 @@ fn written_as_read(bytes: &[u8]) {
     assert!(plain[0] >> 6 == 2 && plain[1] == packet.payload_type | u8::from(packet.marker) << 7);
     assert_eq!(be(&plain[2..4]), packet.index & 0xffff);
     assert_eq!((be(&plain[4..8]), be(&plain[8..12])), (packet.timestamp.into(), packet.ssrc.into()));
+    let mut extensions = Vec::new();
+    if packet.playout.is_some() {
+        extensions.extend([playout.id << 4 | 2, 0, 0, 10]);
+    }
     if packet.twcc.is_some() {
-        assert_eq!(plain[12..19], [0xbe, 0xde, 0, 1, twcc.id << 4 | 1, numbers[14], numbers[15]]);
+        extensions.extend([twcc.id << 4 | 1, numbers[14], numbers[15], 0]);
+    }
+    if !extensions.is_empty() {
+        let header = [0xbe, 0xde, 0, (extensions.len() / 4) as u8];
+        assert_eq!(plain[12..packet.header_len()], [&header[..], &extensions].concat());
     }
     let padding = if plain[0] & 0x20 != 0 { usize::from(plain[plain.len() - 1]) } else { 0 };
     let original = if packet.original.is_some() { 2 } else { 0 };

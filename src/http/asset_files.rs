@@ -132,6 +132,7 @@ pub(super) const CONFERENCE_FILES: &[Named] = &files! {
     "conference_english.js": JAVASCRIPT,
     "conference_media.js": JAVASCRIPT,
     "conference_room.js": JAVASCRIPT,
+    "conference_signalling.js": JAVASCRIPT,
     "file_pace.js": JAVASCRIPT,
     "file_rules.js": JAVASCRIPT,
     "file_server.js": JAVASCRIPT,

@@ -144,6 +144,12 @@ pub enum ClientMessage {
     },
     /// The sender's computer or line does not carry a connection to each participant.
     Overloaded,
+    /// In a breakout room of a lecture, where an offer without `entry` is for the lecture: an `offer` or `candidate`
+    /// for the media of a participant at the server.
+    Conference {
+        /// The message, as in a meeting.
+        message: Box<Self>,
+    },
     /// The media host of a meeting has a participant's media, or has it no longer. Nobody else says this.
     Published {
         /// The participant.
@@ -196,7 +202,12 @@ impl ClientMessage {
     /// Parses one text message. The error is a sentence for [`ErrorCode::MalformedMessage`].
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut message: Self = serde_json::from_str(text).map_err(|e| format!("malformed message: {e}"))?;
-        match &mut message {
+        message.check()?;
+        Ok(message)
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        match self {
             Self::Candidate { candidate, .. } => candidate.check()?,
             Self::Offer { tracks: Some(tracks), .. } => media::check_tracks(tracks)?,
             Self::Call { sends, .. } | Self::Accept { sends, .. } | Self::Participate { sends } => {
@@ -205,9 +216,13 @@ impl ClientMessage {
             Self::Reject { message, .. } => {
                 *message = message.chars().filter(|c| is_printable(*c)).take(MAX_REASON_CHARS).collect();
             }
+            Self::Conference { message } => match **message {
+                Self::Offer { .. } | Self::Candidate { .. } => message.check()?,
+                _ => return Err("malformed message: a conference message is an offer or a candidate".into()),
+            },
             _ => {}
         }
-        Ok(message)
+        Ok(())
     }
 
     /// The JSON text.

@@ -116,12 +116,19 @@
 //! `breakouts` names in `here` who else is at the receiver's place; the rest of the room is only a number for it. The
 //! owner's `nameBreakout` gives a breakout room a name, which lasts until everybody is called back.
 //!
-//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms of at most [`MAX_MESH`],
-//! not counting one visitor that moderates. Their media never passes the server. Only members whose `client` is
-//! `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
+//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms. Those of at most
+//! [`MAX_MESH`] students, and one visitor that moderates, connect to each other. The server carries all larger ones
+//! together, as many students as [`MAX_PARTICIPANTS`] without one, a place for the publisher. Only members whose
+//! `client` is `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
 //! their own user id, as in a meeting; everywhere in such a room, the messages of the lecture mean what they always
 //! mean, and its media and its data channels go on. A lecture has no `participants` of its own: whoever comes back to
-//! it takes part in nothing.
+//! it takes part in nothing. An offer without `entry` is for the lecture, so what is about the media of a participant at
+//! the server travels both ways as the `message` of a `conference`:
+//!
+//! ```text
+//! 1001 -> server   {"type":"conference","message":{"type":"offer","targetUid":"1002","sdp":"v=0..."}}
+//! server -> 1001   {"type":"conference","message":{"type":"answer","userId":"1002","sdp":"v=0..."}}
+//! ```
 //!
 //! # The spotlight
 //!

@@ -191,6 +191,12 @@ pub enum ServerMessage {
         /// The sentence.
         text: ChatText,
     },
+    /// In a breakout room of a lecture: an `answer`, `candidate`, `hangup` or `error` about the media of a participant
+    /// at the server.
+    Conference {
+        /// The message, as in a meeting.
+        message: Box<Self>,
+    },
     /// A message of the data channel of a lecture, in a meeting.
     Channel {
         /// The message.

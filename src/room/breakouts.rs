@@ -2,7 +2,7 @@
 //! of a lecture (`lecture_breakouts`), whose word is that of an owner here.
 //!
 //! - A breakout room is one more conference of the room, so nobody can join one, and gate, owner and orders stay those
-//!   of the room. Participants reach only those of the same conference (`pairs`, `meeting_host`).
+//!   of the room. Participants reach only those of the same conference (`pairs`, `conference_host`).
 //! - Members that moderate stay in the meeting, and visit any breakout room. The others have one of their own, and go
 //!   there and back to the meeting.
 //! - A member that comes back goes where it was; a newcomer is assigned to the smallest breakout room.
@@ -15,7 +15,7 @@ use super::division::{Division, MEETING};
 use super::meeting::meeting_full;
 use super::member::{Media, Member};
 use super::members::Room;
-use super::{ConnId, Output, RoomRefusal};
+use super::{ConnId, Output, RoomLimits, RoomRefusal};
 use crate::id::{RoomName, UserId};
 use crate::protocol::channel::ChatText;
 use crate::protocol::{
@@ -33,10 +33,14 @@ impl Room {
         now: Instant,
         id: &UserId,
         order: &RoomOrder,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         match order {
-            RoomOrder::Split { rooms, assign, limit_s } => self.split(now, id, (*rooms, assign, *limit_s), out),
+            RoomOrder::Split { rooms, assign, limit_s } => {
+                let most_carried = self.most_carried(limits);
+                self.split(now, id, (*rooms, assign, *limit_s, most_carried), out)
+            }
             RoomOrder::Assign { target_uid, breakout } => self.assign(now, target_uid, *breakout, out),
             RoomOrder::NameBreakout { breakout, name } => self.name_breakout(now, id, (*breakout, name.as_ref()), out),
             RoomOrder::Announce { text } => self.announce(now, id, text, out),
@@ -45,12 +49,12 @@ impl Room {
         }
     }
 
-    /// Splits the room, or splits it anew.
+    /// Splits the room, or splits it anew. `most_carried` as in [`Division`].
     fn split(
         &mut self,
         now: Instant,
         id: &UserId,
-        (rooms, assign, limit_s): (u32, &BTreeMap<UserId, u32>, Option<u32>),
+        (rooms, assign, limit_s, most_carried): (u32, &BTreeMap<UserId, u32>, Option<u32>, Option<usize>),
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let refusal = |message: String| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
@@ -70,9 +74,12 @@ impl Room {
         if limit_s.is_some_and(|limit| !(1..=MAX_BREAKOUT_S).contains(&limit)) {
             return refusal(format!("limitS must be from 1 to {MAX_BREAKOUT_S}"));
         }
-        self.check_lecture_fits(rooms, assign)?;
+        let ends = limit_s.map(|limit| now + Duration::from_secs(limit.into()));
+        let earlier = self.conferences.as_ref().and_then(|conferences| conferences.division.as_ref());
+        let division = Division::new(now, (rooms, ends, most_carried), assign, &self.members, earlier);
+        self.check_lecture_fits(&division)?;
         self.take_call(now, id)?;
-        let is_lecture = self.begin_breakouts();
+        self.begin_breakouts();
         let Some(conferences) = &mut self.conferences else { return Ok(()) };
         let chats: Vec<_> = (1..=rooms).map(|_| conferences.chat_of_breakout()).collect();
         let before = conferences.division.as_ref().map_or(0, Division::rooms);
@@ -84,9 +91,6 @@ impl Room {
                 None => conferences.open(breakout, chat),
             }
         }
-        let ends = limit_s.map(|limit| now + Duration::from_secs(limit.into()));
-        let earlier = conferences.division.take();
-        let division = Division::new(now, (rooms, ends, is_lecture), assign, &self.members, earlier);
         let places = division.targets(&self.members);
         conferences.division = Some(division);
         let (stay, go): (Vec<_>, Vec<_>) = places.into_iter().partition(|(user, to)| conferences.at(user) == *to);
@@ -114,7 +118,7 @@ impl Room {
             return unknown(format!("user {target} is not in the room"));
         };
         let user = member.user.clone();
-        let is_full = self.kind() == RoomKind::Lecture && self.assigned_to(breakout, target) >= MAX_MESH;
+        let is_full = !self.takes_student(target, breakout);
         let division = self.division_mut()?;
         if breakout > division.rooms() {
             return unknown(format!("there are {} breakout rooms", division.rooms()));
@@ -124,7 +128,13 @@ impl Room {
         } else if !division.moves(&user) {
             Some(format!("user {target} has no page with a camera and a microphone, and stays in the lecture"))
         } else {
-            is_full.then(|| format!("a breakout room of a lecture takes {MAX_MESH} students: choose another one"))
+            let most = division.most_carried().unwrap_or_default();
+            is_full.then(|| {
+                format!(
+                    "a breakout room takes {MAX_MESH} students, but for larger ones of {most} in all, which the server \
+                     carries: choose another one"
+                )
+            })
         };
         if let Some(message) = rule {
             return Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
@@ -309,9 +319,11 @@ impl Room {
     /// A participant that was moved takes part again, but for the way back to a lecture. The first one of a conference
     /// takes its media along.
     fn carry_on(&mut self, now: Instant, user: &UserId, to: u32, (sends, media, why): Carried, out: &mut Vec<Output>) {
+        let is_large = self.has_many_students(to);
         let Some(conferences) = &mut self.conferences else { return };
+        let takes_along = conferences.is_meeting() || is_large;
         let Some(conference) = conferences.conference_mut(to) else { return };
-        if conference.taken() == 0 && conference.media == MediaHost::Publisher {
+        if takes_along && conference.taken() == 0 && conference.media == MediaHost::Publisher {
             (conference.media, conference.moved) = (media, why);
         }
         let Some(member) = self.members.get_mut(user) else { return };
@@ -319,6 +331,10 @@ impl Room {
         if conferences.conference(to).is_some_and(|conference| conference.taken() < most) {
             conferences.enter(now, to, (user, &member.user.nickname), sends);
             return self.tell_files(user, out);
+        }
+        if is_large {
+            // The page asks for a place, and the room moves to the server for that.
+            return;
         }
         if conferences.is_meeting() {
             member.media = Media::Missing { since: now };
@@ -336,10 +352,10 @@ impl Room {
         self.open_chat(now, user, out);
     }
 
-    /// Ends breakout rooms that nobody is in. The media host of a meeting may still know of participants there.
+    /// Ends breakout rooms that nobody is in. The media host may still know of participants there.
     fn close_breakouts(&mut self, rooms: std::ops::RangeInclusive<u32>, out: &mut Vec<Output>) {
         for breakout in rooms {
-            if let Some(to) = self.meeting_host() {
+            if let Some(to) = self.conference_host() {
                 let message = ServerMessage::Participants(Participants { breakout, ..Participants::default() });
                 out.push(Output::Send { to, message });
             }
@@ -371,14 +387,9 @@ impl Room {
         }
     }
 
-    /// The connection of the media host of a meeting. That of a lecture has nothing to do with breakout rooms.
-    fn meeting_host(&self) -> Option<ConnId> {
-        self.host.as_ref().filter(|_| self.is_meeting())?.conn
-    }
-
-    /// Tells the members that are in a conference, and the media host.
+    /// Tells the members that are in a conference, and the media host of the conferences.
     pub(super) fn tell_place(&self, at: u32, message: ServerMessage, out: &mut Vec<Output>) {
-        let host = self.meeting_host();
+        let host = self.conference_host();
         let to: Vec<ConnId> = self.members_at(at).filter_map(|(_, member)| member.conn()).chain(host).collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });

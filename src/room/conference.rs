@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::division::{Division, MEETING};
 use super::files::{Reader, RoomFiles};
+use super::member::ConferenceHost;
 use super::news::News;
 use super::rings::Rings;
 use super::talk::Talk;
@@ -45,6 +46,8 @@ pub(super) struct Conferences {
     pub(super) time: u64,
     /// The files of a meeting whose media the server carries.
     pub(super) files: RoomFiles,
+    /// The media host, if the server carries the media of a conference.
+    pub(super) host: Option<ConferenceHost>,
 }
 
 /// A call, the meeting, or a breakout room.
@@ -132,6 +135,7 @@ impl Conferences {
             division: None,
             time: 0,
             files: RoomFiles::default(),
+            host: None,
         }
     }
 
@@ -243,8 +247,13 @@ impl Conferences {
 
     /// The participants whose media the server carries, and those whose place is kept there.
     pub(super) fn on_server(&self) -> usize {
-        let carried = self.running.values().filter(|conference| conference.media == MediaHost::Server);
-        carried.map(Conference::taken).sum()
+        self.carried().map(|(_, conference)| conference.taken()).sum()
+    }
+
+    /// The conferences whose media the server carries, with their numbers.
+    pub(super) fn carried(&self) -> impl Iterator<Item = (u32, &Conference)> {
+        let all = self.running.iter().map(|(id, conference)| (*id, conference));
+        all.filter(|(_, conference)| conference.media == MediaHost::Server)
     }
 
     /// All users that have a place.

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 use super::news::News;
 use crate::id::{RoomName, UserId};
-use crate::protocol::{Breakouts, ClientKind, MAX_LISTED_HERE, MAX_LISTED_USERS, MAX_MESH, User};
+use crate::protocol::{Breakouts, ClientKind, MAX_LISTED_HERE, MAX_LISTED_USERS, MAX_MESH, MAX_PARTICIPANTS, User};
 
 /// The number of the conference of a meeting, and the place of those who stay in a lecture. Breakout rooms and calls
 /// have higher numbers.
 pub(super) const MEETING: u32 = 0;
+
+/// The most students of a lecture in breakout rooms whose media the server carries. The teacher visits these rooms.
+pub(super) const MAX_CARRIED_STUDENTS: usize = MAX_PARTICIPANTS - 1;
 
 /// Members that have left keep their seats, up to this number beside those of twice the members.
 const MORE_SEATS: usize = 64;
@@ -21,7 +24,8 @@ const MORE_SEATS: usize = 64;
 pub(super) struct Division {
     /// The number of breakout rooms; 0 once they are over.
     rooms: u32,
-    is_lecture: bool,
+    /// The most students in breakout rooms whose media the server carries; none in a meeting.
+    most_carried: Option<usize>,
     names: BTreeMap<u32, RoomName>,
     seats: BTreeMap<UserId, Seat>,
     /// When everybody is moved back.
@@ -43,18 +47,18 @@ impl Division {
     /// still where it was `before`.
     pub(super) fn new(
         now: Instant,
-        (rooms, ends, is_lecture): (u32, Option<Instant>, bool),
+        (rooms, ends, most_carried): (u32, Option<Instant>, Option<usize>),
         assign: &BTreeMap<UserId, u32>,
         members: &BTreeMap<UserId, Member>,
-        before: Option<Self>,
+        before: Option<&Self>,
     ) -> Self {
         let mut news = News::default();
         news.changed(now, Duration::ZERO);
-        let names = before.as_ref().map(|before| before.names.clone()).unwrap_or_default();
+        let names = before.map(|before| before.names.clone()).unwrap_or_default();
         let names = names.into_iter().filter(|(breakout, _)| *breakout <= rooms).collect();
         let seats = BTreeMap::new();
-        let mut division = Self { rooms, is_lecture, names, seats, ends, is_recalled: false, news };
-        let at = |user: &UserId| before.as_ref().map_or(MEETING, |before| before.at(user));
+        let mut division = Self { rooms, most_carried, names, seats, ends, is_recalled: false, news };
+        let at = |user: &UserId| before.map_or(MEETING, |before| before.at(user));
         let mut unassigned = Vec::new();
         for (user, member) in members {
             let own = assign.get(user).copied();
@@ -88,8 +92,25 @@ impl Division {
 
     /// Whether the user is assigned to a breakout room at all. In a lecture, only a page has what it takes to meet.
     pub(super) fn moves(&self, user: &User) -> bool {
-        let has_page = !self.is_lecture || user.client == Some(ClientKind::Browser);
+        let has_page = !self.is_lecture() || user.client == Some(ClientKind::Browser);
         has_page && !user.moderates && !user.publishes
+    }
+
+    fn is_lecture(&self) -> bool {
+        self.most_carried.is_some()
+    }
+
+    /// The most students in breakout rooms whose media the server carries; none in a meeting.
+    pub(super) fn most_carried(&self) -> Option<usize> {
+        self.most_carried
+    }
+
+    /// Whether a breakout room takes one more student, if the others are in rooms of these `sizes` and the server
+    /// carries the rooms of `on_server` anyway.
+    pub(super) fn takes(&self, breakout: u32, mut sizes: Vec<usize>, on_server: &[u32]) -> bool {
+        let size = (breakout as usize).checked_sub(1).and_then(|at| sizes.get_mut(at));
+        size.into_iter().for_each(|size| *size += 1);
+        self.most_carried.is_none_or(|most| carried(&sizes, on_server) <= most)
     }
 
     /// The number of breakout rooms.
@@ -130,7 +151,7 @@ impl Division {
     }
 
     /// A client is about to become a member, perhaps again.
-    pub(super) fn arrived(&mut self, now: Instant, user: &User, members: &BTreeMap<UserId, Member>) {
+    pub(super) fn arrived(&mut self, now: Instant, user: &User, members: &BTreeMap<UserId, Member>, on_server: &[u32]) {
         self.changed(now);
         if self.seats.contains_key(&user.user_id) {
             return;
@@ -140,9 +161,7 @@ impl Division {
         }
         let sizes = self.sizes(members);
         let own = (self.moves(user) && self.rooms > 0).then(|| smallest(&sizes));
-        let has_space =
-            |own: &u32| !self.is_lecture || sizes.get(*own as usize - 1).is_some_and(|size| *size < MAX_MESH);
-        let own = own.filter(has_space);
+        let own = own.filter(|own| self.takes(*own, sizes, on_server));
         self.seats.insert(user.user_id.clone(), Seat { own, at: own.unwrap_or(MEETING) });
     }
 
@@ -182,7 +201,7 @@ impl Division {
         let at = self.at(user);
         let here = members.keys().filter(|other| self.at(other) == at);
         let here = here.take(MAX_LISTED_HERE + 1).cloned().collect::<Vec<_>>();
-        let is_here_listed = here.len() <= MAX_LISTED_HERE && (at != MEETING || !self.is_lecture);
+        let is_here_listed = here.len() <= MAX_LISTED_HERE && (at != MEETING || !self.is_lecture());
         let millis = |ends: Instant| ends.saturating_duration_since(now).as_millis();
         Breakouts {
             rooms: self.rooms,
@@ -203,7 +222,7 @@ impl Division {
     }
 
     /// How many of the members are assigned to each breakout room.
-    fn sizes(&self, members: &BTreeMap<UserId, Member>) -> Vec<usize> {
+    pub(super) fn sizes(&self, members: &BTreeMap<UserId, Member>) -> Vec<usize> {
         let mut sizes = vec![0; self.rooms as usize];
         for own in members.keys().filter_map(|user| self.own(user)) {
             sizes.get_mut(own as usize - 1).into_iter().for_each(|size| *size += 1);
@@ -215,4 +234,11 @@ impl Division {
 /// The number of the smallest breakout room, of those the first.
 fn smallest(sizes: &[usize]) -> u32 {
     (1..).zip(sizes).min_by_key(|(_, size)| **size).map_or(MEETING, |(breakout, _)| breakout)
+}
+
+/// How many students are in breakout rooms whose media the server carries, if the rooms have these sizes: those of more
+/// than [`MAX_MESH`], and those of `on_server`.
+pub(super) fn carried(sizes: &[usize], on_server: &[u32]) -> usize {
+    let is_carried = |(id, size): &(u32, &usize)| **size > MAX_MESH || on_server.contains(id);
+    (1..).zip(sizes).filter(is_carried).map(|(_, size)| size).sum()
 }

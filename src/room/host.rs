@@ -1,7 +1,7 @@
-//! The media host of a room: the server's own SFU, which answers the students in the publisher's name.
+//! The media host of a lecture: the server's own SFU, which answers the students in the publisher's name.
 //!
-//! A room has a media host while its publisher wants one, and for a while after the publisher's connection was lost. On
-//! a server that carries as many rooms as it can, a publisher without media loses the host to another one.
+//! A lecture has a media host while its publisher wants one, and for a while after the publisher's connection was lost.
+//! On a server that carries as many rooms as it can, a publisher without media loses the host to another one.
 //! The host is a connection like a member's, but nobody sees it: its messages have the publisher's id, or that of a
 //! speaker on the stage.
 
@@ -11,7 +11,7 @@ use super::member::{Connection, Host, Media, Member};
 use super::members::Room;
 use super::relay::of_holder;
 use super::{ConnId, Newcomer, Output, RoomLimits, RoomRefusal};
-use crate::id::RoomId;
+use crate::id::{RoomId, UserId};
 use crate::network::Network;
 use crate::protocol::{ClientMessage, ErrorCode, LeaveReason, MediaHost, ServerMessage};
 
@@ -20,6 +20,15 @@ impl Newcomer {
     pub(super) fn wants_host(&self) -> bool {
         self.publishes && self.media == MediaHost::Server
     }
+}
+
+/// For what a room takes a place at a server that carries the media of so many rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MediaPlace {
+    /// The publisher of a lecture.
+    Lecture,
+    /// A meeting with its breakout rooms, or the breakout rooms of a lecture.
+    Conferences,
 }
 
 /// The change of a room's host when a publisher joins.
@@ -37,9 +46,15 @@ impl Room {
         self.publisher.as_ref().and_then(|id| self.members.get(id)).is_some_and(|member| member.newcomer.wants_host())
     }
 
-    /// Whether the room counts towards the limit of rooms with a media host.
+    /// Whether the room takes a place for the media of its lecture.
     pub(super) fn takes_host(&self) -> bool {
         self.host.is_some() || self.is_hosted()
+    }
+
+    /// The places at the server that the room takes: one for the media of a lecture, and one for that of its
+    /// conferences.
+    pub(super) fn media_places(&self) -> usize {
+        usize::from(self.takes_host()) + usize::from(self.has_conference_host())
     }
 
     /// A publisher is about to become a member: decides whether the host stays, and takes it out if not.
@@ -47,7 +62,7 @@ impl Room {
         let starts = newcomer.wants_host();
         match &mut self.host {
             _ if !newcomer.publishes => HostChange::None,
-            Some(host) if starts && host.publisher.as_ref() == Some(&newcomer.user) => {
+            Some(host) if starts && host.publisher == newcomer.user => {
                 host.until = None;
                 HostChange::None
             }
@@ -61,7 +76,7 @@ impl Room {
         if !newcomer.wants_host() {
             return newcomer.epoch;
         }
-        let host = self.host.as_ref().filter(|host| host.publisher.as_ref() == Some(&newcomer.user));
+        let host = self.host.as_ref().filter(|host| host.publisher == newcomer.user);
         host.map_or(newcomer.epoch.wrapping_add(limits.host_epochs), |host| host.epoch)
     }
 
@@ -74,21 +89,26 @@ impl Room {
         out: &mut Vec<Output>,
     ) {
         let HostChange::Replaced { ended, starts } = change else { return };
-        close(ended, out);
+        close(ended.and_then(|host| host.conn), out);
         if starts {
             self.start_host(now, newcomer, epoch, out);
         }
     }
 
     fn start_host(&mut self, now: Instant, of: &Newcomer, epoch: u32, out: &mut Vec<Output>) {
-        let (publisher, network, without_media_from) = (Some(of.user.clone()), of.network, Some(now));
-        out.push(Output::StartHost { room: of.room.clone(), publisher: publisher.clone() });
+        let (publisher, network, without_media_from) = (of.user.clone(), of.network, Some(now));
+        out.push(Output::StartHost { room: of.room.clone(), publisher: Some(publisher.clone()) });
         self.host = Some(Host { publisher, epoch, conn: None, until: None, network, without_media_from });
     }
 
-    /// The network of the publisher, and since when the room has its place without media. `None` if the room takes no
-    /// place, or media runs.
-    pub(super) fn place_without_media(&self) -> Option<(Network, Instant)> {
+    /// The places of the room without media, with the network that took them, and since when.
+    pub(super) fn places_without_media(&self) -> impl Iterator<Item = (MediaPlace, Network, Instant)> {
+        let of = |place, known: Option<(Network, Instant)>| known.map(|(network, since)| (place, network, since));
+        let lecture = of(MediaPlace::Lecture, self.lecture_without_media());
+        lecture.into_iter().chain(of(MediaPlace::Conferences, self.conferences_without_media()))
+    }
+
+    fn lecture_without_media(&self) -> Option<(Network, Instant)> {
         if let Some(host) = &self.host {
             return Some((host.network, host.without_media_from?));
         }
@@ -100,10 +120,17 @@ impl Room {
         }
     }
 
-    /// The place of this room goes to another one: its publisher has to come again.
-    pub(super) fn lose_media_place(&mut self, now: Instant, limits: &RoomLimits, out: &mut Vec<Output>) {
-        if self.meeting_or_call().is_some() {
-            return self.meeting_host_failed(now, out);
+    /// A place of this room goes to another one: its publisher has to come again, or its participants connect to each
+    /// other.
+    pub(super) fn lose_media_place(
+        &mut self,
+        now: Instant,
+        place: MediaPlace,
+        limits: &RoomLimits,
+        out: &mut Vec<Output>,
+    ) {
+        if place == MediaPlace::Conferences {
+            return self.conference_host_failed(now, out);
         }
         let message = "the server carries the media of as many rooms as it can, and your place went to another \
                        teacher, as your picture and sound did not arrive";
@@ -117,12 +144,23 @@ impl Room {
         self.look_around(now, limits);
     }
 
-    /// The server has started the host; returns false if no host is wanted any more.
-    pub(super) fn host_started(&mut self, room_id: &RoomId, conn: ConnId, out: &mut Vec<Output>) -> bool {
-        let Some(host) = self.host.as_mut().filter(|host| host.conn.is_none()) else { return false };
-        host.conn = Some(conn);
-        // Nobody sees the host of a meeting, and the id of a room has the form of a user id.
-        let Some(user_id) = host.publisher.clone().or_else(|| room_id.as_str().parse().ok()) else { return false };
+    /// The server has started the host of this publisher, or that of the conferences; returns false if no such host is
+    /// wanted any more.
+    pub(super) fn host_started(
+        &mut self,
+        room_id: &RoomId,
+        publisher: Option<&UserId>,
+        conn: ConnId,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let place = match publisher {
+            Some(publisher) => self.host.as_mut().filter(|host| host.publisher == *publisher).map(|it| &mut it.conn),
+            None => self.conference_host_mut().map(|host| &mut host.conn),
+        };
+        let Some(place) = place.filter(|place| place.is_none()) else { return false };
+        *place = Some(conn);
+        // Nobody sees the host of conferences, and the id of a room has the form of a user id.
+        let Some(user_id) = publisher.cloned().or_else(|| room_id.as_str().parse().ok()) else { return false };
         let kind = self.kind();
         out.push(Output::Send {
             to: conn,
@@ -138,19 +176,29 @@ impl Room {
                 ice_servers: Vec::new(),
             },
         });
-        if !self.edges.ids().is_empty() {
+        if publisher.is_none() {
+            self.tell_conference_host(out);
+        } else if !self.edges.ids().is_empty() {
             self.tell_edges(out);
-        }
-        if let Some(conferences) = self.conferences.as_ref().filter(|conferences| conferences.is_meeting()) {
-            let lists = conferences.ids().into_iter().map(|id| ServerMessage::Participants(conferences.list(id)));
-            out.extend(lists.map(|message| Output::Send { to: conn, message }));
         }
         true
     }
 
     /// Ends the host, because the publisher has left for good.
     pub(super) fn end_host(&mut self, out: &mut Vec<Output>) {
-        close(self.host.take(), out);
+        close(self.host.take().and_then(|host| host.conn), out);
+    }
+
+    /// Ends all hosts of the room, which is over.
+    pub(super) fn end_hosts(&mut self, out: &mut Vec<Output>) {
+        self.end_host(out);
+        self.end_conference_host(out);
+    }
+
+    /// The connections of the room's media hosts.
+    pub(super) fn host_conns(&self) -> impl Iterator<Item = ConnId> {
+        let lecture = self.host.as_ref().and_then(|host| host.conn);
+        lecture.into_iter().chain(self.conference_host())
     }
 
     /// The publisher's connection was lost. The media may still flow.
@@ -162,8 +210,12 @@ impl Room {
 
     /// The host has ended by itself. Its students and the publisher offer again, and then there is a new one.
     pub(super) fn host_failed(&mut self, now: Instant, conn: ConnId, out: &mut Vec<Output>) {
-        let Some(host) = self.host.take_if(|host| host.conn == Some(conn)) else { return };
-        let Some(publisher) = host.publisher else { return self.meeting_host_failed(now, out) };
+        if self.conference_host() == Some(conn) {
+            // The connection is gone, so nothing closes it.
+            self.conferences.iter_mut().for_each(|conferences| conferences.host = None);
+            return self.conference_host_failed(now, out);
+        }
+        let Some(Host { publisher, .. }) = self.host.take_if(|host| host.conn == Some(conn)) else { return };
         let has_media = |member: &Member| member.user.publishes || member.media == Media::Connected;
         let to: Vec<ConnId> =
             self.members.values().filter(|member| has_media(member)).filter_map(Member::conn).collect();
@@ -189,10 +241,7 @@ impl Room {
 
     /// Relays a message for the publisher's media. `conn` sent it.
     pub(super) fn relay_to_host(&self, conn: ConnId, message: ServerMessage, out: &mut Vec<Output>) {
-        out.push(match self.host.as_ref().and_then(|host| host.conn) {
-            Some(to) => Output::Relay { from: conn, to, message },
-            None => Output::Send { to: conn, message: ServerMessage::target_busy() },
-        });
+        relay(conn, self.host.as_ref().and_then(|host| host.conn), message, out);
     }
 
     /// A message of the host. Messages for somebody who has left meanwhile are dropped, and those that only the
@@ -200,12 +249,15 @@ impl Room {
     pub(super) fn host_message(
         &mut self,
         now: Instant,
-        message: ClientMessage,
+        (conn, message): (ConnId, ClientMessage),
         limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) {
+        if self.conference_host() == Some(conn) {
+            return self.conference_host_message(now, message, out);
+        }
         let Some(host) = &mut self.host else { return };
-        let Some(publisher) = host.publisher.clone() else { return self.meeting_host_message(now, message, out) };
+        let publisher = host.publisher.clone();
         if let ClientMessage::Speakers { count } = message {
             return self.set_speakers(count);
         }
@@ -246,8 +298,15 @@ impl Room {
     }
 }
 
-fn close(host: Option<Host>, out: &mut Vec<Output>) {
-    if let Some(conn) = host.and_then(|host| host.conn) {
-        out.push(Output::Close { conn, code: None });
-    }
+/// Ends a host with this connection.
+pub(super) fn close(conn: Option<ConnId>, out: &mut Vec<Output>) {
+    out.extend(conn.map(|conn| Output::Close { conn, code: None }));
+}
+
+/// Relays a message of `conn` to a media host, if that runs.
+pub(super) fn relay(conn: ConnId, host: Option<ConnId>, message: ServerMessage, out: &mut Vec<Output>) {
+    out.push(match host {
+        Some(to) => Output::Relay { from: conn, to, message },
+        None => Output::Send { to: conn, message: ServerMessage::target_busy() },
+    });
 }

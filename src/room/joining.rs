@@ -224,7 +224,7 @@ impl Room {
             return Ok(());
         }
         let is_taught = self.publisher.as_ref().and_then(|id| self.members.get(id)).is_some_and(|p| p.conn().is_some());
-        let is_taught = is_taught || self.host.is_some();
+        let is_taught = is_taught || self.host.is_some() || self.is_meeting() && self.has_conference_host();
         match place_for(now, newcomer, self.members.iter(), is_taught, limits.media_within) {
             Place::Of(displaced) => {
                 let displaced = displaced.clone();

@@ -1,22 +1,21 @@
 //! Breakout rooms of a lecture: the teacher splits the students, who meet in conferences of the lecture's room.
 //!
 //! - Only members with a page are moved, as nothing else can meet. The others stay in the lecture.
-//! - A breakout room takes as many as connect to each other, and one visitor that moderates. The server carries none of
-//!   their media.
+//! - A breakout room takes as many as connect to each other, and one visitor that moderates. Larger ones share the
+//!   places that the server has for the participants of a room, and leave one for the teacher.
 //! - The lecture goes on for everybody: its media, and what travels over its data channels, do not change.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use super::conference::Conferences;
-use super::division::{Division, MEETING};
+use super::division::{Division, MAX_CARRIED_STUDENTS, MEETING, carried};
 use super::member::Member;
 use super::members::Room;
-use super::{ConnId, Output, RoomRefusal};
+use super::{ConnId, Output, RoomLimits, RoomRefusal};
 use crate::id::UserId;
 use crate::protocol::{
-    Breakouts, ClientKind, ClientMessage, ErrorCode, MAX_BREAKOUTS, MAX_MESH, RoomKind, RoomOrder, ServerMessage,
+    Breakouts, ClientMessage, ErrorCode, MAX_BREAKOUTS, MAX_MESH, RoomKind, RoomOrder, ServerMessage,
 };
 
 impl Room {
@@ -41,6 +40,7 @@ impl Room {
         now: Instant,
         id: &UserId,
         order: &RoomOrder,
+        limits: &RoomLimits,
         out: &mut Vec<Output>,
     ) -> Result<(), RoomRefusal> {
         let rule = match order {
@@ -51,50 +51,73 @@ impl Room {
             | RoomOrder::RestrictSpotlight { .. }
             | RoomOrder::End => "this order is for meetings and calls",
             _ if self.publisher.as_ref() != Some(id) => "only the teacher splits the lecture into breakout rooms",
-            order => return self.carry_out_breakouts(now, id, order, out),
+            order => return self.carry_out_breakouts(now, id, order, limits, out),
         };
         Err(RoomRefusal::new(ErrorCode::NotAllowed, rule))
     }
 
-    /// Checks that each breakout room of a lecture takes those who are assigned to it.
-    pub(super) fn check_lecture_fits(&self, rooms: u32, assign: &BTreeMap<UserId, u32>) -> Result<(), RoomRefusal> {
-        if self.kind() != RoomKind::Lecture {
-            return Ok(());
-        }
-        let refusal = |message: String| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
-        let moves = |user: &&UserId| {
-            let user = self.members.get(*user).map(|member| &member.user);
-            user.is_some_and(|user| user.client == Some(ClientKind::Browser) && !user.moderates && !user.publishes)
-        };
-        let mut sizes = vec![0; rooms as usize];
-        let mut others = 0;
-        for user in self.members.keys().filter(moves) {
-            match assign.get(user) {
-                None => others += 1,
-                Some(breakout) if *breakout == MEETING => {}
-                Some(breakout) => sizes.get_mut(*breakout as usize - 1).into_iter().for_each(|size| *size += 1),
-            }
-        }
-        if let Some(size) = sizes.iter().find(|size| **size > MAX_MESH) {
-            return refusal(format!("a breakout room of a lecture takes {MAX_MESH} students, and not {size}"));
-        }
-        let students = others + sizes.iter().sum::<usize>();
-        let needed = students.div_ceil(MAX_MESH);
-        match needed {
-            0 => refusal("nobody is here who has a page with a camera and a microphone".into()),
-            needed if needed > MAX_BREAKOUTS as usize => refusal(format!(
-                "breakout rooms take {} students in all, and {students} are here: leave the others in the lecture",
-                MAX_BREAKOUTS as usize * MAX_MESH
-            )),
-            needed if needed > rooms as usize => refusal(format!(
-                "{students} students do not fit into {rooms} breakout rooms of {MAX_MESH}: split into {needed} or more"
-            )),
-            _ => Ok(()),
-        }
+    /// The most students that the server carries in breakout rooms; none in a meeting.
+    pub(super) fn most_carried(&self, limits: &RoomLimits) -> Option<usize> {
+        let most = if limits.max_media_rooms > 0 { MAX_CARRIED_STUDENTS } else { 0 };
+        Some(most).filter(|_| self.kind() == RoomKind::Lecture)
     }
 
-    /// A lecture gets what it needs for breakout rooms. Returns whether the room is one.
-    pub(super) fn begin_breakouts(&mut self) -> bool {
+    /// Checks that the breakout rooms of a lecture take those who are assigned to them.
+    pub(super) fn check_lecture_fits(&self, division: &Division) -> Result<(), RoomRefusal> {
+        let Some(most) = division.most_carried() else { return Ok(()) };
+        let refusal = |message: String| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
+        let sizes = division.sizes(&self.members);
+        let (students, carried) = (sizes.iter().sum::<usize>(), carried(&sizes, &[]));
+        if students == 0 {
+            return refusal("nobody is here who has a page with a camera and a microphone".into());
+        }
+        if carried <= most {
+            return Ok(());
+        }
+        let server = match most {
+            0 => "no more, as it carries no media".to_owned(),
+            most => format!("{most} in larger ones, and not {carried}"),
+        };
+        let rooms = students.div_ceil(MAX_MESH).max(sizes.len());
+        let advice = match rooms <= MAX_BREAKOUTS as usize {
+            true => format!("split into {rooms} or more, of at most {MAX_MESH}"),
+            false => "leave some students in the lecture".to_owned(),
+        };
+        refusal(format!("breakout rooms take {MAX_MESH} students each, and this server {server}: {advice}"))
+    }
+
+    /// Whether a breakout room takes this student, who is elsewhere. In a meeting, participants find a place or not as
+    /// they enter.
+    pub(super) fn takes_student(&self, student: &UserId, breakout: u32) -> bool {
+        let Some(conferences) = &self.conferences else { return true };
+        let Some(division) = &conferences.division else { return true };
+        let mut sizes = division.sizes(&self.members);
+        let own = division.own(student).and_then(|own| sizes.get_mut(own as usize - 1));
+        own.into_iter().for_each(|size| *size -= 1);
+        let on_server: Vec<u32> = conferences.carried().map(|(id, _)| id).collect();
+        breakout == MEETING || division.takes(breakout, sizes, &on_server)
+    }
+
+    /// Whether more students are assigned to a breakout room of a lecture than connect to each other.
+    pub(super) fn has_many_students(&self, breakout: u32) -> bool {
+        let division = self.conferences.as_ref().and_then(|conferences| conferences.division.as_ref());
+        let sizes = division.filter(|division| division.most_carried().is_some()).map(|it| it.sizes(&self.members));
+        sizes.is_some_and(|sizes| (1..).zip(sizes).any(|(id, size)| id == breakout && size > MAX_MESH))
+    }
+
+    /// Whether the server carries one more breakout room of a lecture, with so many participants, beside the larger
+    /// ones, whose students may still be on their way.
+    pub(super) fn carries_more(&self, breakout: u32, participants: usize) -> bool {
+        let Some(conferences) = &self.conferences else { return false };
+        let Some(division) = &conferences.division else { return true };
+        let on_server: Vec<u32> = conferences.carried().map(|(id, _)| id).collect();
+        let others = carried(&division.sizes(&self.members), &on_server);
+        let own = if self.has_many_students(breakout) { 0 } else { participants };
+        division.most_carried().is_none_or(|most| others + own <= most)
+    }
+
+    /// A lecture gets what it needs for breakout rooms.
+    pub(super) fn begin_breakouts(&mut self) {
         if self.conferences.is_none() {
             // A server that has restarted does not use the entries of the last one.
             let last_entry = RandomState::new().hash_one(self.members.len()) as u32 >> 1;
@@ -102,15 +125,6 @@ impl Room {
             self.members.values().for_each(|known| conferences.arrived(&known.user.user_id, &known.user.nickname));
             self.conferences = Some(conferences);
         }
-        self.kind() == RoomKind::Lecture
-    }
-
-    /// The members other than this one that are assigned to a breakout room.
-    pub(super) fn assigned_to(&self, breakout: u32, except: &UserId) -> usize {
-        let division = self.conferences.as_ref().and_then(|conferences| conferences.division.as_ref());
-        let own = |user: &UserId| division.and_then(|division: &Division| division.own(user));
-        let others = self.members.keys().filter(|user| *user != except);
-        others.filter(|user| breakout != MEETING && own(user) == Some(breakout)).count()
     }
 
     /// Tells a member that has just joined a lecture, perhaps again, of its breakout room.

@@ -64,8 +64,9 @@ impl Room {
             conferences.info.changed(now, Duration::ZERO);
         }
         user.moderates |= conferences.is_owner(&user.user_id);
+        let on_server: Vec<u32> = conferences.carried().map(|(id, _)| id).collect();
         if let Some(division) = &mut conferences.division {
-            division.arrived(now, user, &self.members);
+            division.arrived(now, user, &self.members, &on_server);
         }
         conferences.chat_of(&user.user_id).into_iter().for_each(|talk| talk.joined(user));
     }
@@ -231,7 +232,7 @@ impl Room {
     ) -> Result<(), RoomRefusal> {
         let refusal = |message: &str| Err(RoomRefusal::new(ErrorCode::NotAllowed, message));
         if self.kind() == RoomKind::Lecture {
-            return self.breakout_order(now, id, order, out);
+            return self.breakout_order(now, id, order, limits, out);
         }
         let Some(conferences) = &mut self.conferences else { return Ok(()) };
         if !conferences.is_owner(id) {
@@ -248,7 +249,7 @@ impl Room {
             RoomOrder::Spotlight { .. } | RoomOrder::SpotlightOff { .. } | RoomOrder::RestrictSpotlight { .. } => {
                 self.spotlight_order(now, order)?;
             }
-            order => return self.carry_out_breakouts(now, id, order, out),
+            order => return self.carry_out_breakouts(now, id, order, limits, out),
         }
         Ok(())
     }
@@ -380,10 +381,11 @@ impl Conferences {
         }
     }
 
-    /// The most participants for a newcomer that moderates, or does not. In a lecture, a full breakout room takes the
-    /// teacher, too.
+    /// The most participants for a newcomer that moderates, or does not. In a lecture, a breakout room of as many as
+    /// connect to each other takes the teacher, too; at the server, the students leave a place.
     pub(super) fn most_for(&self, id: u32, moderates: bool) -> usize {
-        self.most_now(id) + usize::from(moderates && self.kind == RoomKind::Lecture)
+        let is_mesh = self.conference(id).is_none_or(|conference| conference.media != MediaHost::Server);
+        self.most_now(id) + usize::from(moderates && is_mesh && self.kind == RoomKind::Lecture)
     }
 }
 

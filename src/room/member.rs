@@ -111,11 +111,11 @@ impl CandidateBudget {
     }
 }
 
-/// The media host of a room.
+/// The media host of a lecture.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// The publisher for whom the host speaks; none for the host of a meeting.
-    pub(super) publisher: Option<UserId>,
+    /// The publisher for whom the host speaks.
+    pub(super) publisher: UserId,
     /// The epoch that others see of the publisher: it stays while the host does, so students keep their media when the
     /// publisher returns with another process. It is another one at a server that was restarted.
     pub(super) epoch: u32,
@@ -127,6 +127,17 @@ pub(super) struct Host {
     pub(super) network: Network,
     /// From this time on, another room may take the place of this one, because the publisher's media has not arrived,
     /// or is lost for long. None while the media runs.
+    pub(super) without_media_from: Option<Instant>,
+}
+
+/// The media host of a meeting and its breakout rooms, or of the breakout rooms of a lecture.
+#[derive(Debug)]
+pub(super) struct ConferenceHost {
+    /// The connection; none until the server has started the host.
+    pub(super) conn: Option<ConnId>,
+    /// The network of the client that opened the room.
+    pub(super) network: Network,
+    /// As in [`Host`]: none once the media of a participant has arrived.
     pub(super) without_media_from: Option<Instant>,
 }
 
@@ -181,6 +192,11 @@ impl Member {
 }
 
 impl Newcomer {
+    /// Whether many messages are for this client, or from it: a publisher, or an edge, which speaks with many students.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.publishes || self.route.edge.is_some()
+    }
+
     /// Whether both are the same client, by session or by token.
     pub(super) fn is_same_client(&self, other: &Self) -> bool {
         self.session == other.session || self.reserved && other.reserved && self.identity == other.identity

@@ -27,7 +27,7 @@ pub(super) struct Room {
     pub(super) retention: Retention,
     pub(super) members: BTreeMap<UserId, Member>,
     pub(super) publisher: Option<UserId>,
-    /// The media host, if the server carries the media.
+    /// The media host of a lecture, if the server carries the media.
     pub(super) host: Option<Host>,
     /// The servers that send the media to students in the publisher's name.
     pub(super) edges: Edges,
@@ -138,7 +138,7 @@ impl Room {
 
     /// Puts everybody out, because the server needs the space of this room.
     pub(super) fn close(mut self, refusal: &RoomRefusal, out: &mut Vec<Output>) {
-        self.end_host(out);
+        self.end_hosts(out);
         self.end_edges(out);
         let members = self.members.values().filter_map(Member::conn);
         members.chain(self.lobby.conns()).for_each(|conn| refusal.clone().close(conn, out));
@@ -360,8 +360,8 @@ impl Room {
 
     pub(super) fn broadcast(&self, message: ServerMessage, except: Option<&UserId>, out: &mut Vec<Output>) {
         let others = self.members.iter().filter(|(id, _)| Some(*id) != except);
-        let host = self.host.as_ref().and_then(|host| host.conn);
-        let to: Vec<_> = others.filter_map(|(_, member)| member.conn()).chain(host).chain(self.edges.conns()).collect();
+        let to = others.filter_map(|(_, member)| member.conn()).chain(self.host_conns()).chain(self.edges.conns());
+        let to: Vec<_> = to.collect();
         if !to.is_empty() {
             out.push(Output::Broadcast { to, message });
         }
@@ -375,16 +375,14 @@ impl Room {
         }
     }
 
-    /// Tells the publisher, the media host, and the edge that serves the student `about`. A publisher that is away gets
+    /// Tells the publisher, the media hosts, and the edge that serves the student `about`. A publisher that is away gets
     /// the message later: it must release the peers of students who left meanwhile, and after a server's restart it
     /// can't tell them from students on their way back.
     fn send_to_publisher(&mut self, about: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
         if let Some(to) = self.edges.of_student(about) {
             out.push(Output::Send { to, message: message.clone() });
         }
-        if let Some(to) = self.host.as_ref().and_then(|host| host.conn) {
-            out.push(Output::Send { to, message: message.clone() });
-        }
+        out.extend(self.host_conns().map(|to| Output::Send { to, message: message.clone() }));
         let publisher = self.publisher.as_ref().and_then(|id| self.members.get_mut(id));
         match publisher.map(|member| &mut member.connection) {
             Some(Connection::Open(to)) => out.push(Output::Send { to: *to, message }),

@@ -29,7 +29,7 @@
 //!   that latecomers learn of it, and so that nobody else takes it.
 //! - A meeting or call room has an owner instead of a publisher: its first member that may open such rooms, and later
 //!   the member that is there for longest. Whoever takes part in the meeting or in a call has an entry (`conference`);
-//!   the media goes from each to each, or, in a meeting of more than six, over a media host (`meeting_host`).
+//!   the media goes from each to each, or, in a meeting of more than six, over a media host (`conference_host`).
 //! - The owner may split a meeting into breakout rooms, which are further conferences of the same room (`breakouts`).
 //!   The publisher of a lecture may do so with its students (`lecture_breakouts`).
 //! - If the server is full, an empty room is removed for a client that enters another; the rooms of the network that
@@ -38,6 +38,7 @@
 mod breakouts;
 mod calls;
 mod conference;
+mod conference_host;
 mod division;
 mod edge_relay;
 mod edges;
@@ -51,7 +52,6 @@ mod lobby;
 mod meeting;
 mod meeting_chat;
 mod meeting_files;
-mod meeting_host;
 mod member;
 mod members;
 mod news;
@@ -174,6 +174,8 @@ pub enum Input {
         conn: ConnId,
         /// The room.
         room: RoomId,
+        /// The publisher of [`Output::StartHost`].
+        publisher: Option<UserId>,
     },
     /// A connection ended without a goodbye. Then a media host has failed.
     Lost {
@@ -208,7 +210,7 @@ pub enum Output {
     StartHost {
         /// The room.
         room: RoomId,
-        /// The publisher for whom the host speaks; none for the host of a meeting.
+        /// The publisher for whom the host speaks; none for the host of conferences.
         publisher: Option<UserId>,
     },
     /// Send the same message to many connections.
@@ -234,7 +236,8 @@ pub struct RoomLimits {
     pub max_room_users: usize,
     /// The most rooms.
     pub max_rooms: usize,
-    /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none.
+    /// The most rooms whose media the server carries, those of meetings included; 0 if it carries none. A lecture with
+    /// breakout rooms at the server counts twice.
     pub max_media_rooms: usize,
     /// The most edges that get a lecture from the holder of its media.
     pub direct_edges: usize,

@@ -17,10 +17,11 @@ const NO_PART: &str = "you take no part: enter the meeting first, or call somebo
 impl Room {
     /// The network for which an offer of a member counts. `None` for an offer that goes nowhere, so that nobody uses up
     /// the offers of others of the same network with those.
-    pub(super) fn counts_offer(&self, id: &UserId, target: &UserId, entry: Option<u32>) -> Option<Network> {
+    ///
+    /// `entry` is that of an offer of a participant, to another one or to the server.
+    pub(super) fn counts_offer(&self, id: &UserId, target: &UserId, entry: Option<Option<u32>>) -> Option<Network> {
         let network = self.members.get(id)?.newcomer.network;
-        let is_of_participant = self.is_of_participant(entry);
-        let Some(conferences) = self.conferences.as_ref().filter(|_| is_of_participant) else { return Some(network) };
+        let Some((conferences, entry)) = self.conferences.as_ref().zip(entry) else { return Some(network) };
         let conference = conferences.of(id)?;
         let target = conference.get(target)?;
         let is_relayed = match entry {
@@ -31,8 +32,12 @@ impl Room {
     }
 
     /// Whether an offer is one of a participant: of a meeting or call, or of a breakout room of a lecture.
-    pub(super) fn is_of_participant(&self, entry: Option<u32>) -> bool {
-        entry.is_some() || self.meeting_or_call().is_some()
+    pub(super) fn is_of_participant(&self, message: &ClientMessage) -> bool {
+        let is_named = match message {
+            ClientMessage::Offer { entry, .. } => entry.is_some(),
+            message => matches!(message, ClientMessage::Conference { .. }),
+        };
+        is_named || self.meeting_or_call().is_some()
     }
 
     /// Counts an offer of a participant for its sender, who makes another participant work.
@@ -59,12 +64,12 @@ impl Room {
             ClientMessage::Offer { entry: Some(_), .. }
             | ClientMessage::Answer { entry: Some(_), .. }
             | ClientMessage::Candidate { entry: Some(_), .. } => self.relay_pair((id, conn), message, out),
+            ClientMessage::Conference { message } => self.relay_to_conference_host((id, conn), *message, out),
             ClientMessage::Participate { sends } => self.participate(now, (id, conn), sends, out),
             ClientMessage::Spotlight { on } => self.spotlight(now, (id, conn), on, out),
             ClientMessage::Visit { breakout } => self.visit(now, (id, conn), breakout, out),
             ClientMessage::Channel { message } => self.chat(now, (id, conn), message, out),
-            // A meeting moves to the server where the places at the server are known. A breakout room of a lecture
-            // stays with its participants.
+            // A conference moves to the server where the places at the server are known.
             ClientMessage::Overloaded => {}
             rest => return Some(rest),
         }
@@ -81,7 +86,7 @@ impl Room {
     ) -> Option<ClientMessage> {
         match self.participant_message(now, (id, conn), message, out)? {
             message @ (ClientMessage::Offer { .. } | ClientMessage::Candidate { .. }) => {
-                self.relay_to_meeting_host((id, conn), message, out);
+                self.relay_to_conference_host((id, conn), message, out);
             }
             ClientMessage::Answer { .. }
             | ClientMessage::Reject { .. }
@@ -139,5 +144,17 @@ impl Room {
         if conference.get(&target).is_some_and(|participant| Some(participant.entry) == entry) {
             self.deliver(Some(conn), &target, message, out);
         }
+    }
+}
+
+/// The target of an offer, and the entry that the offer names.
+pub(super) fn offered(message: &ClientMessage) -> Option<(&UserId, Option<u32>)> {
+    match message {
+        ClientMessage::Offer { target_uid, entry, .. } => Some((target_uid, *entry)),
+        ClientMessage::Conference { message } => match &**message {
+            ClientMessage::Offer { target_uid, .. } => Some((target_uid, None)),
+            _ => None,
+        },
+        _ => None,
     }
 }

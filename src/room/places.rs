@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Newcomer;
+use super::host::MediaPlace;
 use super::member::{Media, Member};
 use super::members::Room;
 use crate::id::{RoomId, UserId};
@@ -17,9 +18,9 @@ use crate::network::Network;
 
 /// The place for a newcomer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place<'a, T> {
+pub(super) enum Place<T> {
     /// The place of this holder.
-    Of(&'a T),
+    Of(T),
     /// Perhaps one after this time.
     After(Duration),
     /// None.
@@ -27,12 +28,12 @@ pub(super) enum Place<'a, T> {
 }
 
 /// A holder of a place, without media.
-struct Missing<'a, T> {
+struct Missing<T> {
     network: Network,
     /// Guests lose their places before clients with a token.
     reserved: bool,
     since: Instant,
-    holder: &'a T,
+    holder: T,
 }
 
 /// Finds a place in a full room. `is_taught` says whether a publisher is present, which could connect media.
@@ -43,7 +44,7 @@ pub(super) fn place_for<'a>(
     members: impl Iterator<Item = (&'a UserId, &'a Member)>,
     is_taught: bool,
     media_within: Duration,
-) -> Place<'a, UserId> {
+) -> Place<&'a UserId> {
     let missing = members.filter_map(|(holder, member)| match member.media {
         Media::Missing { since } if member.has_place() && (newcomer.reserved || !member.newcomer.reserved) => {
             let (network, reserved) = (member.newcomer.network, member.newcomer.reserved);
@@ -64,17 +65,17 @@ pub(super) fn place_for<'a>(
     }
 }
 
-/// Finds a place for the media of one more room, of a publisher in the network `own`. After `media_within` without
-/// media, a publisher loses its place to any other.
+/// Finds a place for the media of one more lecture or of more conferences, for somebody in the network `own`. After
+/// `media_within` without media, a holder loses its place to any other.
 pub(super) fn media_place_for<'a>(
     now: Instant,
     own: Network,
     rooms: impl Iterator<Item = (&'a RoomId, &'a Room)>,
     media_within: Duration,
-) -> Place<'a, RoomId> {
-    let missing = rooms.filter_map(|(holder, room)| {
-        let (network, since) = room.place_without_media()?;
-        (since <= now).then_some(Missing { network, reserved: false, since, holder })
+) -> Place<(&'a RoomId, MediaPlace)> {
+    let places = rooms.flat_map(|(id, room)| room.places_without_media().map(move |place| (id, place)));
+    let missing = places.filter_map(|(id, (place, network, since))| {
+        (since <= now).then_some(Missing { network, reserved: false, since, holder: (id, place) })
     });
     let Some(Longest { missing, of_biggest, of_own }) = longest(own, missing) else { return Place::Nowhere };
     match (missing.since + media_within).checked_duration_since(now) {
@@ -84,14 +85,14 @@ pub(super) fn media_place_for<'a>(
 }
 
 /// Of the network with the most holders without media, the one that loses its place first.
-struct Longest<'a, T> {
-    missing: Missing<'a, T>,
+struct Longest<T> {
+    missing: Missing<T>,
     of_biggest: usize,
     of_own: usize,
 }
 
-fn longest<'a, T: Ord>(own: Network, missing: impl Iterator<Item = Missing<'a, T>>) -> Option<Longest<'a, T>> {
-    let mut networks: BTreeMap<Network, Vec<Missing<'a, T>>> = BTreeMap::new();
+fn longest<T: Ord + Copy>(own: Network, missing: impl Iterator<Item = Missing<T>>) -> Option<Longest<T>> {
+    let mut networks: BTreeMap<Network, Vec<Missing<T>>> = BTreeMap::new();
     for missing in missing {
         networks.entry(missing.network).or_default().push(missing);
     }

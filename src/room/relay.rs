@@ -115,6 +115,7 @@ impl Room {
             | ClientMessage::Participate { .. }
             | ClientMessage::Spotlight { .. }
             | ClientMessage::Overloaded
+            | ClientMessage::Conference { .. }
             | ClientMessage::Published { .. }
             | ClientMessage::Channel { .. }
             | ClientMessage::Tell { .. }

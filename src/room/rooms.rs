@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use super::conference::Conferences;
 use super::division::MEETING;
 use super::files::FileLedger;
+use super::host::MediaPlace;
 use super::joining::wrong_kind;
 use super::member::{Applicant, Opening};
 use super::members::Room;
+use super::pairs::offered;
 use super::places::{Place, media_place_for};
 use super::refusals::Refusals;
 use super::{ConnId, Input, Meetings, Newcomer, Output, Reservation, RoomLimits, RoomRefusal, RoomSummary};
@@ -114,7 +116,9 @@ impl Rooms {
             Input::Lost { conn } if self.edges.contains_key(&conn) => self.edge_lost(now, conn, false, &mut out),
             Input::Join { conn, newcomer } => self.join(now, conn, newcomer, &mut out),
             Input::Message { conn, message } => self.message(now, conn, message, &mut out),
-            Input::HostStarted { conn, room } => self.host_started(conn, room, &mut out),
+            Input::HostStarted { conn, room, publisher } => {
+                self.host_started(conn, room, publisher.as_ref(), &mut out);
+            }
             Input::Lost { conn } if self.hosts.contains_key(&conn) => self.host_failed(now, conn, &mut out),
             Input::Lost { conn } => {
                 if let Some((room_id, user)) = self.conns.remove(&conn)
@@ -276,17 +280,13 @@ impl Rooms {
             let message = "too many joins, or too many from your network: try again in a moment";
             RoomRefusal::new(ErrorCode::FloodedMessages, message).after(wait)
         })?;
-        let displaced = if newcomer.wants_host() { self.media_place(now, &room_id, network)? } else { None };
+        let has_place = self.rooms.get(&room_id).is_some_and(Room::takes_host);
+        let displaced = if newcomer.wants_host() { self.media_place(now, network, has_place)? } else { None };
         self.make_room_for(&room_id, &Opener { network, teaches }, out)?;
         let tag = self.tag(network);
         let room = self.rooms.entry(room_id).or_insert_with(|| Room::opened(now, network));
         room.join(now, Applicant { conn, newcomer, tag, opens }, &mut self.attempts, &self.limits, out)?;
-        if let Some(displaced) = displaced
-            && let Some(room) = self.rooms.get_mut(&displaced)
-        {
-            room.lose_media_place(now, &self.limits, out);
-            self.settle(now, &displaced, out);
-        }
+        displaced.into_iter().for_each(|place| self.take_media_place(now, place, out));
         Ok(())
     }
 
@@ -323,21 +323,26 @@ impl Rooms {
         self.tags.hash_one(room_id) as u32 >> 1
     }
 
-    /// Checks that the server can carry the media of one more room, if it does not carry that of this one. Returns the
-    /// room that has to give way.
-    fn media_place(&self, now: Instant, room_id: &RoomId, own: Network) -> Result<Option<RoomId>, RoomRefusal> {
+    /// Checks that the server can carry the media of one more lecture or of more conferences, unless those have a place.
+    /// Returns the place that has to be given up.
+    fn media_place(
+        &self,
+        now: Instant,
+        own: Network,
+        has_place: bool,
+    ) -> Result<Option<(RoomId, MediaPlace)>, RoomRefusal> {
         let most = self.limits.max_media_rooms;
         if most == 0 {
             let message = "this server carries no media: teach with `classroom teach`, or start `classroom serve` \
                            without --no-media";
             return Err(RoomRefusal::new(ErrorCode::MediaNotServed, message));
         }
-        let carried = self.rooms.values().filter(|room| room.takes_host()).count();
-        if carried < most || self.rooms.get(room_id).is_some_and(Room::takes_host) {
+        let carried = self.rooms.values().map(Room::media_places).sum::<usize>();
+        if carried < most || has_place {
             return Ok(None);
         }
         let wait = match media_place_for(now, own, self.rooms.iter(), self.limits.media_within) {
-            Place::Of(displaced) => return Ok(Some(displaced.clone())),
+            Place::Of((room_id, place)) => return Ok(Some((room_id.clone(), place))),
             Place::After(wait) => wait,
             Place::Nowhere => MEDIA_FULL_RETRY,
         };
@@ -348,9 +353,17 @@ impl Rooms {
         Err(RoomRefusal::new(ErrorCode::ServerFull, message).after(wait))
     }
 
-    fn host_started(&mut self, conn: ConnId, room_id: RoomId, out: &mut Vec<Output>) {
+    /// A place for media goes to another room, or to other media of the same one.
+    fn take_media_place(&mut self, now: Instant, (room_id, place): (RoomId, MediaPlace), out: &mut Vec<Output>) {
+        if let Some(room) = self.rooms.get_mut(&room_id) {
+            room.lose_media_place(now, place, &self.limits, out);
+            self.settle(now, &room_id, out);
+        }
+    }
+
+    fn host_started(&mut self, conn: ConnId, room_id: RoomId, publisher: Option<&UserId>, out: &mut Vec<Output>) {
         let room = self.rooms.get_mut(&room_id);
-        if room.is_some_and(|room| room.host_started(&room_id, conn, out)) {
+        if room.is_some_and(|room| room.host_started(&room_id, publisher, conn, out)) {
             self.hosts.insert(conn, room_id);
         } else {
             out.push(Output::Close { conn, code: None });
@@ -376,7 +389,7 @@ impl Rooms {
             return match (message, self.rooms.get_mut(room_id)) {
                 (ClientMessage::Leave { .. }, _) => self.host_failed(now, conn, out),
                 (message, Some(room)) => {
-                    room.host_message(now, message, &self.limits, out);
+                    room.host_message(now, (conn, message), &self.limits, out);
                     let room_id = room_id.clone();
                     self.settle(now, &room_id, out);
                 }
@@ -396,10 +409,10 @@ impl Rooms {
         } else if let ClientMessage::ShareFile(share) = message {
             room.share_file(now, (user, conn), share, &self.files, out);
         } else {
-            if let ClientMessage::Offer { target_uid, entry, .. } = &message
-                && let Some(network) = room.counts_offer(user, target_uid, *entry)
-                && let is_for_lecture = room.publisher.as_ref() == Some(target_uid)
-                && let of_participant = room.is_of_participant(*entry)
+            let of_participant = room.is_of_participant(&message);
+            if let Some((target, entry)) = offered(&message)
+                && let Some(network) = room.counts_offer(user, target, of_participant.then_some(entry))
+                && let is_for_lecture = room.publisher.as_ref() == Some(target)
                 && let offers = match (of_participant, is_for_lecture) {
                     (true, _) => &mut self.conference_offers,
                     (false, true) => &mut self.offers,
@@ -416,7 +429,7 @@ impl Rooms {
         let room_id = room_id.clone();
         if self.rooms.get(&room_id).is_some_and(|room| room.is_over(now)) {
             if let Some(mut room) = self.rooms.remove(&room_id) {
-                room.end_host(out);
+                room.end_hosts(out);
                 room.end_edges(out);
             }
         } else {
@@ -424,7 +437,7 @@ impl Rooms {
         }
     }
 
-    /// Moves a meeting to the server if this message makes that necessary and the server has a place for it.
+    /// Moves a conference to the server if this message makes that necessary and the server has a place for it.
     fn move_meeting(&mut self, now: Instant, conn: ConnId, message: &ClientMessage, out: &mut Vec<Output>) {
         let Some((room_id, user)) = self.conns.get(&conn) else { return };
         let Some(room) = self.rooms.get(room_id) else { return };
@@ -433,19 +446,14 @@ impl Rooms {
         self.move_to_server(now, &room_id, moves, out);
     }
 
-    /// Moves a conference of a meeting to the server, if that has a place for the room.
+    /// Moves a conference to the server, if that has a place for those of the room.
     fn move_to_server(&mut self, now: Instant, room_id: &RoomId, moves: (u32, MediaMove), out: &mut Vec<Output>) {
-        let Some(opener) = self.rooms.get(room_id).map(Room::opener) else { return };
-        let Ok(displaced) = self.media_place(now, room_id, opener) else { return };
+        let Some(room) = self.rooms.get(room_id) else { return };
+        let Ok(displaced) = self.media_place(now, room.opener(), room.has_conference_host()) else { return };
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.move_to_server(now, room_id, moves, out);
         }
-        if let Some(displaced) = displaced
-            && let Some(room) = self.rooms.get_mut(&displaced)
-        {
-            room.lose_media_place(now, &self.limits, out);
-            self.settle(now, &displaced, out);
-        }
+        displaced.into_iter().for_each(|place| self.take_media_place(now, place, out));
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -460,7 +468,7 @@ impl Rooms {
             room.tick(now, &self.limits, out);
             let is_over = room.is_over(now);
             if is_over {
-                room.end_host(out);
+                room.end_hosts(out);
                 room.end_edges(out);
             }
             !is_over

@@ -11,11 +11,11 @@ impl Rooms {
     }
 
     /// Removes a room. Returns the clients in it and in its lobby that are connected, as they came, and its edges. The
-    /// output ends its media host.
+    /// output ends its media hosts.
     pub fn surrender(&mut self, room_id: &RoomId) -> (Vec<(ConnId, Newcomer)>, Vec<Output>) {
         let Some(mut room) = self.rooms.remove(room_id) else { return (Vec::new(), Vec::new()) };
         let mut out = Vec::new();
-        room.end_host(&mut out);
+        room.end_hosts(&mut out);
         let edges: Vec<(ConnId, Newcomer)> = room.edges.newcomers().collect();
         for (conn, _) in &edges {
             self.edges.remove(conn);

@@ -22,7 +22,7 @@ pub use frame::{Codec, Frame, FrameAssembler, HEADER_BYTES, Track, payload_offse
 pub use frame_ring::FrameRing;
 pub use jitter::{JitterBuffer, Latency, LossStats, MAX_DELAY, MIN_DELAY, PlayoutEvent};
 pub use key_frame_requests::KeyFrameRequests;
-pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, TwccSequenceNumber};
+pub use packet::{MAX_HEADER_BYTES, OutgoingPacket, PlayoutDelay, PlayoutLimits, TwccSequenceNumber};
 pub(crate) use payload::has_parameter_sets;
 pub use payload::starts_key_frame;
 pub(crate) use rtx::{RtxStream, SentTwccNumbers};

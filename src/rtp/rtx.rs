@@ -37,6 +37,7 @@ impl RtxStream {
             timestamp,
             ssrc: 0,
             twcc: None,
+            playout: None,
             original: None,
             padding: bytes,
             payload: &[],

@@ -318,6 +318,7 @@ fn rewrite_header(packet: &[u8], ssrc: u32, payload_type: u8, sent: Sent, n: usi
         timestamp: sent.timestamp,
         ssrc,
         twcc: None,
+        playout: None,
         original: None,
         padding: 0,
         payload: &packet[offset..],

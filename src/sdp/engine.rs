@@ -119,6 +119,20 @@ pub fn adaptive_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
     Ok(engine)
 }
 
+/// The same media engine with the playout delay of video, for connections that send video to be shown.
+///
+/// # Errors
+/// As [`media_engine`].
+pub fn fan_out_media_engine(codecs: &[Codec]) -> Result<MediaEngine, Error> {
+    let mut engine = adaptive_media_engine(codecs)?;
+    let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY_URI.into() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    Ok(engine)
+}
+
+/// The URI of the header extension for the playout delay.
+pub const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
 /// The URI of the header extension for transport-wide sequence numbers.
 pub const TRANSPORT_NUMBER_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 

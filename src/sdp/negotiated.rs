@@ -14,6 +14,8 @@ pub(crate) struct Negotiated {
     pub(crate) rtx: Option<u8>,
     /// The id of the header extension for transport-wide sequence numbers.
     pub(crate) transport: Option<u8>,
+    /// The id of the header extension for the playout delay.
+    pub(crate) playout: Option<u8>,
 }
 
 impl Negotiated {
@@ -30,8 +32,11 @@ impl Negotiated {
         let is_rtx = |fmtp: &str| fmtp.split(';').any(|part| part.trim() == apt);
         let rtx = named(MIME_TYPE_RTX).find(|c| is_rtx(&c.rtp_codec.sdp_fmtp_line)).map(|c| c.payload_type);
         // Ids from 15 on need the two-byte form of header extensions (RFC 8285, 4.3).
-        let numbers = parameters.header_extensions.iter().find(|e| e.uri == engine::TRANSPORT_NUMBER_URI);
-        let transport = numbers.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id));
-        Some(Self { payload_type, rtx, transport })
+        let extension = |uri: &str| {
+            let known = parameters.header_extensions.iter().find(|e| e.uri == uri);
+            known.and_then(|e| u8::try_from(e.id).ok()).filter(|id| (1..=14).contains(id))
+        };
+        let [transport, playout] = [engine::TRANSPORT_NUMBER_URI, engine::PLAYOUT_DELAY_URI].map(extension);
+        Some(Self { payload_type, rtx, transport, playout })
     }
 }

@@ -12,9 +12,13 @@ use super::transport::{SendContext, Transport};
 use super::udp::Sent;
 use crate::congestion::Estimate;
 use crate::rtp::{
-    Codec, Encoding, OutgoingPacket, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start, Subscription, Tier, Track,
-    timestamp_at,
+    Codec, Encoding, OutgoingPacket, PlayoutDelay, PlayoutLimits, REPLAY_BYTES, RtxStream, SentTwccNumbers, Start,
+    Subscription, Tier, Track, timestamp_at,
 };
+
+/// The interval at which a peer is told its playout delay again, because the packet may be lost. A packet with that
+/// header extension is longer than the others, and costs a system call of its own.
+const PLAYOUT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interval of sender reports, by which a receiver synchronises audio and video.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -61,6 +65,10 @@ pub(super) struct Sender {
     reported: Option<Instant>,
     /// The number of packets that the peer has reported lost.
     lost: u32,
+    /// The id of the header extension for the playout delay.
+    playout_id: Option<u8>,
+    /// The playout delay, and when the peer was last told it; none for a peer that was never told one.
+    playout: Option<(PlayoutDelay, Option<Instant>)>,
 }
 
 impl Sender {
@@ -81,7 +89,35 @@ impl Sender {
             sent_numbers: SentTwccNumbers::default(),
             reported: None,
             lost: 0,
+            playout_id: None,
+            playout: None,
         }
+    }
+
+    /// With the id of the header extension for the playout delay, if that was negotiated. Without RTX a packet is
+    /// retransmitted under its own nonce, and must not get another header.
+    pub(super) fn with_playout(self, id: Option<u8>) -> Self {
+        Self { playout_id: id.filter(|_| self.rtx.is_some()), ..self }
+    }
+
+    /// Tells the peer to show frames at once, or to decide by itself again.
+    pub(super) fn set_playout(&mut self, at_once: bool) {
+        let Some(id) = self.playout_id.filter(|_| at_once || self.playout.is_some()) else { return };
+        let limits = if at_once { PlayoutLimits::Short } else { PlayoutLimits::Free };
+        let playout = PlayoutDelay { id, limits };
+        if self.playout.is_none_or(|(told, _)| told != playout) {
+            self.playout = Some((playout, None));
+        }
+    }
+
+    /// The playout delay for the first packet of a frame, if the peer is to be told now.
+    pub(super) fn take_playout(&mut self, now: Instant) -> Option<PlayoutDelay> {
+        let (playout, told) = self.playout.as_mut()?;
+        let is_due = told.is_none_or(|told| now.saturating_duration_since(told) >= PLAYOUT_INTERVAL);
+        is_due.then(|| {
+            *told = Some(now);
+            *playout
+        })
     }
 
     /// The encoding of the current tier.

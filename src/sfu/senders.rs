@@ -8,7 +8,7 @@ use super::sender::{KeyFrameResponse, Sender, TierChange};
 use super::transport::{SendContext, Transport};
 use super::udp::Sent;
 use crate::congestion::{Estimate, Probe};
-use crate::rtp::{Codec, Encoding, Tier, Track};
+use crate::rtp::{Codec, Encoding, OutgoingPacket, Tier, Track};
 
 /// The payload after which a turn sends no further frame of a track; with a turn every 5 ms a peer that is behind gets
 /// some 39 Mbit/s. The default receive buffer of a socket holds several turns, so a browser that is busy starting does
@@ -31,6 +31,7 @@ pub(super) struct RetransmissionRequest {
 struct PartialFrame {
     /// The index of its sender.
     sender: usize,
+    first: u64,
     next: u64,
     end: u64,
 }
@@ -128,6 +129,11 @@ impl Senders {
         }
     }
 
+    /// Tells the peer to show video at once, or to decide by itself again, if that was negotiated.
+    pub(super) fn set_playout(&mut self, at_once: bool) {
+        self.senders.iter_mut().for_each(|sender| sender.set_playout(at_once));
+    }
+
     /// The tier of the video with this SSRC.
     pub(super) fn tier_of(&self, ssrc: u32) -> Option<Tier> {
         let mut video = self.senders.iter().filter(|sender| sender.track.is_video());
@@ -220,15 +226,17 @@ impl Senders {
                 let Some(first) = packets.next().map(|packet| packet.index) else { continue };
                 let end = first + 1 + packets.count() as u64;
                 count += (end - first) as usize;
-                self.partial = Some(PartialFrame { sender: n, next: first, end });
+                self.partial = Some(PartialFrame { sender: n, first, next: first, end });
                 self.send_partial(cx, transport, estimate);
                 continue;
             }
             let mut sent = Sent::Yes;
+            let mut playout = sender.take_playout(cx.now);
             for packet in packets {
                 count += 1;
                 bytes += packet.payload.len();
-                sent = sent.and(sender.write(cx, transport, estimate, packet));
+                sent = sent.and(sender.write(cx, transport, estimate, OutgoingPacket { playout, ..packet }));
+                playout = None;
             }
             sent = sent.and(cx.udp.flush());
             if let Some(frame) = ring.get(due) {
@@ -260,7 +268,9 @@ impl Senders {
             let Some(sender) = self.senders.get_mut(partial.sender) else { continue };
             // None if the tier was abandoned in the meantime.
             let Some(packet) = sender.sent_packet(cx.rings, partial.next as u16) else { continue };
-            sender.write(cx, transport, estimate, packet);
+            let is_first = partial.next == partial.first;
+            let playout = is_first.then(|| sender.take_playout(cx.now)).flatten();
+            sender.write(cx, transport, estimate, OutgoingPacket { playout, ..packet });
         }
         cx.udp.flush();
     }

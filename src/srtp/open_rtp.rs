@@ -253,6 +253,7 @@ mod tests {
             timestamp: index as u32,
             ssrc,
             twcc: Some(TwccSequenceNumber { id: 3, number: index as u16 }),
+            playout: None,
             original: None,
             padding: 0,
             payload: &index.to_be_bytes(),

@@ -128,6 +128,7 @@ mod tests {
             timestamp: index as u32 * 10,
             ssrc: 0xdead_beef,
             twcc: None,
+            playout: None,
             original: None,
             padding: 0,
             payload,

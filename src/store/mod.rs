@@ -51,6 +51,9 @@ const MAX_NODE_BYTES: usize = 2_048;
 /// The longest JSON list of the rooms of a node, in bytes: rooms that do not fit are left out, empty ones first.
 const MAX_LIST_BYTES: usize = 256 * 1024;
 
+/// The bytes of the lists of all nodes that a node reads: some 16,000 rooms. Lists that do not fit count as empty.
+const MAX_LISTS_BYTES: usize = 4 * 1024 * 1024;
+
 /// The longest URL of a node, in bytes.
 const MAX_URL_BYTES: usize = 512;
 

@@ -1,26 +1,23 @@
 //! The store in Redis 6.2 or newer, or Valkey.
 
+mod connection;
+
 use std::fmt;
-use std::future::Future;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Script, ScriptInvocation};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Script, ScriptInvocation};
 
+#[cfg(test)]
+pub(super) use self::connection::MAX_REPLY_BYTES;
+use self::connection::RedisConnection;
 use super::{
-    Lease, MAX_LIST_BYTES, MAX_NODE_BYTES, MAX_NODES, MemberChange, Node, NodeView, Renewal, Store, StoreError, Times,
-    list_json,
+    Lease, MAX_LIST_BYTES, MAX_LISTS_BYTES, MAX_NODE_BYTES, MAX_NODES, MemberChange, Node, NodeView, Renewal, Store,
+    StoreError, Times, list_json,
 };
 use crate::id::{NodeId, RoomId};
 use crate::room::RoomSummary;
-
-/// How long one exchange may take: shorter than the time between two renewals, so that a hung Redis is noticed.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
-
-/// The longest pause before another attempt to connect.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Leases and members of one call of a script, which blocks Redis while it runs.
 const BATCH: usize = 500;
@@ -100,16 +97,18 @@ redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[2])
 return 1
 ";
 
-/// KEYS: nodes. ARGV: the most nodes, the longest node and the longest list, the prefixes of both.
+/// KEYS: nodes. ARGV: the most nodes, the longest node and the longest list, the prefixes of both, the bytes of all
+/// lists.
 const NODES: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local found = {}
+local found, left = {}, tonumber(ARGV[6])
 for i, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'LIMIT', 0, ARGV[1])) do
   local node = redis.pcall('GETRANGE', ARGV[4] .. id, 0, ARGV[2])
   local rooms = redis.pcall('GETRANGE', ARGV[5] .. id, 0, ARGV[3])
   if #id <= 64 and type(node) == 'string' and type(rooms) == 'string' then
+    if #rooms > left then rooms = '[]' else left = left - #rooms end
     found[#found + 1] = id
     found[#found + 1] = node
     found[#found + 1] = rooms
@@ -195,10 +194,10 @@ impl Eq for RedisUrl {}
 /// A store in Redis. Clones share the connection, which is made again whenever it is lost.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    connection: Arc<RedisConnection>,
     server: String,
     life_ms: u64,
-    scripts: std::sync::Arc<Scripts>,
+    scripts: Arc<Scripts>,
 }
 
 struct Scripts {
@@ -217,15 +216,6 @@ impl RedisStore {
     /// # Errors
     /// If the server does not answer, wants another password, or can't run the scripts.
     pub async fn connect(url: &RedisUrl, times: Times) -> Result<Self, StoreError> {
-        let server = url.to_string();
-        let failed = |error: RedisError| unreachable(&server, &error);
-        let client = Client::open(url.0.clone()).map_err(failed)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(LONGEST_PAUSE)
-            .set_connection_timeout(Some(ANSWER_WITHIN))
-            .set_response_timeout(Some(ANSWER_WITHIN));
-        let connection = ConnectionManager::new_with_config(client, config).await.map_err(failed)?;
         let with_held = |code: &str| Script::new(&format!("{HELD}{code}"));
         let scripts = Scripts {
             acquire: with_held(ACQUIRE),
@@ -237,26 +227,15 @@ impl RedisStore {
             members: with_held(MEMBERS),
         };
         let life_ms = times.lease.as_millis().try_into().unwrap_or(u64::MAX);
+        let (connection, server) = (Arc::new(RedisConnection::new(url)), url.to_string());
         let store = Self { connection, server, life_ms, scripts: scripts.into() };
         store.owners(&[]).await?;
         Ok(store)
     }
 
-    /// Runs one exchange within its time.
-    async fn within<T>(&self, exchange: impl Future<Output = Result<T, RedisError>> + Send) -> Result<T, StoreError> {
-        match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(unreachable(&self.server, &error)),
-            Err(_) => Err(StoreError::Unreachable {
-                server: self.server.clone(),
-                cause: format!("no answer within {} ms", ANSWER_WITHIN.as_millis()),
-            }),
-        }
-    }
-
     async fn run<T: redis::FromRedisValue + Send>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
-        self.within(async move { script.invoke_async(&mut connection).await }).await
+        let run = |mut connection| async move { script.invoke_async(&mut connection).await };
+        self.connection.exchange(run).await
     }
 
     fn malformed(&self, what: &str) -> StoreError {
@@ -355,25 +334,25 @@ impl Store for RedisStore {
     }
 
     async fn withdraw(&self, node: &NodeId) -> Result<(), StoreError> {
-        let mut connection = self.connection.clone();
         let keys = [format!("{NODE_PREFIX}{node}"), format!("{ROOMS_PREFIX}{node}")];
         let mut commands = redis::pipe();
         commands.zrem(NODES_KEY, node.as_str()).ignore().del(&keys).ignore();
-        self.within(async move { commands.query_async::<()>(&mut connection).await }).await
+        let run = |mut connection| async move { commands.query_async::<()>(&mut connection).await };
+        self.connection.exchange(run).await
     }
 
     async fn node(&self, id: &NodeId) -> Result<Option<Node>, StoreError> {
-        let mut connection = self.connection.clone();
         let mut command = redis::cmd("GETRANGE");
         command.arg(format!("{NODE_PREFIX}{id}")).arg(0).arg(MAX_NODE_BYTES - 1);
-        let json: Vec<u8> = self.within(async move { command.query_async(&mut connection).await }).await?;
+        let run = |mut connection| async move { command.query_async(&mut connection).await };
+        let json: Vec<u8> = self.connection.exchange(run).await?;
         Ok(Node::parse(id, &json))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeView>, StoreError> {
         let mut script = self.scripts.nodes.prepare_invoke();
         script.key(NODES_KEY).arg(MAX_NODES).arg(MAX_NODE_BYTES - 1).arg(MAX_LIST_BYTES - 1);
-        script.arg(NODE_PREFIX).arg(ROOMS_PREFIX);
+        script.arg(NODE_PREFIX).arg(ROOMS_PREFIX).arg(MAX_LISTS_BYTES);
         let found: Vec<Vec<u8>> = self.run(&script).await?;
         Ok(found.chunks_exact(3).filter_map(view).collect())
     }

@@ -1,5 +1,7 @@
 //! One suite for both stores, and what only Redis can hold: the values of others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -221,6 +223,46 @@ async fn what_is_no_redis_is_refused_in_time() {
         assert!(connected.expect("in time").is_err(), "{answer:?}");
     });
     futures_util::future::join_all(refused).await;
+}
+
+/// A program that answers everything with these bytes, again and again. Returns how many it could send so far.
+async fn endless_redis(first: &'static str, piece: &'static str) -> (RedisUrl, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let sent = Arc::<AtomicUsize>::default();
+    let counted = sent.clone();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0);
+        // To the handshake of the library it answers well.
+        stream.write_all(format!("+OK\r\n+OK\r\n{first}").as_bytes()).await.unwrap();
+        let (many, mut at) = (piece.repeat(64 * 1024 / piece.len()), 0);
+        while let Ok(length @ 1..) = stream.write(&many.as_bytes()[at..]).await {
+            at = (at + length) % many.len();
+            counted.fetch_add(length, Ordering::Relaxed);
+        }
+    });
+    (url, sent)
+}
+
+#[tokio::test]
+async fn a_reply_without_end_is_not_kept() {
+    for (first, piece) in [
+        ("$2147483647\r\n", "x"),
+        ("*2147483647\r\n", "$-1\r\n"),
+        ("*2147483647\r\n", "*1\r\n$1\r\nx\r\n"),
+        (">2147483647\r\n", "+x\r\n"),
+        ("", ">1\r\n+x\r\n"),
+        ("+", "x"),
+    ] {
+        let (url, sent) = endless_redis(first, piece).await;
+        let connected = tokio::time::timeout(Duration::from_secs(30), RedisStore::connect(&url, TIMES)).await;
+        let error = connected.expect("in time").unwrap_err();
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{first}{piece}: {error}");
+        // What the kernel holds for both ends counts as sent.
+        let most = redis::MAX_REPLY_BYTES + 16 * 1024 * 1024;
+        assert!(sent.load(Ordering::Relaxed) < most, "{first}{piece}: {sent:?}");
+    }
 }
 
 #[test]

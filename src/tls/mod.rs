@@ -15,6 +15,7 @@ mod known;
 mod leaf;
 mod names;
 mod server;
+mod system;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -29,6 +30,7 @@ pub use fingerprint::{Fingerprint, Identity, IdentityError};
 pub use known::KnownServers;
 pub use names::TypedHost;
 pub use server::{CertificateError, CertificateSource, HANDSHAKE_RECORD, ServerTls, ServerTlsStream};
+pub(crate) use system::connect_by_system_roots;
 pub use trust::{Stream, TlsError, Trust, TrustError};
 
 /// The cryptography of every connection. The process has no default provider, because the media library may bring its

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { conferenceRoom, toConference } from '../../src/http/page/conference_signalling.js';
 import { breakoutsOf, groupsOf, leftOf, roomsFor, splitOrder, whereKey } from '../../src/http/page/breakout_rules.js';
 
 // A breakout room's chat in the place of that of a lecture needs nothing else of a browser.
@@ -54,10 +55,32 @@ test('names and those who are here are checked, and last as long as the message'
   assert.equal(breakoutsOf({ rooms: 2, here: Array(9_000).fill('1001') }, NOW).here.size, 1);
 });
 
-test('a lecture needs a room for each six students', () => {
+test('the students of a lecture need rooms of six, but for the 24 that the server carries', () => {
   assert.deepEqual(roomsFor(2), { least: 2, most: 2 });
+  assert.deepEqual(roomsFor(25, 24), { least: 2, most: 20 });
   assert.deepEqual(roomsFor(31, 30), { least: 5, most: 20 });
-  assert.deepEqual(roomsFor(500, 499).least, 84);
+  assert.deepEqual(roomsFor(28, 27).least, 4, 'three of seven, and one of six');
+  assert.deepEqual(roomsFor(500, 499).least, 83);
+});
+
+test('in a lecture, what is for the media at the server goes and comes in an envelope', () => {
+  const sent = [];
+  const signalling = { isSure: true, check() {}, send: (message) => sent.push(message) > 0 };
+  const room = conferenceRoom({ userId: '1001', iceServers: [], signalling });
+  const offer = { type: 'offer', targetUid: '1002', sdp: 'v=0' };
+  for (const message of [offer, { ...offer, entry: 7 }, { type: 'hangup', targetUid: '1001' }]) {
+    assert.ok(room.signalling.send(message));
+  }
+  assert.deepEqual(sent[0], { type: 'conference', message: offer });
+  assert.deepEqual(sent.slice(1), [{ ...offer, entry: 7 }, { type: 'hangup', targetUid: '1001' }]);
+  // The answer of the teacher's lecture is not that of the teacher as a visitor.
+  const answer = { type: 'answer', userId: '9999', sdp: 'v=0' };
+  assert.equal(toConference(answer), null);
+  assert.equal(toConference({ type: 'conference', message: answer }), answer);
+  assert.equal(toConference({ type: 'conference' }), null);
+  assert.equal(toConference({ ...answer, entry: 3 }).entry, 3);
+  assert.equal(toConference({ type: 'error', code: 'targetBusy', userId: '9999' }), null);
+  assert.equal(toConference({ type: 'error', code: 'targetBusy' }).code, 'targetBusy');
 });
 
 test('a form becomes an order, or is refused', () => {

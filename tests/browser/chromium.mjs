@@ -27,6 +27,13 @@ const flags = `--no-sandbox --disable-gpu --disable-quic --no-first-run --disabl
   --enable-blink-features=ComputedAccessibilityInfo`.split(/\s+/);
 const nobodyElse = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 10.13.0.*';
 
+/**
+ * The headless shell answers no mDNS, so two of its pages would not find each other. Chromium takes the last list of
+ * features: the others are those of Playwright's list that the shell has.
+ */
+const ofShell =
+  '--disable-features=WebRtcHideLocalIpsWithMdns,HttpsUpgrades,PaintHolding,ThirdPartyStoragePartitioning';
+
 const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim();
 
 /** How long a click may take to find its button, in milliseconds. */
@@ -41,6 +48,7 @@ export async function launch(program, home) {
   const { SHARED_DISPLAY: display } = process.env;
   const env = { ...process.env, ...(home && { HOME: home }), ...(display && { DISPLAY: display }) };
   const args = [...flags, ...(display ? devicesOfDisplay : devices), nobodyElse];
+  if (program.endsWith('headless-shell')) args.push(ofShell);
   const browser = await chromium.launch({ executablePath: program, headless: !display, args, env });
   return {
     async context(options) {

@@ -257,7 +257,7 @@ fn a_redis_that_is_not_there_is_named_without_its_password() {
 }
 
 /// Joins the room of the measurement by one node.
-async fn member(node: &Node, user: &str) -> (Client, mpsc::Receiver<SignalEvent>) {
+pub async fn member(node: &Node, user: &str) -> (Client, mpsc::Receiver<SignalEvent>) {
     let session = format!("0123456789abcd{user}").parse().unwrap();
     let config = ClientConfig {
         kind: None,

@@ -28,6 +28,10 @@ mod relays;
 // One school on three servers that meet in Redis.
 mod cluster;
 mod cluster_tls;
+mod draining;
+
+// The examples of docs/deploy.
+mod deploy;
 
 // Keys and tokens.
 mod access;
@@ -104,6 +108,9 @@ mod conference;
 // The signalling protocol, with raw WebSockets.
 mod signalling;
 mod slides;
+
+// A lecture from a file.
+mod scenes;
 
 // Requests of clients that the server does not know, on loopback.
 mod strangers;

@@ -6,7 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use classroom::access::{TurnCredentials, TurnSecret, turn_credentials};
+use serde_json::json;
 
+use crate::calls::has_frames;
+use crate::conference::Peer;
 use crate::support::{
     Classroom, DEADLINE, Lan, Line, Process, ROOM, ask, free_port, has_lan, has_tools, is_picture, lecture_file, poll,
 };
@@ -130,6 +133,46 @@ fn students_watch_through_our_own_turn_server_by_udp_tcp_and_tls() {
     };
     assert!(value("classroom_turn_allocations ") >= 3.0);
     assert!(value("classroom_turn_relayed_bytes_total{to=\"clients\"} ") > 10_000.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_and_a_meeting_pass_our_own_turn_server() {
+    if !has_tools("a call by our TURN server", &TOOLS) {
+        return;
+    }
+    let class = Classroom::new();
+    let (listen, at) = (format!("127.0.0.1:{}", class.port()), format!("--turn=127.0.0.1:{}", free_port()));
+    let server = Process::start("server", class.command(&["serve", "--listen", &listen, &at, "--turn-secret", SECRET]));
+    server.wait_for("listening", |event| event["event"] == "listening");
+    let url = class.url();
+    let start = |verb: &str, user: &str, flags: &[&str]| {
+        let common = [verb, "--user", user, "--server", &url, "--relay-only", "--speak-test", "--sink", "null"];
+        let process = Process::start(&format!("{verb} {user}"), class.command(&[&common, flags].concat()));
+        process.wait_for("the room", |event| event["event"] == "joined");
+        process
+    };
+    let is_relayed = |process: &Process, other: &str| {
+        let path = process.wait_for("path", |event| event["event"] == "path" && event["user"] == other);
+        assert!(path["path"].as_str().unwrap().starts_with("turn/"), "{path}");
+        process.wait_for("picture", has_frames(other, "camera"));
+    };
+    let desk = start("call", "1002", &["--answer"]);
+    let caller = start("call", "1001", &["--to", "1002"]);
+    is_relayed(&desk, "1001");
+    is_relayed(&caller, "1002");
+    drop((desk, caller));
+
+    let (ada, ben) = (start("meet", "1001", &["--room", ROOM]), start("meet", "1002", &["--room", ROOM]));
+    is_relayed(&ada, "1002");
+    is_relayed(&ben, "1001");
+    // Over the server, too.
+    let mut cleo = Peer::meet(&class, 1003, &"c".repeat(32)).await;
+    cleo.say(json!({"type": "overloaded"})).await;
+    for (process, other) in [(&ada, "1002"), (&ben, "1001")] {
+        let is_moved = |event: &serde_json::Value| event["user"] == other && event["state"] == "moved";
+        process.wait_for("the end of a pair", is_moved);
+        process.wait_since(process.mark(), DEADLINE, "picture from the server", has_frames(other, "camera"));
+    }
 }
 
 /// `cargo test --test it blocks_udp -- --ignored`: as root, for network namespaces.

@@ -248,6 +248,7 @@ mod tests {
             timestamp: 2,
             ssrc: 3,
             twcc,
+            playout: None,
             original: None,
             padding: 0,
             payload: b"sealed",

@@ -10,6 +10,7 @@ mod stream;
 mod student;
 mod thread;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
@@ -136,6 +137,8 @@ impl Clock {
 struct Credentials {
     crypto: Arc<dyn RTCCryptoProvider>,
     certificate: RTCCertificate,
+    /// Where the students are.
+    address: Ipv4Addr,
 }
 
 enum Command {
@@ -161,12 +164,25 @@ impl Crowd {
         threads: usize,
         clock: Clock,
     ) -> Result<(Self, mpsc::Receiver<CrowdEvent>), CrowdError> {
+        Self::start_at(Ipv4Addr::LOCALHOST, students, threads, clock)
+    }
+
+    /// The same at another address of this machine than that of loopback.
+    ///
+    /// # Errors
+    /// As [`Crowd::start`].
+    pub fn start_at(
+        address: Ipv4Addr,
+        students: usize,
+        threads: usize,
+        clock: Clock,
+    ) -> Result<(Self, mpsc::Receiver<CrowdEvent>), CrowdError> {
         let failed = |cause: &dyn std::fmt::Display| CrowdError { students, cause: cause.to_string() };
         let crypto = rtc::crypto::default_provider().map_err(|e| failed(&e))?;
         let parameters = CertificateParams::new(vec!["classroom-bench".to_owned()]).map_err(|e| failed(&e))?;
         let certificate = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, parameters)
             .map_err(|e| failed(&e))?;
-        let credentials = Arc::new(Credentials { crypto, certificate });
+        let credentials = Arc::new(Credentials { crypto, certificate, address });
         let (events, event_queue) = mpsc::channel();
         let mut commands = Vec::new();
         for n in 0..threads.max(1) {

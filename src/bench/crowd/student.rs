@@ -86,7 +86,7 @@ enum Rtp {
 impl Student {
     /// A student and its offer, identical to that of `classroom watch`: audio, two video tracks, a data channel.
     pub(super) fn offer(credentials: &Credentials, now: Instant) -> Result<(Self, String), Error> {
-        let socket = receiving_socket()?;
+        let socket = receiving_socket(credentials.address)?;
         let local = socket.local_addr()?;
         let settings = engine::settings().with_crypto_provider(credentials.crypto.clone()).build();
         let configuration =
@@ -342,12 +342,12 @@ fn is_rtp(datagram: &[u8]) -> bool {
 ///
 /// `quinn-udp` is not used because it enables GRO: on loopback a whole GSO send would then arrive in one piece, and the
 /// sender would avoid the cost of segmentation, which it has on any other network.
-pub(crate) fn receiving_socket() -> io::Result<UdpSocket> {
+pub(crate) fn receiving_socket(address: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // Best effort: the kernel limits the size.
     let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
     Ok(socket.into())
 }
 

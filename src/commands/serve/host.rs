@@ -163,6 +163,7 @@ impl RoomHost {
             | ServerMessage::Breakouts(_)
             | ServerMessage::Announcement { .. }
             | ServerMessage::Channel { .. }
+            | ServerMessage::Conference { .. }
             | ServerMessage::Talk { .. }
             | ServerMessage::Heard { .. }
             | ServerMessage::FilePlace { .. }

@@ -1,6 +1,6 @@
-//! The media of one meeting at the server, and of its breakout rooms: each participant publishes to an SFU of its own,
-//! and everybody else of the same conference receives from there. The room decides who takes part where; this host
-//! carries the media, and tells the room whose media it has.
+//! The media of the conferences of one room at the server, a meeting and its breakout rooms, or those of a lecture: each
+//! participant publishes to an SFU of its own, and everybody else of the same conference receives from there. The room
+//! decides who takes part where; this host carries the media, and tells the room whose media it has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::token_bucket::TokenBucket;
 /// The most participants that are heard at the same time. Of more voices nobody understands a word.
 const VOICES: usize = 3;
 
-/// Runs the host of a meeting until the room or the server ends it.
+/// Runs the host of the conferences of a room until the room or the server ends it.
 pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSettings) {
     let HostSettings { meetings, meter, reporter, .. } = settings;
-    reporter.detail(format!("the server carries the media of meeting {room}"));
+    reporter.detail(format!("the server carries the media of the participants in room {room}"));
     let mut host = MeetingHost {
         room,
         member,
@@ -33,11 +33,11 @@ pub(super) async fn run(room: RoomId, member: LocalMember, settings: HostSetting
         warnings: TokenBucket::new(1, 3),
     };
     host.run().await;
-    host.reporter.detail(format!("the server no longer carries the media of meeting {}", host.room));
+    host.reporter.detail(format!("the server no longer carries the media of the participants in room {}", host.room));
     host.media.close().await;
 }
 
-/// A meeting's host that runs.
+/// A host of conferences that runs.
 struct MeetingHost {
     room: RoomId,
     member: LocalMember,
@@ -157,7 +157,7 @@ impl MeetingHost {
 
     fn warn(&mut self, sentence: &str) {
         if self.warnings.take(Instant::now()).is_ok() {
-            self.reporter.warn(format!("meeting {}: {sentence}", self.room));
+            self.reporter.warn(format!("the participants in room {}: {sentence}", self.room));
         }
     }
 }

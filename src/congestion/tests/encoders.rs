@@ -47,10 +47,12 @@ pub(super) struct Encoders {
     /// By encoding and size: frames to be copied.
     templates: HashMap<(Encoding, u64), Frame>,
     slides: bool,
+    /// The bytes of a new page in the full tier.
+    page: Option<u64>,
 }
 
 impl Encoders {
-    pub(super) fn new(began: Instant, tracks: &[Track], slides: bool) -> Self {
+    pub(super) fn new(began: Instant, tracks: &[Track], slides: bool, page: Option<u64>) -> Self {
         let all_tiers = |track: &Track| Tier::ALL.map(|tier| Encoding { track: *track, tier, codec: Codec::Vp8 });
         Self {
             began,
@@ -58,6 +60,7 @@ impl Encoders {
             encoders: PerEncoding::default(),
             templates: HashMap::new(),
             slides,
+            page,
         }
     }
 
@@ -118,7 +121,7 @@ impl Encoders {
         }
         let is_new_page = now / PAGE != (now + 1_000_000 / fps) / PAGE;
         match self.slides {
-            true if is_new_page => usual * KEY,
+            true if is_new_page => self.page.filter(|_| encoding.tier == Tier::Full).unwrap_or(usual * KEY),
             true => usual * STILL / 100,
             false => usual * rng.random_range(80..=120) / 100,
         }

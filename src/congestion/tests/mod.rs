@@ -3,6 +3,7 @@
 mod encoders;
 mod hostile;
 mod link;
+mod pages;
 mod pauses;
 mod receiver;
 mod scenarios;

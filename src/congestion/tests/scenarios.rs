@@ -20,7 +20,7 @@ fn wide() -> Link {
 }
 
 #[track_caller]
-fn stays_full(setup: &Setup) -> Outcome {
+pub(super) fn stays_full(setup: &Setup) -> Outcome {
     let outcome = setup.run();
     assert_eq!((outcome.first, &outcome.changes), (FULL, &vec![]));
     outcome

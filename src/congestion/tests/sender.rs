@@ -97,7 +97,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(setup: &Setup) -> Self {
         let began = Instant::now();
-        let encoders = Encoders::new(began, setup.tracks, setup.slides);
+        let encoders = Encoders::new(began, setup.tracks, setup.slides, setup.page);
         let mut traffic = RateMeter::new(&encoders.nominal());
         let tracks = std::iter::once(Track::Audio).chain(setup.tracks.iter().copied());
         let feed = |track: Track| Feed {

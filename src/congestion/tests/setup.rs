@@ -23,6 +23,8 @@ pub(super) struct Setup {
     pub(super) interval: u64,
     /// Whether the video is slides: still, except for a new page now and then.
     pub(super) slides: bool,
+    /// The size of the first frame of a new page in the full tier, in bytes; `None` for a usual one.
+    pub(super) page: Option<u64>,
     /// The link at the start and its later changes, by second.
     pub(super) links: Vec<(f64, Link)>,
     pub(super) seed: u64,
@@ -50,6 +52,7 @@ impl Setup {
             reports: Rtcp::EveryPacket,
             interval: 100,
             slides: false,
+            page: None,
             links: vec![(0.0, link)],
             seed: 1,
             still: None,
@@ -58,6 +61,11 @@ impl Setup {
 
     pub(super) fn with_slides(self) -> Self {
         Self { slides: true, ..self }
+    }
+
+    /// Slides whose new pages have this many bytes in the full tier.
+    pub(super) fn with_pages(self, bytes: u64) -> Self {
+        Self { slides: true, page: Some(bytes), ..self }
     }
 
     pub(super) fn every(self, interval: u64) -> Self {

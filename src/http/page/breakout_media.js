@@ -38,8 +38,9 @@ export class BreakoutMedia extends OwnTracks {
     if (hasCamera) await this.sources.open('camera');
   }
 
+  /** The own picture stands in the entrance while there is no tile for it. */
   putAway() {
-    this.preview.remove();
+    if (this.preview.parentElement !== $('breakout-mirror')) $('breakout-mirror').append(this.preview);
   }
 
   toggleMicrophone() {

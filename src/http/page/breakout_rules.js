@@ -8,8 +8,10 @@ export const FEWEST_ROOMS = 2;
 const MOST_PLACES = 500;
 /** The most members in `here` (`MAX_LISTED_HERE`). */
 const MOST_HERE = 50;
-/** The most students of a breakout room of a lecture (`MAX_MESH`). */
+/** The most students of a breakout room of a lecture that send to each other (`MAX_MESH`). */
 export const MOST_STUDENTS = 6;
+/** The most students of larger breakout rooms of a lecture, over the server (`MAX_CARRIED_STUDENTS`). */
+export const MOST_CARRIED = 24;
 /** How long everybody has left after "Call everybody back", in seconds (`RECALL_S`). */
 export const RECALL_S = 30;
 const MOST_MINUTES = 1_440;
@@ -75,8 +77,16 @@ export function whereKey({ at, own }, moderates) {
 
 /** The fewest and the most breakout rooms for these members, of whom `students` of a lecture have to find a place. */
 export function roomsFor(members, students = 0) {
-  const least = Math.max(FEWEST_ROOMS, Math.ceil(students / MOST_STUDENTS));
+  let least = FEWEST_ROOMS;
+  while (carriedOf(students, least) > MOST_CARRIED) least += 1;
   return { least, most: Math.min(MOST_ROOMS, Math.max(FEWEST_ROOMS, members)) };
+}
+
+/** How many students are in rooms of more than `MOST_STUDENTS`, if they are distributed evenly. */
+function carriedOf(students, rooms) {
+  const [size, larger] = [Math.floor(students / rooms), students % rooms];
+  const carried = (n, of) => (of > MOST_STUDENTS ? n * of : 0);
+  return carried(larger, size + 1) + carried(rooms - larger, size);
 }
 
 /** The order that splits a room into `least` to `most` parts as the form says; `null` if the form makes no sense. */

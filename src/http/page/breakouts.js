@@ -3,7 +3,7 @@
 import { $, addStyle, bdi, clean, el, elementsOf, nameOf } from './dom.js';
 import { addWords, hasWords, label, onLanguage, say, translate } from './i18n.js';
 import {
-  MOST_ROOMS, MOST_STUDENTS, RECALL_S, breakoutsOf, groupsOf, leftOf, roomsFor, splitOrder, whereKey,
+  MOST_CARRIED, MOST_ROOMS, MOST_STUDENTS, RECALL_S, breakoutsOf, groupsOf, leftOf, roomsFor, splitOrder, whereKey,
 } from './breakout_rules.js';
 
 const WORDS = { en: './breakouts_english.js', zh: './breakouts_chinese.js' };
@@ -306,7 +306,7 @@ class Breakouts {
     }, { least, most });
     if (order) return this.#order(order);
     const key = this.#conference.movable && least > 2 ? 'breakoutTooFew' : 'breakoutBadForm';
-    $('breakout-problem').textContent = say(key, { least, n: most, most: MOST_STUDENTS });
+    $('breakout-problem').textContent = say(key, { least, n: most, most: MOST_STUDENTS, carried: MOST_CARRIED });
   }
 
   #announce() {

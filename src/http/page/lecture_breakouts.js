@@ -2,10 +2,11 @@
 // those who are there, over the lecture, which goes on behind them without a sound and without pictures.
 
 import { $, addStyle, clean, elementsOf, list, store, tab } from './dom.js';
-import { addWords, onLanguage, say, translate } from './i18n.js';
+import { addWords, hasWords, onLanguage, say, translate } from './i18n.js';
 import { BreakoutMedia } from './breakout_media.js';
 import { startStrip } from './breakouts.js';
 import { ConferenceMedia } from './conference_media.js';
+import { conferenceRoom, toConference } from './conference_signalling.js';
 import { KEYS } from './controls.js';
 import { prepareDevices } from './devices.js';
 import { LectureChat } from './lecture_chat.js';
@@ -19,6 +20,8 @@ const TOLD_MS = 8_000;
 /** When to ask again for a place, after a refusal and without an answer. */
 const REFUSED_MS = 5_000;
 const UNHEARD_MS = 3_000;
+/** A `pong` that took longer came over a path that was dead. */
+const LATE_MS = 800;
 /** After `joined`, the server tells of breakout rooms within this time, or there are none any more. */
 const UNTOLD_MS = 3_000;
 /** The time since its last second in a breakout room in which a reloaded page goes on by itself. */
@@ -53,6 +56,8 @@ class LectureBreakouts {
   /** The place: a breakout room, or 0 for the lecture. */
   #at = 0;
   #isIn = false;
+  /** Whether this person still chooses what to send, before it takes part. */
+  #isAtEntrance = false;
   /** When to ask for a place, by `performance.now()`. */
   #askAt = 0;
   #joinedAt = 0;
@@ -84,10 +89,12 @@ class LectureBreakouts {
     this.#person = person;
     this.#strip = strip;
     const { room } = person;
-    this.#media = new ConferenceMedia(room, person.own, $('breakout-tiles'), {
+    this.#media = new ConferenceMedia(conferenceRoom(room), person.own, $('breakout-tiles'), {
       beside: ({ sounds }) => this.#sounds.use(sounds),
-      changed() {}, listed() {}, message() {}, file: () => false, needs: () => false, overloaded() {},
+      changed() {}, listed() {}, message() {}, file: () => false, needs: () => false,
+      overloaded: () => room.signalling.send({ type: 'overloaded' }),
     });
+    $('breakout-enter').addEventListener('click', () => this.#enter());
     this.#chat = new LectureChat(room, {
       send: (message) => room.signalling.send(message),
       joined: (channel) => this.#want(channel, NOTHING),
@@ -103,14 +110,17 @@ class LectureBreakouts {
 
   /** Every message of the server. */
   told(message) {
-    const { type, entry } = message;
+    const { type } = message;
     if (type === 'joined') this.#joined();
     if (type === 'breakouts') this.#placed(message);
     if (type === 'participants') this.#listed(message);
     if (type === 'announcement') this.#strip.announced(message);
     if (type === 'channel') this.#chat.heard(message.message ?? {});
     if (type === 'join' || type === 'leave') this.#strip.draw();
-    if (['offer', 'answer', 'candidate'].includes(type) && entry !== undefined) this.#media.signalled(message);
+    if (type === 'pong') this.#ponged();
+    const of = toConference(message);
+    if (of?.type === 'error') this.#media.failed(of);
+    else if (of) this.#media.signalled(of);
     if (type === 'error') this.#failed(message);
   }
 
@@ -147,6 +157,11 @@ class LectureBreakouts {
     this.#media.mend();
   }
 
+  #ponged() {
+    if (this.#person.room.signalling.waited > LATE_MS) this.#media.mend();
+    else this.#media.ponged();
+  }
+
   #placed(message) {
     this.#joinedAt = 0;
     this.#strip.told(message);
@@ -159,23 +174,36 @@ class LectureBreakouts {
     if (before > 0) return;
     this.#person.away(true);
     this.#want(this.#person.channel, NOTHING);
-    this.#show(true);
-    this.#enter();
+    this.#arrive();
   }
 
-  async #enter() {
+  /** A student chooses what to send before it takes part. A teacher sends what the class gets. */
+  async #arrive() {
     const kept = tab.get(this.#key);
-    this.#askAt = 0;
+    const goesOn = Date.now() - kept?.at < RESUME_MS;
     // A teacher's page that was loaded again has its old entry, and none of the connections that belong to it.
-    const { isTeacher, room: { signalling, userId } } = this.#person;
+    const { isTeacher, own, room: { signalling, userId } } = this.#person;
     if (isTeacher) signalling.send({ type: 'hangup', targetUid: userId });
+    this.#isAtEntrance = !isTeacher && !goesOn;
+    this.#show(true);
+    if (this.#isAtEntrance) return own.putAway();
+    this.#enter();
+    if (goesOn) await own.resume?.(kept);
+  }
+
+  #enter() {
+    this.#isAtEntrance = false;
+    this.#askAt = 0;
+    // The click is what the browser wants before it plays sound.
+    this.#sounds.apply();
     this.#participate();
-    if (Date.now() - kept?.at < RESUME_MS) await this.#person.own.resume?.(kept);
+    this.#show(true);
   }
 
   #leave() {
     this.#at = 0;
     this.#isIn = false;
+    this.#isAtEntrance = false;
     this.#media.end();
     this.#person.own.close?.();
     this.#chat.back();
@@ -197,12 +225,21 @@ class LectureBreakouts {
     const isHere = (Number(message.breakout) || 0) === this.#at && this.#at > 0;
     const mine = list(message.participants, 25).some((one) => one?.userId === this.#person.room.userId);
     const wasIn = this.#isIn;
+    const { moved } = this.#media;
     this.#isIn = isHere && mine;
     if (this.#isIn || wasIn) this.#media.told(this.#isIn ? message : {});
+    this.#tellMoved(moved);
     if (this.#isIn && !wasIn) this.look();
     // A page that was loaded again has lost its entry.
     if (isHere && wasIn && !mine) this.#askAt = 0;
     this.#draw();
+  }
+
+  /** Says why picture and sound take another way now. */
+  #tellMoved(before) {
+    const { moved } = this.#media;
+    if (!this.#isIn || !moved || moved === before) return;
+    this.tell(say(hasWords(`moved${moved}`) ? `moved${moved}` : 'movedunknown'));
   }
 
   #participate() {
@@ -227,7 +264,7 @@ class LectureBreakouts {
   async #second() {
     const now = performance.now();
     if (this.#joinedAt && now - this.#joinedAt > UNTOLD_MS) this.#placed({ rooms: 0 });
-    if (this.#at > 0) {
+    if (this.#at > 0 && !this.#isAtEntrance) {
       if (!this.#isIn && now >= this.#askAt) this.#participate();
       tab.set(this.#key, { at: Date.now(), ...this.#person.own.chosen });
       await this.#media.second();
@@ -238,7 +275,8 @@ class LectureBreakouts {
 
   #show(isIn) {
     $('breakout').classList.toggle('is-in', isIn);
-    $('breakout-tiles').hidden = !isIn;
+    $('breakout-tiles').hidden = !isIn || this.#isAtEntrance;
+    $('breakout-entrance').hidden = !isIn || !this.#isAtEntrance;
     $('breakout-bar').hidden = !isIn || this.#person.isTeacher;
     this.look();
   }
@@ -246,10 +284,20 @@ class LectureBreakouts {
   #draw() {
     if (!this.#person) return;
     this.#person.own.draw?.();
+    if (this.#isAtEntrance) this.#drawEntrance();
     const held = this.#at > 0 && this.#sounds.isHeld ? say('clickForSound') : '';
     const text = performance.now() < this.#told.until ? this.#told.text : held;
     if ($('breakout-toast').textContent !== text) $('breakout-toast').textContent = text;
     $('breakout-toast').hidden = !text;
+  }
+
+  /** What this person enters with. The strip above says where. */
+  #drawEntrance() {
+    const { sends } = this.#person.own;
+    const has = (role) => sends.includes(role);
+    const what = has('audio') ? (has('camera') ? 'Both' : 'Sound') : sends.length > 0 ? 'Camera' : 'None';
+    const words = say(`enter${what}`);
+    if ($('breakout-sends').textContent !== words) $('breakout-sends').textContent = words;
   }
 }
 

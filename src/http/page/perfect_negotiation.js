@@ -73,7 +73,7 @@ export class PerfectNegotiation {
     this.#ignoresOffer = false;
     this.#isSettingAnswer = true;
     try {
-      await pc.setRemoteDescription({ type: 'answer', sdp });
+      await pc.setRemoteDescription({ type: 'answer', sdp: withoutLeftovers(sdp) });
       this.at = performance.now();
     } finally {
       this.#isSettingAnswer = false;
@@ -136,15 +136,15 @@ export function isOfParticipant(sdp) {
 }
 
 /**
- * An offer without attributes of codecs that it does not offer. Firefox leaves `a=rtcp-fb` of codecs that
- * `setCodecPreferences` has removed, and Chromium refuses such an offer.
+ * A description without attributes of codecs that it does not list. Firefox leaves `a=rtcp-fb` of codecs that
+ * `setCodecPreferences` has removed, and Chromium refuses such a description.
  */
 export function withoutLeftovers(sdp) {
-  let offered = [];
+  let listed = [];
   const isKept = (line) => {
-    if (line.startsWith('m=')) offered = line.split(' ').slice(3);
+    if (line.startsWith('m=')) listed = line.split(' ').slice(3);
     const [, payloadType] = /^a=(?:rtpmap|rtcp-fb|fmtp):(\d+) /.exec(line) ?? [];
-    return payloadType === undefined || offered.includes(payloadType);
+    return payloadType === undefined || listed.includes(payloadType);
   };
   return sdp.split('\r\n').filter(isKept).join('\r\n');
 }

@@ -32,9 +32,9 @@ const STRIPS: usize = 4;
 /// The share of the changed lines that must be found again at one distance, if a picture has only moved.
 const MOVED_SHARE: f64 = 0.5;
 
-/// The luma plane of a picture.
+/// A plane of a picture.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Luma<'a> {
+pub(super) struct Plane<'a> {
     pub(super) bytes: &'a [u8],
     /// Bytes from one line to the next.
     pub(super) stride: usize,
@@ -42,7 +42,7 @@ pub(super) struct Luma<'a> {
     pub(super) height: usize,
 }
 
-impl<'a> Luma<'a> {
+impl<'a> Plane<'a> {
     fn line(&self, n: usize) -> &'a [u8] {
         let from = n * self.stride;
         self.bytes.get(from..from + self.width).unwrap_or_default()
@@ -55,20 +55,17 @@ pub(super) enum Difference {
     None,
     /// The share of the blocks that have changed.
     Share(f64),
-    /// The same, for a picture that has moved up or down.
-    Moved(f64),
 }
 
-/// Compares two pictures of the same size.
-pub(super) fn difference(before: Luma<'_>, now: Luma<'_>) -> Difference {
+/// Compares planes of the same size.
+pub(super) fn difference(before: Plane<'_>, now: Plane<'_>) -> Difference {
     if (0..now.height).all(|line| before.line(line) == now.line(line)) {
         return Difference::None;
     }
-    let share = changed_share(before, now);
-    if share >= SCENE_SHARE && has_moved(before, now) { Difference::Moved(share) } else { Difference::Share(share) }
+    Difference::Share(changed_share(before, now))
 }
 
-fn changed_share(before: Luma<'_>, now: Luma<'_>) -> f64 {
+fn changed_share(before: Plane<'_>, now: Plane<'_>) -> f64 {
     let (across, down) = (now.width / BLOCK, now.height / BLOCK);
     let mut changed = vec![false; across];
     let mut count = 0;
@@ -86,17 +83,18 @@ fn changed_share(before: Luma<'_>, now: Luma<'_>) -> f64 {
     count as f64 / (across * down).max(1) as f64
 }
 
-/// Whether most changed lines were elsewhere before, all at the same distance, in most strips that have changed lines.
-fn has_moved(before: Luma<'_>, now: Luma<'_>) -> bool {
+/// Whether a picture has only moved up or down: most changed lines were elsewhere before, all at the same distance, in
+/// most strips that have changed lines. This takes some milliseconds.
+pub(super) fn has_moved(before: Plane<'_>, now: Plane<'_>) -> bool {
     let width = now.width / STRIPS;
     let (mut changed_strips, mut moved_strips) = (0, 0);
     for strip in 0..STRIPS {
-        let part = |luma: Luma<'_>, line: usize| -> u64 {
+        let part = |plane: Plane<'_>, line: usize| -> u64 {
             let mut hasher = DefaultHasher::new();
-            hasher.write(luma.line(line).get(strip * width..(strip + 1) * width).unwrap_or_default());
+            hasher.write(plane.line(line).get(strip * width..(strip + 1) * width).unwrap_or_default());
             hasher.finish()
         };
-        let hashes = |luma| (0..now.height).map(|line| part(luma, line)).collect::<Vec<u64>>();
+        let hashes = |plane| (0..now.height).map(|line| part(plane, line)).collect::<Vec<u64>>();
         let (old, new) = (hashes(before), hashes(now));
         let mut known = HashMap::<u64, Option<usize>>::new();
         for (line, hash) in old.iter().enumerate() {
@@ -130,6 +128,8 @@ pub(super) struct PictureState {
     pub(super) scenes: u64,
     /// No pixel differs from the picture before.
     pub(super) is_unchanged: bool,
+    /// Much has changed since the picture before.
+    pub(super) is_busy: bool,
     /// Much changes all the time.
     pub(super) is_moving: bool,
 }
@@ -144,22 +144,28 @@ pub(super) struct SceneDetector {
 }
 
 impl SceneDetector {
-    /// A picture with this timestamp differs so much from the one before.
-    pub(super) fn on_picture(&mut self, time: Duration, difference: Difference) -> PictureState {
-        let (share, has_moved) = match difference {
-            Difference::None => (0.0, false),
-            Difference::Share(share) => (share, false),
-            Difference::Moved(share) => (share, true),
+    /// A picture with this timestamp differs so much from the one before. `has_moved` is called only if the picture
+    /// may show another scene.
+    pub(super) fn on_picture(
+        &mut self,
+        time: Duration,
+        difference: Difference,
+        has_moved: impl FnOnce() -> bool,
+    ) -> PictureState {
+        let share = match difference {
+            Difference::None => 0.0,
+            Difference::Share(share) => share,
         };
         let within = |at: Option<Duration>, length| at.is_some_and(|at| time.saturating_sub(at) < length && time >= at);
         let was_busy = within(self.busy, CALM);
         let is_busy = share >= BUSY_SHARE;
         self.state.is_unchanged = difference == Difference::None;
+        self.state.is_busy = is_busy;
         self.state.is_moving = was_busy && (is_busy || self.state.is_moving);
         if is_busy {
             self.busy = Some(time);
         }
-        if share >= SCENE_SHARE && !has_moved && !was_busy && !within(self.changed, SCENE_INTERVAL) {
+        if share >= SCENE_SHARE && !was_busy && !within(self.changed, SCENE_INTERVAL) && !has_moved() {
             self.changed = Some(time);
             self.state.scenes += 1;
         }
@@ -184,12 +190,12 @@ mod tests {
         (0..WIDTH * HEIGHT).map(|n| pixel(n % WIDTH, n / WIDTH)).collect()
     }
 
-    fn luma(bytes: &[u8]) -> Luma<'_> {
-        Luma { bytes, stride: WIDTH, width: WIDTH, height: HEIGHT }
+    fn plane(bytes: &[u8]) -> Plane<'_> {
+        Plane { bytes, stride: WIDTH, width: WIDTH, height: HEIGHT }
     }
 
     fn compared(one: &[u8], other: &[u8]) -> Difference {
-        difference(luma(one), luma(other))
+        difference(plane(one), plane(other))
     }
 
     #[test]
@@ -210,33 +216,38 @@ mod tests {
 
     #[test]
     fn a_scrolled_page_has_moved_and_another_page_has_not() {
+        let is_other = |a: &[u8], b: &[u8]| matches!(compared(a, b), Difference::Share(share) if share > SCENE_SHARE);
         let one = page(0);
         for distance in [16, 18, 40] {
             let scrolled = page(distance);
-            assert!(matches!(compared(&one, &scrolled), Difference::Moved(_)), "{distance}");
+            assert!(is_other(&one, &scrolled) && has_moved(plane(&one), plane(&scrolled)), "{distance}");
         }
         let other: Vec<u8> = page(3).iter().zip(page(1_000)).map(|(a, b)| a ^ b).collect();
-        assert!(matches!(compared(&one, &other), Difference::Share(share) if share > SCENE_SHARE));
+        assert!(is_other(&one, &other) && !has_moved(plane(&one), plane(&other)));
     }
 
     /// The scenes after pictures of 30 a second, and whether the last one moves.
     fn scenes(differences: impl IntoIterator<Item = Difference>) -> (u64, bool) {
+        scenes_of(differences, false)
+    }
+
+    fn scenes_of(differences: impl IntoIterator<Item = Difference>, has_moved: bool) -> (u64, bool) {
         let mut detector = SceneDetector::default();
         let mut state = PictureState::default();
         for (n, difference) in differences.into_iter().enumerate() {
-            state = detector.on_picture(Duration::from_secs(1) * n as u32 / 30, difference);
+            state = detector.on_picture(Duration::from_secs(1) * n as u32 / 30, difference, || has_moved);
         }
         (state.scenes, state.is_moving)
     }
 
     #[test]
     fn a_page_after_some_calm_is_a_scene_and_a_film_or_a_cursor_is_none() {
-        use Difference::{Moved, None, Share};
+        use Difference::{None, Share};
         let calm = |pictures| std::iter::repeat_n(None, pictures);
         assert_eq!(scenes(calm(30).chain([Share(0.5)]).chain(calm(5))), (1, false));
         assert_eq!(scenes(calm(30).chain([Share(0.5)]).chain(calm(40)).chain([Share(0.5)])), (2, false));
         assert_eq!(scenes(calm(30).chain([Share(0.5)]).chain(calm(15)).chain([Share(0.5)])).0, 1, "too soon");
-        assert_eq!(scenes(calm(30).chain([Moved(0.8); 30])), (0, true), "scrolling");
+        assert_eq!(scenes_of(calm(30).chain([Share(0.8); 30]), true), (0, true), "scrolling");
         assert_eq!(scenes(calm(30).chain([Share(0.8); 90])), (1, true), "a film begins");
         assert_eq!(scenes(calm(30).chain([Share(0.8); 90]).chain(calm(12))), (1, false), "and ends");
         let cursor = (0..200).map(|n| if n % 15 == 0 { Share(0.001) } else { None });
@@ -246,8 +257,8 @@ mod tests {
     #[test]
     fn pictures_from_before_do_not_disturb() {
         let mut detector = SceneDetector::default();
-        detector.on_picture(Duration::from_secs(9), Difference::Share(0.5));
-        let state = detector.on_picture(Duration::ZERO, Difference::Share(0.5));
+        detector.on_picture(Duration::from_secs(9), Difference::Share(0.5), || false);
+        let state = detector.on_picture(Duration::ZERO, Difference::Share(0.5), || false);
         assert_eq!((state.scenes, state.is_moving), (2, false), "the source began anew");
     }
 }

@@ -16,8 +16,12 @@ const STILL_INTERVAL: Duration = Duration::from_millis(120);
 /// A frame of at most this many bytes says that nothing has changed.
 const EMPTY_BYTES: usize = 400;
 
-/// The encoder rests after this time of empty frames.
+/// The encoder rests after this time of empty frames. An encoder that has spent too much gives empty frames of a coarse
+/// picture for a while.
 const RESTS_AFTER: Duration = Duration::from_secs(2);
+
+/// The same after a small change of a picture that was refined: a cursor blinks, somebody types.
+const RESTS_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A frame below this share of a mean frame saves bits.
 const SAVING_SHARE: usize = 4;
@@ -55,6 +59,8 @@ pub(super) struct RateControl {
     at: Option<Duration>,
     is_saving: bool,
     empty_since: Option<Duration>,
+    /// The encoder has rested since the last large change.
+    is_refined: bool,
     kept: Option<Duration>,
 }
 
@@ -69,6 +75,7 @@ impl RateControl {
             at: None,
             is_saving: false,
             empty_since: None,
+            is_refined: false,
             kept: None,
         }
     }
@@ -93,7 +100,10 @@ impl RateControl {
         if !picture.is_unchanged {
             self.empty_since = None;
         }
-        let rests = self.empty_since.is_some_and(|since| time.saturating_sub(since) >= RESTS_AFTER && time >= since);
+        self.is_refined &= !picture.is_busy;
+        let after = if self.is_refined { RESTS_AGAIN_AFTER } else { RESTS_AFTER };
+        let rests = self.empty_since.is_some_and(|since| time.saturating_sub(since) >= after && time >= since);
+        self.is_refined |= rests;
         let is_recent = self.kept.is_some_and(|kept| time >= kept && time - kept < STILL_INTERVAL);
         Treatment { may_rest: picture.is_unchanged && rests && is_recent, buffer_ms }
     }
@@ -119,8 +129,9 @@ mod tests {
     use super::*;
 
     const SIZES: BufferSizes = BufferSizes { usual: 350, wide: 2_000 };
-    const STILL: PictureState = PictureState { scenes: 0, is_unchanged: true, is_moving: false };
-    const MOVING: PictureState = PictureState { scenes: 0, is_unchanged: false, is_moving: true };
+    const STILL: PictureState = PictureState { scenes: 0, is_unchanged: true, is_busy: false, is_moving: false };
+    const MOVING: PictureState = PictureState { scenes: 0, is_unchanged: false, is_busy: true, is_moving: true };
+    const CURSOR: PictureState = PictureState { is_unchanged: false, ..STILL };
 
     /// Pictures of 30 a second from one second to another, each encoded into this many bytes: the times in
     /// milliseconds of those that were encoded, and the last size of the buffer.
@@ -157,16 +168,34 @@ mod tests {
         let time = Duration::from_millis(5_010);
         control.on_kept(Duration::from_secs(5));
         assert!(control.on_picture(time, STILL).may_rest);
-        let cursor = PictureState { is_unchanged: false, ..STILL };
-        assert!(!control.on_picture(time, cursor).may_rest);
+        assert!(!control.on_picture(time, CURSOR).may_rest);
         assert!(!control.on_picture(Duration::ZERO, STILL).may_rest, "the source began anew");
+    }
+
+    #[test]
+    fn after_a_blink_of_a_cursor_the_encoder_rests_soon_and_after_a_page_it_does_not() {
+        let page = PictureState { is_busy: true, ..CURSOR };
+        for (change, least, most) in [(CURSOR, 5, 7), (page, 15, 15)] {
+            let mut control = RateControl::new(SIZES, 2_400_000, 30);
+            run(&mut control, 0, 5, STILL, 80);
+            let mut kept = 0;
+            for n in 0..15 {
+                let time = Duration::from_millis(5_000 + n * 1000 / 30);
+                if !control.on_picture(time, if n == 0 { change } else { STILL }).may_rest {
+                    control.on_kept(time);
+                    control.on_encoded(if n == 0 { 2_000 } else { 80 });
+                    kept += 1;
+                }
+            }
+            assert!((least..=most).contains(&kept), "{change:?}: {kept} of 15");
+        }
     }
 
     #[test]
     fn a_page_does_not_shrink_the_buffer() {
         let mut control = RateControl::new(SIZES, 2_400_000, 30);
         run(&mut control, 0, 5, STILL, 80);
-        let page = PictureState { scenes: 1, is_unchanged: false, is_moving: false };
+        let page = PictureState { scenes: 1, is_busy: true, ..CURSOR };
         assert_eq!(control.on_picture(Duration::from_secs(5), page).buffer_ms, None);
         control.on_encoded(300_000);
         assert_eq!(run(&mut control, 5, 6, STILL, 9_000).1, 2_000);

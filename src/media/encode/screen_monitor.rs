@@ -7,7 +7,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::changes::{Difference, Luma, PictureState, SceneDetector, difference};
+use super::changes::{Difference, PictureState, Plane, SceneDetector, difference, has_moved};
 
 /// The state of the raw video at a tee. The tee passes each picture to all branches on one thread, so a branch that
 /// gets a picture finds the state of that picture.
@@ -53,37 +53,29 @@ impl State {
     fn on_picture(&mut self, buffer: &gst::Buffer, info: gst_video::VideoInfo) {
         let before = self.before.replace((buffer.clone(), info.clone()));
         let Some(time) = buffer.pts() else { return };
-        let compared = before.and_then(|(before, of)| if of == info { compare(&before, buffer, &info) } else { None });
         // The first picture is a key frame anyway.
-        let Some(difference) = compared else { return };
-        self.state = self.detector.on_picture(time.into(), difference);
+        let Some((before, _)) = before.filter(|(_, of)| *of == info) else { return };
+        let map = |buffer| Frame::from_buffer_ref_readable(buffer, &info).ok();
+        // A picture that can't be read is passed on without a word.
+        let (Some(before), Some(now)) = (map(&before), map(buffer)) else { return };
+        let planes = (0..info.n_planes()).map(|n| plane(&before, n).zip(plane(&now, n)));
+        let Some(planes) = planes.collect::<Option<Vec<_>>>() else { return };
+        let [(old, new), chroma @ ..] = &planes[..] else { return };
+        let differs = |(old, new): &(Plane<'_>, Plane<'_>)| difference(*old, *new) != Difference::None;
+        let difference = match difference(*old, *new) {
+            Difference::None if chroma.iter().any(differs) => Difference::Share(0.0),
+            found => found,
+        };
+        self.state = self.detector.on_picture(time.into(), difference, || has_moved(*old, *new));
     }
 }
 
-/// None if a picture can't be read.
-fn compare(before: &gst::Buffer, now: &gst::Buffer, info: &gst_video::VideoInfo) -> Option<Difference> {
-    let before = gst_video::VideoFrameRef::from_buffer_ref_readable(before, info).ok()?;
-    let now = gst_video::VideoFrameRef::from_buffer_ref_readable(now, info).ok()?;
-    let plane = |frame: &gst_video::VideoFrameRef<&gst::BufferRef>, n: u32| -> Option<(usize, usize, usize)> {
-        let stride = usize::try_from(*frame.plane_stride().get(n as usize)?).ok()?;
-        let shift = u32::from(n > 0);
-        Some((stride, (info.width() >> shift) as usize, (info.height() >> shift) as usize))
-    };
-    let (stride, width, height) = plane(&before, 0)?;
-    let (now_stride, ..) = plane(&now, 0)?;
-    let luma = |bytes, stride| Luma { bytes, stride, width, height };
-    let found = difference(luma(before.plane_data(0).ok()?, stride), luma(now.plane_data(0).ok()?, now_stride));
-    if found != Difference::None {
-        return Some(found);
-    }
-    for n in 1..info.n_planes() {
-        let ((stride, width, height), (now_stride, ..)) = (plane(&before, n)?, plane(&now, n)?);
-        let luma = |bytes, stride| Luma { bytes, stride, width, height };
-        if difference(luma(before.plane_data(n).ok()?, stride), luma(now.plane_data(n).ok()?, now_stride))
-            != Difference::None
-        {
-            return Some(Difference::Share(0.0));
-        }
-    }
-    Some(Difference::None)
+type Frame<'a> = gst_video::VideoFrameRef<&'a gst::BufferRef>;
+
+/// A plane of a picture in a planar format.
+fn plane<'a>(frame: &'a Frame<'_>, n: u32) -> Option<Plane<'a>> {
+    let stride = usize::try_from(*frame.plane_stride().get(n as usize)?).ok()?;
+    let shift = u32::from(n > 0);
+    let (width, height) = ((frame.width() >> shift) as usize, (frame.height() >> shift) as usize);
+    Some(Plane { bytes: frame.plane_data(n).ok()?, stride, width, height })
 }

@@ -33,7 +33,11 @@ impl TestServer {
     pub(super) fn attach(&mut self, room: &str) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        let out = self.rooms.handle(self.now, Input::HostStarted { conn, room: room.parse().unwrap() });
+        let room = room.parse().unwrap();
+        // A lecture's own host starts before that of its breakout rooms.
+        let of_lecture = self.rooms.rooms[&room].host.as_ref().filter(|host| host.conn.is_none());
+        let publisher = of_lecture.map(|host| host.publisher.clone());
+        let out = self.rooms.handle(self.now, Input::HostStarted { conn, room, publisher });
         assert!(is_in(&out, conn), "{out:?}");
         conn
     }
@@ -141,7 +145,10 @@ fn the_host_hears_of_members_at_once() {
     server.let_in(student("1001"));
     let (publisher, out) = server.enter(hosted());
     assert_eq!(starts(&out), ["10013"]);
-    let out = server.rooms.handle(server.now, Input::HostStarted { conn: ConnId(77), room: "10013".parse().unwrap() });
+    let out = server.rooms.handle(
+        server.now,
+        Input::HostStarted { conn: ConnId(77), room: "10013".parse().unwrap(), publisher: Some(id(TEACHER)) },
+    );
     match &told(&out, ConnId(77))[..] {
         [ServerMessage::Joined { users, user_id, .. }] => assert_eq!((users.len(), user_id), (2, &id(TEACHER))),
         other => panic!("{other:?}"),
@@ -309,7 +316,7 @@ fn a_host_that_starts_too_late_is_closed_at_once() {
     let (publisher, out) = server.enter(hosted());
     assert_eq!(starts(&out), ["10013"]);
     server.say(publisher, ClientMessage::Leave { over: true });
-    let late = Input::HostStarted { conn: ConnId(77), room: "10013".parse().unwrap() };
+    let late = Input::HostStarted { conn: ConnId(77), room: "10013".parse().unwrap(), publisher: Some(id(TEACHER)) };
     assert_eq!(closed(&server.rooms.handle(server.now, late)), [(ConnId(77), None)]);
 }
 

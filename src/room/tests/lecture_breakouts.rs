@@ -2,9 +2,9 @@
 
 use super::breakouts::*;
 use super::calls::*;
-use super::host::{hosted, with_rooms};
+use super::host::{hosted, starts, with_rooms};
 use super::*;
-use crate::protocol::{ClientKind, MAX_MESH, RECALL_S};
+use crate::protocol::{ClientKind, MAX_MESH, MediaMove, RECALL_S};
 
 /// A student with a page.
 fn page(user: &str) -> Newcomer {
@@ -15,8 +15,40 @@ impl TestServer {
     /// A lecture with pages from 1001 on; the teacher is in front.
     fn lecture(&mut self, pages: usize) -> Vec<ConnId> {
         let teacher = self.let_in(teacher());
-        [teacher].into_iter().chain((1..=pages).map(|n| self.let_in(page(&format!("{}", 1000 + n))))).collect()
+        [teacher].into_iter().chain(self.pages(pages)).collect()
     }
+
+    fn pages(&mut self, pages: usize) -> Vec<ConnId> {
+        (1..=pages).map(|n| self.let_in(page(&format!("{}", 1000 + n)))).collect()
+    }
+
+    /// A lecture whose media the server carries, with pages that take part in two breakout rooms: the first so many in
+    /// the first one, which the server carries, too. Returns the teacher, its host, the students and their host.
+    fn carried(&mut self, (pages, first): (usize, usize)) -> (ConnId, ConnId, Vec<ConnId>, ConnId) {
+        let (teacher, lecture) = self.host(hosted());
+        self.say(lecture, connected(TEACHER));
+        let students = self.pages(pages);
+        let assign: Vec<(String, u32)> =
+            (1..=pages).map(|n| (format!("{}", 1000 + n), if n <= first { 1 } else { 2 })).collect();
+        let assign: Vec<(&str, u32)> = assign.iter().map(|(user, at)| (user.as_str(), *at)).collect();
+        self.ordered(teacher, by_hand(2, &assign));
+        let mut host = None;
+        for (n, student) in students.iter().enumerate() {
+            let out = self.say(*student, participate());
+            assert_eq!(error_code(&out, *student), None, "{n}: {out:?}");
+            if !starts(&out).is_empty() {
+                assert_eq!((n, host), (MAX_MESH, None), "the seventh moves the room: {out:?}");
+                host = Some(self.attach("10013"));
+            }
+            self.pass(SECOND);
+        }
+        (teacher, lecture, students, host.unwrap())
+    }
+}
+
+/// For the media of a participant at the server.
+fn of_conference(message: ClientMessage) -> ClientMessage {
+    ClientMessage::Conference { message: Box::new(message) }
 }
 
 #[test]
@@ -168,6 +200,111 @@ fn the_media_host_of_a_lecture_never_learns_of_breakout_rooms() {
     assert!(!told(&out, host).iter().any(is_list), "{out:?}");
     assert!(closed(&out).is_empty(), "the host carries the lecture on: {out:?}");
     assert_eq!(told(&server.say(students[0], offer_to(TEACHER)), host).len(), 1);
+}
+
+#[test]
+fn the_server_carries_a_large_breakout_room_of_a_lecture_beside_the_lecture() {
+    let mut server = with_rooms(2);
+    let (teacher, lecture, students, host) = server.carried((8, 7));
+    // The same target is the lecture, or a visitor.
+    let out = [server.say(teacher, visit(1)), server.say(teacher, participate()), server.pass(SECOND)].concat();
+    let list = last_list(&out, students[0]).unwrap();
+    assert_eq!((list.media, list.moved, list.participants.len()), (MediaHost::Server, Some(MediaMove::Size), 8));
+    for sender in [students[0], teacher] {
+        let out = server.say(sender, offer_to(TEACHER));
+        assert_eq!((told(&out, lecture).len(), told(&out, host).len()), (1, 0), "{out:?}");
+        for message in [offer_to(TEACHER), candidate_to(TEACHER)] {
+            let out = server.say(sender, of_conference(message));
+            assert_eq!((told(&out, lecture).len(), told(&out, host).len()), (0, 1), "{out:?}");
+        }
+    }
+    let answer = |source: &str| ClientMessage::Answer {
+        target_uid: id("1001"),
+        sdp: "v=0".into(),
+        entry: None,
+        source: Some(id(source)),
+    };
+    let plain = |user: &str| ServerMessage::Answer { user_id: id(user), sdp: "v=0".into(), entry: None };
+    let out = server.say(host, answer(TEACHER));
+    assert_eq!(told(&out, students[0]), [ServerMessage::Conference { message: Box::new(plain(TEACHER)) }]);
+    assert_eq!(told(&server.say(lecture, answer_to("1001")), students[0]), [plain(TEACHER)]);
+    // Nobody reaches those who are elsewhere, and nobody else speaks for the host.
+    assert_eq!(server.refuses(students[0], of_conference(offer_to("1008"))), ErrorCode::UnknownTarget);
+    assert_eq!(server.refuses(students[7], of_conference(offer_to("1001"))), ErrorCode::NotAllowed);
+    let forged = ClientMessage::Published { target_uid: id("1002"), entry: list.participants[1].entry, on: true };
+    assert_eq!(server.refuses(students[0], forged), ErrorCode::NotAllowed);
+    // A host that fails takes the other one along neither way.
+    let out = server.rooms.handle(server.now, Input::Lost { conn: host });
+    let list = last_list(&out, students[0]).unwrap();
+    assert_eq!((list.media, list.moved, list.participants.len()), (MediaHost::Publisher, Some(MediaMove::Failure), 6));
+    assert_eq!(told(&server.say(students[0], offer_to(TEACHER)), lecture).len(), 1);
+    assert_eq!(server.refuses(students[0], of_conference(offer_to("1002"))), ErrorCode::NotAllowed);
+}
+
+#[test]
+fn the_hosts_of_a_lecture_and_of_its_breakout_rooms_end_each_in_its_time() {
+    let mut server = with_rooms(2);
+    let (_, lecture, students, host) = server.carried((9, 7));
+    // No media of a participant arrives: another lecture gets that place, and this one goes on.
+    server.pass(protocol::MEDIA_WITHIN);
+    let other = Newcomer { room: "7".parse().unwrap(), session: secret('o'), ..hosted() };
+    let (_, out) = server.enter(other);
+    assert_eq!((closed(&out), starts(&out)), (vec![(host, None)], vec!["7"]));
+    assert_eq!(last_list(&out, students[0]).unwrap().moved, Some(MediaMove::Failure));
+    assert_eq!(told(&server.say(students[1], offer_to(TEACHER)), lecture).len(), 1);
+    // The students are back: the server carries only the lecture.
+    let mut server = with_rooms(2);
+    let (teacher, lecture, students, host) = server.carried((9, 7));
+    let out = server.ordered(teacher, RoomOrder::Recall { within_s: 0 });
+    assert_eq!(closed(&[out, server.pass(SECOND)].concat()), [(host, None)], "nobody is carried any more");
+    assert_eq!(told(&server.say(students[0], offer_to(TEACHER)), lecture).len(), 1);
+
+    // Everything ends with the room.
+    let mut server = with_rooms(2);
+    let (teacher, lecture, students, host) = server.carried((8, 8));
+    let mut out = server.say(teacher, ClientMessage::Leave { over: true });
+    assert_eq!(closed(&out), [(teacher, None), (lecture, None)]);
+    for student in students {
+        out = server.say(student, ClientMessage::Leave { over: false });
+    }
+    assert!(closed(&out).contains(&(host, None)), "{out:?}");
+}
+
+#[test]
+fn larger_breakout_rooms_of_a_lecture_share_the_places_at_the_server() {
+    let mut server = with_rooms(2);
+    let (teacher, _) = server.host(hosted());
+    let students = server.pages(25);
+    assert_eq!(server.refuses(teacher, ClientMessage::Order(split(2))), ErrorCode::NotAllowed, "25 of 24 places");
+    let places = seen(&server.ordered(teacher, split(4)), teacher).unwrap().places;
+    let size = |breakout| places.values().filter(|at| **at == breakout).count();
+    assert_eq!([1, 2, 3, 4].map(size).iter().max(), Some(&7), "three of six, and one of seven");
+    server.say(students[24], ClientMessage::Leave { over: false });
+    // Twelve and twelve: the server carries both, and the teacher finds a place in each.
+    server.ordered(teacher, split(2));
+    for student in &students[..24] {
+        let out = server.say(*student, participate());
+        assert_eq!(error_code(&out, *student), None);
+        if !starts(&out).is_empty() {
+            server.attach("10013");
+        }
+    }
+    for breakout in [1, 2] {
+        let out = [server.say(teacher, visit(breakout)), server.say(teacher, participate()), server.pass(SECOND)];
+        assert_eq!(last_list(&out.concat(), teacher).unwrap().participants.len(), 13);
+    }
+    let (late, out) = server.enter(page("2001"));
+    assert_eq!((at(&out, late), seen(&out, late).unwrap().own), (0, None), "a latecomer stays in the lecture");
+    let assign = RoomOrder::Assign { target_uid: id("2001"), breakout: 1 };
+    assert_eq!(server.refuses(teacher, ClientMessage::Order(assign)), ErrorCode::NotAllowed);
+    // Other groups: all go on in them.
+    server.pass(60 * SECOND);
+    let assign: Vec<(String, u32)> = (1001..=1024).map(|user| (user.to_string(), 1 + user % 2)).collect();
+    let mut assign: Vec<(&str, u32)> = assign.iter().map(|(user, at)| (user.as_str(), *at)).collect();
+    assign.push(("2001", 0));
+    server.ordered(teacher, by_hand(2, &assign));
+    let taken = server.summary("10013").unwrap().breakouts;
+    assert_eq!(taken.iter().sum::<usize>(), 25, "{taken:?}");
 }
 
 #[test]

@@ -60,6 +60,24 @@ fn the_seventh_participant_moves_the_meeting_to_the_server() {
 }
 
 #[test]
+fn two_that_come_in_the_same_instant_move_the_meeting_once() {
+    let mut server = with_rooms(1);
+    let conns = server.meeting(MAX_MESH);
+    let late = ["1007", "1008"].map(|user| server.let_in(guest(user)));
+    let out = late.map(|conn| server.say(conn, participate())).concat();
+    assert_eq!(starts(&out), ["10013"]);
+    // An offer may come before the host has started, and before the lists.
+    assert_eq!(error_code(&server.say(late[1], offer_to("1008")), late[1]), Some(ErrorCode::TargetBusy));
+    let host = server.attach("10013");
+    assert_eq!(told(&server.say(late[1], offer_to("1008")), host).len(), 1);
+    let out = server.pass(SECOND);
+    for conn in [conns[0], late[0], late[1]] {
+        let list = last_list(&out, conn).unwrap();
+        assert_eq!((list.media, list.participants.len()), (MediaHost::Server, 8));
+    }
+}
+
+#[test]
 fn the_host_says_whose_media_it_has_and_nobody_else_does() {
     let (mut server, conns, host) = of_seven();
     let entered = last_list(&server.enter(guest("1001")).1, ConnId(9)).unwrap();

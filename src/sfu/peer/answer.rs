@@ -72,7 +72,7 @@ impl Peer {
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![context.certificate.clone()]).build();
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_media_engine(engine::adaptive_media_engine(&codecs)?)
+            .with_media_engine(engine::fan_out_media_engine(&codecs)?)
             .with_setting_engine(settings)
             .with_interceptor_registry(Registry::new().with(Slot::from(14_000), engine::Tap::delivering_rtcp()))
             .build(now)?;
@@ -113,7 +113,8 @@ impl Peer {
             let first = || rand::random::<u16>() & MAX_FIRST_SEQUENCE_NUMBER;
             let subscription = Subscription::new(ssrc, agreed.payload_type, first(), best);
             let rtx = agreed.rtx.map(|payload_type| RtxStream::new(rtx_ssrc, payload_type, first()));
-            senders.push(Sender::new((track, codec), id, subscription, rtx));
+            let playout = agreed.playout.filter(|_| track.is_video());
+            senders.push(Sender::new((track, codec), id, subscription, rtx).with_playout(playout));
             rtp_senders.push((ssrc, id));
         }
         // Without RTX a packet of video is retransmitted under its own nonce, so that it can't get another

@@ -102,6 +102,7 @@ impl Peer {
         }
         let awaiting = self.senders.awaiting_key_frame();
         self.adaptation.request_key_frames(cx.now, awaiting, &mut cx.requests.key_frames);
+        self.senders.set_playout(self.adaptation.has_clean_path(cx.now));
         self.transport.set_pace(cx.now, pace);
         let estimate = self.adaptation.estimate();
         self.stats.queue_ms = estimate.queue().as_millis() as u32;

@@ -19,7 +19,7 @@ use super::super::peer::media_track;
 use super::super::udp::{UdpReceiver, UdpSender};
 use super::*;
 use crate::congestion::{Adaptation, ClassRetransmissions, Offered, PathCapacity};
-use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription};
+use crate::rtp::{FrameAssembler, HEADER_BYTES, RtxStream, Subscription, payload_offset};
 use crate::sdp::engine;
 use crate::srtp::random::Random;
 
@@ -46,7 +46,7 @@ const TRANSPORT_ID: u8 = 3;
 const REFUSED_ADDRESS: &str = "255.255.255.255:9";
 
 /// The kind of a student.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Transport-wide sequence numbers and RTX.
     Modern,
@@ -73,6 +73,9 @@ struct Student {
     /// The number of packets that arrived under a known nonce: of video and of audio.
     again: [usize; 2],
 }
+
+/// The id of the playout delay.
+const PLAYOUT_ID: u8 = 5;
 
 /// The SSRC of audio.
 const AUDIO: u32 = 10;
@@ -103,7 +106,7 @@ impl Student {
             .with_interceptor_registry(Registry::new())
             .build(now)
             .unwrap();
-        let socket = crate::bench::crowd::receiving_socket().unwrap();
+        let socket = crate::bench::crowd::receiving_socket(std::net::Ipv4Addr::LOCALHOST).unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut senders = Senders::default();
@@ -113,7 +116,8 @@ impl Student {
             let subscription = Subscription::new(ssrc, 96, FIRST, Tier::Full);
             let rtx = RtxStream::new(rtx_ssrc, 97, FIRST);
             let has_rtx = kind != Kind::Plain && track.is_video();
-            senders.push(Sender::new((track, codec), id, subscription, has_rtx.then_some(rtx)));
+            let sender = Sender::new((track, codec), id, subscription, has_rtx.then_some(rtx));
+            senders.push(sender.with_playout(track.is_video().then_some(PLAYOUT_ID)));
         }
         let to = match kind {
             Kind::Unreachable => REFUSED_ADDRESS.parse().unwrap(),
@@ -205,6 +209,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
+                s.senders.set_playout(bits_per_second % 2 == 0);
                 s.transport.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
@@ -351,4 +356,48 @@ async fn a_key_frame_is_requested_for_a_student_whose_frames_have_left_the_ring(
     student.send(now, Some(Track::Screen), &rings, &mut udp);
     adaptation.request_key_frames(now, student.senders.awaiting_key_frame(), &mut key_frames);
     assert!(key_frames.contains(&full), "{key_frames:?}");
+}
+
+#[tokio::test]
+async fn the_first_packet_of_a_frame_tells_a_student_another_playout_delay() {
+    let receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut udp = receiver.sender().unwrap();
+    let now = Instant::now();
+    for kind in [Kind::Modern, Kind::Plain] {
+        let (mut rings, mut lecture) = (Rings::default(), Lecture::new());
+        let mut student = Student::new(kind, now, receiver.local());
+        // Not told yet, told to show frames at once, and told to decide.
+        let mut extensions = Vec::new();
+        for (phase, told) in [None, Some(true), Some(false)].into_iter().enumerate() {
+            told.into_iter().for_each(|at_once| student.senders.set_playout(at_once));
+            // A paced frame is sent in parts.
+            let line = PathCapacity { bits_per_second: 900_000, queue: Duration::ZERO };
+            for step in 100 * phase..100 * (phase + 1) {
+                let now = now + STEP * step as u32;
+                student.transport.set_pace(now, (step % 2 == 0).then_some(line));
+                let (encoding, index, key) = lecture.next(step, now, &mut rings);
+                student.senders.on_frame(encoding, index, key);
+                student.with(now, &rings, &mut udp, |s, cx| s.senders.start_video(cx));
+                student.send(now, None, &rings, &mut udp);
+            }
+            let of_screen = std::mem::take(&mut student.got).into_iter().filter(|packet| packet[11] == 11);
+            let mut seen: Vec<(bool, Option<[u8; 3]>)> = of_screen
+                .map(|packet| {
+                    let is_first = packet[payload_offset(&packet).unwrap()] & 0x10 != 0;
+                    let extension = packet[HEADER_BYTES..].strip_prefix(&[0xbe, 0xde, 0, 2, PLAYOUT_ID << 4 | 2]);
+                    (is_first, extension.map(|limits| [limits[0], limits[1], limits[2]]))
+                })
+                .collect();
+            seen.sort_unstable();
+            seen.dedup();
+            extensions.push(seen);
+        }
+        // The packets of a phase take less than a second, and one of them tells.
+        let told = |limits| {
+            let telling = Some((true, Some(limits))).filter(|_| kind == Kind::Modern);
+            [(false, None), (true, None)].into_iter().chain(telling).collect::<Vec<_>>()
+        };
+        let untold = vec![(false, None), (true, None)];
+        assert_eq!(extensions, [untold, told([0, 0, 10]), told([0, 0x0f, 0xff])], "{kind:?}");
+    }
 }

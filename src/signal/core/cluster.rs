@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use self::accept::Accepted;
 pub(in crate::signal) use self::accept::run as serve_node;
 pub(in crate::signal) use self::frame::NODE_PATH;
 pub(crate) use self::frame::{FromOwner, ToOwner};
@@ -106,6 +107,7 @@ pub(in crate::signal) struct Cluster {
     pub(in crate::signal) ownership: Ownership,
     notices: mpsc::Sender<String>,
     links: Links,
+    accepted: Accepted,
     /// Whether the connections of other nodes end.
     ending: watch::Sender<bool>,
     /// Since when the store does not answer.
@@ -126,6 +128,7 @@ impl Cluster {
             ownership,
             notices,
             links: Links::default(),
+            accepted: Accepted::default(),
             ending: watch::Sender::new(false),
             degraded: Mutex::default(),
             others: Mutex::default(),
@@ -256,31 +259,33 @@ impl Core {
         }
     }
 
-    /// A message from the owner of a room.
-    fn heard(&self, frame: FromOwner) {
+    /// A message from the owner of rooms at the end of a link.
+    fn heard(&self, link: u64, frame: FromOwner) {
         let mut state = self.lock();
         match frame {
             FromOwner::Message { stream, text } => {
                 // Parsed by every node, as another node is a stranger too.
-                let (Some(conn), Ok(message)) = (state.member_of(stream), ServerMessage::parse(&text)) else { return };
+                let (Some(conn), Ok(message)) = (state.member_of(stream, link), ServerMessage::parse(&text)) else {
+                    return;
+                };
                 state.let_in(conn, &message);
                 if !state.push(conn, text) {
                     state.close(vec![conn]);
                 }
             }
             FromOwner::Media { stream, is_connected } => {
-                let outbox = state.member_of(stream).and_then(|conn| state.outboxes.get(&conn));
+                let outbox = state.member_of(stream, link).and_then(|conn| state.outboxes.get(&conn));
                 if let Some(outbox) = outbox.filter(|outbox| outbox.is_of_student()) {
                     if is_connected { outbox.connected() } else { outbox.joined() }
                 }
             }
             FromOwner::Close { stream, code } => {
-                if let Some(conn) = state.member_of(stream) {
+                if let Some(conn) = state.member_of(stream, link) {
                     state.close_away(conn, code);
                 }
             }
             FromOwner::Moved { stream } => {
-                let room = state.placements.as_ref().and_then(|known| known.room_of(stream));
+                let room = state.placements.as_ref().and_then(|known| known.room_of(stream, link));
                 drop(state);
                 if let Some(room) = room {
                     self.seek_again(room);
@@ -296,15 +301,21 @@ impl Core {
             return None;
         }
         let client_state = SharedClientState::default();
-        // An edge gets the offers of many students.
-        let is_busy = newcomer.publishes || newcomer.route.edge.is_some();
-        let (outbox, outgoing) = outbox(is_busy, client_state.clone(), &state.student_bytes);
+        let (outbox, outgoing) = outbox(newcomer.is_busy(), client_state.clone(), &state.student_bytes);
         state.next_conn += 1;
         let conn = ConnId(state.next_conn);
         state.outboxes.insert(conn, outbox);
         state.placements.as_mut()?.forwarded.insert(conn);
         self.change(state, |state| state.apply(Input::Join { conn, newcomer }));
         Some((conn, outgoing, client_state))
+    }
+
+    /// Ends the stay of a member of another node.
+    fn expel(&self, conn: ConnId, code: ErrorCode) {
+        if let Some(outbox) = self.lock().outboxes.remove(&conn) {
+            outbox.close(Some(code));
+        }
+        self.lost(conn);
     }
 
     /// Takes a room with an unused id for this node. False if another node has it.
@@ -377,8 +388,8 @@ impl State {
         self.placements.as_mut().is_some_and(|known| known.is_sought(room))
     }
 
-    fn member_of(&self, stream: u64) -> Option<ConnId> {
-        self.placements.as_ref()?.member_of(stream)
+    fn member_of(&self, stream: u64, link: u64) -> Option<ConnId> {
+        self.placements.as_ref()?.member_of(stream, link)
     }
 
     /// Notes what the owner's answer to a join says about the room.

@@ -175,8 +175,9 @@ impl State {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         self.outboxes.insert(conn, outbox);
-        self.starting.push(StartingHost { room: room.clone(), publisher, conn, outgoing, client_state });
-        let outputs = self.rooms.handle(Instant::now(), Input::HostStarted { conn, room });
+        let of = (room.clone(), publisher.clone());
+        self.starting.push(StartingHost { room: of.0, publisher: of.1, conn, outgoing, client_state });
+        let outputs = self.rooms.handle(Instant::now(), Input::HostStarted { conn, room, publisher });
         self.carry_out(outputs);
     }
 

@@ -2,25 +2,31 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value as Event;
 
-use crate::support::{Classroom, DEADLINE, Process, ROOM, RedisServer, poll};
+use crate::support::{Classroom, DEADLINE, Machine, Process, ROOM, poll};
+
+/// The key of the teachers, who may be on other machines than the server.
+const KEY: (&str, &str) = ("CLASSROOM_TEACH_KEY", "teaching-key-of-the-bench");
 
 /// A server.
 pub struct Node {
     pub process: Process,
-    /// `127.0.0.1:PORT`
+    /// `HOST:PORT`
     pub address: String,
 }
 
 impl Node {
-    pub fn start(class: &Classroom, redis: &RedisServer, name: &str, more: &[&str]) -> Self {
-        let url = redis.url();
-        let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0", "--redis", &url, "--node", name];
-        let flags = [&flags[..], more].concat();
-        let process = Process::start(&format!("server {name}"), class.command(&flags));
+    /// Starts `serve` with these flags, on a machine or at a free port of this one.
+    pub fn start(class: &Classroom, name: &str, flags: &[&str], machine: Option<&Machine>) -> Self {
+        // A machine of its own has all ports.
+        let listen = machine.map_or("127.0.0.1:0".to_owned(), |machine| format!("{}:18080", machine.address()));
+        let own = if machine.is_some() { &[][..] } else { &["--udp-port", "0"] };
+        let command = class.command(&[&["serve", "--listen", &listen], own, flags].concat());
+        let process = start(&format!("server {name}"), command, machine);
         let listening = process.wait_for("listening", |event| event["event"] == "listening");
         let address = listening["ws"].as_str().unwrap().trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
         Self { process, address }
@@ -38,20 +44,31 @@ impl Node {
     }
 }
 
+/// Starts a command that knows the key, on a machine if one is given.
+fn start(name: &str, mut command: Command, machine: Option<&Machine>) -> Process {
+    command.env(KEY.0, KEY.1);
+    match machine {
+        Some(machine) => Process::start_on(machine, name, &command),
+        None => Process::start(name, command),
+    }
+}
+
 /// A teacher with a small moving picture and a tone, at this server.
-pub fn teacher(class: &Classroom, at: &Node) -> Process {
+pub fn teacher(class: &Classroom, at: &Node, machine: Option<&Machine>) -> Process {
     let server = format!("ws://{}", at.address);
     let flags = ["teach", "--room", ROOM, "--test", "--size", "320x180", "--fps", "10", "--server", &server];
-    let teacher = Process::start("teacher", class.command(&[&flags[..], &["--udp-port", "0"]].concat()));
+    let teacher = start("teacher", class.command(&[&flags[..], &["--udp-port", "0"]].concat()), machine);
     teacher.wait_for("joined", |event| event["event"] == "joined");
     teacher
 }
 
-/// A student that decodes, whose connection goes to the first of these servers that is alive.
-pub fn watch(class: &Classroom, user: &str, servers: Vec<String>) -> Process {
+/// A student that decodes and reads chat, whose connection goes to the first of these servers that is alive.
+pub fn watch(class: &Classroom, user: &str, servers: Vec<String>, more: &[&str]) -> Process {
     let server = format!("ws://{}", balancer(servers));
-    let flags = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--sink", "null"];
-    let student = Process::start(&format!("student {user}"), class.command(&flags));
+    let flags = ["watch", "--room", ROOM, "--user", user, "--server", &server, "--sink", "null", "--chat"];
+    let mut command = class.command(&[&flags, more].concat());
+    command.stdin(Stdio::piped());
+    let student = Process::start(&format!("student {user}"), command);
     student.wait_for("the lecture", is_first_frame);
     student
 }

@@ -2,6 +2,7 @@
 //! whose packets are opened and counted. They do not come back when one of these is lost.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -34,8 +35,8 @@ pub struct Students {
 }
 
 impl Students {
-    /// Lets this many enter, in turn at these servers, and waits until all of them are connected.
-    pub fn enter(count: usize, nodes: &[&Node]) -> Self {
+    /// Lets this many enter from this address, in turn at these servers, and waits until all of them are connected.
+    pub fn enter(count: usize, nodes: &[&Node], address: Ipv4Addr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (mut clients, mut heard) = (Vec::new(), Vec::new());
         for n in 0..count {
@@ -45,7 +46,7 @@ impl Students {
             heard.push(events);
         }
         let clients = Arc::new(clients);
-        let (crowd, events) = Crowd::start(count, 2, Clock { epoch: SystemTime::now() }).unwrap();
+        let (crowd, events) = Crowd::start_at(address, count, 2, Clock { epoch: SystemTime::now() }).unwrap();
         let crowd = Arc::new(crowd);
         let offers = Arc::<Mutex<HashMap<usize, String>>>::default();
         for (n, mut events) in heard.into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The cost of a large class over three edges, for the teacher and for the edges.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::class::{Node, teacher, until};
@@ -13,9 +14,10 @@ const FEW: usize = 10;
 pub fn print(students: usize, length: Duration) {
     let Some(redis) = RedisServer::start("hall") else { return };
     let class = Classroom::undisturbed();
-    let a = Node::start(&class, &redis, "a", &[]);
-    let edges = ["b", "c", "d"].map(|name| Node::start(&class, &redis, name, &["--edge"]));
-    let teacher = teacher(&class, &a);
+    let url = redis.url();
+    let a = Node::start(&class, "a", &["--redis", &url], None);
+    let edges = ["b", "c", "d"].map(|name| Node::start(&class, name, &["--redis", &url, "--edge"], None));
+    let teacher = teacher(&class, &a, None);
     println!(
         "| students | CPU of the teacher | of the edges, in all | others | packets/s, requested again | first picture |"
     );
@@ -27,7 +29,7 @@ pub fn print(students: usize, length: Duration) {
 
 fn row(count: usize, teacher: &Process, edges: &[Node; 3], length: Duration) {
     let begun = Instant::now();
-    let crowd = Students::enter(count, &edges.each_ref());
+    let crowd = Students::enter(count, &edges.each_ref(), Ipv4Addr::LOCALHOST);
     let joined = begun.elapsed();
     until("the students are counted", DEADLINE, || {
         let all: f64 = edges.iter().filter_map(|edge| edge.metric("classroom_edge_students")).sum();

@@ -15,8 +15,16 @@ const SETTLES: Duration = Duration::from_secs(8);
 /// How long the emulated participants may take until each has the picture of everybody else.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(120);
 
-/// Measures a meeting for each of these numbers of participants, of which at most `real` are processes.
-pub fn print(media: &str, numbers: &[usize], real: usize, length: Duration) {
+/// The participants that are processes, at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Real {
+    pub all: usize,
+    /// Those that decode what they get. The others record it.
+    pub looking: usize,
+}
+
+/// Measures a meeting for each of these numbers of participants.
+pub fn print(media: &str, numbers: &[usize], real: Real, length: Duration) {
     println!(
         "{media}: {}x{} at {} pictures a second, {} s; CPU in percent of a core",
         SMALL.size.0,
@@ -40,18 +48,20 @@ pub fn print(media: &str, numbers: &[usize], real: usize, length: Duration) {
         "others"
     );
     for &of in numbers {
-        measure(of, real.min(of), length);
+        measure(of, Real { all: real.all.min(of), ..real }, length);
     }
 }
 
-fn measure(of: usize, real: usize, length: Duration) {
+fn measure(of: usize, Real { all: real, looking }: Real, length: Duration) {
     let mut meeting = Meeting::new(SMALL, None);
     let begun = Instant::now();
-    for _ in 0..real {
-        meeting.enter("null", None);
+    for n in 0..real {
+        let file = meeting.folder().join(format!("{n}.mkv"));
+        let sink = if n < looking { "null" } else { file.to_str().unwrap() };
+        meeting.enter(sink, None);
     }
     let emulated = (of > real).then(|| Emulated::enter(&meeting, of - real));
-    meeting.all_see_all();
+    meeting.see_all(looking);
     if let Some(emulated) = &emulated {
         emulated.all_see_all(ARRIVES_WITHIN);
     }

@@ -4,13 +4,14 @@
 //! cargo bench --bench meetings                       # all four parts, some six minutes
 //! cargo bench --bench meetings -- mesh server        # the cost by the number of participants
 //! cargo bench --bench meetings -- server --of 25 --real 25
+//! cargo bench --bench meetings -- server --of 25 --real 25 --looking 1
 //! cargo bench --bench meetings -- move line          # what participants notice
 //! ```
 //!
 //! - `mesh` and `server`: CPU and memory of each participant and of the server, and what arrives. Participants are
 //!   `classroom meet --sink null` with small pictures. Beyond `--real` of them (12), the others are emulated in this
 //!   process: they signal, connect, send and receive like the real ones, but neither encode nor decode, and their
-//!   pictures can't be decoded.
+//!   pictures can't be decoded. Beyond `--looking` of the real ones, they record what they get and decode nothing.
 //! - `move`: what is missing and what is twice in the recordings of seven participants, of whom the seventh moves the
 //!   meeting to the server.
 //! - `line`: the line of one participant is narrow, or loses packets; what arrives from it, at it, and among the
@@ -43,6 +44,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use classroom::protocol::{MAX_MESH, MAX_PARTICIPANTS};
+use cost::Real;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The participants of a mesh, and of a meeting on the server.
@@ -61,12 +63,14 @@ struct Options {
     /// The numbers of participants; empty for those of each part.
     of: Vec<usize>,
     real: usize,
+    looking: usize,
     length: Duration,
 }
 
 impl Options {
     fn parse() -> Result<Self, String> {
-        let mut options = Self { parts: Vec::new(), of: Vec::new(), real: REAL, length: Duration::from_secs(SECONDS) };
+        let length = Duration::from_secs(SECONDS);
+        let mut options = Self { parts: Vec::new(), of: Vec::new(), real: REAL, looking: usize::MAX, length };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || {
@@ -77,11 +81,13 @@ impl Options {
                 "mesh" | "server" | "move" | "line" => options.parts.push(argument),
                 "--of" => options.of.push(number()?),
                 "--real" => options.real = number()?,
+                "--looking" => options.looking = number()?,
                 "--for" => options.length = Duration::from_secs(number()? as u64),
                 // Cargo adds this.
                 "--bench" => {}
                 other => {
-                    let known = "the parts are mesh, server, move and line, and the flags --of N, --real N and --for S";
+                    let known = "the parts are mesh, server, move and line, and the flags --of N, --real N, \
+                        --looking N and --for S";
                     return Err(format!("{other}: {known}"));
                 }
             }
@@ -110,8 +116,14 @@ fn main() -> ExitCode {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     for part in &options.parts {
         match part.as_str() {
-            "mesh" => cost::print("in a mesh", &options.numbers(&MESHES), MAX_MESH, options.length),
-            "server" => cost::print("over the server", &options.numbers(&MEETINGS), options.real, options.length),
+            "mesh" => {
+                let real = Real { all: MAX_MESH, looking: options.looking };
+                cost::print("in a mesh", &options.numbers(&MESHES), real, options.length);
+            }
+            "server" => {
+                let real = Real { all: options.real, looking: options.looking };
+                cost::print("over the server", &options.numbers(&MEETINGS), real, options.length);
+            }
             "move" => moving::print(),
             _ => line::print(options.length),
         }

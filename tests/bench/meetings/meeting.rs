@@ -126,7 +126,12 @@ impl Meeting {
 
     /// Waits until each process sees all other ones.
     pub fn all_see_all(&self) {
-        for Participant { user, process } in &self.participants {
+        self.see_all(self.participants.len());
+    }
+
+    /// The same for the first ones.
+    pub fn see_all(&self, first: usize) {
+        for Participant { user, process } in self.participants.iter().take(first) {
             for other in self.participants.iter().map(|other| &other.user).filter(|other| *other != user) {
                 let is_seen = |event: &Value| {
                     event["event"] == "participant-stats"

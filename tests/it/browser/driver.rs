@@ -19,6 +19,9 @@ const ON_ITS_WAY: [&str; 3] = ["context was destroyed", "navigated or closed", "
 /// How long a browser may take to exit before it is killed.
 const GOODBYE: Duration = Duration::from_secs(8);
 
+/// Debian's Chromium without an interface of its own: the same engine for half of the CPU time.
+const HEADLESS_SHELL: &str = "chromium-headless-shell";
+
 /// The scripts and their dependencies.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
 
@@ -47,11 +50,21 @@ impl Kind {
     }
 
     /// The program in `$CLASSROOM_CHROMIUM` or `$CLASSROOM_FIREFOX`, or the first that is installed.
-    fn program(self) -> Option<PathBuf> {
+    fn program(self, needs: Needs) -> Option<PathBuf> {
         let variable = format!("CLASSROOM_{}", self.name().to_uppercase());
         let chosen = std::env::var_os(variable).map(PathBuf::from);
-        chosen.or_else(|| self.programs().iter().find_map(|name| found(name)))
+        let light = (self == Self::Chromium && needs == Needs::Pages).then(|| found(HEADLESS_SHELL)).flatten();
+        chosen.or(light).or_else(|| self.programs().iter().find_map(|name| found(name)))
     }
+}
+
+/// What a test needs of a browser.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Pages.
+    Pages,
+    /// Also windows on a display, or the certificates of its user.
+    Windows,
 }
 
 fn found(program: &str) -> Option<PathBuf> {
@@ -92,7 +105,11 @@ impl<'a> From<Option<&'a Machine>> for Where<'a> {
 
 /// As [`browser_on`], with the certificate of a CA (PEM) that this user has installed.
 pub fn browser_with(test: &str, kind: Kind, place: Where<'_>, ca: Option<&Path>) -> Option<Browser> {
-    let program = kind.program();
+    let needs = match (&place, ca) {
+        (Where::Here | Where::Machine(_), None) => Needs::Pages,
+        _ => Needs::Windows,
+    };
+    let program = kind.program(needs);
     let missing = if program.is_none() {
         kind.programs()[0]
     } else if found("node").is_none() {

@@ -23,7 +23,7 @@ impl Lab {
 
     /// As [`Lab::new`], for a test that measures what the browser shows.
     pub fn undisturbed(test: &str, kind: Kind) -> Option<Self> {
-        Self::with(Classroom::undisturbed, test, kind)
+        Self::with(Classroom::undisturbed_with_browser, test, kind)
     }
 
     fn with(class: fn() -> Classroom, test: &str, kind: Kind) -> Option<Self> {

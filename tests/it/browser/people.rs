@@ -1,5 +1,5 @@
 //! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, the negotiation of a
-//! peer connection, calls and meetings, and breakout rooms.
+//! peer connection and its jitter buffer, calls and meetings, and breakout rooms.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,6 +33,11 @@ fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker(
 }
 
 #[test]
+fn the_jitter_buffer_of_a_page_is_as_short_as_the_path_allows() {
+    passes("peer.test.mjs");
+}
+
+#[test]
 fn an_offer_is_made_again_until_its_connection_works() {
     passes("negotiation.test.mjs");
     passes("engine.test.mjs");
@@ -46,6 +51,7 @@ fn pictures_of_a_meeting_fit_every_window_and_nobody_writes_for_another_in_a_cal
 #[test]
 fn every_two_participants_have_one_connection_that_mends_itself() {
     passes("mesh.test.mjs");
+    passes("server_media.test.mjs");
 }
 
 #[test]

@@ -165,11 +165,23 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     teacher.opens_rooms(&[(1001, 1), (1002, 1)]);
     for page in [&anna, &ben] {
         page.shows("You are in breakout room 1 of 2. The lecture goes on; you do not hear it here.");
+        page.shows("You enter to watch and listen; nothing is sent.");
+        is_readable(page);
+    }
+    if has_axe("the rules of axe-core before a breakout room") {
+        anna.is_accessible("the entrance of a breakout room");
+    }
+    // Who has not entered is neither seen nor heard, and sees itself.
+    ben.clicks("button", "Camera off");
+    ben.sees_moving("#breakout-mirror video");
+    anna.clicks("button", "Enter the room");
+    anna.tiles_are(&[1001]);
+    ben.clicks("button", "Enter the room");
+    for page in [&anna, &ben] {
         page.tiles_are(&[1001, 1002]);
     }
     let is_heard = "[...document.querySelectorAll('#pictures video')].some((video) => !video.muted)";
     anna.wait_until("a lecture without sound", &format!("!{is_heard}"));
-    ben.clicks("button", "Camera off");
     ben.clicks("button", "Microphone off");
     anna.sees_and_hears(&[1002]);
     ben.says("only us");
@@ -185,6 +197,13 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
         is_readable(page);
     }
     anna.sees_and_hears(&[9999]);
+    // The media moves to the server, beside that of the lecture.
+    ben.value("witness.tells({ type: 'overloaded' })");
+    for page in [&anna, &teacher] {
+        page.shows("Somebody’s computer or line was too slow: the server passes picture and sound on.");
+    }
+    anna.sees_and_hears(&[1002, 9999]);
+    teacher.sees(1002, "camera");
     if has_axe("the rules of axe-core in a breakout room of a lecture") {
         anna.is_accessible("a breakout room of a lecture");
         teacher.is_accessible("a visit");

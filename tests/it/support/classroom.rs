@@ -33,8 +33,10 @@ enum Work {
     Browser,
     /// An attack, which is tried again if the lecture suffers. Three may run at the same time.
     Attacked,
-    /// A lecture whose quality is measured. One lecture without a browser may run beside it.
+    /// A lecture whose quality is measured. Little may run beside it: two lectures, or a browser.
     Measured,
+    /// A browser's quality is measured. One lecture without a browser may run beside it.
+    MeasuredBrowser,
 }
 
 /// The right to run a lecture.
@@ -49,7 +51,8 @@ impl Turn {
             Work::Lecture => 1,
             Work::Browser => 2,
             Work::Attacked => all / 3,
-            Work::Measured => all - 1,
+            Work::Measured => all - 2,
+            Work::MeasuredBrowser => all - 1,
         };
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let has_no_room = |taken: &mut usize| *taken + takes > all;
@@ -104,6 +107,11 @@ impl Classroom {
         Self::in_turn(Turn::wait(Work::Measured))
     }
 
+    /// As [`Classroom::undisturbed`], for a test that measures what a browser shows.
+    pub fn undisturbed_with_browser() -> Self {
+        Self::in_turn(Turn::wait(Work::MeasuredBrowser))
+    }
+
     /// A room that is attacked.
     pub fn attacked() -> Self {
         Self::in_turn(Turn::wait(Work::Attacked))
@@ -135,7 +143,8 @@ impl Classroom {
     /// The program with `--json` and the state directory of this class.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Process::command(arguments);
-        command.arg("--json").env("XDG_STATE_HOME", &self.state);
+        // Nothing of the developer's own settings.
+        command.arg("--json").env("XDG_STATE_HOME", &self.state).env("CLASSROOM_CONFIG", "");
         command
     }
 

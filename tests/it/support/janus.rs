@@ -63,6 +63,12 @@ impl JanusServer {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
+    /// The id of the process.
+    #[allow(dead_code, reason = "a bench measures it")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills Janus, which forgets the rooms that were created.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

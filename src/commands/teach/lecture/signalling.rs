@@ -104,6 +104,7 @@ impl Lecture<'_> {
             | ServerMessage::Call { .. }
             | ServerMessage::Talk { .. }
             | ServerMessage::Heard { .. }
+            | ServerMessage::Conference { .. }
             | ServerMessage::Accept { .. }
             | ServerMessage::Decline { .. }
             | ServerMessage::Participants(_)

@@ -1,11 +1,12 @@
 //! The messages between two nodes: WebSocket text, `<word> <stream> <rest>`.
 //!
-//! A node connects to the node that owns the room of some of its members, at the path [`NODE_PATH`], and says
-//! [`Hello`]. A stream is one member's time at one owner: its number is new whenever the member joins, so that nothing
-//! of an earlier owner passes for a message of the present one.
+//! A node connects to the node that owns the room of some of its members, at the path [`NODE_PATH`], and answers its
+//! [`Challenge`] with [`Hello`]. A stream is one member's time at one owner: its number is new whenever the member
+//! joins, so that nothing of an earlier owner passes for a message of the present one.
 //!
 //! ```text
-//! node  -> owner   hello {"version":2,"node":"a.5c2f81d0","secret":"..."}
+//! owner -> node    challenge 4yTq...
+//! node  -> owner   hello {"version":3,"node":"a.5c2f81d0","proof":"..."}
 //! owner -> node    welcome
 //! node  -> owner   join 7 {"room":"10013","user":"1001",...}
 //! owner -> node    message 7 {"type":"joined",...}
@@ -16,9 +17,11 @@
 //! owner -> node    moved 9
 //! ```
 
+use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::access::{is_proven, prove};
 use crate::id::NodeId;
 use crate::protocol::{self, ErrorCode, SessionSecret};
 use crate::room::Newcomer;
@@ -27,7 +30,7 @@ use crate::room::Newcomer;
 pub(in crate::signal) const NODE_PATH: &str = "/node";
 
 /// The version of these messages. Nodes of different versions do not talk to each other.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The longest message to an owner, in bytes: that of a client with the stream in front, or a client that joins.
 pub(super) const MAX_TO_OWNER: usize = protocol::MAX_MESSAGE_BYTES + 256;
@@ -38,16 +41,48 @@ pub(super) const MAX_FROM_OWNER: usize = protocol::MAX_SERVER_MESSAGE_BYTES + 25
 /// What the owner says once it knows the node.
 pub(super) const WELCOME: &str = "welcome";
 
+/// Characters of a challenge: 190 bits.
+const CHALLENGE_CHARS: usize = 32;
+
+/// What an owner asks for: another one for each connection, so that nobody can repeat an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Challenge(String);
+
+impl Challenge {
+    pub(super) fn new() -> Self {
+        Self(Alphanumeric.sample_string(&mut rand::rng(), CHALLENGE_CHARS))
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        format!("challenge {}", self.0)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("challenge ")?;
+        (text.len() == CHALLENGE_CHARS).then(|| Self(text.to_owned()))
+    }
+
+    /// What the node with this id and the secret of the owner signs.
+    fn signed(&self, node: &NodeId) -> String {
+        format!("{} {node}", self.0)
+    }
+}
+
 /// The first message of a node.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Hello {
-    pub(super) version: u32,
-    pub(super) node: NodeId,
-    /// The owner's secret, from the store.
-    pub(super) secret: SessionSecret,
+    version: u32,
+    node: NodeId,
+    /// Of the challenge and the id, by the owner's secret, which stands in the store.
+    proof: String,
 }
 
 impl Hello {
+    pub(super) fn new(node: &NodeId, secret: &SessionSecret, challenge: &Challenge) -> Self {
+        let proof = prove(secret.as_str(), &challenge.signed(node));
+        Self { version: VERSION, node: node.clone(), proof }
+    }
+
     pub(super) fn to_text(&self) -> String {
         // Names and numbers always have a JSON form.
         format!("hello {}", serde_json::to_string(self).unwrap_or_default())
@@ -55,6 +90,12 @@ impl Hello {
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text.strip_prefix("hello ")?).ok()
+    }
+
+    /// The node, if it speaks this version and knows the secret.
+    pub(super) fn checked(self, secret: &SessionSecret, challenge: &Challenge) -> Option<NodeId> {
+        let is_proven = is_proven(secret.as_str(), &challenge.signed(&self.node), &self.proof);
+        (is_proven && self.version == VERSION).then_some(self.node)
     }
 }
 
@@ -117,6 +158,12 @@ pub(crate) enum FromOwner {
 }
 
 impl FromOwner {
+    /// The memory that the message takes, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let text = if let Self::Message { text, .. } = self { text.len() } else { 0 };
+        FRAME_BYTES / 8 + text
+    }
+
     pub(crate) fn to_text(&self) -> String {
         match self {
             Self::Message { stream, text } => format!("message {stream} {text}"),
@@ -174,6 +221,23 @@ mod tests {
             assert_eq!(ToOwner::parse(nonsense), None, "{nonsense}");
             assert_eq!(FromOwner::parse(nonsense), None, "{nonsense}");
         }
-        assert!(Hello::parse(r#"hello {"version":1,"node":"../x","secret":"0123456789abcdef"}"#).is_none());
+        assert!(Hello::parse(r#"hello {"version":3,"node":"../x","proof":""}"#).is_none());
+    }
+
+    #[test]
+    fn only_the_secret_answers_a_challenge_and_each_challenge_once() {
+        let [own, other] = ["0123456789abcdef", "0123456789abcdeg"].map(|text| text.parse::<SessionSecret>().unwrap());
+        let (challenge, node) = (Challenge::new(), "a.1".parse::<NodeId>().unwrap());
+        let check = |hello: &Hello, challenge: &Challenge| {
+            Hello::parse(&hello.to_text()).and_then(|hello| hello.checked(&own, challenge))
+        };
+        let hello = Hello::new(&node, &own, &Challenge::parse(&challenge.to_text()).unwrap());
+        assert_eq!(check(&hello, &challenge), Some(node.clone()));
+        assert_eq!(check(&hello, &Challenge::new()), None, "repeated");
+        assert_eq!(check(&Hello::new(&node, &other, &challenge), &challenge), None, "another secret");
+        assert_eq!(check(&Hello { node: "b.1".parse().unwrap(), ..hello }, &challenge), None, "another node");
+        let hello = Hello { version: VERSION - 1, ..Hello::new(&node, &own, &challenge) };
+        assert_eq!(check(&hello, &challenge), None, "another version");
+        assert_eq!(Challenge::parse("challenge short"), None);
     }
 }

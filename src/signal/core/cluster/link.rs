@@ -10,10 +10,11 @@ use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::frame::{FromOwner, Hello, MAX_FROM_OWNER, NODE_PATH, ToOwner, VERSION, WELCOME};
+use super::frame::{Challenge, FromOwner, Hello, MAX_FROM_OWNER, NODE_PATH, ToOwner, WELCOME};
 use crate::id::NodeId;
 use crate::signal::core::Core;
 use crate::signal::dial::dial;
@@ -134,12 +135,19 @@ async fn connect(own: &NodeId, node: &Node) -> Result<Socket, String> {
     let target = url.with_path(NODE_PATH);
     let connected = client_async_with_config(target, stream, Some(limits)).await;
     let (mut socket, _response) = connected.map_err(|error| error.to_string())?;
-    let hello = Hello { version: VERSION, node: own.clone(), secret: node.secret.clone() };
+    let other = || "it is another process, or another version of classroom".to_owned();
+    let challenge = text(&mut socket).await.and_then(|text| Challenge::parse(&text)).ok_or_else(other)?;
+    let hello = Hello::new(own, &node.secret, &challenge);
     socket.send(Message::text(hello.to_text())).await.map_err(|error| error.to_string())?;
-    match socket.next().await {
-        Some(Ok(Message::Text(text))) if text == WELCOME => Ok(socket),
-        _ => Err("it is another process, or another version of classroom".into()),
+    match text(&mut socket).await {
+        Some(text) if text == WELCOME => Ok(socket),
+        _ => Err(other()),
     }
+}
+
+/// The next message, if that is a text.
+async fn text(socket: &mut Socket) -> Option<Utf8Bytes> {
+    if let Some(Ok(Message::Text(text))) = socket.next().await { Some(text) } else { None }
 }
 
 /// Carries messages until one side ends.
@@ -155,7 +163,7 @@ async fn run(
         frame.to_text()
     };
     tokio::select! {
-        () = read(&core, &mut stream) => {}
+        () = read(&core, &mut stream, number) => {}
         () = write(&mut sink, &mut queue, to_text) => {}
         () = broken.notified() => {}
     }
@@ -166,12 +174,12 @@ async fn run(
     }
 }
 
-async fn read(core: &Weak<Core>, stream: &mut SplitStream<Socket>) {
+async fn read(core: &Weak<Core>, stream: &mut SplitStream<Socket>, number: u64) {
     loop {
         match timeout(SILENCE, stream.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => {
                 let (Some(core), Some(frame)) = (core.upgrade(), FromOwner::parse(&text)) else { return };
-                core.heard(frame);
+                core.heard(number, frame);
             }
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
             _ => return,
@@ -179,7 +187,8 @@ async fn read(core: &Weak<Core>, stream: &mut SplitStream<Socket>) {
     }
 }
 
-/// Sends the frames of a queue, those that wait in one flush, until the queue or the connection ends.
+/// Sends the frames of a queue, those that wait in one flush, until the queue or the connection ends, or the other end
+/// reads nothing for [`SILENCE`].
 pub(super) async fn write<T>(
     sink: &mut (impl Sink<Message> + Unpin),
     queue: &mut mpsc::Receiver<T>,
@@ -195,20 +204,40 @@ pub(super) async fn write<T>(
                 None => return,
             },
             _ = ping.tick() => {
-                if sink.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
+                if !in_time(sink.send(Message::Ping(bytes::Bytes::new()))).await {
                     return;
                 }
                 continue;
             }
         };
         while let Some(next) = frame {
-            if sink.feed(Message::text(to_text(&next))).await.is_err() {
+            if !in_time(sink.feed(Message::text(to_text(&next)))).await {
                 return;
             }
             frame = queue.try_recv().ok();
         }
-        if sink.flush().await.is_err() {
+        if !in_time(sink.flush()).await {
             return;
         }
+    }
+}
+
+/// Whether a step of a link succeeds before the other end counts as dead.
+async fn in_time<E>(step: impl Future<Output = Result<(), E>>) -> bool {
+    matches!(timeout(SILENCE, step).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_whose_other_end_reads_nothing_ends() {
+        let never = |(), _: Message| std::future::pending::<Result<(), std::io::Error>>();
+        let mut sink = Box::pin(futures_util::sink::unfold((), never));
+        let (frames, mut queue) = mpsc::channel(1);
+        frames.send("frame").await.unwrap();
+        let written = write(&mut sink, &mut queue, |text| (*text).to_owned());
+        assert!(timeout(3 * SILENCE, written).await.is_ok());
     }
 }

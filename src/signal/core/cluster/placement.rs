@@ -161,9 +161,11 @@ impl Placements {
         true
     }
 
-    /// The member of a stream.
-    pub(in crate::signal::core) fn member_of(&self, stream: u64) -> Option<ConnId> {
-        self.streams.get(&stream).copied()
+    /// The member of a stream to the owner at the end of this link. Another owner has no say in it.
+    pub(in crate::signal::core) fn member_of(&self, stream: u64, link: u64) -> Option<ConnId> {
+        let conn = *self.streams.get(&stream)?;
+        let room = self.rooms.get(&self.members.get(&conn)?.newcomer.room)?;
+        room.is_by(link).then_some(conn)
     }
 
     /// The newcomer behind a connection, once an owner has let it in.
@@ -266,15 +268,14 @@ impl Placements {
         true
     }
 
-    /// The room of a stream, whose owner says that it is not the owner.
-    pub(in crate::signal::core) fn room_of(&self, stream: u64) -> Option<RoomId> {
-        Some(self.members.get(self.streams.get(&stream)?)?.newcomer.room.clone())
+    /// The room of a stream, whose owner, at the end of this link, says that it is not the owner.
+    pub(in crate::signal::core) fn room_of(&self, stream: u64, link: u64) -> Option<RoomId> {
+        Some(self.members.get(&self.member_of(stream, link)?)?.newcomer.room.clone())
     }
 
     /// The rooms whose owner was reached by this link.
     pub(in crate::signal::core) fn rooms_by(&self, link: u64) -> Vec<RoomId> {
-        let by = |place: &Place| matches!(place, Place::There(_, known) if known.number == link);
-        self.rooms.iter().filter(|(_, room)| by(&room.place)).map(|(id, _)| id.clone()).collect()
+        self.rooms.iter().filter(|(_, room)| room.is_by(link)).map(|(id, _)| id.clone()).collect()
     }
 
     /// The room is not here any more: these members of it, who are connected to this node, are away now.
@@ -318,6 +319,11 @@ impl RoomPlace {
 
     fn here(lease: Lease) -> Self {
         Self { place: Place::Here(lease), away: BTreeSet::new() }
+    }
+
+    /// Whether the owner is at the end of this link.
+    fn is_by(&self, link: u64) -> bool {
+        matches!(&self.place, Place::There(_, known) if known.number == link)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Several servers in this process, with a store in memory and real connections between them.
 
+mod attacks;
+mod origin;
+
 use std::net::SocketAddr;
 
 use axum::routing::any;
@@ -13,7 +16,7 @@ use crate::network::ClientAddress;
 use crate::protocol::{ClientMessage, Credentials, IceCandidate, JoinRequest, LeaveReason, RoomSettings, User};
 use crate::room::EdgeRole;
 use crate::signal::{LocalMember, Server, ServerConfig};
-use crate::store::{MemoryStore, OriginStore};
+use crate::store::MemoryStore;
 
 const TIMES: Times = Times { renew: Duration::from_millis(100), lease: Duration::from_millis(600) };
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -30,17 +33,25 @@ struct Machine {
 impl Machine {
     /// A node with a line of its own to the store.
     fn start(name: &str, store: &MemoryStore) -> Self {
-        let store = store.on_another_line();
-        Self::start_with(name, &store, Arc::new(store.clone()), Ownership::Leased)
+        Self::start_within(name, store, http::ConnectionLimits::default())
     }
 
-    fn start_with(name: &str, memory: &MemoryStore, store: Arc<dyn Store>, ownership: Ownership) -> Self {
+    fn start_within(name: &str, store: &MemoryStore, limits: http::ConnectionLimits) -> Self {
+        let store = store.on_another_line();
+        Self::start_with(name, (&store, Arc::new(store.clone())), Ownership::Leased, limits)
+    }
+
+    /// `memory` is the store of the class, and `store` that of the node.
+    fn start_with(
+        name: &str,
+        (memory, store): (&MemoryStore, Arc<dyn Store>),
+        ownership: Ownership,
+        limits: http::ConnectionLimits,
+    ) -> Self {
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (notices, heard) = mpsc::channel(16);
-        let secret = "0123456789abcdef".parse().unwrap();
-        let url = format!("ws://{address}");
-        let node = Node { id: name.parse().unwrap(), url, fingerprint: None, secret, settings: name.len() as u16 };
+        let node = node(name, address);
         let cluster = ClusterConfig { store, node, times: TIMES, ownership, notices };
         let server = Server::with(ServerConfig { cluster: Some(cluster), ..ServerConfig::default() });
         let nodes = server.clone();
@@ -50,7 +61,7 @@ impl Machine {
         );
         let app = http::guard(app, http::Site::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(http::serve(listener, app, http::ConnectionLimits::default(), async {
+        let serving = tokio::spawn(http::serve(listener, app, limits, async {
             _ = stopped.await;
         }));
         Self { server, store: memory.clone(), address, notices: heard, stop, serving }
@@ -73,6 +84,14 @@ impl Machine {
         _ = self.stop.send(());
         self.serving.await.unwrap();
     }
+}
+
+/// The secret of every node.
+const SECRET: &str = "0123456789abcdef";
+
+fn node(name: &str, address: SocketAddr) -> Node {
+    let (url, secret) = (format!("ws://{address}"), SECRET.parse().unwrap());
+    Node { id: name.parse().unwrap(), url, fingerprint: None, secret, settings: name.len() as u16 }
 }
 
 /// Waits for a message.
@@ -320,73 +339,6 @@ async fn a_node_that_was_cut_off_gives_its_room_to_the_new_owner() {
     for machine in [a, b] {
         machine.close().await;
     }
-}
-
-#[tokio::test]
-async fn strangers_are_no_nodes_and_nonsense_ends_a_link() {
-    use futures_util::{SinkExt, StreamExt};
-    use tokio_tungstenite::tungstenite::Message;
-    let store = MemoryStore::new(TIMES);
-    let a = Machine::start("a", &store);
-    let _member = a.member("userId=1001").await;
-    // Says these texts, hears this many, and says something that ends the connection.
-    let talk = async |texts: &[&str], answers: usize| {
-        let stream = tokio::net::TcpStream::connect(a.address).await.unwrap();
-        let url = format!("ws://{}{NODE_PATH}", a.address);
-        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
-        for text in texts {
-            _ = socket.send(Message::text(*text)).await;
-        }
-        let mut heard = Vec::new();
-        while let Ok(Some(Ok(message))) = timeout(DEADLINE, socket.next()).await {
-            if let Message::Text(text) = message {
-                heard.push(text.to_string());
-                if heard.len() == answers {
-                    _ = socket.send(Message::text("nonsense")).await;
-                }
-            }
-        }
-        heard
-    };
-    let hello = r#"hello {"version":2,"node":"x","secret":"0123456789abcdef"}"#;
-    let join = r#"join 1 {"room":"1","user":"1002","nickname":"","publishes":false,"media":"publisher","epoch":0,
-        "session":"0123456789abcdef","network":"10.0.0.1","moderates":false,"mayTeach":false,"reserved":false}"#;
-    for first in ["", join, &hello.replace("abcdef", "abcdeg"), &hello.replace("2,", "3,")] {
-        assert_eq!(talk(&[first, join], 0).await, [""; 0], "{first}");
-    }
-    let heard = talk(&[hello, join], 2).await;
-    assert_eq!((heard[0].as_str(), watching(&a)), ("welcome", 2), "{heard:?}");
-    let elsewhere = join.replace(r#""room":"1""#, r#""room":"2""#);
-    assert_eq!(talk(&[hello, &elsewhere], 2).await, ["welcome", "moved 1"]);
-    a.close().await;
-}
-
-#[tokio::test]
-async fn an_edge_without_redis_has_its_rooms_at_the_origin() {
-    let store = MemoryStore::new(TIMES);
-    let origin = Machine::start_with("origin", &store, Arc::new(store.clone()), Ownership::All);
-    let (url, secret) = (format!("ws://{}", origin.address), "0123456789abcdef".parse().unwrap());
-    let node = Node { id: "origin".parse().unwrap(), url, fingerprint: None, secret, settings: 0 };
-    let of_edge = Arc::new(OriginStore::new(node));
-    let edge = Machine::start_with("edge", &store, of_edge, Ownership::Nothing);
-    // The student comes first, so nobody has opened the room at the origin yet.
-    let student = edge.member("userId=1001").await;
-    let mut teacher = origin.member("userId=9999&pub=pub").await;
-    student.send(offer("9999"));
-    let from = |message| match message {
-        ServerMessage::Offer { user_id, .. } => Some(user_id.to_string()),
-        _ => None,
-    };
-    assert_eq!(hear(&mut teacher, "the offer of the student", from).await, "1001");
-    // The origin alone creates rooms.
-    let create = async |server: &Server| {
-        let (kind, from) = (RoomKind::Lecture, ClientAddress::this_process());
-        server.create_room("Physics".parse().unwrap(), kind, &Credentials::default(), from).await
-    };
-    assert_eq!(create(&edge.server).await.unwrap_err().code, ErrorCode::NotAllowed);
-    create(&origin.server).await.unwrap();
-    origin.close().await;
-    edge.close().await;
 }
 
 #[tokio::test]
