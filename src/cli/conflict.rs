@@ -35,6 +35,8 @@ pub(super) enum Conflict {
     ToOrAnswer,
     #[error("--once ends after the first call that --answer takes: add --answer, or remove --once")]
     OnceWithoutAnswer,
+    #[error("{0} is about a lecture from a file: add --lecture FILE.toml, or remove {0}")]
+    WithoutLecture(&'static str),
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
     #[error("--no-media carries no media, but {0} is about media: remove one of the two flags")]

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use super::attendance::AttendanceFiles;
 use super::ice_tcp::IceTcp;
 use super::janus::{TaughtJanus, WatchedJanus};
+use super::lecture::LectureFile;
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
@@ -108,6 +109,8 @@ pub struct Teach {
     pub qr: bool,
     /// End after this time; `None`: run until interrupted, or to the end of the file.
     pub length: Option<Duration>,
+    /// End when no student has been there for this long; `None`: never.
+    pub exit_when_empty: Option<Duration>,
     /// Whether the end of this process ends the class for the students too.
     pub end_class: bool,
     /// Which lines of stdin go to the chat.
@@ -120,6 +123,16 @@ pub struct Teach {
     pub whip: WhipOut,
     /// The VideoRoom of a Janus server that gets the lecture as well.
     pub janus: Option<TaughtJanus>,
+}
+
+impl Teach {
+    /// The lecture of `--lecture`.
+    pub fn lecture(&self) -> Option<&LectureFile> {
+        match &self.sources {
+            Sources::Chosen { main: Some(MainSource::Lecture(file)), .. } => Some(file),
+            _ => None,
+        }
+    }
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -174,6 +187,8 @@ pub enum MainSource {
     Files(FileList),
     /// The pages of a PDF document or a presentation.
     Slides(PathBuf),
+    /// The scenes of a lecture.
+    Lecture(LectureFile),
     /// A moving pattern with a running clock, and a tone.
     Test,
 }
