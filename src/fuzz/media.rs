@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::input::{MAX_DATAGRAM_BYTES, be, datagrams};
 use crate::rtcp::{self, Feedback};
 use crate::rtp::{
-    Codec, Encoding, FrameAssembler, JitterBuffer, Latency, MAX_DELAY, OutgoingPacket, PlayoutDelay, PlayoutEvent, PlayoutLimits,
-    Track, TwccSequenceNumber, payload_offset, starts_key_frame,
+    Codec, Encoding, FrameAssembler, JitterBuffer, Latency, MAX_DELAY, OutgoingPacket, PlayoutDelay, PlayoutEvent,
+    PlayoutLimits, Track, TwccSequenceNumber, payload_offset, starts_key_frame,
 };
 
 /// A jump of sequence numbers that is no restart of the stream; so many packets can be missing before one that arrives.

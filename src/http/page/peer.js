@@ -169,7 +169,7 @@ export function rolesOf(sdp) {
   return roles;
 }
 
-/** The target on a good path: a margin for late packets. The browser takes more where it must. A LAN needs no margin. */
+/** The target on a good path, a margin for late packets. The browser takes more where it must. A LAN needs none. */
 const USUAL_MS = 50;
 const NEAR_MS = 10;
 const MOST_MS = 300;
