@@ -116,7 +116,7 @@ pub(super) const SCENES: [Scene; 11] = [
     scene("lines of output", Kind::Output, 3.0),
     scene("page before scrolling", Kind::Page(2), 2.0),
     scene("scrolling", Kind::Scroll, 2.0),
-    scene("cursor", Kind::Still, 6.0),
+    scene("cursor", Kind::Still, 12.0),
 ];
 
 /// The length of the lesson.
