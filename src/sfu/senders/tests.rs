@@ -209,7 +209,7 @@ impl Student {
             2 | 3 => {
                 let bits_per_second = random.below(3_000_000) as u32;
                 let queue = Duration::from_millis(random.below(200));
-                s.senders.set_playout(bits_per_second % 2 == 0);
+                s.senders.set_playout(bits_per_second.is_multiple_of(2));
                 s.transport.set_pace(now, (random.below(3) > 0).then_some(PathCapacity { bits_per_second, queue }));
             }
             4 => drop(s.senders.on_key_frame_request(cx, ssrc, random.below(2) == 0)),
