@@ -343,10 +343,8 @@ pub struct Serve {
 /// A node of a server on several machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// The Redis server where the nodes meet.
-    pub redis: RedisUrl,
-    /// The file with its password.
-    pub password_file: Option<PathBuf>,
+    /// How the nodes know each other.
+    pub nodes: Nodes,
     /// The name of this node; `None`: the name of the computer.
     pub name: Option<NodeId>,
     /// The URL of this node for the others; `None`: an address of this computer.
@@ -355,8 +353,34 @@ pub struct Cluster {
     pub edge: bool,
     /// The most edges that get a lecture of a room here from the holder of its media.
     pub direct_edges: NonZeroUsize,
-    /// The longest time in which this node sends its clients to the others before it ends.
-    pub drain: Duration,
+    /// The longest time in which this node sends its clients to the others before it ends; none if there are no others.
+    pub drain: Option<Duration>,
+}
+
+/// How the nodes of a server know each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nodes {
+    /// They meet in Redis.
+    Redis {
+        /// The server.
+        url: RedisUrl,
+        /// The file with its password.
+        password_file: Option<PathBuf>,
+    },
+    /// This node has all rooms, and the others are its edges.
+    Origin {
+        /// The file with the secret that edges show.
+        secret_file: PathBuf,
+    },
+    /// This node is an edge, and an origin has all rooms.
+    Edge {
+        /// The origin.
+        origin: ServerUrl,
+        /// The fingerprint of its certificate.
+        fingerprint: Option<Fingerprint>,
+        /// The file with the secret for it.
+        secret_file: PathBuf,
+    },
 }
 
 /// The media that `classroom serve` carries.

@@ -130,7 +130,7 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
         }
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
-            return Some(teach::run(*teach, reporter, stop).await);
+            return Some(Box::pin(teach::run(*teach, reporter, stop)).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);

@@ -43,31 +43,64 @@ const NOTICE_BURST: u32 = 5;
 /// A command to a worker.
 pub(super) enum WorkerCommand {
     /// Send a frame to all peers; `keys` is the number of key frames of its encoding up to this frame.
-    Frame { frame: Frame, keys: u64 },
+    Frame {
+        frame: Frame,
+        keys: u64,
+    },
     /// The source of a track lost a frame: the track can continue only with a key frame.
     Gap(Track),
     /// Add a peer.
     Add(PeerId, Box<Peer>),
     /// Handle a peer's datagram: `at` is our address to which it was sent, `from` its source.
-    Datagram { id: PeerId, at: SocketAddr, from: SocketAddr, bytes: BytesMut },
+    Datagram {
+        id: PeerId,
+        at: SocketAddr,
+        from: SocketAddr,
+        bytes: BytesMut,
+    },
     /// Update the available encodings, with their bit rates in bits per second.
     Encodings(Arc<[(Encoding, u32)]>),
     /// Ask a publisher for a key frame.
-    KeyFrame { id: PeerId, encoding: Encoding },
+    KeyFrame {
+        id: PeerId,
+        encoding: Encoding,
+    },
     /// Add a remote candidate to a peer.
-    Candidate { id: PeerId, candidate: RTCIceCandidateInit },
+    Candidate {
+        id: PeerId,
+        candidate: RTCIceCandidateInit,
+    },
     /// Signalling has lost a peer's student, or has it back.
-    Signalling { id: PeerId, is_lost: bool },
+    Signalling {
+        id: PeerId,
+        is_lost: bool,
+    },
     /// Close a peer's connection. The router has already removed the peer.
-    Remove { id: PeerId },
+    Remove {
+        id: PeerId,
+    },
     /// Close a peer's connection unless it is established, because too many are not.
-    Evict { id: PeerId },
+    Evict {
+        id: PeerId,
+    },
     /// Send a message to one student.
-    Tell { id: PeerId, text: Arc<str> },
+    Tell {
+        id: PeerId,
+        text: Arc<str>,
+    },
     /// Give a peer at most this of each video.
-    Limit { id: PeerId, limits: VideoLimits },
+    Limit {
+        id: PeerId,
+        limits: VideoLimits,
+    },
+    Serves {
+        id: PeerId,
+        students: u32,
+    },
     /// Send a message to all students.
-    TellAll { text: Arc<str> },
+    TellAll {
+        text: Arc<str>,
+    },
     /// The socket was reopened: send through this sender.
     MoveTo(Box<UdpSender>),
     /// Call this function with the counters.
@@ -76,7 +109,9 @@ pub(super) enum WorkerCommand {
     Close,
     /// Make a peer's next poll panic.
     #[cfg(test)]
-    Panic { id: PeerId },
+    Panic {
+        id: PeerId,
+    },
 }
 
 /// A report to the router.
@@ -247,6 +282,7 @@ impl Worker {
                 }
             }
             WorkerCommand::Limit { id, limits } => self.limit(id, limits),
+            WorkerCommand::Serves { id, students } => self.change(now, id, |peer| peer.serves(students)),
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
             }

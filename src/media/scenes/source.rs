@@ -124,7 +124,7 @@ impl Playing {
     /// Whether nothing more comes of a track.
     pub(super) fn is_over(&self, track: Track) -> bool {
         let waiting = if track.is_video() { &self.video } else { &self.audio };
-        waiting.is_none() && self.player.sink(track).is_none_or(|sink| sink.is_eos())
+        waiting.is_none() && self.player.sink(track).is_none_or(gstreamer_app::AppSink::is_eos)
     }
 
     /// Whether all of it has been taken.

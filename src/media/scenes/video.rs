@@ -12,7 +12,7 @@ use crate::media::options::Size;
 pub(super) const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(60);
 
 /// The time between two pictures of a still: with the time of a tick, nobody waits longer than 0.1 s for a picture.
-const STILL: gst::ClockTime = gst::ClockTime::from_mseconds(90);
+const STILL: gst::ClockTime = gst::ClockTime::from_mseconds(80);
 
 /// The most frames in the queue of the pipeline. An encoder that is too slow gets fewer frames instead of late ones.
 const MAX_QUEUED: u64 = 6;
