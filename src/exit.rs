@@ -166,6 +166,7 @@ impl From<MediaError> for Failure {
             | MediaError::NoEncoder { .. }
             | MediaError::Device { .. } => Exit::NothingToCapture,
             MediaError::Pipeline { .. } => Exit::Internal,
+            MediaError::Scene { cause, .. } => return Self::new(Self::from(*cause.clone()).exit, error),
         };
         Self::new(exit, error)
     }

@@ -26,12 +26,13 @@
 //! ingest                                 | a publisher's RTP becomes frames, and the RTCP to send back
 //! congestion rtcp dtls                   | what a path carries; feedback; what a peer may send in DTLS and SCTP
 //! rtp room                               | packets, frames, rings, subscriptions, jitter buffer; who may do what
+//! lecture                                | a lecture as a file: its scenes, and which one is on at which time
 //! access                                 | who a client is: the teaching key, tokens, join codes, TURN credentials
 //! protocol                               | the words on the wire
 //! trace                                  | the steps of a join, for OpenTelemetry
 //! network                                | where a client comes from; rate limits by network
 //! id expect suspension token_bucket plan | names, expectations, suspension of this process, a token bucket, plans
-//! state_dir                              | files that survive a process
+//! state_dir duration                     | files that survive a process; lengths of time as people type them
 //! ```
 //!
 //! # A lecture, end to end
@@ -46,6 +47,8 @@
 //! the socket, and opens the student's RTCP. By that feedback `congestion::Adaptation` chooses the tiers that the
 //! student's link carries. A student that is not on the LAN gets audio first, then a probe of padding, and then video
 //! in the tier that fits. `docs/packet.md` follows one packet through all of this, hop by hop.
+//!
+//! A lecture from a file is such a capture: `lecture` says which scene is on at which time, `media::scenes` shows it.
 //!
 //! A student's [`viewer::Viewer`] hands packets to a [`media::Render`], whose [`rtp::JitterBuffer`] restores their
 //! order and timing. [`signal`] carries offers and answers by the rules of [`room`], in the words of [`protocol`].
@@ -119,6 +122,7 @@ mod commands;
 mod congestion;
 pub mod doctor;
 mod dtls;
+mod duration;
 mod endpoints;
 pub mod exit;
 pub mod expect;
@@ -128,6 +132,7 @@ pub mod http;
 pub mod id;
 mod ingest;
 pub mod janus;
+mod lecture;
 pub mod livekit;
 pub mod media;
 pub mod network;

@@ -1,6 +1,7 @@
 //! A peer connection of the async `webrtc` API with its data channel: what viewers, publishers and pairs share.
 
 mod file_channel;
+mod local_path;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use webrtc::peer_connection::{
 };
 
 pub use self::file_channel::{FileChannel, FileChannelEvent, FileDigest};
+pub(crate) use self::local_path::{Link, LinkClient, LocalPath, PathLimits};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::protocol::{FILE_CHANNEL_LABEL, PairFileId};
 use crate::sdp::ice::IceServers;

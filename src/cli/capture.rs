@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::lecture::TypedLecture;
 use super::values::{self, Bitrate};
 use crate::media::{Content, Size, Tiers};
 use crate::rtp::Codec;
@@ -56,6 +57,9 @@ pub(super) struct TypedSources {
     /// Teach with your own GStreamer pipeline, read from this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) pipeline: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) lecture: TypedLecture,
 }
 
 #[derive(Debug, Args)]

@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::conflict::Conflict;
-use super::meaning::Cluster;
+use super::meaning::{Cluster, Nodes};
 use super::secrets::Secret;
 use super::values;
 use crate::id::NodeId;
 use crate::room::DIRECT_EDGES;
 use crate::signal::ServerUrl;
+use crate::tls::Fingerprint;
 
 /// The longest time in which a server sends its clients to the others.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -33,6 +34,23 @@ pub(super) struct TypedCluster {
     /// Read the password for --redis from the first line of this file
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     redis_password_file: Option<PathBuf>,
+
+    /// With --edge, get the lectures of this server without Redis, for example wss://class.school.example
+    ///
+    /// That server, the origin, keeps all rooms, and needs the same --edge-secret-file. Members join here as they join
+    /// there, so give both servers the same teaching key, --auth and --turn-secret. Rooms are created at the origin.
+    #[arg(long, value_name = "URL", help_heading = "Media", hide_short_help = true)]
+    origin: Option<ServerUrl>,
+
+    /// The fingerprint of the origin's certificate, if no CA that this computer trusts vouches for it
+    #[arg(long, value_name = "SHA256", help_heading = "Media", hide_short_help = true)]
+    origin_fingerprint: Option<Fingerprint>,
+
+    /// Let edges in that show the secret in the first line of this file; with --origin, show it there
+    ///
+    /// The secret has 16 to 64 letters and digits. Who has it can join as anybody.
+    #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
+    edge_secret_file: Option<PathBuf>,
 
     /// The name of this server among the others [default: the name of the computer]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
@@ -68,25 +86,68 @@ pub(super) struct TypedCluster {
 
 impl TypedCluster {
     pub(super) fn convert(self) -> Result<Option<Box<Cluster>>, Conflict> {
-        let Self { redis, redis_password_file: password_file, node: name, node_url: url, edge, direct_edges, drain } =
-            self;
-        let Some(redis) = redis.and_then(Secret::given) else {
-            let flags = [
-                ("--redis-password-file", password_file.is_some()),
-                ("--node", name.is_some()),
-                ("--node-url", url.is_some()),
-                ("--edge", edge),
-                ("--direct-edges", direct_edges.is_some()),
-                ("--drain", drain.is_some()),
-            ];
-            return match flags.into_iter().find(|(_, is_typed)| *is_typed) {
-                Some((flag, _)) => Err(Conflict::NodeWithoutRedis(flag)),
-                None => Ok(None),
-            };
+        let redis = self.redis.clone().and_then(Secret::given);
+        let nodes = match redis {
+            Some(redis) => {
+                let flags = [
+                    ("--origin", self.origin.is_some()),
+                    ("--origin-fingerprint", self.origin_fingerprint.is_some()),
+                    ("--edge-secret-file", self.edge_secret_file.is_some()),
+                ];
+                if let Some(flag) = typed(flags) {
+                    return Err(Conflict::EdgesOfRedis(flag));
+                }
+                let url = redis.as_str().parse().map_err(Conflict::Redis)?;
+                Nodes::Redis { url, password_file: self.redis_password_file }
+            }
+            None => match self.without_redis()? {
+                Some(nodes) => nodes,
+                None => return Ok(None),
+            },
         };
-        let drain = drain.unwrap_or(DRAIN);
-        let redis = redis.as_str().parse().map_err(Conflict::Redis)?;
+        let Self { node: name, node_url: url, edge, direct_edges, drain, .. } = self;
+        let drain = match &nodes {
+            // There is no other server for the clients.
+            Nodes::Origin { .. } => drain,
+            Nodes::Redis { .. } | Nodes::Edge { .. } => drain.or(Some(DRAIN)),
+        };
         let direct_edges = direct_edges.or(NonZeroUsize::new(DIRECT_EDGES)).unwrap_or(NonZeroUsize::MIN);
-        Ok(Some(Box::new(Cluster { redis, password_file, name, url, edge, direct_edges, drain })))
+        Ok(Some(Box::new(Cluster { nodes, name, url, edge, direct_edges, drain })))
     }
+
+    /// An origin or an edge; none for a server that has no others.
+    fn without_redis(&self) -> Result<Option<Nodes>, Conflict> {
+        let flags = [
+            ("--redis-password-file", self.redis_password_file.is_some()),
+            ("--node", self.node.is_some()),
+            ("--node-url", self.node_url.is_some()),
+        ];
+        let secret_file = self.edge_secret_file.clone();
+        let nodes = match (&self.origin, secret_file) {
+            (Some(_), _) if !self.edge => return Err(Conflict::OriginWithout("--edge")),
+            (Some(_), None) => return Err(Conflict::OriginWithout("--edge-secret-file FILE")),
+            (None, _) if self.edge => return Err(Conflict::EdgeOfNobody),
+            (None, _) if self.origin_fingerprint.is_some() => return Err(Conflict::OriginWithout("--origin URL")),
+            (Some(origin), Some(secret_file)) => {
+                Nodes::Edge { origin: origin.clone(), fingerprint: self.origin_fingerprint, secret_file }
+            }
+            (None, Some(secret_file)) => Nodes::Origin { secret_file },
+            (None, None) => {
+                let of_several = [("--direct-edges", self.direct_edges.is_some()), ("--drain", self.drain.is_some())];
+                return match typed(flags.into_iter().chain(of_several)) {
+                    Some(flag) => Err(Conflict::NodeWithoutRedis(flag)),
+                    None => Ok(None),
+                };
+            }
+        };
+        match typed(flags) {
+            Some(flag) => Err(Conflict::NodeWithoutRedis(flag)),
+            None => Ok(Some(nodes)),
+        }
+    }
+}
+
+/// The first flag that was typed.
+fn typed(flags: impl IntoIterator<Item = (&'static str, bool)>) -> Option<&'static str> {
+    flags.into_iter().find(|(_, is_typed)| *is_typed).map(|(flag, _)| flag)
 }

@@ -21,6 +21,15 @@ pub(super) enum Conflict {
     TrustWithoutServer(&'static str),
     #[error("{0} is about several servers that share their rooms: add --redis redis://HOST:6379, or remove {0}")]
     NodeWithoutRedis(&'static str),
+    #[error(
+        "--edge gets lectures from another server: add --redis redis://HOST:6379, or --origin wss://HOST:PORT with \
+         --edge-secret-file FILE"
+    )]
+    EdgeOfNobody,
+    #[error("--origin is about an edge without Redis: add {0}")]
+    OriginWithout(&'static str),
+    #[error("{0} is about edges without Redis: remove it, or --redis")]
+    EdgesOfRedis(&'static str),
     #[error("--edge sends media, and --no-media sends none: remove one of the two flags")]
     EdgeWithoutMedia,
     #[error("can't use --redis: {0}")]
@@ -35,6 +44,8 @@ pub(super) enum Conflict {
     ToOrAnswer,
     #[error("--once ends after the first call that --answer takes: add --answer, or remove --once")]
     OnceWithoutAnswer,
+    #[error("{0} is about a lecture from a file: add --lecture FILE.toml, or remove {0}")]
+    WithoutLecture(&'static str),
     #[error("{0} and {1} can't be used together: remove one of the two flags")]
     TwoSources(&'static str, &'static str),
     #[error("--no-media carries no media, but {0} is about media: remove one of the two flags")]

@@ -83,7 +83,7 @@ impl TypedTeach {
         if self.policy.auth.is_some() && is_remote {
             return Err(Conflict::SiteOfAnotherServer("--auth"));
         }
-        let audio = !self.sources.no_audio;
+        let (audio, exit_when_empty) = (!self.sources.no_audio, self.sources.lecture.exit_when_empty);
         let sources = Sources::try_from(self.sources)?;
         match (&sources, self.encoding.first_flag()) {
             (Sources::Pipeline(_), Some(flag)) => return Err(Conflict::PipelineEncodes(flag)),
@@ -123,6 +123,7 @@ impl TypedTeach {
             metrics: self.metrics,
             qr: !self.no_qr,
             length: self.length,
+            exit_when_empty,
             end_class: self.end_class,
             chat: chat_input(self.chat),
             allowed: Allowed { comments: !self.no_comments, reactions: !self.no_reactions, ..Allowed::default() },
@@ -168,7 +169,8 @@ impl TryFrom<TypedSources> for Sources {
         let file = (!files.paths.is_empty()).then_some(("--file", MainSource::Files(files)));
         let test = typed.test.then_some(("--test", MainSource::Test));
         let slides = typed.slides.map(|path| ("--slides", MainSource::Slides(path)));
-        let mut mains = [file, slides, test, screen].into_iter().flatten();
+        let lecture = typed.lecture.convert()?.map(|file| ("--lecture", MainSource::Lecture(file)));
+        let mut mains = [lecture, file, slides, test, screen].into_iter().flatten();
         let main = mains.next();
         if let (Some((first, _)), Some((second, _))) = (&main, mains.next()) {
             return Err(Conflict::TwoSources(first, second));

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use super::attendance::AttendanceFiles;
 use super::ice_tcp::IceTcp;
 use super::janus::{TaughtJanus, WatchedJanus};
+use super::lecture::LectureFile;
 use super::secrets::{AccessPolicy, RoomAccess, Secret};
 use super::servers::{StunServer, TurnServer};
 use super::stage::StageOptions;
@@ -108,6 +109,8 @@ pub struct Teach {
     pub qr: bool,
     /// End after this time; `None`: run until interrupted, or to the end of the file.
     pub length: Option<Duration>,
+    /// End when no student has been there for this long; `None`: never.
+    pub exit_when_empty: Option<Duration>,
     /// Whether the end of this process ends the class for the students too.
     pub end_class: bool,
     /// Which lines of stdin go to the chat.
@@ -120,6 +123,16 @@ pub struct Teach {
     pub whip: WhipOut,
     /// The VideoRoom of a Janus server that gets the lecture as well.
     pub janus: Option<TaughtJanus>,
+}
+
+impl Teach {
+    /// The lecture of `--lecture`.
+    pub fn lecture(&self) -> Option<&LectureFile> {
+        match &self.sources {
+            Sources::Chosen { main: Some(MainSource::Lecture(file)), .. } => Some(file),
+            _ => None,
+        }
+    }
 }
 
 /// A client's trust beside the root certificates of the system and the CA of this computer.
@@ -174,6 +187,8 @@ pub enum MainSource {
     Files(FileList),
     /// The pages of a PDF document or a presentation.
     Slides(PathBuf),
+    /// The scenes of a lecture.
+    Lecture(LectureFile),
     /// A moving pattern with a running clock, and a tone.
     Test,
 }
@@ -328,10 +343,8 @@ pub struct Serve {
 /// A node of a server on several machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// The Redis server where the nodes meet.
-    pub redis: RedisUrl,
-    /// The file with its password.
-    pub password_file: Option<PathBuf>,
+    /// How the nodes know each other.
+    pub nodes: Nodes,
     /// The name of this node; `None`: the name of the computer.
     pub name: Option<NodeId>,
     /// The URL of this node for the others; `None`: an address of this computer.
@@ -340,8 +353,34 @@ pub struct Cluster {
     pub edge: bool,
     /// The most edges that get a lecture of a room here from the holder of its media.
     pub direct_edges: NonZeroUsize,
-    /// The longest time in which this node sends its clients to the others before it ends.
-    pub drain: Duration,
+    /// The longest time in which this node sends its clients to the others before it ends; none if there are no others.
+    pub drain: Option<Duration>,
+}
+
+/// How the nodes of a server know each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nodes {
+    /// They meet in Redis.
+    Redis {
+        /// The server.
+        url: RedisUrl,
+        /// The file with its password.
+        password_file: Option<PathBuf>,
+    },
+    /// This node has all rooms, and the others are its edges.
+    Origin {
+        /// The file with the secret that edges show.
+        secret_file: PathBuf,
+    },
+    /// This node is an edge, and an origin has all rooms.
+    Edge {
+        /// The origin.
+        origin: ServerUrl,
+        /// The fingerprint of its certificate.
+        fingerprint: Option<Fingerprint>,
+        /// The file with the secret for it.
+        secret_file: PathBuf,
+    },
 }
 
 /// The media that `classroom serve` carries.

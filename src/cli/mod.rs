@@ -18,6 +18,7 @@ mod doctor;
 mod ice_tcp;
 mod janus;
 mod janus_flags;
+mod lecture;
 mod manual;
 mod meaning;
 mod media;
@@ -56,9 +57,10 @@ pub use self::conference::{Call, CallRole, ConferenceOutput, Meet};
 pub use self::doctor::Doctor;
 pub use self::ice_tcp::IceTcp;
 pub use self::janus::{JanusAccess, SecretSource, TaughtJanus, WatchedJanus};
+pub use self::lecture::{LectureFile, LectureStart};
 pub use self::meaning::{
-    ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Rooms, Serve, ServeMedia,
-    ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
+    ChatInput, Cluster, Completions, Demo, DemoLecture, Device, MainSource, Man, Member, Nodes, Rooms, Serve,
+    ServeMedia, ServerTrust, Signalling, Sink, Sources, Speaking, Teach, Video, Watch,
 };
 pub use self::plan::Plan;
 pub use self::secrets::{AccessPolicy, CodeChoice, RoomAccess, Secret, TeachingKeySource};

@@ -1,4 +1,5 @@
 mod access;
+mod lecture;
 mod whip_out;
 
 use std::num::NonZeroUsize;
@@ -310,7 +311,7 @@ fn invalid_values_are_refused_with_the_flag_and_an_example() {
 fn a_typing_error_is_answered_with_a_suggestion() {
     let whole = |line: &str| parse_line(line).unwrap_err().to_string();
     assert!(whole("wacth --room 1").contains("'watch'"));
-    assert!(whole("teach --rom 1").contains("'--room'"));
+    assert!(whole("teach --roon 1").contains("'--room'"));
 }
 
 #[test]

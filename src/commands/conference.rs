@@ -388,7 +388,7 @@ impl<'a> Conference<'a> {
 
     fn on_capture(&mut self, event: Option<CaptureEvent>) -> Option<ConferenceEvent> {
         match event {
-            Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_)) => None,
+            Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_) | CaptureEvent::Scene(_)) => None,
             Some(CaptureEvent::Warning(sentence)) => {
                 self.reporter.warn(sentence);
                 None

@@ -77,6 +77,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         metrics: None,
         qr: false,
         length: None,
+        exit_when_empty: None,
         end_class: true,
         chat: ChatInput::Never,
         allowed: Allowed::default(),
@@ -96,7 +97,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         Stop::Signal
     };
     let mut teaching =
-        tokio::spawn(async move { teach::run_with(taught, Some(options), &aside, ends, Some(ready)).await });
+        tokio::spawn(async move { teach::run_with(taught, options.into(), &aside, ends, Some(ready)).await });
     let mut stopped = std::pin::pin!(stop(demo.length));
     let server: ServerUrl = tokio::select! {
         Ok(server) = server => server,

@@ -59,7 +59,7 @@ impl Edges {
             return match &event {
                 // The student has come here from an edge.
                 SfuEvent::Connected(user) => {
-                    self.students.remove(user);
+                    self.forget(user, sfu);
                     Meaning::Own(event)
                 }
                 // It has gone from here to an edge.
@@ -82,6 +82,18 @@ impl Edges {
         })
     }
 
+    /// A student is at no edge any more.
+    fn forget(&mut self, student: &UserId, sfu: &Sfu) {
+        if let Some(edge) = self.students.remove(student) {
+            self.count(&edge, sfu);
+        }
+    }
+
+    /// Tells the SFU how many students an edge has.
+    fn count(&self, edge: &UserId, sfu: &Sfu) {
+        sfu.serves(edge.clone(), self.students.values().filter(|of| *of == edge).count());
+    }
+
     fn heard(&mut self, edge: &UserId, text: &str, sfu: &Sfu) -> Option<SfuEvent> {
         let is_at = |student: &UserId| self.students.get(student) == Some(edge);
         match FromEdge::parse(text)? {
@@ -89,7 +101,9 @@ impl Edges {
                 if self.contains(&user) || self.students.len() >= MAX_STUDENTS {
                     return None;
                 }
+                self.forget(&user, sfu);
                 self.students.insert(user.clone(), edge.clone());
+                self.count(edge, sfu);
                 // An earlier connection to this SFU serves nobody.
                 sfu.remove(user.clone());
                 Some(SfuEvent::Connected(user))
@@ -99,7 +113,7 @@ impl Edges {
             FromEdge::Gone { user, has_left } => {
                 let why = if has_left { Departure::Left } else { Departure::Lost };
                 is_at(&user).then(|| {
-                    self.students.remove(&user);
+                    self.forget(&user, sfu);
                     SfuEvent::Gone { user, why }
                 })
             }

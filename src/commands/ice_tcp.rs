@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::cli::IceTcp;
 use crate::exit::Failure;
 use crate::http::{self, ConnectionLimits, Port, StunHandler, StunStream};
-use crate::network::ClientState;
+use crate::network::{ClientState, Network};
 use crate::process;
 use crate::sfu::MediaPort;
 
@@ -75,7 +75,7 @@ impl TcpMedia {
                     // A peer that knows our answer must not make place for a stranger.
                     let proved = move || client_state.set(ClientState::Connected);
                     if let Some(port) = port.get() {
-                        port.serve_stream(stream, proved).await;
+                        port.serve_stream(stream, Network::of(from.ip()), proved).await;
                     }
                 } else if let Some(turn) = turn {
                     turn.handle(StunStream { stream: Box::new(stream), from, at, client_state }).await;
@@ -131,12 +131,62 @@ fn is_framed(beginning: &[u8; BEGINNING]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use tokio::time::sleep;
+
     use super::*;
+    use crate::rtp::{Codec, Encoding, Track};
+    use crate::sfu::{Sfu, SfuConfig, SfuEvent, UdpBinding};
+    use crate::viewer::{IceServers, Viewer, ViewerConfig, ViewerEvent};
 
     #[test]
     fn turn_and_ice_are_told_apart_by_the_place_of_the_magic_cookie() {
         let allocate = [0, 3, 0, 8, 0x21, 0x12, 0xa4, 0x42, 1, 2];
         let check = [0, 100, 0, 1, 0, 80, 0x21, 0x12, 0xa4, 0x42];
         assert!(is_framed(&check) && !is_framed(&allocate) && !is_framed(b"\0GET / HTT"));
+    }
+
+    #[tokio::test]
+    async fn on_opens_the_tcp_port_with_the_number_of_the_media_port() {
+        let (port, _) = MediaPort::bind("127.0.0.1:0".parse().unwrap(), &[]).unwrap();
+        let (address, pages) = (port.local(), "127.0.0.1:9".parse().unwrap());
+        let pages = |has_proxy| Some(PagesPort { address: pages, has_proxy });
+        // The pages have another port, behind a proxy: no TCP port but that of `on` leads to the media.
+        assert!(TcpMedia::new(IceTcp::Auto).start(&port, pages(true)).unwrap().is_none());
+        let _open = TcpMedia::new(IceTcp::On).start(&port, pages(true)).unwrap().unwrap();
+        let config = SfuConfig {
+            user: "9999".parse().unwrap(),
+            udp: UdpBinding::Shared(port.clone()),
+            advertise: Vec::new(),
+            stun: Vec::new(),
+            max_students: 1,
+            encodings: vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)],
+            workers: NonZeroUsize::MIN,
+            adapts: true,
+        };
+        let (sfu, mut events) = Sfu::start(config).unwrap();
+        let config = ViewerConfig { bind: vec!["127.0.0.1:0".to_owned()], ice_servers: IceServers::default() };
+        let (viewer, offer, mut happens) = Viewer::offer(config, Arc::new(|_| {})).await.unwrap();
+        sfu.offer("1001".parse().unwrap(), offer, None, None);
+        let connects = async {
+            let sdp = loop {
+                if let SfuEvent::Answer { sdp, .. } = events.recv().await.unwrap() {
+                    break sdp;
+                }
+            };
+            let by_tcp = |line: &&str| line.starts_with("a=candidate:") && line.contains("tcptype passive");
+            let ports: Vec<&str> = sdp.lines().filter(by_tcp).filter_map(|line| line.split(' ').nth(5)).collect();
+            assert!(!ports.is_empty() && ports.iter().all(|port| *port == address.port().to_string()), "{sdp}");
+            let lines = sdp.lines().filter(|line| !line.starts_with("a=candidate:") || by_tcp(line));
+            viewer.answer(lines.flat_map(|line| [line, "\r\n"]).collect()).await.unwrap();
+            while !matches!(happens.recv().await.unwrap(), ViewerEvent::Connected) {}
+            while !viewer.uses_tcp().await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), connects).await.unwrap();
+        viewer.close().await;
+        sfu.close().await;
     }
 }

@@ -3,18 +3,24 @@
 use crate::media::Turn;
 
 /// The commands with what they do.
-pub(super) const LECTURE_COMMANDS: [(&str, &str); 4] = [
-    ("/next", "show the next slide, as Page Down does; /prev: the one before, as Page Up does"),
+pub(super) const LECTURE_COMMANDS: [(&str, &str); 6] = [
+    ("/next", "show the next slide or scene (Page Down); /prev: the one before (Page Up)"),
     ("/page 7", "show slide 7; /page first, /page last"),
-    ("/black", "show a black picture instead of the slide; again: the slide"),
+    ("/black", "show a black picture instead (F8); again: the slide or scene"),
+    ("/pause", "stop the time of a scene (F9); again: go on"),
+    ("/scene 2", "show scene 2 (or a name) of a lecture from a file"),
     ("/missing", "list who of the roster is missing"),
 ];
 
 /// An order about the lecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LectureOrder {
-    /// Show another slide.
+    /// Show another slide or scene.
     Turn(Turn),
+    /// Stop the time of a scene, or let the scene go on.
+    Pause,
+    /// Show the scene of this name or number.
+    Scene(String),
     /// Tell who of the roster is missing.
     Missing,
 }
@@ -32,7 +38,10 @@ pub(super) fn parse(command: &str, argument: &str) -> Option<Result<LectureOrder
             Ok(number) => turn(Turn::Page(number)),
             Err(_) => Err("/page needs the number of a slide, first or last".to_owned()),
         },
-        ("next" | "prev" | "black", _) => Err(format!("/{command} takes no words")),
+        ("pause", "") => Ok(LectureOrder::Pause),
+        ("scene", "") => Err("/scene needs the name or the number of a scene".to_owned()),
+        ("scene", scene) => Ok(LectureOrder::Scene(scene.to_owned())),
+        ("next" | "prev" | "black" | "pause", _) => Err(format!("/{command} takes no words")),
         ("missing", "") => Ok(LectureOrder::Missing),
         ("missing", _) => Err("/missing lists who of the roster is missing, and takes no words".to_owned()),
         _ => return None,

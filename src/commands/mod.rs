@@ -125,9 +125,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Option<Result<EndReason, Failure>> {
     let ended = match command {
         Command::Demo(demo) => return Some(demo::run(demo, output, reporter).await),
+        Command::Teach(teach) if teach.lecture().is_some_and(|lecture| lecture.dry_run) => {
+            teach::dry_run(&teach, reporter).await
+        }
         Command::Teach(teach) => {
             let stop = stop_cause(teach.length);
-            return Some(teach::run(*teach, reporter, stop).await);
+            return Some(Box::pin(teach::run(*teach, reporter, stop)).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);

@@ -50,7 +50,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     stop: impl Future<Output = EndReason>,
 ) -> Result<EndReason, Failure> {
-    let drain = serve.cluster.as_ref().map(|cluster| cluster.drain);
+    let drain = serve.cluster.as_ref().and_then(|cluster| cluster.drain);
     let mut stop = std::pin::pin!(stop);
     let serving = tokio::select! {
         // First, so that a signal right after `listening` ends the server in good order.
@@ -276,7 +276,7 @@ impl RunningServer {
             let (own, fingerprint) = (url_of(None, tls.as_ref(), address), fingerprint_of(tls.as_ref()));
             node.config(own, fingerprint, &access.policy(), meetings)
         };
-        let cluster = cluster.map(config).transpose()?;
+        let cluster = cluster.map(config);
         let urls = |turn: &OwnTurnServer| {
             let pages = site.public_url.is_none().then(|| address.port());
             let url = node_url.unwrap_or_else(|| url_of(site.public_url.as_ref(), tls.as_ref(), address));

@@ -7,6 +7,8 @@ mod ending;
 mod inputs;
 mod lecture;
 mod roster;
+mod scenes;
+mod script;
 mod server;
 mod source;
 mod stage_report;
@@ -27,6 +29,9 @@ use self::attendance_file::AttendanceFile;
 use self::inputs::{Inputs, MediaEvents, SourceEvents};
 use self::lecture::{Lecture, LectureParts};
 use self::roster::Roster;
+use self::scenes::Scenes;
+use self::script::Script;
+pub(super) use self::script::dry_run;
 use self::server::LectureServer;
 use self::source::{SharedCapture, Source, WhipMedia};
 use self::teacher_views::TeacherViews;
@@ -66,14 +71,29 @@ pub(super) async fn run(
     reporter: &Reporter,
     stop: impl Future<Output = Stop>,
 ) -> Result<EndReason, Failure> {
-    let options = capture_options(&teach);
-    run_with(teach, options, reporter, stop, None).await
+    let script = teach.lecture().map(Script::read).transpose()?;
+    let options = capture_options(&teach, script.as_ref());
+    run_with(teach, TaughtMedia { options, script }, reporter, stop, None).await
 }
 
-/// Like [`run`], with the caller's capture options; `None` if a WHIP client sends the media.
+/// The media of a lecture.
+pub(super) struct TaughtMedia {
+    /// What to capture; `None` if a WHIP client sends the media.
+    pub(super) options: Option<CaptureOptions>,
+    /// The lecture of `--lecture`.
+    script: Option<Script>,
+}
+
+impl From<CaptureOptions> for TaughtMedia {
+    fn from(options: CaptureOptions) -> Self {
+        Self { options: Some(options), script: None }
+    }
+}
+
+/// Like [`run`], with the caller's media.
 pub(super) async fn run_with(
     teach: Teach,
-    options: Option<CaptureOptions>,
+    media: TaughtMedia,
     reporter: &Reporter,
     stop: impl Future<Output = Stop>,
     ready: Option<Ready>,
@@ -85,16 +105,23 @@ pub(super) async fn run_with(
     let attendance_file = teach.attendance.list.as_deref().map(AttendanceFile::check).transpose()?;
     let roster = teach.attendance.roster.as_deref().map(Roster::read).transpose()?.unwrap_or_default();
     reporter.status("preparing");
+    let TaughtMedia { options, script } = media;
     let mut prepared = None;
     if let Some(options) = options {
         // A desktop may ask its user which screen to share, so this may take long and must stay interruptible.
         let done = tokio::select! {
-            prepared = blocking(move || Capture::prepare(options)) => prepared??,
+            prepared = blocking(move || Capture::prepare(options)) => prepared?.map_err(|error| match &script {
+                Some(script) => script.explained(error),
+                None => error.into(),
+            })?,
             stopped = &mut stop => return Ok(stopped.reason()),
         };
         done.notices().iter().for_each(|notice| reporter.notice(notice));
         prepared = Some(done);
     }
+
+    let facts = prepared.as_ref().map(|prepared| prepared.scene_facts().to_vec()).unwrap_or_default();
+    let scenes = script.map(|script| Scenes::new(script, &facts, &teach, reporter)).transpose()?;
 
     let (door, whip_requests) = WhipDoor::new(teach.room.clone());
     let (tracer, traces) = Traces::start(teach.otlp.clone(), reporter);
@@ -157,12 +184,16 @@ pub(super) async fn run_with(
     let views = TeacherViews::new(&teach, server.media_ip, reporter);
     let relays = usable(ice_servers(&teach.stun, &teach.turn));
     let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
-    let parts = LectureParts { sfu, stage, views, client, source, whip_out, settings: server.settings(&teach) };
+    let settings = server.settings(&teach);
+    let parts = LectureParts { sfu, stage, views, client, source, scenes, whip_out, settings };
     let mut lecture = Lecture::new(&teach, reporter, parts, (roster, attendance_file), metrics);
     let ended = lecture.run(inputs).await;
     let concluded = lecture.conclude().await;
 
-    let Lecture { sfu, stage, views, client, source, whip_out, goodbye, .. } = lecture;
+    let Lecture { sfu, stage, views, client, source, scenes, whip_out, goodbye, .. } = lecture;
+    if let Some(scenes) = scenes {
+        scenes.close().await;
+    }
     // After a failure the teacher may come back, so the students wait, even with --end-class.
     client.leave(if ended.is_ok() { goodbye } else { Goodbye::Leave }).await;
     if let Some(announcement) = announcement {
@@ -269,7 +300,7 @@ fn listen_for_metrics(address: SocketAddr) -> Result<tokio::net::TcpListener, Fa
 }
 
 /// The options of the capture; `None` if a WHIP client sends the media.
-fn capture_options(teach: &Teach) -> Option<CaptureOptions> {
+fn capture_options(teach: &Teach, script: Option<&Script>) -> Option<CaptureOptions> {
     let defaults = CaptureOptions::default();
     let wanted = |device: &Option<Device>| match device {
         None => Wanted::No,
@@ -286,6 +317,7 @@ fn capture_options(teach: &Teach) -> Option<CaptureOptions> {
                 Some(MainSource::Screen(device)) => media::MainSource::Screen(wanted(&Some(device.clone()))),
                 Some(MainSource::Files(list)) => media::MainSource::Files(list.clone()),
                 Some(MainSource::Slides(path)) => media::MainSource::Slides(path.clone()),
+                Some(MainSource::Lecture(_)) => media::MainSource::Scenes(script.map(Script::sources)?),
                 Some(MainSource::Test) => media::MainSource::Test,
             };
             // Slides have no sound of their own, and a teacher who shows them speaks.

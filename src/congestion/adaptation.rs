@@ -216,6 +216,11 @@ impl Adaptation {
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
     }
 
+    /// The peer passes the media on to so many students, and has the budget of key frames that they have together.
+    pub(crate) fn serves(&mut self, students: u32) {
+        self.key_frames.serves(students);
+    }
+
     /// The peer cannot decode this tier of a track (PLI, FIR). Returns whether its budget allows a restart from a key
     /// frame.
     pub(crate) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {

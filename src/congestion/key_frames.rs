@@ -17,6 +17,9 @@ const LOW_KEY_INTERVAL: Duration = Duration::from_secs(1);
 /// %.
 const MAX_INTERVALS: u32 = 4;
 
+/// The shortest interval of a peer that passes the media on to students of its own.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// After this long without a request the interval is the first one again.
 const PEACE: Duration = Duration::from_secs(60);
 
@@ -32,12 +35,14 @@ struct KeyFrameBudget {
     asked: Option<Instant>,
     /// The first request after a layer change is free.
     is_free: bool,
+    /// The students to whom the peer passes the media on.
+    students: u32,
 }
 
 impl Default for KeyFrameBudget {
     /// A full budget.
     fn default() -> Self {
-        Self { earned: None, intervals: 1, asked: None, is_free: false }
+        Self { earned: None, intervals: 1, asked: None, is_free: false, students: 0 }
     }
 }
 
@@ -55,7 +60,7 @@ impl KeyFrameBudget {
         let passes = self.has(now, tier);
         if passes && !std::mem::take(&mut self.is_free) {
             let before = self.earned.filter(|at| *at > now);
-            self.earned = Some(before.unwrap_or(now) + interval(tier) * self.intervals);
+            self.earned = Some(before.unwrap_or(now) + self.interval(tier, self.intervals));
             if before.is_some() {
                 self.intervals = (self.intervals * 2).min(MAX_INTERVALS);
             }
@@ -68,9 +73,25 @@ impl KeyFrameBudget {
         self.is_free = true;
     }
 
+    /// The peer passes the media on to so many students, and has the budget that they have together: each who comes has
+    /// a free request, as each starts with a key frame at an SFU.
+    fn serves(&mut self, students: u32) {
+        self.is_free |= students > self.students;
+        self.students = students;
+    }
+
     fn has(&self, now: Instant, tier: Tier) -> bool {
         let waits = self.earned.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        self.is_free || waits <= interval(tier) * (KEYS_AT_ONCE - 1)
+        self.is_free || waits <= self.interval(tier, 1) * (KEYS_AT_ONCE - 1)
+    }
+
+    /// The time in which one key frame is earned, after so many intervals of a single peer.
+    fn interval(&self, tier: Tier, intervals: u32) -> Duration {
+        let of_one = interval(tier) * intervals;
+        match self.students {
+            0 => of_one,
+            students => (of_one / students).max(SHORTEST_INTERVAL.min(of_one)),
+        }
     }
 }
 
@@ -98,6 +119,11 @@ impl KeyFrameRecovery {
     /// The peer gets other layers.
     pub(super) fn on_layer_change(&mut self) {
         self.budget.on_layer_change();
+    }
+
+    /// The peer passes the media on to so many students.
+    pub(super) fn serves(&mut self, students: u32) {
+        self.budget.serves(students);
     }
 
     /// The peer cannot decode (PLI, FIR): returns whether it may restart from a key frame.
@@ -222,6 +248,23 @@ mod tests {
             let at = now + KEY_INTERVAL * n;
             assert!(budget.wants(at, Tier::Full) && budget.take(at, Tier::Full), "{n}");
         }
+    }
+
+    #[test]
+    fn an_edge_has_the_budget_of_its_students_together_and_a_newcomer_waits_for_nobody() {
+        let (mut budget, now) = (KeyFrameBudget::default(), Instant::now());
+        begged(&mut budget, now, 60, Tier::Full);
+        let later = now + Duration::from_secs(60);
+        budget.serves(4);
+        let given = begged(&mut budget, later, 60, Tier::Full);
+        // One who comes, and then four times as many as one peer gets.
+        assert!(given[0] == 0.0 && given[1] <= 4.0, "{given:?}");
+        assert!(given.windows(2).skip(2).all(|pair| pair[1] - pair[0] <= 4.02) && given.len() >= 15, "{given:?}");
+        budget.serves(1_000);
+        let given = begged(&mut budget, later + Duration::from_secs(60), 60, Tier::Full);
+        assert!((58..=63).contains(&given.len()), "one a second at most: {given:?}");
+        budget.serves(999);
+        assert!(!budget.is_free, "nobody has come");
     }
 
     #[test]

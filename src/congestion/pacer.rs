@@ -34,6 +34,7 @@ const CLUSTERS_TELL_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct BestPace {
     bits_per_second: Option<u32>,
+    is_sure: bool,
 }
 
 impl BestPace {
@@ -41,12 +42,16 @@ impl BestPace {
     /// never paced below that: a path that carries less must show it by a queue, or the peer would keep layers that it
     /// can't get.
     pub(super) fn update(&mut self, now: Instant, estimate: &Estimate, nominal: u32) -> Option<PathCapacity> {
-        let is_sure = estimate.knows_every_packet() && estimate.is_sure(now, CLUSTERS_TELL_FOR);
-        let measured = if is_sure { estimate.bits_per_second(now) } else { estimate.full_link() };
-        self.bits_per_second = measured.or(self.bits_per_second);
+        if !estimate.knows_every_packet() {
+            return None;
+        }
+        let is_sure = estimate.is_sure(now, CLUSTERS_TELL_FOR) || estimate.full_link().is_some();
         // One cluster is better than none: a paced frame is several clusters, which correct the pace.
-        let guess = || estimate.capacity(now).filter(|_| estimate.knows_every_packet());
-        let bits = self.bits_per_second.or_else(guess).filter(|bits| *bits < WIDE)?;
+        if is_sure || !self.is_sure {
+            self.bits_per_second = estimate.bits_per_second(now).or(self.bits_per_second);
+            self.is_sure |= is_sure;
+        }
+        let bits = self.bits_per_second.filter(|bits| *bits < WIDE)?;
         Some(PathCapacity { bits_per_second: bits.max(nominal), queue: estimate.queue() })
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod ingest;
 mod input;
 mod janus;
+mod lecture;
 mod livekit;
 mod matroska;
 mod media;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     Target { name: "channel_message", body: signalling::channel_message },
     Target { name: "client_message", body: signalling::client_message },
     Target { name: "conference", body: conference::conference },
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 25] = [
     Target { name: "ingest", body: ingest::ingest },
     Target { name: "janus_message", body: janus::janus_message },
     Target { name: "join_query", body: signalling::join_query },
+    Target { name: "lecture", body: lecture::lecture },
     Target { name: "livekit_message", body: livekit::livekit_message },
     Target { name: "matroska", body: matroska::matroska },
     Target { name: "names", body: signalling::names },

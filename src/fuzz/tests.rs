@@ -52,6 +52,7 @@ targets! {
     no_input_breaks_ingest: "ingest", 500;
     no_input_breaks_messages_of_janus: "janus_message", 3_000;
     no_input_breaks_join_queries: "join_query", 5_000;
+    no_input_breaks_lectures: "lecture", 2_000;
     no_input_breaks_messages_of_livekit: "livekit_message", 3_000;
     no_input_breaks_recordings: "matroska", 500;
     no_input_breaks_names: "names", 5_000;

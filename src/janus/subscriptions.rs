@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::error::JanusError;
 use super::feeds::{Feeds, Streams};
@@ -24,6 +24,9 @@ use crate::protocol::IceCandidate;
 
 /// The interval of signs of life: a Janus that is gone is noticed within three of them.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// The time limit of the end of a room.
+const DESTROY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most requests to Janus at the same time. Others wait.
 const AT_ONCE: usize = 16;
@@ -54,14 +57,27 @@ pub enum SubscriptionEvent {
     Gone(UserId, String),
 }
 
-/// Checks that Janus answers.
+/// Checks that Janus answers, and destroys these rooms there, which may be gone already.
 ///
 /// # Errors
 /// If it can't be reached or refuses.
-pub async fn check(server: &JanusServer) -> Result<(), JanusError> {
+pub async fn check(server: &JanusServer, rooms: &[JanusRoom]) -> Result<(), JanusError> {
     let (session, _events, _) = Session::open(server, None).await?;
+    if !rooms.is_empty() {
+        let handle = session.attach().await?;
+        for room in rooms {
+            destroy(&session, handle, room).await;
+        }
+    }
     session.end().await;
     Ok(())
+}
+
+/// Destroys a room: one that is not destroyed stays at Janus without anybody in it.
+async fn destroy(session: &Session, handle: HandleId, room: &JanusRoom) {
+    let destroy = RoomRequest::Destroy { room: &room.id, secret: room.secret.as_deref() };
+    // Janus may have been started anew meanwhile.
+    _ = timeout(DESTROY_WITHIN, session.room(handle, destroy, None)).await;
 }
 
 /// Serves a room until the orders end, and destroys it then.
@@ -80,9 +96,7 @@ pub async fn serve_room(
     places.feeds.joined(feeds);
     let end = places.serve(&mut received, orders, events).await;
     if end.is_ok() {
-        // One that is not destroyed stays at Janus as an empty room.
-        let destroy = RoomRequest::Destroy { room: &room.id, secret: room.secret.as_deref() };
-        _ = session.room(own, destroy, None).await;
+        destroy(&session, own, &room).await;
     }
     session.end().await;
     end

@@ -17,6 +17,9 @@ pub(super) const SUBPROTOCOL: &str = "janus-protocol";
 /// The largest message of Janus: a room with a hundred publishers stays far below.
 pub(super) const MAX_MESSAGE_BYTES: usize = 512 * 1024;
 
+/// The largest session description that is used: it goes on to students.
+const MAX_DESCRIPTION_BYTES: usize = 64 * 1024;
+
 /// The most candidates of a session description, and those that follow it: this computer sends packets to each of them.
 pub(super) const MAX_CANDIDATES: usize = 64;
 
@@ -87,10 +90,12 @@ impl Jsep {
         Self { kind: JsepKind::Answer, sdp }
     }
 
-    /// The session description, if it is of this kind and has no more than [`MAX_CANDIDATES`].
+    /// The session description, if it is of this kind, and has no more than [`MAX_DESCRIPTION_BYTES`] and
+    /// [`MAX_CANDIDATES`].
     pub(super) fn of_kind(self, kind: JsepKind) -> Option<String> {
         let candidates = self.sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
-        (self.kind == kind && candidates <= MAX_CANDIDATES).then_some(self.sdp)
+        let is_small = self.sdp.len() <= MAX_DESCRIPTION_BYTES && candidates <= MAX_CANDIDATES;
+        (self.kind == kind && is_small).then_some(self.sdp)
     }
 }
 
@@ -321,11 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn a_description_with_too_many_candidates_is_refused() {
+    fn a_description_that_is_long_or_has_too_many_candidates_is_refused() {
         let offer = |count| Jsep::offer("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(count));
         assert!(offer(MAX_CANDIDATES).of_kind(JsepKind::Offer).is_some());
         assert!(offer(MAX_CANDIDATES + 1).of_kind(JsepKind::Offer).is_none());
         assert!(offer(1).of_kind(JsepKind::Answer).is_none());
+        assert!(Jsep::offer("a".repeat(MAX_DESCRIPTION_BYTES + 1)).of_kind(JsepKind::Offer).is_none());
     }
 
     #[test]

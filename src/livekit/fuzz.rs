@@ -16,7 +16,7 @@ pub(crate) struct Read {
 /// Reads a message in both forms. None if it is a message in neither.
 pub(crate) fn read(bytes: &[u8]) -> Option<Read> {
     if let Some(joined) = joined::read(bytes, PUBLISHER) {
-        let ids = joined.tracks.into_iter().map(|track| track.sid).chain([joined.own]).collect();
+        let ids = joined.tracks.into_iter().map(|track| track.sid).collect();
         return Some(Read { ids, ..Read::default() });
     }
     Some(match wire::parse(&String::from_utf8_lossy(bytes)).ok()? {

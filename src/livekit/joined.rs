@@ -22,8 +22,6 @@ pub(super) struct PublishedTrack {
 /// The part of a `JoinResponse` that matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Joined {
-    /// LiveKit's id of this participant.
-    pub(super) own: String,
     /// The tracks of the publisher, in the order of [`Track`].
     pub(super) tracks: Vec<PublishedTrack>,
 }
@@ -32,13 +30,12 @@ pub(super) struct Joined {
 /// lecture. None for any other message.
 pub(super) fn read(message: &[u8], publisher: &str) -> Option<Joined> {
     let join = Fields(message).bytes(1)?;
-    let own = Fields(join).bytes(2).and_then(|me| id(me, 1)).unwrap_or_default();
     let of_publisher = Fields(join).all_bytes(3).filter(|other| id(other, 2).as_deref() == Some(publisher));
     let tracks = of_publisher.flat_map(|other| Fields(other).all_bytes(4)).filter_map(track);
     let mut tracks: Vec<PublishedTrack> = tracks.take(MAX_TRACKS).collect();
     tracks.sort_by_key(|published| published.track);
     tracks.dedup_by_key(|published| published.track);
-    Some(Joined { own, tracks })
+    Some(Joined { tracks })
 }
 
 /// A `TrackInfo`. The name that the publisher gave to the track is the `cid` of its codec.
@@ -152,7 +149,6 @@ pub(super) mod tests {
         let joined = read(&message, "classroom").unwrap();
         let tracks: Vec<_> = joined.tracks.iter().map(|one| (one.sid.as_str(), one.track)).collect();
         assert_eq!(tracks, [("TR_a", Track::Audio), ("TR_s", Track::Screen), ("TR_c", Track::Camera)]);
-        assert_eq!(joined.own, "PA_me");
         assert_eq!(read(&message, "nobody").unwrap().tracks, []);
     }
 

@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
@@ -19,7 +19,7 @@ use super::error::LiveKitError;
 use super::joined::{self, Joined};
 use super::key::Right;
 use super::server::{LiveKitRoom, PUBLISHER};
-use super::wire::{self, MAX_CANDIDATES, MAX_MESSAGE_BYTES, ParticipantState, Request, Response};
+use super::wire::{self, MAX_CANDIDATES, MAX_MESSAGE_BYTES, Request, Response};
 use crate::id::UserId;
 use crate::protocol::IceCandidate;
 use crate::rtp::Track;
@@ -28,6 +28,9 @@ use crate::tls::Stream;
 
 /// The time limit of an offer, from TCP to LiveKit's answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+
+/// The pause before a student asks again for a lecture that has not arrived.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// LiveKit ends the signalling of a client that is silent for 15 s.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -52,7 +55,7 @@ pub struct PlacementRequest {
     pub offer: String,
     /// The tracks that it wants.
     pub tracks: Vec<Track>,
-    /// Whether it waits until all of them have arrived at LiveKit.
+    /// Whether all of them must have arrived at LiveKit.
     pub needs_all: bool,
 }
 
@@ -68,8 +71,6 @@ pub enum PlacementEvent {
     },
     /// A candidate of LiveKit.
     Candidate(IceCandidate),
-    /// The student's media is connected.
-    Connected,
     /// The last event: there is no answer, or the student's media has ended.
     Gone(LiveKitError),
 }
@@ -144,11 +145,21 @@ impl Sections {
 impl Task {
     async fn run(mut self) {
         let until = Instant::now() + ANSWER_WITHIN;
-        let opened = timeout_at(until, self.open()).await;
+        let opened = loop {
+            match timeout_at(until, self.open()).await {
+                // The student may be the one whose offer has started the lecture there.
+                Ok(Err(LiveKitError::NotYet))
+                    if Instant::now() + ASKS_AGAIN_AFTER < until && !self.candidates.is_closed() =>
+                {
+                    sleep(ASKS_AGAIN_AFTER).await;
+                }
+                opened => break opened,
+            }
+        };
         let slow = |_| LiveKitError::broken(format!("does not answer an offer within {} s", ANSWER_WITHIN.as_secs()));
         let gone = match opened.map_err(slow).flatten() {
-            Ok((mut signalling, own)) => {
-                let end = self.stay(&mut signalling, &own).await;
+            Ok(mut signalling) => {
+                let end = self.stay(&mut signalling).await;
                 signalling.end().await;
                 end
             }
@@ -159,12 +170,12 @@ impl Task {
         }
     }
 
-    /// From the connection to the answer. Also returns LiveKit's id of the student.
-    async fn open(&mut self) -> Result<(Signalling, String), LiveKitError> {
+    /// From the connection to the answer.
+    async fn open(&mut self) -> Result<Signalling, LiveKitError> {
         // A second session of an identity ends the first one.
         let identity = format!("student:{}", self.request.student);
         let mut signalling = Signalling::open(&self.room, &identity).await?;
-        let Joined { own, tracks } = signalling.joined().await?;
+        let Joined { tracks } = signalling.joined().await?;
         let wanted: Vec<_> = tracks.iter().filter(|one| self.request.tracks.contains(&one.track)).collect();
         if wanted.is_empty() || self.request.needs_all && wanted.len() < self.request.tracks.len() {
             return Err(LiveKitError::NotYet);
@@ -187,7 +198,7 @@ impl Task {
                     let track = |sid: &str| wanted.iter().find(|one| one.sid == sid).map(|one| one.track);
                     let tracks = sids.into_iter().filter_map(|(mid, sid)| Some((mid, track(&sid)?))).collect();
                     self.tell(PlacementEvent::Answer { sdp, tracks }).await;
-                    return Ok((signalling, own));
+                    return Ok(signalling);
                 }
                 Response::Leave(reason) => return Err(left(&reason)),
                 _ => {}
@@ -196,7 +207,7 @@ impl Task {
     }
 
     /// From the answer to the end. Returns the reason, unless the application wants no more.
-    async fn stay(&mut self, signalling: &mut Signalling, own: &str) -> Option<LiveKitError> {
+    async fn stay(&mut self, signalling: &mut Signalling) -> Option<LiveKitError> {
         let (mut ping, mut silent) = (Instant::now() + PING_EVERY, Instant::now() + SILENT_FOR);
         let mut more_candidates = MAX_CANDIDATES;
         loop {
@@ -225,12 +236,6 @@ impl Task {
                 Ok(Response::Candidate(candidate)) if more_candidates > 0 => {
                     more_candidates -= 1;
                     self.tell(PlacementEvent::Candidate(candidate)).await;
-                }
-                Ok(Response::Participants(states)) => {
-                    let is_active = |(sid, state): &(String, _)| sid == own && *state == ParticipantState::Active;
-                    if states.iter().any(is_active) {
-                        self.tell(PlacementEvent::Connected).await;
-                    }
                 }
                 Ok(Response::Leave(reason)) => return Some(left(&reason)),
                 Ok(_) => {}

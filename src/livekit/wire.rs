@@ -98,27 +98,12 @@ pub(super) enum Response {
     Answer { sdp: String, tracks: BTreeMap<String, String> },
     /// A candidate of LiveKit.
     Candidate(IceCandidate),
-    /// States of participants: the id, and whether the participant is connected or gone.
-    Participants(Vec<(String, ParticipantState)>),
     /// A track can't be had.
     NoSubscription,
     /// The session ends, with LiveKit's reason.
     Leave(String),
     /// Nothing that matters here.
     Other,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(super) enum ParticipantState {
-    #[default]
-    Joining,
-    Joined,
-    /// ICE is connected.
-    Active,
-    Disconnected,
-    #[serde(other)]
-    Unknown,
 }
 
 /// Parses a text message.
@@ -131,7 +116,6 @@ pub(super) fn parse(text: &str) -> Result<Response, String> {
     struct Message {
         answer: Option<Answer>,
         trickle: Option<Trickle>,
-        update: Option<Update>,
         leave: Option<Leave>,
         media_sections_requirement: Option<Sections>,
         subscription_response: Option<SubscriptionResponse>,
@@ -148,18 +132,6 @@ pub(super) fn parse(text: &str) -> Result<Response, String> {
     struct Trickle {
         #[serde(default)]
         candidate_init: String,
-    }
-    #[derive(Deserialize)]
-    struct Update {
-        #[serde(default)]
-        participants: Vec<Participant>,
-    }
-    #[derive(Deserialize)]
-    struct Participant {
-        #[serde(default)]
-        sid: String,
-        #[serde(default)]
-        state: ParticipantState,
     }
     #[derive(Deserialize)]
     struct Leave {
@@ -193,8 +165,6 @@ pub(super) fn parse(text: &str) -> Result<Response, String> {
         }
     } else if let Some(sections) = message.media_sections_requirement {
         Response::Sections { audio: sections.num_audios, video: sections.num_videos }
-    } else if let Some(update) = message.update {
-        Response::Participants(update.participants.into_iter().map(|one| (one.sid, one.state)).collect())
     } else if let Some(leave) = message.leave {
         Response::Leave(printable(leave.reason.chars()).take(MAX_TEXT_CHARS).collect())
     } else if message.subscription_response.is_some_and(|response| !response.err.is_empty()) {
@@ -238,12 +208,8 @@ mod tests {
         let answer = json!({"answer": {"type": "answer", "sdp": "v=0", "id": 1, "midToTrackId": {"0": "TR_a"}}});
         let tracks = BTreeMap::from([("0".to_owned(), "TR_a".to_owned())]);
         assert_eq!(read(answer), Response::Answer { sdp: "v=0".into(), tracks });
-        let update = json!({"update": {"participants": [
-            {"sid": "PA_me", "identity": "1001", "state": "ACTIVE"}, {"sid": "PA_2", "state": "NEW_STATE"}, {}]}});
-        let states =
-            [("PA_me", ParticipantState::Active), ("PA_2", ParticipantState::Unknown), ("", ParticipantState::Joining)];
-        let states = states.map(|(sid, state)| (sid.to_owned(), state)).to_vec();
-        assert_eq!(read(update), Response::Participants(states));
+        let update = json!({"update": {"participants": [{"sid": "PA_me", "state": "ACTIVE"}]}});
+        assert_eq!(read(update), Response::Other);
         let leave = json!({"leave": {"reason": "DUPLICATE_IDENTITY\u{7}", "action": "DISCONNECT"}});
         assert_eq!(read(leave), Response::Leave("DUPLICATE_IDENTITY".into()));
         assert_eq!(

@@ -67,6 +67,14 @@ pub enum MediaError {
         /// GStreamer's error.
         cause: String,
     },
+    /// A scene of a lecture can't be shown.
+    #[error("scene {}: {cause}", index + 1)]
+    Scene {
+        /// The index of the scene.
+        index: usize,
+        /// Why.
+        cause: Box<MediaError>,
+    },
     /// A media or pipeline file can't be read or written.
     #[error("file {}: {cause}", path.display())]
     File {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::MediaError;
+use crate::lecture::Source;
 use crate::rtp::{Codec, Tier};
 
 /// The sources to capture and their settings.
@@ -91,6 +92,8 @@ pub enum MainSource {
     Files(FileList),
     /// The pages of a PDF document, or of a presentation that LibreOffice opens.
     Slides(PathBuf),
+    /// The scenes of a lecture; a black picture until the first one is ordered.
+    Scenes(Vec<Source>),
     /// A moving pattern with a running clock, and a tone.
     Test,
     /// A short lecture that this program draws and plays.
@@ -310,6 +313,32 @@ pub struct SlidePosition {
     pub notes: String,
 }
 
+/// Events of the scenes of a lecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SceneEvent {
+    /// The class sees another scene.
+    Shown {
+        /// The index of the scene.
+        scene: usize,
+        /// Where a video starts.
+        from: Duration,
+    },
+    /// The video of a scene has ended.
+    Ended {
+        /// The number of the scene among all that were shown.
+        number: u64,
+    },
+    /// A scene can't be shown, or not any more.
+    Failed {
+        /// The index of the scene.
+        scene: usize,
+        /// The number of the scene among all that were shown.
+        number: u64,
+        /// Why.
+        cause: String,
+    },
+}
+
 /// Events of a running capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureEvent {
@@ -324,6 +353,8 @@ pub enum CaptureEvent {
     },
     /// Another page of the slides is shown.
     Slide(SlidePosition),
+    /// Something about the scenes of a lecture.
+    Scene(SceneEvent),
     /// The last file has ended.
     Eos,
     /// The capture is over.

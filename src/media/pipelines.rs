@@ -37,6 +37,8 @@ files! {
     PLAY_FILE = "play-file.gst";
     PLAY_FILE_VIDEO = "play-file-video.gst";
     PLAY_FILE_AUDIO = "play-file-audio.gst";
+    PLAY_SCENE_VIDEO = "play-scene-video.gst";
+    PLAY_TEST = "play-test.gst";
     TEACH_TEST_VIDEO = "teach-test-video.gst";
     TEACH_TEST_AUDIO = "teach-test-audio.gst";
     TEACH_DEMO_VIDEO = "teach-demo-video.gst";

@@ -1,4 +1,4 @@
-//! Pages of text, set by Pango: for whoever measures how legible they stay.
+//! Pages of text, set by Pango: slates of a lecture, and pages for whoever measures how legible they stay.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -16,8 +16,9 @@ pub struct TextBlock {
     pub text: String,
     /// A Pango font description, for example `DejaVu Sans Mono 17px`.
     pub font: String,
-    /// The distance of the upper left corner from the left and from the top, in pixels.
-    pub at: (u32, u32),
+    /// The distance of the upper left corner from the left and from the top, in pixels; `None`: centred lines in the
+    /// middle of the page.
+    pub at: Option<(u32, u32)>,
     /// 0xAARRGGBB.
     pub colour: u32,
 }
@@ -35,10 +36,13 @@ pub fn typeset(size: Size, background: u32, blocks: &[TextBlock]) -> Result<Vec<
          ! video/x-raw,format=I420,width={width},height={height},framerate=1/1,colorimetry=bt709"
     );
     for (n, block) in blocks.iter().enumerate() {
-        let (x, y) = block.at;
+        let place = match block.at {
+            Some((x, y)) => format!("halignment=left valignment=top line-alignment=left xpad={x} ypad={y}"),
+            None => "halignment=center valignment=center line-alignment=center".to_owned(),
+        };
         text.push_str(&format!(
-            " ! textoverlay name=block-{n} halignment=left valignment=top line-alignment=left auto-resize=false \
-             wrap-mode=none draw-shadow=false draw-outline=false xpad={x} ypad={y} color={}",
+            " ! textoverlay name=block-{n} {place} auto-resize=false wrap-mode=none draw-shadow=false \
+             draw-outline=false color={}",
             block.colour
         ));
     }
@@ -86,7 +90,7 @@ mod tests {
         let block = TextBlock {
             text: "a <b> & c".into(),
             font: "DejaVu Sans Mono 40px".into(),
-            at: (20, 10),
+            at: Some((20, 10)),
             colour: 0xff10_1010,
         };
         let page = typeset(Size { width: 320, height: 64 }, 0xffff_ffff, &[block]).unwrap();

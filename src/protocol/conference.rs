@@ -116,14 +116,14 @@
 //! `breakouts` names in `here` who else is at the receiver's place; the rest of the room is only a number for it. The
 //! owner's `nameBreakout` gives a breakout room a name, which lasts until everybody is called back.
 //!
-//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms. Those of at most
-//! [`MAX_MESH`] students, and one visitor that moderates, connect to each other. The server carries all larger ones
-//! together, as many students as [`MAX_PARTICIPANTS`] without one, a place for the publisher. Only members whose
-//! `client` is `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
-//! their own user id, as in a meeting; everywhere in such a room, the messages of the lecture mean what they always
-//! mean, and its media and its data channels go on. A lecture has no `participants` of its own: whoever comes back to
-//! it takes part in nothing. An offer without `entry` is for the lecture, so what is about the media of a participant at
-//! the server travels both ways as the `message` of a `conference`:
+//! The publisher of a lecture gives the same orders, and its students meet in breakout rooms. Students of a room of at
+//! most [`MAX_MESH`], and one visitor that moderates, connect to each other. The server carries the larger rooms, with
+//! [`MAX_PARTICIPANTS`] less one students in all; that one place is for the publisher. Only members whose `client` is
+//! `browser` are moved. In a breakout room they send `participate`, offers with `entry`, `channel` and `hangup` with
+//! their own user id, as in a meeting. The messages of the lecture keep their meaning there, and the media and the data
+//! channels of the lecture go on. A lecture has no `participants`: students who come back to it take part in nothing.
+//! An offer without `entry` is for the lecture, so each message about the media of a participant at the server, in both
+//! directions, is the `message` of a `conference`:
 //!
 //! ```text
 //! 1001 -> server   {"type":"conference","message":{"type":"offer","targetUid":"1002","sdp":"v=0..."}}

@@ -7,7 +7,9 @@ use super::file::FileReport;
 use super::format::{one_decimal, one_decimal_or_null};
 use super::order::Order;
 use super::path::PathReport;
+use super::scene::SceneReport;
 use super::slide::SlideReport;
+use super::source_state::SourceState;
 use super::stage::StageState;
 use super::summary::Summary;
 use super::whip::{HostCount, HostState};
@@ -85,6 +87,8 @@ pub enum Event {
     },
     /// Another slide is shown (teacher's side).
     Slide(SlideReport),
+    /// Another scene of a lecture is shown (teacher's side).
+    Scene(SceneReport),
     /// The first frame of a track was decoded.
     FirstFrame {
         /// The track.
@@ -454,31 +458,16 @@ pub enum SpeakingState {
     Ended,
 }
 
-/// The state of a video source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SourceState {
-    /// The source has delivered no picture for some seconds.
-    Stopped,
-    /// The source delivers pictures again.
-    Live,
-}
-
-impl From<bool> for SourceState {
-    /// `true` means stopped.
-    fn from(stopped: bool) -> Self {
-        if stopped { Self::Stopped } else { Self::Live }
-    }
-}
-
 /// Why a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndReason {
     /// The time of `--for` is over.
     Duration,
-    /// The last file has ended.
+    /// The last file or the last scene has ended.
     EndOfFile,
+    /// No student was there for the time of `--exit-when-empty`.
+    Empty,
     /// SIGINT, SIGTERM or SIGHUP.
     Interrupted,
     /// The user closed the window.

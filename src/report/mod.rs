@@ -12,8 +12,10 @@ mod format;
 mod metrics;
 mod order;
 mod path;
+mod scene;
 mod sentence;
 mod slide;
+mod source_state;
 mod stage;
 mod status;
 mod summary;
@@ -34,8 +36,7 @@ use serde::Serialize;
 pub use self::attendance::{csv, json};
 pub use self::conference::{CallEnd, CallState, ParticipantState};
 pub use self::event::{
-    EndReason, Event, SourceState, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting,
-    WatchStats, Watched,
+    EndReason, Event, SpeakerStats, SpeakingState, StudentState, TeachStats, TroubleKind, Waiting, WatchStats, Watched,
 };
 pub use self::file::{FileDirection, FileReport, FileState};
 pub(crate) use self::format::cut;
@@ -46,7 +47,9 @@ pub use self::metrics::{
 };
 pub use self::order::Order;
 pub use self::path::{MediaPath, PathReport};
+pub use self::scene::SceneReport;
 pub use self::slide::SlideReport;
+pub use self::source_state::SourceState;
 pub use self::stage::{StageEnd, StageState};
 use self::status::StatusLine;
 pub use self::summary::{HowLeft, MissingStudent, StudentRow, Summary, missing_sentence};

@@ -2,9 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::event::{EndReason, Event, SourceState, SpeakingState, StudentState};
+use super::event::{EndReason, Event, SpeakingState, StudentState};
 use super::format;
 use super::order::Order;
+use super::source_state::SourceState;
 use super::whip::HostKind;
 use crate::id::named;
 use crate::protocol::channel::OffStage;
@@ -47,6 +48,7 @@ impl Event {
                 of => format!("playing {file} ({index} of {of})"),
             }),
             Event::Slide(slide) => Some(slide.sentence()),
+            Event::Scene(scene) => Some(scene.sentence()),
             Event::FirstFrame { track, after_ms, .. } => Some(format!("first {track} frame after {after_ms:.0} ms")),
             Event::Chat { user, nickname, teacher, text, to, .. } => {
                 let role = if *teacher { ", teacher" } else { "" };
@@ -188,6 +190,7 @@ impl EndReason {
         match self {
             EndReason::Duration => "the time of --for is over",
             EndReason::EndOfFile => "the file has ended",
+            EndReason::Empty => "no student was there any more",
             EndReason::Interrupted => "interrupted",
             EndReason::WindowClosed => "the window was closed",
             EndReason::LectureOver => "the lecture is over",

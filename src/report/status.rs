@@ -23,6 +23,8 @@ pub(super) struct StatusLine {
     path: Option<MediaPath>,
     /// The page of the slides.
     slide: Option<String>,
+    /// The scene of a lecture.
+    scene: Option<String>,
     live: bool,
 }
 
@@ -54,6 +56,11 @@ impl StatusLine {
                 self.slide = Some(slide.words());
                 return false;
             }
+            Event::Scene(scene) => {
+                // A scene with slides tells its page afterwards.
+                (self.scene, self.slide) = (Some(scene.words()), None);
+                return false;
+            }
             Event::Path(report) => {
                 self.path = report.user.is_none().then_some(report.path).or(self.path);
                 return false;
@@ -69,6 +76,14 @@ impl StatusLine {
             _ => return false,
         }
         !std::mem::replace(&mut self.live, true)
+    }
+
+    /// What the class sees: the scene, and the page.
+    fn shown(&self) -> Option<String> {
+        match (&self.scene, &self.slide) {
+            (Some(scene), Some(slide)) => Some(format!("{scene}, {slide}")),
+            (scene, slide) => scene.clone().or_else(|| slide.clone()),
+        }
     }
 
     fn conference_changed(&mut self, change: Change) -> bool {
@@ -94,9 +109,9 @@ impl StatusLine {
         }
         let watch: Vec<&WatchStats> = self.watch.values().collect();
         let line = match (&self.teach, watch.is_empty()) {
-            (Some(stats), true) => Some(teach(live, self.slide.as_deref(), stats)),
+            (Some(stats), true) => Some(teach(live, self.shown().as_deref(), stats)),
             (Some(stats), false) => {
-                Some(format!("{}  |  {}", teach(live, self.slide.as_deref(), stats), watching(&watch)))
+                Some(format!("{}  |  {}", teach(live, self.shown().as_deref(), stats), watching(&watch)))
             }
             (None, false) => Some(format!("live  {}  {}", clock(live), watching(&watch))),
             (None, true) => self.conference.line(live),

@@ -375,9 +375,9 @@ impl Room {
         }
     }
 
-    /// Tells the publisher, the media hosts, and the edge that serves the student `about`. A publisher that is away gets
-    /// the message later: it must release the peers of students who left meanwhile, and after a server's restart it
-    /// can't tell them from students on their way back.
+    /// Tells the publisher, the media hosts, and the edge that serves the student `about`. A publisher that is away
+    /// gets the message later: it must release the peers of students who left meanwhile, and after a server's restart
+    /// it can't tell them from students on their way back.
     fn send_to_publisher(&mut self, about: &UserId, message: ServerMessage, out: &mut Vec<Output>) {
         if let Some(to) = self.edges.of_student(about) {
             out.push(Output::Send { to, message: message.clone() });

@@ -323,8 +323,8 @@ impl Rooms {
         self.tags.hash_one(room_id) as u32 >> 1
     }
 
-    /// Checks that the server can carry the media of one more lecture or of more conferences, unless those have a place.
-    /// Returns the place that has to be given up.
+    /// Checks that the server can carry the media of one more lecture or of more conferences, unless those have a
+    /// place. Returns the place that has to be given up.
     fn media_place(
         &self,
         now: Instant,

@@ -64,6 +64,11 @@ pub(super) enum Command {
         user: UserId,
         limits: VideoLimits,
     },
+    /// An edge passes the media on to so many students.
+    Serves {
+        edge: UserId,
+        students: u32,
+    },
     Floor(AudioFloor),
     Trace(Tracer),
     Encodings(Vec<Encoding>),
@@ -90,7 +95,7 @@ impl Entry for Command {
             // One of each publisher waits at the most; the offers of students must not displace it.
             Command::Publish { .. } | Command::OpenSession(_) | Command::EndSession { .. } => Kind::Control,
             Command::RestartIce(_) | Command::Floor(_) | Command::Trace(_) => Kind::Control,
-            Command::Signalling { .. } => Kind::Control,
+            Command::Signalling { .. } | Command::Serves { .. } => Kind::Control,
             Command::Remove { .. } | Command::Encodings(_) | Command::Stats(_) | Command::Close(_) => Kind::Control,
             #[cfg(test)]
             Command::Panic { .. } | Command::Stall(_) | Command::FailReceives(_) => Kind::Control,
@@ -112,6 +117,7 @@ impl Entry for Command {
             | (Command::Signalling { user, .. }, Command::Signalling { user: of, .. }) => user == of,
             (Command::Publish { user, .. }, Command::Publish { user: of, .. }) => user == of,
             (Command::Limit { user, .. }, Command::Limit { user: of, .. }) => user == of,
+            (Command::Serves { edge, .. }, Command::Serves { edge: of, .. }) => edge == of,
             (Command::Remove { user }, Command::OpenSession(offer)) => *user == offer.user,
             (Command::OpenSession(offer), Command::OpenSession(older)) => offer.session.video == older.session.video,
             (

@@ -175,6 +175,11 @@ impl Sfu {
         self.send(Command::Offer { user, sdp, video: None, network: None, is_edge: true });
     }
 
+    /// An edge passes the media on to so many students, and may request the key frames that they may together.
+    pub fn serves(&self, edge: UserId, students: usize) {
+        self.send(Command::Serves { edge, students: u32::try_from(students).unwrap_or(u32::MAX) });
+    }
+
     /// Submits a publisher's offer, with the tracks of its sections by mid. Without `tracks` the first audio section is
     /// the audio, the first video section the screen, the second one the camera; with `tracks` other sections are not
     /// taken. The SFU answers or refuses the offer by a [`SfuEvent`]. A second offer of the user replaces the first

@@ -394,6 +394,7 @@ impl Router {
             }
             Command::Tell { user, text } => self.tell(&user, &text),
             Command::Limit { user, limits } => self.give_for(&user, |id| WorkerCommand::Limit { id, limits }),
+            Command::Serves { edge, students } => self.give_for(&edge, |id| WorkerCommand::Serves(id, students)),
             Command::Floor(floor) => self.context.floor = Some(floor),
             Command::Trace(tracer) => self.context.tracer = tracer,
             Command::TellAll { text } => self.give_to_all(|| WorkerCommand::TellAll { text: Arc::clone(&text) }),

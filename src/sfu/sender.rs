@@ -16,6 +16,10 @@ use crate::rtp::{
     Subscription, Tier, Track, timestamp_at,
 };
 
+/// The interval at which a peer is told its playout delay again, because the packet may be lost. A packet with that
+/// header extension is longer than the others, and costs a system call of its own.
+const PLAYOUT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The interval of sender reports, by which a receiver synchronises audio and video.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,8 +67,8 @@ pub(super) struct Sender {
     lost: u32,
     /// The id of the header extension for the playout delay.
     playout_id: Option<u8>,
-    /// The playout delay in the first packet of each frame; none for a peer that was never told.
-    pub(super) playout: Option<PlayoutDelay>,
+    /// The playout delay, and when the peer was last told it; none for a peer that was never told one.
+    playout: Option<(PlayoutDelay, Option<Instant>)>,
 }
 
 impl Sender {
@@ -100,7 +104,20 @@ impl Sender {
     pub(super) fn set_playout(&mut self, at_once: bool) {
         let Some(id) = self.playout_id.filter(|_| at_once || self.playout.is_some()) else { return };
         let limits = if at_once { PlayoutLimits::Short } else { PlayoutLimits::Free };
-        self.playout = Some(PlayoutDelay { id, limits });
+        let playout = PlayoutDelay { id, limits };
+        if self.playout.is_none_or(|(told, _)| told != playout) {
+            self.playout = Some((playout, None));
+        }
+    }
+
+    /// The playout delay for the first packet of a frame, if the peer is to be told now.
+    pub(super) fn take_playout(&mut self, now: Instant) -> Option<PlayoutDelay> {
+        let (playout, told) = self.playout.as_mut()?;
+        let is_due = told.is_none_or(|told| now.saturating_duration_since(told) >= PLAYOUT_INTERVAL);
+        is_due.then(|| {
+            *told = Some(now);
+            *playout
+        })
     }
 
     /// The encoding of the current tier.

@@ -231,7 +231,7 @@ impl Senders {
                 continue;
             }
             let mut sent = Sent::Yes;
-            let mut playout = sender.playout;
+            let mut playout = sender.take_playout(cx.now);
             for packet in packets {
                 count += 1;
                 bytes += packet.payload.len();
@@ -268,7 +268,8 @@ impl Senders {
             let Some(sender) = self.senders.get_mut(partial.sender) else { continue };
             // None if the tier was abandoned in the meantime.
             let Some(packet) = sender.sent_packet(cx.rings, partial.next as u16) else { continue };
-            let playout = sender.playout.filter(|_| partial.next == partial.first);
+            let is_first = partial.next == partial.first;
+            let playout = is_first.then(|| sender.take_playout(cx.now)).flatten();
             sender.write(cx, transport, estimate, OutgoingPacket { playout, ..packet });
         }
         cx.udp.flush();

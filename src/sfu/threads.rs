@@ -125,6 +125,7 @@ impl Entry for WorkerCommand {
             Self::Tell { .. } | Self::TellAll { .. } | Self::Limit { .. } => Kind::Message,
             // The number of peers is bounded, and so is the number of these commands.
             Self::Add(..) | Self::Remove { .. } | Self::Evict { .. } | Self::Signalling { .. } => Kind::Control,
+            Self::Serves(..) => Kind::Control,
             Self::Encodings(_) | Self::Stats(_) | Self::MoveTo(_) | Self::KeyFrame { .. } => Kind::Control,
             Self::Close | Self::Frame { .. } | Self::Gap(_) | Self::Datagram { .. } => Kind::Control,
             #[cfg(test)]
@@ -145,6 +146,7 @@ impl Entry for WorkerCommand {
             )
             | (Self::Signalling { id, .. }, Self::Signalling { id: of, .. }) => id == of,
             (Self::Limit { id, .. }, Self::Limit { id: of, .. }) => id == of,
+            (Self::Serves(id, _), Self::Serves(of, _)) => id == of,
             (Self::Encodings(_), Self::Encodings(_)) | (Self::MoveTo(_), Self::MoveTo(_)) => true,
             (Self::Close, older) => older.kind() != Kind::Control,
             _ => false,

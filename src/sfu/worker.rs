@@ -66,6 +66,8 @@ pub(super) enum WorkerCommand {
     Tell { id: PeerId, text: Arc<str> },
     /// Give a peer at most this of each video.
     Limit { id: PeerId, limits: VideoLimits },
+    /// An edge passes the media on to so many students.
+    Serves(PeerId, u32),
     /// Send a message to all students.
     TellAll { text: Arc<str> },
     /// The socket was reopened: send through this sender.
@@ -219,9 +221,7 @@ impl Worker {
                 self.poll(now, index);
             }
             WorkerCommand::Datagram { id, at, from, bytes } => self.on_datagram(now, id, (at, from), bytes),
-            WorkerCommand::Candidate { id, candidate } => {
-                self.change(now, id, |peer| peer.add_candidate(candidate));
-            }
+            WorkerCommand::Candidate { id, candidate } => self.change(now, id, |peer| peer.add_candidate(candidate)),
             WorkerCommand::Signalling { id, is_lost } => self.change(now, id, |peer| peer.set_signalling(is_lost)),
             WorkerCommand::Encodings(nominal) => {
                 self.traffic.offer(&nominal);
@@ -247,6 +247,7 @@ impl Worker {
                 }
             }
             WorkerCommand::Limit { id, limits } => self.limit(id, limits),
+            WorkerCommand::Serves(id, students) => self.change(now, id, |peer| peer.serves(students)),
             WorkerCommand::TellAll { text } => {
                 (0..self.peers.len()).for_each(|index| self.tell(index, Arc::clone(&text)));
             }

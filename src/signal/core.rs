@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::cluster::{Cluster, Entry, Placements};
-pub use self::cluster::{ClusterConfig, ClusterStatus};
+pub use self::cluster::{ClusterConfig, ClusterStatus, Ownership};
 pub(crate) use self::cluster::{FromOwner, ToOwner};
 pub(super) use self::cluster::{NODE_PATH, serve_node};
 use self::edges::EdgeHosts;

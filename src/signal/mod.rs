@@ -15,7 +15,8 @@ mod session;
 mod url;
 
 pub use self::core::{
-    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, OwnTurn, ServerConfig, ServerLimits, Waiting,
+    ClusterConfig, ClusterStatus, LocalEdge, LocalHost, LocalMember, OwnTurn, Ownership, ServerConfig, ServerLimits,
+    Waiting,
 };
 pub(crate) use self::core::{FromOwner, ToOwner};
 pub use attempt::{ClientConfig, SignalError, SignalEvent};

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::connection;
 use super::core::{
-    Caller, ClusterStatus, Core, LocalEdge, LocalHost, LocalMember, NODE_PATH, OpenConnection, ServerConfig,
+    Caller, ClusterStatus, Core, LocalEdge, LocalHost, LocalMember, NODE_PATH, OpenConnection, Ownership, ServerConfig,
     ServerLimits, Waiting, serve_node,
 };
 use super::outbox::Outbox;
@@ -204,6 +204,11 @@ impl Server {
         credentials: &Credentials,
         address: ClientAddress,
     ) -> Result<RoomId, RoomRefusal> {
+        if self.core.cluster.as_ref().is_some_and(|cluster| cluster.ownership == Ownership::Nothing) {
+            let message = "this server only passes lectures on: create the room at the server that it gets them from";
+            let (code, message) = (ErrorCode::NotAllowed, message.to_owned());
+            return Err(RoomRefusal { code, message, retry_after: None, kind });
+        }
         let denied = self.core.may_create(credentials, address).err();
         let may_teach = denied.is_none();
         let meetings = self.core.limits.room.meetings;

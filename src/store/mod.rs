@@ -1,4 +1,5 @@
-//! A server on several machines: its nodes, and the owner of each room, in Redis or in memory.
+//! A server on several machines: its nodes, and the owner of each room, in Redis or in memory. An edge without Redis has
+//! an [`OriginStore`].
 //!
 //! A node is a process. One node owns a room: it holds the room's [`Lease`], which ends by itself unless it is renewed.
 //! The generation of a lease is larger than that of every earlier lease, so a node that was the owner can't pass for
@@ -22,6 +23,7 @@
 //! Scripts name keys that they derive, so a Redis Cluster does not fit; Redis with replicas does.
 
 mod memory;
+mod origin;
 mod redis;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use crate::protocol::{SessionSecret, User};
 use crate::room::RoomSummary;
 
 pub use self::memory::MemoryStore;
+pub use self::origin::OriginStore;
 pub use self::redis::{RedisStore, RedisUrl, RedisUrlError};
 
 /// The most nodes that a node knows of.

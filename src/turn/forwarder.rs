@@ -1,37 +1,30 @@
 //! A client's way to a TURN server: takes TURN messages at a UDP port of this computer, and carries them by UDP, TCP or
 //! TLS. `webrtc` 0.21.1 speaks TURN by UDP only, and tells nobody why a server refused it: what passes here does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::framing::{Deframer, frame};
 use super::message::{self, Asked, Incoming, MAX_MESSAGE_BYTES, Outcome};
+use crate::peer_connection::{Link, LinkClient, LocalPath, PathLimits};
 use crate::tls::Trust;
 
 /// The time for the connection to a server, with its TLS handshake.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
-/// The pause after a connection that failed, until the next message of the client starts another one.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The most connections: the sockets of a peer connection, and those of the one before it.
 const MAX_LINKS: usize = 32;
 
 /// A link that carries nothing for this long is closed. Clients refresh their allocations every five minutes.
 const IDLE: Duration = Duration::from_secs(660);
-
-/// The most messages that wait for a connection. Feedback is small; what does not fit is lost, as on any slow path.
-const MAX_WAITING: usize = 256;
 
 /// The most relayed addresses that are remembered.
 const MAX_RELAYED: usize = 128;
@@ -101,10 +94,9 @@ impl fmt::Display for TurnAddress {
 /// A way to one TURN server. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct Forwarder {
-    port: u16,
+    path: LocalPath,
     server: TurnAddress,
     seen: Arc<Mutex<Seen>>,
-    _tasks: JoinSet<()>,
 }
 
 /// What passed.
@@ -120,20 +112,25 @@ impl Forwarder {
     /// # Errors
     /// If no port is free.
     pub fn start(server: TurnAddress, trust: Trust) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.set_nonblocking(true)?;
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let port = socket.local_addr()?.port();
         let seen = Arc::<Mutex<Seen>>::default();
-        let route = Arc::new(Route { server: server.clone(), trust, seen: Arc::clone(&seen), socket });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(run(route));
-        Ok(Self { port, server, seen, _tasks: tasks })
+        let route = Arc::new(Route { server: server.clone(), trust, seen: Arc::clone(&seen) });
+        let limits = PathLimits { links: MAX_LINKS, packet_bytes: MAX_MESSAGE_BYTES };
+        let path = LocalPath::start(limits, move |link| {
+            let route = Arc::clone(&route);
+            async move {
+                let carried = route.carry(link).await;
+                if let Err(error) = &carried {
+                    lock(&route.seen).problem = Some(format!("can't be reached: {error}"));
+                }
+                carried
+            }
+        })?;
+        Ok(Self { path, server, seen })
     }
 
     /// The URL for a client on this computer.
     pub fn url(&self) -> String {
-        format!("turn:{}:{}?transport=udp", Ipv4Addr::LOCALHOST, self.port)
+        format!("turn:{}?transport=udp", self.path.address())
     }
 
     /// The server.
@@ -161,49 +158,10 @@ struct Route {
     server: TurnAddress,
     trust: Trust,
     seen: Arc<Mutex<Seen>>,
-    socket: Arc<UdpSocket>,
-}
-
-/// Gives the messages of each client socket to a link of its own: to the server each is another client.
-async fn run(route: Arc<Route>) {
-    let mut links: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
-    // Dropping the set ends the links.
-    let mut tasks = JoinSet::new();
-    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
-    loop {
-        let (length, from) = tokio::select! {
-            Some(_) = tasks.join_next() => continue,
-            received = route.socket.recv_from(&mut buffer) => match received {
-                Ok(received) => received,
-                Err(_) => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        links.retain(|_, link| !link.is_closed());
-        if !links.contains_key(&from) && links.len() >= MAX_LINKS {
-            continue;
-        }
-        let link = links.entry(from).or_insert_with(|| {
-            let (sender, messages) = mpsc::channel(MAX_WAITING);
-            tasks.spawn(link(Arc::clone(&route), from, messages));
-            sender
-        });
-        let _ = link.try_send(buffer[..length].to_vec());
-    }
-}
-
-async fn link(route: Arc<Route>, client: SocketAddr, messages: mpsc::Receiver<Vec<u8>>) {
-    if let Err(error) = route.carry(client, messages).await {
-        lock(&route.seen).problem = Some(format!("can't be reached: {error}"));
-        // The client repeats its message soon.
-        sleep(PAUSE).await;
-    }
 }
 
 impl Route {
-    async fn carry(&self, client: SocketAddr, mut messages: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    async fn carry(&self, Link { packets: mut messages, client }: Link) -> io::Result<()> {
         let TurnAddress { host, port, transport } = &self.server;
         let is_signed = Mutex::new(false);
         if *transport == TurnTransport::Udp {
@@ -222,7 +180,7 @@ impl Route {
                     }
                     received = server.recv(&mut buffer) => {
                         let length = received?;
-                        self.arrives(client, &buffer[..length], &is_signed).await;
+                        self.arrives(&client, &buffer[..length], &is_signed).await;
                     }
                     () = sleep(IDLE) => break Ok(()),
                 }
@@ -256,7 +214,7 @@ impl Route {
                 }
                 deframer.push(&buffer[..length]);
                 while let Some(message) = deframer.next().map_err(|_| io::Error::other("it does not speak TURN"))? {
-                    self.arrives(client, message, &is_signed).await;
+                    self.arrives(&client, message, &is_signed).await;
                 }
             }
         };
@@ -278,7 +236,7 @@ impl Route {
         }
     }
 
-    async fn arrives(&self, client: SocketAddr, message: &[u8], is_signed: &Mutex<bool>) {
+    async fn arrives(&self, client: &LinkClient, message: &[u8], is_signed: &Mutex<bool>) {
         if matches!(message.first(), Some(0..=3)) {
             let is_signed = *is_signed.lock().unwrap_or_else(PoisonError::into_inner);
             match message::allocation_outcome(message) {
@@ -301,7 +259,7 @@ impl Route {
                 Some(Outcome::Refused { .. }) | None => {}
             }
         }
-        let _ = self.socket.send_to(message, client).await;
+        client.send(message).await;
     }
 }
 

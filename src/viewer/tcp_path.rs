@@ -2,17 +2,15 @@
 //! only if it also listens for TCP itself, on each interface. Instead, a local UDP port stands for each candidate, and
 //! what the library sends there goes over a TCP connection as frames of RFC 4571.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::peer_connection::{Link, LocalPath, PathLimits};
 
 /// The most candidates that are used.
 const MAX_CANDIDATES: usize = 4;
@@ -23,40 +21,26 @@ const MAX_LINKS: usize = 16;
 /// The time for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// The pause after a connection that failed. The library repeats its check soon.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// A connection over which the library sends nothing for this long is closed: the pair that it uses gets a check every
 /// few seconds.
 const IDLE: Duration = Duration::from_secs(15);
-
-/// The most packets that wait for a connection. Feedback is small; what does not fit is lost, as on any slow path.
-const MAX_WAITING: usize = 256;
 
 /// The largest packet that a publisher sends.
 const MAX_BYTES: usize = 2_048;
 
 /// A local UDP port that stands for a TCP candidate. Dropping it ends its connections.
 #[derive(Debug)]
-pub(super) struct TcpPath {
-    port: u16,
-    _tasks: JoinSet<()>,
-}
+pub(super) struct TcpPath(LocalPath);
 
 impl TcpPath {
     fn start(candidate: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.set_nonblocking(true)?;
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let port = socket.local_addr()?.port();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(run(socket, candidate));
-        Ok(Self { port, _tasks: tasks })
+        let limits = PathLimits { links: MAX_LINKS, packet_bytes: MAX_BYTES };
+        LocalPath::start(limits, move |link| carry(candidate, link)).map(Self)
     }
 
     /// The address of the local port.
     pub(super) fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+        self.0.address()
     }
 }
 
@@ -81,7 +65,7 @@ pub(super) fn with_tcp_paths(sdp: &str, uses_tcp: bool) -> (String, Vec<TcpPath>
         });
         if let Some((_, path)) = index.and_then(|index| paths.get(index)) {
             let [foundation, component, priority] = before;
-            let (ip, port) = (path.address().ip(), path.port);
+            let (ip, port) = (path.address().ip(), path.address().port());
             out.push_str(&format!("{foundation} {component} udp {priority} {ip} {port} typ host\r\n"));
         }
     }
@@ -100,54 +84,16 @@ fn passive_tcp(line: &str) -> Option<([&str; 3], SocketAddr)> {
     Some(([foundation, component, priority], address))
 }
 
-/// Gives the packets of each socket of the library to a connection of its own: to the publisher, each is another pair.
-async fn run(socket: Arc<UdpSocket>, candidate: SocketAddr) {
-    let mut links: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
-    // Dropping the set ends the links.
-    let mut tasks = JoinSet::new();
-    let mut buffer = vec![0; MAX_BYTES];
-    loop {
-        let (length, from) = tokio::select! {
-            Some(_) = tasks.join_next() => continue,
-            received = socket.recv_from(&mut buffer) => match received {
-                Ok(received) => received,
-                Err(_) => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        links.retain(|_, link| !link.is_closed());
-        if !links.contains_key(&from) && links.len() >= MAX_LINKS {
-            continue;
-        }
-        let link = links.entry(from).or_insert_with(|| {
-            let (sender, packets) = mpsc::channel(MAX_WAITING);
-            let socket = Arc::clone(&socket);
-            tasks.spawn(async move {
-                if carry(&socket, from, candidate, packets).await.is_err() {
-                    sleep(PAUSE).await;
-                }
-            });
-            sender
-        });
-        let _ = link.try_send(buffer[..length].to_vec());
-    }
-}
-
-async fn carry(
-    socket: &UdpSocket,
-    client: SocketAddr,
-    candidate: SocketAddr,
-    mut packets: mpsc::Receiver<Vec<u8>>,
-) -> io::Result<()> {
+/// Carries the packets of one socket of the library over a connection of its own: to the publisher, each is another
+/// pair.
+async fn carry(candidate: SocketAddr, Link { mut packets, client }: Link) -> io::Result<()> {
     let stream = timeout(CONNECT_WITHIN, TcpStream::connect(candidate)).await??;
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let writing = async {
         while let Ok(Some(packet)) = timeout(IDLE, packets.recv()).await {
-            // The buffer of `run` is shorter than 64 kB.
+            // No packet is longer than [`MAX_BYTES`].
             let length = u16::try_from(packet.len()).map_err(io::Error::other)?;
             writer.write_all(&[&length.to_be_bytes()[..], &packet].concat()).await?;
         }
@@ -158,7 +104,7 @@ async fn carry(
         loop {
             let length = usize::from(reader.read_u16().await?);
             reader.read_exact(&mut packet[..length]).await?;
-            let _ = socket.send_to(&packet[..length], client).await;
+            client.send(&packet[..length]).await;
         }
     };
     tokio::select! {
@@ -179,7 +125,7 @@ mod tests {
     async fn a_passive_candidate_becomes_a_local_port_and_an_active_one_stays() {
         let (sdp, paths) = with_tcp_paths(&[SDP, SDP].concat(), true);
         let [path] = paths.as_slice() else { panic!("{paths:?}") };
-        let line = format!("a=candidate:tcp0 1 udp 7 127.0.0.1 {} typ host\r\n", path.port);
+        let line = format!("a=candidate:tcp0 1 udp 7 127.0.0.1 {} typ host\r\n", path.address().port());
         assert_eq!(sdp.matches(&line).count(), 2, "{sdp}");
         assert_eq!(sdp.replace(&line, "").matches("candidate").count(), 6, "{sdp}");
         let (without, paths) = with_tcp_paths(SDP, false);

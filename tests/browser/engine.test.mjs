@@ -55,6 +55,20 @@ test('messages travel by signalling', async () => {
   assert.deepEqual(sent[1], { type: 'talk', message: { type: 'hand', raised: true } });
 });
 
+test('messages travel by signalling, too, where an engine has answered without a data channel', async () => {
+  const { negotiation, room, connection, did } = made();
+  const talk = { type: 'talk', message: { type: 'cleared' } };
+  connection.pc.currentRemoteDescription = { sdp: 'v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n' };
+  await told(negotiation, room, talk);
+  assert.deepEqual(did, [], 'a student of an SFU has a data channel, and this message is late');
+  connection.pc.currentRemoteDescription.sdp = 'v=0\r\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n';
+  const heard = [];
+  room.chat.attach = (channel) => (channel.onmessage = ({ data }) => heard.push(data));
+  await told(negotiation, room, talk);
+  await told(negotiation, room, talk);
+  assert.deepEqual([did, heard.length], [['channel closed'], 2]);
+});
+
 test('an offer that cannot be answered is followed by another connection', async () => {
   const { negotiation, room, did, sent } = made({ fails: true });
   await told(negotiation, room, OFFER);

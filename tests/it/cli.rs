@@ -19,7 +19,7 @@ fn every_usage_error_exits_with_2_and_names_the_flag() {
         ("wacth", "'watch'"),
         ("teach", "--room"),
         ("teach --room a/b", "--room"),
-        ("teach --room 1 --rom 2", "'--room'"),
+        ("teach --room 1 --roon 2", "'--room'"),
         ("teach --room 1 --server ws://a --listen :1", "--listen"),
         ("teach --room 1 --file a --screen", "--screen"),
         ("teach --room 1 --test --file a", "--file"),

@@ -66,6 +66,27 @@ fn a_lecture_reaches_each_edge_once_and_survives_the_death_of_one() {
     watches(&far, far.mark());
 }
 
+#[test]
+fn an_edge_without_redis_gets_the_lecture_of_its_origin_and_its_students_talk_there() {
+    let class = Classroom::new();
+    let secret = class.directory().join("secret");
+    std::fs::write(&secret, "0123456789abcdef\n").unwrap();
+    let secret = ["--edge-secret-file", secret.to_str().unwrap()];
+    let origin = Node::serve(&class, "origin", &secret);
+    let edge = Node::serve(&class, "edge", &[&["--edge", "--origin", &origin.url()], &secret[..]].concat());
+    let teacher = origin.teacher_with(&class, &["--no-audio"]);
+    let [mut one, two] = ["1001", "1002"].map(|user| edge.student(&class, user));
+    for student in [&one, &two] {
+        student.wait_for("first frame", is_first_frame);
+    }
+    until("two students", || edge.metric("classroom_edge_students") == Some(2.0));
+    assert_eq!(edge.metric("classroom_edge_pulls_total"), Some(1.0));
+    one.types("hello from the edge");
+    for member in [&two, &teacher] {
+        member.wait_for("chat", says("1001", "hello from the edge"));
+    }
+}
+
 /// With one edge at the teacher, the other one gets the lecture from this one. A student of the latter speaks.
 #[test]
 fn an_edge_gets_the_lecture_from_another_one_and_its_students_are_heard_and_seen() {

@@ -109,6 +109,9 @@ mod conference;
 mod signalling;
 mod slides;
 
+// A lecture from a file.
+mod scenes;
+
 // Requests of clients that the server does not know, on loopback.
 mod strangers;
 

@@ -7,7 +7,7 @@ use serde_json::Value as Event;
 use crate::support::{Classroom, Process, is_picture};
 
 /// A PDF document with a page in each of these colours.
-fn document(colours: &[&str]) -> String {
+pub fn document(colours: &[&str]) -> String {
     let kids: Vec<String> = (0..colours.len()).map(|index| format!("{} 0 R", 10 + 2 * index)).collect();
     let mut text = format!(
         "%PDF-1.7\n1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj\n\

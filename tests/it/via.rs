@@ -1,7 +1,7 @@
 //! Lectures over the nodes of an engine, as real programs.
 
 use crate::cluster::{Node, is_first_frame, says, until};
-use crate::support::{Classroom, DEADLINE, JanusServer, is_picture};
+use crate::support::{Classroom, DEADLINE, JanusServer, is_picture, mediamtx};
 
 #[test]
 fn students_watch_and_talk_over_janus_and_go_elsewhere_when_a_node_dies() {
@@ -43,4 +43,26 @@ fn students_watch_and_talk_over_janus_and_go_elsewhere_when_a_node_dies() {
     teacher.wait_since(teacher.mark(), DEADLINE, "both students", sends_to(2));
     one.types("hello without Janus");
     two.wait_for("chat", says("1001", "hello without Janus"));
+}
+
+#[test]
+fn the_first_student_of_a_lecture_gets_it_from_mediamtx_and_talks() {
+    let Some(program) = mediamtx::program("the_first_student_of_a_lecture_gets_it_from_mediamtx_and_talks") else {
+        return;
+    };
+    let class = Classroom::new();
+    let node = mediamtx::start(&program, class.directory(), "paths:\n  all_others:\n");
+    let via = format!("mediamtx={}", node.url("").trim_end_matches('/'));
+    let server = Node::serve(&class, "server", &["--via", &via]);
+    let teacher = server.teacher_with(&class, &[]);
+    let mut students = ["1001", "1002"].map(|user| {
+        let student = server.student(&class, user);
+        student.wait_for("first frame", is_first_frame);
+        student
+    });
+    until("both at MediaMTX", || server.metric("classroom_edge_students") == Some(2.0));
+    students[0].types("hello over MediaMTX");
+    for member in [&students[1], &teacher] {
+        member.wait_for("chat", says("1001", "hello over MediaMTX"));
+    }
 }

@@ -116,7 +116,7 @@ pub(super) const SCENES: [Scene; 11] = [
     scene("lines of output", Kind::Output, 3.0),
     scene("page before scrolling", Kind::Page(2), 2.0),
     scene("scrolling", Kind::Scroll, 2.0),
-    scene("cursor", Kind::Still, 6.0),
+    scene("cursor", Kind::Still, 12.0),
 ];
 
 /// The length of the lesson.
@@ -168,7 +168,7 @@ impl Lesson {
             let large = |text: &str, px: u32, y: u32, colour| TextBlock {
                 text: text.into(),
                 font: format!("DejaVu Sans {px}px"),
-                at: (size.width / 16, y),
+                at: Some((size.width / 16, y)),
                 colour,
             };
             [
@@ -252,7 +252,7 @@ impl Lesson {
 }
 
 fn small(text: &str, colour: u32) -> TextBlock {
-    TextBlock { text: text.into(), font: FONT.into(), at: MARGIN, colour }
+    TextBlock { text: text.into(), font: FONT.into(), at: Some(MARGIN), colour }
 }
 
 /// Lines that differ from each other, of words with letters that are easily taken for others.

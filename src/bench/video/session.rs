@@ -52,7 +52,7 @@ impl Publisher {
                             endpoints::announce_encodings(capture, sfu);
                         }
                     }
-                    Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_)) => {}
+                    Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_) | CaptureEvent::Scene(_)) => {}
                     Some(CaptureEvent::Eos) | None => bail!("the lecture ended before the bench: give a longer --file"),
                 },
                 Some(event) = OptionFuture::from(ingest.as_mut().map(EmulatedPublisher::next)) => match event {

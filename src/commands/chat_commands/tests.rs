@@ -144,6 +144,8 @@ fn tab_completes_the_commands() {
             "/prev",
             "/page",
             "/black",
+            "/pause",
+            "/scene",
             "/missing",
             "/help"
         ]

@@ -1,30 +1,37 @@
 //! This server as a node of a server on several machines, which meet in Redis.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::mpsc;
 
 use crate::access::Access;
-use crate::cli;
+use crate::cli::{self, Nodes};
 use crate::commands::access::read_secrets;
 use crate::exit::Failure;
 use crate::id::NodeId;
 use crate::protocol::SessionSecret;
 use crate::report::Reporter;
 use crate::room::Meetings;
-use crate::signal::{ClusterConfig, ServerUrl};
-use crate::store::{Node, RedisStore, Times};
+use crate::signal::{ClusterConfig, Ownership, ServerUrl};
+use crate::store::{MemoryStore, Node, OriginStore, RedisStore, Store, Times};
 
 /// Sentences that wait for the operator.
 const NOTICES: usize = 64;
+
+/// The origin, as its edges call it.
+const ORIGIN: &str = "origin";
 
 /// Characters of the secret of a node: 190 bits.
 const SECRET_CHARS: usize = 32;
 
 /// A node whose store answers.
 pub(in crate::commands) struct ClusterNode {
-    store: RedisStore,
+    store: Arc<dyn Store>,
+    ownership: Ownership,
+    /// The secret that others show to this node.
+    secret: SessionSecret,
     id: NodeId,
     url: Option<ServerUrl>,
     is_edge: bool,
@@ -34,20 +41,41 @@ pub(in crate::commands) struct ClusterNode {
 }
 
 impl ClusterNode {
-    /// Connects to Redis.
+    /// Connects to Redis, if the nodes meet there.
     ///
     /// # Errors
-    /// If Redis does not answer, the file of the password can't be read, or the name is too long.
+    /// If Redis does not answer, the file of a secret can't be read, or the name is too long.
     pub(in crate::commands) async fn connect(cluster: cli::Cluster, reporter: &Reporter) -> Result<Self, Failure> {
-        let cli::Cluster { mut redis, password_file, name, url, edge: is_edge, direct_edges, .. } = cluster;
-        if let Some(path) = password_file {
-            let text = read_secrets(&path, "--redis-password-file", reporter)?;
-            redis = redis.with_password(text.lines().next().unwrap_or_default().trim());
-        }
+        let cli::Cluster { nodes, name, url, edge: is_edge, direct_edges, .. } = cluster;
         let times = Times::default();
-        let store = RedisStore::connect(&redis, times).await.map_err(|error| {
-            Failure::usage(anyhow::anyhow!("{error}; start Redis 6.2 or newer there, or correct --redis"))
-        })?;
+        let own_secret = || Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse();
+        let own_secret = || own_secret().map_err(Failure::internal);
+        let (store, ownership, secret): (Arc<dyn Store>, _, SessionSecret) = match nodes {
+            Nodes::Redis { url: mut redis, password_file } => {
+                if let Some(path) = password_file {
+                    let text = read_secrets(&path, "--redis-password-file", reporter)?;
+                    redis = redis.with_password(text.lines().next().unwrap_or_default().trim());
+                }
+                let store = RedisStore::connect(&redis, times).await.map_err(|error| {
+                    Failure::usage(anyhow::anyhow!("{error}; start Redis 6.2 or newer there, or correct --redis"))
+                })?;
+                (Arc::new(store), Ownership::Leased, own_secret()?)
+            }
+            Nodes::Origin { secret_file } => {
+                (Arc::new(MemoryStore::new(times)), Ownership::All, edge_secret(&secret_file, reporter)?)
+            }
+            Nodes::Edge { origin, fingerprint, secret_file } => {
+                let origin = Node {
+                    id: ORIGIN.parse().map_err(Failure::internal)?,
+                    url: origin.web_socket(),
+                    fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
+                    secret: edge_secret(&secret_file, reporter)?,
+                    settings: 0,
+                };
+                // Nobody has a member in a room here, so nobody calls this node.
+                (Arc::new(OriginStore::new(origin)), Ownership::Nothing, own_secret()?)
+            }
+        };
         let name = name.map_or_else(computer, |name| name.as_str().to_owned());
         // A process that starts again is another node: the rooms of the first one are lost.
         let id = format!("{name}.{:08x}", rand::random::<u32>()).parse();
@@ -60,7 +88,7 @@ impl ClusterNode {
             }
         });
         let direct_edges = direct_edges.get();
-        Ok(Self { store, id, url, is_edge, direct_edges, times, notices })
+        Ok(Self { store, ownership, secret, id, url, is_edge, direct_edges, times, notices })
     }
 
     /// The URL of this node for the others, if it was typed.
@@ -85,10 +113,8 @@ impl ClusterNode {
         fingerprint: Option<String>,
         access: &Access,
         meetings: Meetings,
-    ) -> Result<ClusterConfig, Failure> {
-        let Self { store, id, url, times, notices, .. } = self;
-        let secret: SessionSecret =
-            Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).parse().map_err(Failure::internal)?;
+    ) -> ClusterConfig {
+        let Self { store, ownership, secret, id, url, times, notices, .. } = self;
         let meetings = match meetings {
             Meetings::Anyone => 1,
             Meetings::Teachers => 2,
@@ -101,8 +127,20 @@ impl ClusterNode {
             secret,
             settings: access.digest().wrapping_add(meetings),
         };
-        Ok(ClusterConfig { store: Arc::new(store), node, times, notices })
+        ClusterConfig { store, node, times, ownership, notices }
     }
+}
+
+/// The secret of edges, in the first line of a file.
+fn edge_secret(path: &Path, reporter: &Reporter) -> Result<SessionSecret, Failure> {
+    let text = read_secrets(path, "--edge-secret-file", reporter)?;
+    text.lines().next().unwrap_or_default().trim().parse().map_err(|_| {
+        let path = path.display();
+        Failure::usage(anyhow::anyhow!(
+            "the first line of {path} is no secret for edges: write 16 to 64 letters and digits, for example by \
+             openssl rand -hex 16"
+        ))
+    })
 }
 
 /// The name of this computer, as far as an id may have it.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::fanout::{Fanout, FanoutEvent};
 use self::feed::Feed;
-use self::nodes::{Busy, NodeStates};
+use self::nodes::{Busy, Nodes};
 use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
 use crate::cli::EngineNode;
@@ -29,6 +29,7 @@ use crate::commands::edges::Edges;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::{MediaMeter, SourceMeter};
 use crate::commands::or_never;
+use crate::commands::serve::engine::{Lines, Node};
 use crate::commands::waiting_offers::WaitingOffers;
 use crate::id::UserId;
 use crate::protocol::channel::StudentMessage;
@@ -72,7 +73,7 @@ impl RunningEdges {
     /// Runs the edges that come from the server.
     pub(super) fn start(settings: EdgeSettings, mut edges: mpsc::UnboundedReceiver<LocalEdge>) -> Self {
         let (end, mut ended) = oneshot::channel();
-        let nodes = NodeStates::new(settings.engines.len());
+        let nodes = Nodes::new(settings.engines.clone());
         let task = tokio::spawn(async move {
             let mut running = JoinSet::new();
             loop {
@@ -106,7 +107,7 @@ enum Ended {
 /// Runs an edge to its end. `engine` sends the media, or else an SFU of this process. Returns the end, and the edge.
 async fn run(
     mut edge: LocalEdge,
-    engine: Option<EngineNode>,
+    engine: Option<(Node, Lines)>,
     settings: EdgeSettings,
     busy: Busy,
 ) -> (Ended, LocalEdge, bool) {
@@ -157,8 +158,8 @@ struct EdgeHost {
     source_meter: SourceMeter,
     publisher: Option<User>,
     ice_servers: IceServers,
-    /// The node of an engine that sends the media; none for an SFU of this process.
-    engine: Option<EngineNode>,
+    /// The node of an engine that sends the media, and the lines of the students; none for an SFU of this process.
+    engine: Option<(Node, Lines)>,
     sfu: Option<Fanout>,
     feed: Feed,
     full: Option<Pull>,
@@ -229,6 +230,7 @@ impl EdgeHost {
                 Input::Full(event) => self.on_full(event).await,
                 Input::Low(event) => self.on_low(event).await,
                 Input::Sfu(FanoutEvent::Sfu(event)) => self.on_sfu(event).await,
+                Input::Sfu(FanoutEvent::Ready) => self.answer_waiting(),
                 Input::Sfu(FanoutEvent::Send(message)) => self.send(message),
                 Input::Sfu(FanoutEvent::Connected(user)) => {
                     // Without a data channel the talk begins with the media.
@@ -297,11 +299,11 @@ impl EdgeHost {
                 self.offer_below(user_id, sdp);
             }
             ServerMessage::Offer { user_id, sdp, video, network, .. } => match &self.sfu {
-                Some(sfu) if self.full.is_some() => sfu.offer(user_id, sdp, video, network),
+                Some(sfu) if self.full.is_some() && sfu.is_ready() => sfu.offer(user_id, sdp, video, network),
                 _ => {
                     let now = std::time::Instant::now();
                     if !self.waiting.push(now, user_id.clone(), sdp, video, network) {
-                        self.send(not_live(user_id));
+                        self.send(not_live(user_id, ErrorCode::TargetBusy));
                     }
                 }
             },
@@ -344,6 +346,11 @@ impl EdgeHost {
         if self.sfu.as_ref().is_some_and(Fanout::is_engine) && self.students.contains(&user) {
             match message {
                 StudentMessage::Receive(tiers) => self.sfu.iter().for_each(|sfu| sfu.limit(user.clone(), tiers)),
+                StudentMessage::Viewing(viewing) => {
+                    self.sfu.iter().for_each(|sfu| sfu.sees(user.clone(), viewing));
+                    // The holder may have asked, too.
+                    self.tell_holder(&FromEdge::Heard(user, StudentMessage::Viewing(viewing).to_json())).await;
+                }
                 message => self.tell_holder(&FromEdge::Heard(user, message.to_json())).await,
             }
         }
@@ -408,7 +415,8 @@ impl EdgeHost {
         let Some(publisher) = self.publisher.as_ref().map(|publisher| publisher.user_id.clone()) else { return };
         let mut source = self.settings.source.clone();
         source.tracer = source.tracer.in_room(self.edge.room());
-        match Fanout::start(publisher, encodings, source, self.engine.as_ref()).await {
+        let engine = self.engine.as_ref().map(|(node, lines)| (node, lines.clone()));
+        match Fanout::start(publisher, encodings, source, engine).await {
             Ok(sfu) => {
                 self.feed.start(sfu.input());
                 self.sfu = Some(sfu);
@@ -421,7 +429,7 @@ impl EdgeHost {
     }
 
     fn answer_waiting(&mut self) {
-        let Some(sfu) = &self.sfu else { return };
+        let Some(sfu) = self.sfu.as_ref().filter(|sfu| sfu.is_ready()) else { return };
         for (user, offer) in self.waiting.take() {
             sfu.offer(user.clone(), offer.sdp, offer.video, offer.network);
             offer.candidates.into_iter().for_each(|candidate| sfu.candidate(user.clone(), candidate));
@@ -468,8 +476,8 @@ impl EdgeHost {
     }
 }
 
-/// Tells a student to try again in a moment.
-fn not_live(target_uid: UserId) -> ClientMessage {
+/// Tells a student to try again in a moment: here, or with [`ErrorCode::RoomFull`] elsewhere.
+fn not_live(target_uid: UserId, code: ErrorCode) -> ClientMessage {
     let message = "the teacher's picture and sound have not arrived at this server yet, try again in a moment".into();
-    ClientMessage::Reject { target_uid, code: ErrorCode::TargetBusy, message, codec: None, source: None }
+    ClientMessage::Reject { target_uid, code, message, codec: None, source: None }
 }

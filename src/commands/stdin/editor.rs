@@ -108,6 +108,8 @@ impl Editor {
             (KeyCode::Char('n'), modifiers) if modifiers == ctrl => self.recall(History::newer),
             (KeyCode::PageDown, _) => return self.turn("/next"),
             (KeyCode::PageUp, _) => return self.turn("/prev"),
+            (KeyCode::F(8), _) => return self.turn("/black"),
+            (KeyCode::F(9), _) => return self.turn("/pause"),
             (KeyCode::Tab, _) => self.complete(),
             (KeyCode::Char(c), modifiers) if !modifiers.intersects(ctrl | alt) => self.insert(c),
             (code, modifiers) => {
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn page_keys_turn_slides_where_there_are_some() {
-        let mut editor = Editor::completing(vec!["/next".into(), "/prev".into()]);
+        let mut editor = Editor::completing(["/next", "/prev", "/black", "/pause"].map(String::from).into());
         let mut keys = |bytes: &[u8]| {
             let keys: Vec<Key> =
                 bytes.iter().map(|byte| editor.key(*byte)).filter(|key| *key != Key::Nothing).collect();
@@ -306,6 +308,8 @@ mod tests {
         };
         assert_eq!(keys(b"a\x1b[6~").0, [Key::Edited, Key::Entered("/next".into())]);
         assert_eq!(keys(b"\x1b[5~"), (vec![Key::Entered("/prev".into())], "a".to_owned()), "the line stays");
+        assert_eq!(keys(b"\x1b[19~").0, [Key::Entered("/black".into())], "F8");
+        assert_eq!(keys(b"\x1b[20~").0, [Key::Entered("/pause".into())], "F9");
         assert_eq!(typed(b"\x1b[6~").1, [], "a student has no slides");
     }
 

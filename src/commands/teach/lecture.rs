@@ -1,6 +1,7 @@
 //! A running lecture: reacts to the SFU, signalling, the capture and the teacher, and reports once a second.
 
 mod reports;
+mod scenes;
 mod signalling;
 mod stage;
 mod whip;
@@ -9,11 +10,15 @@ mod whip_out;
 use std::future::Future;
 use std::time::Instant;
 
+use tokio::time::sleep_until;
+
+use self::scenes::EmptyClass;
 use super::attendance::{Attendance, Now};
 use super::attendance_file::{AttendanceFile, AttendanceWriter};
 use super::ending::can_ask;
 use super::inputs::{Input, Inputs};
 use super::roster::Roster;
+use super::scenes::Scenes;
 use super::source::Source;
 use super::stats::Rates;
 use super::student_states::StudentStates;
@@ -26,6 +31,7 @@ use crate::commands::edges::Meaning;
 use crate::commands::lecture_orders::LectureOrder;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::negotiation::rejection;
+use crate::commands::or_never;
 use crate::commands::source_monitor::SourceMonitor;
 use crate::commands::stage::StageMedia;
 use crate::commands::stop::Stop;
@@ -47,6 +53,8 @@ pub(super) struct LectureParts {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    /// The scenes of `--lecture`.
+    pub(super) scenes: Option<Scenes>,
     pub(super) whip_out: WhipServers,
     pub(super) settings: RoomSettings,
 }
@@ -60,6 +68,7 @@ pub(super) struct Lecture<'a> {
     pub(super) views: TeacherViews,
     pub(super) client: Client,
     pub(super) source: Source,
+    pub(super) scenes: Option<Scenes>,
     /// The WHIP servers that get the lecture as well.
     pub(super) whip_out: WhipServers,
     /// How to leave the room at the end.
@@ -71,6 +80,7 @@ pub(super) struct Lecture<'a> {
     /// Offers of students that came before the encoder.
     waiting: WaitingOffers,
     students: StudentStates,
+    empty: EmptyClass,
     talk: TeacherTalk,
     attendance: Attendance,
     attendance_writer: Option<AttendanceWriter>,
@@ -95,7 +105,7 @@ impl<'a> Lecture<'a> {
         (roster, attendance_file): (Roster, Option<AttendanceFile>),
         metrics: MetricsStore,
     ) -> Self {
-        let LectureParts { sfu, stage, views, client, source, whip_out, settings } = parts;
+        let LectureParts { sfu, stage, views, client, source, scenes, whip_out, settings } = parts;
         let talk = TeacherTalk::new(teach, settings, &sfu);
         Self {
             sfu,
@@ -103,6 +113,7 @@ impl<'a> Lecture<'a> {
             views,
             client,
             source,
+            scenes,
             whip_out,
             goodbye: if teach.end_class { Goodbye::LectureOver } else { Goodbye::Leave },
             teach,
@@ -111,6 +122,7 @@ impl<'a> Lecture<'a> {
             whip: WhipSessions::default(),
             waiting: WaitingOffers::default(),
             students: StudentStates::default(),
+            empty: EmptyClass::default(),
             talk,
             attendance: Attendance::new(Now::read(), roster),
             attendance_writer: attendance_file.map(|file| AttendanceWriter::start(file, reporter)),
@@ -130,9 +142,15 @@ impl<'a> Lecture<'a> {
         mut inputs: Inputs<'_, S>,
     ) -> Result<EndReason, Failure> {
         self.write_attendance(Now::read());
+        self.begin_scenes();
         loop {
             self.change_stage();
+            let scene_tick = self.next_scene_tick();
             let input = tokio::select! {
+                () = or_never(scene_tick.map(sleep_until)) => match self.on_scene_tick() {
+                    Some(reason) => return Ok(reason),
+                    None => continue,
+                },
                 input = inputs.next(self.talk.next_tick()) => input,
                 output = self.stage.next() => {
                     self.on_stage(output);
@@ -171,10 +189,7 @@ impl<'a> Lecture<'a> {
                     self.reporter.notice(sentence);
                     None
                 }
-                Input::Line(line) => {
-                    self.on_line(&line);
-                    None
-                }
+                Input::Line(line) => self.on_line(&line),
                 Input::TalkTick => {
                     self.talk.tick(&self.sfu, self.reporter);
                     None
@@ -195,19 +210,29 @@ impl<'a> Lecture<'a> {
     }
 
     /// The teacher has typed a line.
-    fn on_line(&mut self, line: &str) {
+    fn on_line(&mut self, line: &str) -> Option<EndReason> {
         match TeacherInput::parse(line) {
-            TeacherInput::Lecture(order) => self.obey(order),
+            TeacherInput::Lecture(order) => return self.obey(order),
             input => {
                 if let Some(message) = self.talk.typed(input, &self.sfu, self.reporter) {
                     self.send(message);
                 }
             }
         }
+        None
     }
 
-    fn obey(&mut self, order: LectureOrder) {
+    fn obey(&mut self, order: LectureOrder) -> Option<EndReason> {
+        if let Some(obeyed) = self.order_scenes(&order) {
+            return obeyed.unwrap_or_else(|sentence| {
+                self.reporter.notice(sentence);
+                None
+            });
+        }
         match order {
+            LectureOrder::Pause | LectureOrder::Scene(_) => {
+                self.reporter.notice("this lecture has no scenes: start it with --lecture FILE.toml");
+            }
             LectureOrder::Turn(turn) => {
                 let turned = match self.source.shared_capture() {
                     Some(shared) => shared.capture().turn(turn),
@@ -222,6 +247,7 @@ impl<'a> Lecture<'a> {
                 self.reporter.notice("this lecture has no roster: start it with --roster class.csv");
             }
         }
+        None
     }
 
     fn on_sfu(&mut self, event: SfuEvent) {
@@ -299,6 +325,7 @@ impl<'a> Lecture<'a> {
             CaptureEvent::Slide(SlidePosition { page, pages, is_black, notes }) => {
                 self.reporter.event(&Event::Slide(SlideReport { page, pages, black: is_black, notes }));
             }
+            CaptureEvent::Scene(event) => return Ok(self.on_scene(event)),
             CaptureEvent::Eos => return Ok(Some(EndReason::EndOfFile)),
             CaptureEvent::Error(error) => return Err(error.into()),
             CaptureEvent::Warning(sentence) => {

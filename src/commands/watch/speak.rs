@@ -253,6 +253,7 @@ fn words(speaking: &Speaking) -> String {
         MainSource::Screen(_) => Some("screen"),
         MainSource::Files(_) => Some("a file"),
         MainSource::Slides(_) => Some("slides"),
+        MainSource::Scenes(_) => Some("scenes"),
         MainSource::Test | MainSource::Demo => Some("a test picture"),
     };
     let camera = (sources.camera != Wanted::No).then_some("camera");
@@ -409,7 +410,7 @@ impl Session<'_> {
 
     async fn on_own_capture(&mut self, event: Option<CaptureEvent>) {
         match event {
-            Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_)) => {}
+            Some(CaptureEvent::Playing { .. } | CaptureEvent::Slide(_) | CaptureEvent::Scene(_)) => {}
             Some(CaptureEvent::Warning(sentence)) => self.reporter.warn(sentence),
             Some(CaptureEvent::Error(error)) => {
                 self.reporter.warn(format!("your media has ended: {error}"));

@@ -18,6 +18,9 @@ const INTERVAL: Duration = Duration::from_secs(8);
 /// Subscribers of a Janus come as students do, and Janus asks for each of them and for nobody else.
 const RENEWED_FOR_JANUS: Duration = Duration::from_secs(5);
 
+/// The shortest time between key frames for a server with students of ours.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 fn renewed(kind: HostKind) -> Duration {
     match kind {
         HostKind::Whip => RENEWED,
@@ -25,18 +28,54 @@ fn renewed(kind: HostKind) -> Duration {
     }
 }
 
-/// The budget of all WHIP servers.
-#[derive(Debug, Default)]
+/// The budget of all WHIP servers, or of one server that serves students of ours.
+#[derive(Debug)]
 pub(in crate::commands) struct KeyFrameBudget {
     /// By server: when it got key frames at once.
     at_once: HashMap<usize, [Option<Instant>; AT_ONCE]>,
-    /// The requests that wait, since when.
-    waiting: PerEncoding<Option<Instant>>,
+    /// The requests that wait.
+    waiting: PerEncoding<Option<Waiting>>,
     /// When the encoder was last asked.
     asked: PerEncoding<Option<Instant>>,
+    /// The time between key frames beyond those at once, and between any two.
+    interval: Duration,
+    shortest: Duration,
+}
+
+/// Requests that wait.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// Since the last of them.
+    since: Instant,
+    /// Whether it belongs to those at once.
+    is_at_once: bool,
+}
+
+impl Default for KeyFrameBudget {
+    fn default() -> Self {
+        let (at_once, waiting, asked) = Default::default();
+        Self { at_once, waiting, asked, interval: INTERVAL, shortest: Duration::ZERO }
+    }
 }
 
 impl KeyFrameBudget {
+    /// The budget of a server that serves students of ours, and has none yet.
+    pub(in crate::commands) fn of_students() -> Self {
+        Self { shortest: SHORTEST, ..Self::default() }
+    }
+
+    /// The server serves so many students, and has what they have together: two key frames at once for each who comes,
+    /// and one in an interval. A server that asks whether or not a student needs that has the interval of one.
+    pub(in crate::commands) fn serves(&mut self, students: usize, is_newcomer: bool, kind: HostKind) {
+        if is_newcomer {
+            self.at_once.clear();
+        }
+        if kind == HostKind::Janus {
+            let students = u32::try_from(students.max(1)).unwrap_or(u32::MAX);
+            self.interval = (INTERVAL / students).max(self.shortest);
+        }
+    }
+
     /// A server needs a key frame. `made` is the time of the last one. Returns whether to ask the encoder now.
     pub(in crate::commands) fn want(
         &mut self,
@@ -53,25 +92,25 @@ impl KeyFrameBudget {
         }
         let at_once = self.at_once.entry(server).or_default();
         let is_free = |at: &Option<Instant>| at.is_none_or(|at| now.saturating_duration_since(at) >= renewed(kind));
-        match at_once.iter_mut().find(|at| is_free(at)) {
-            Some(place) => {
-                *place = Some(now);
-                self.ask(now, encoding);
-                true
-            }
-            None => {
-                self.waiting[encoding].get_or_insert(now);
-                false
-            }
+        let place = at_once.iter_mut().find(|at| is_free(at));
+        let is_at_once = place.is_some();
+        place.into_iter().for_each(|place| *place = Some(now));
+        let last = made.max(self.asked[encoding]);
+        if is_at_once && last.is_none_or(|last| now.saturating_duration_since(last) >= self.shortest) {
+            self.ask(now, encoding);
+            return true;
         }
+        let was_at_once = self.waiting[encoding].is_some_and(|waiting| waiting.is_at_once);
+        self.waiting[encoding] = Some(Waiting { since: now, is_at_once: is_at_once || was_at_once });
+        false
     }
 
     /// The encodings whose encoder has to be asked now. `made` has the time of the last key frame of each.
     pub(in crate::commands) fn due(&mut self, now: Instant, made: &PerEncoding<Option<Instant>>) -> Vec<Encoding> {
         let mut due = Vec::new();
         for encoding in Encoding::all() {
-            let Some(since) = self.waiting[encoding] else { continue };
-            if made[encoding].is_some_and(|made| made >= since) {
+            let Some(waiting) = self.waiting[encoding] else { continue };
+            if made[encoding].is_some_and(|made| made > waiting.since) {
                 // A key frame for somebody else came meanwhile.
                 self.waiting[encoding] = None;
             } else if self.earliest(encoding, made).is_none_or(|earliest| now >= earliest) {
@@ -89,7 +128,9 @@ impl KeyFrameBudget {
     }
 
     fn earliest(&self, encoding: Encoding, made: &PerEncoding<Option<Instant>>) -> Option<Instant> {
-        made[encoding].max(self.asked[encoding]).map(|last| last + INTERVAL)
+        let is_at_once = self.waiting[encoding].is_some_and(|waiting| waiting.is_at_once);
+        let pause = if is_at_once { self.shortest } else { self.interval };
+        made[encoding].max(self.asked[encoding]).map(|last| last + pause)
     }
 
     fn ask(&mut self, now: Instant, encoding: Encoding) {
@@ -151,6 +192,47 @@ mod tests {
         let class: Vec<u64> = (0..120).step_by(6).collect();
         let (alone, shared) = (made(1, &[]).len(), made(1, &class).len());
         assert!(shared <= class.len() + 9 && alone > 12, "{shared} {alone}");
+    }
+
+    /// How long each of the students waits who come at these times in milliseconds, if the server asks for each of them
+    /// alone, and how many key frames are made in a minute.
+    fn waits(comes: &[u64]) -> (Vec<u64>, usize) {
+        let (mut budget, start) = (KeyFrameBudget::of_students(), Instant::now());
+        let mut last = PerEncoding::<Option<Instant>>::default();
+        let (mut waiting, mut waits, mut made, mut ordered) = (Vec::new(), Vec::new(), 0, None);
+        for millis in (0..60_000).step_by(10) {
+            let now = start + Duration::from_millis(millis);
+            if ordered.is_some_and(|at| at <= millis) {
+                (last[SCREEN], ordered) = (Some(now), None);
+                made += 1;
+                waits.extend(waiting.drain(..).map(|since| millis - since));
+            }
+            if comes.contains(&millis) {
+                waiting.push(millis);
+                budget.serves(waits.len() + waiting.len(), true, HostKind::Janus);
+                if budget.want(now, (0, HostKind::Janus), SCREEN, last[SCREEN]) {
+                    ordered = Some(millis + 30);
+                }
+            }
+            if budget.deadline(now, &last).is_some_and(|deadline| deadline <= now) && !budget.due(now, &last).is_empty()
+            {
+                ordered = Some(millis + 30);
+            }
+        }
+        (waits, made)
+    }
+
+    #[test]
+    fn a_student_who_comes_to_a_server_waits_for_a_second_at_most() {
+        let late: Vec<u64> = (0..20).map(|n| n * 2_000).collect();
+        assert_eq!(waits(&late), (vec![30; 20], 20));
+        let (storm, made) = waits(&(0..200).map(|n| n * 20).collect::<Vec<_>>());
+        assert!(storm.len() == 200 && storm.iter().all(|wait| *wait <= 1_040) && made <= 6, "{made} {storm:?}");
+        let mut budget = KeyFrameBudget::of_students();
+        for (students, kind, seconds) in [(4, HostKind::Whip, 8), (1, HostKind::Janus, 8), (4, HostKind::Janus, 2)] {
+            budget.serves(students, false, kind);
+            assert_eq!(budget.interval, Duration::from_secs(seconds), "{students}");
+        }
     }
 
     #[test]

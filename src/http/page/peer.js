@@ -150,7 +150,8 @@ export class Peer extends Connection {
     const videos = all.filter((x) => x.type === 'inbound-rtp' && x.kind === 'video');
     const sum = (key) => videos.reduce((total, x) => total + (x[key] ?? 0), 0);
     const trips = all.map((x) => (x.type === 'candidate-pair' ? (x.currentRoundTripTime ?? 0) * 1000 : 0));
-    const target = this.#target.update(sum('packetsReceived'), sum('nackCount'), Math.max(0, ...trips));
+    const numbers = { packets: sum('packetsReceived'), nacks: sum('nackCount'), roundTripMs: Math.max(0, ...trips) };
+    const target = this.#target.update(numbers);
     for (const { receiver } of this.pc.getTransceivers()) {
       const differs = 'jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target;
       if (differs) receiver.jitterBufferTarget = target;
@@ -169,9 +170,8 @@ export function rolesOf(sdp) {
   return roles;
 }
 
-/** The target on a good path: a margin for late packets. The browser takes more where it must. A LAN needs no margin. */
+/** The target on a good path: a margin for late packets. The browser takes more where it must. */
 const USUAL_MS = 50;
-const NEAR_MS = 10;
 const MOST_MS = 300;
 
 /**
@@ -188,18 +188,17 @@ const NACK_SHARE = 0.01;
 /** A path is good again after this many seconds with fewer. */
 const CALM_S = 10;
 
-export class JitterBufferTarget {
+class JitterBufferTarget {
   #before = null;
   #calm = CALM_S;
 
-  /** To be called once a second with the total `packets` of video and the `nacks` for them. Returns milliseconds. */
-  update(packets, nacks, roundTripMs) {
-    const before = this.#before ?? [packets, nacks];
-    this.#before = [packets, nacks];
-    const recent = nacks - before[1];
-    const isLossy = recent >= LEAST_NACKS && recent >= NACK_SHARE * (packets - before[0]);
+  /** To be called once a second with the total `packets` of video and `nacks` for them; returns milliseconds. */
+  update({ packets, nacks, roundTripMs }) {
+    const before = this.#before ?? { packets, nacks };
+    this.#before = { packets, nacks };
+    const recent = nacks - before.nacks;
+    const isLossy = recent >= LEAST_NACKS && recent >= NACK_SHARE * (packets - before.packets);
     this.#calm = isLossy ? 0 : this.#calm + 1;
-    if (this.#calm < CALM_S) return Math.min(MOST_MS, SECOND_RTX_MS + roundTripMs);
-    return this.#calm > 2 * CALM_S && roundTripMs < NEAR_MS ? 0 : USUAL_MS;
+    return this.#calm >= CALM_S ? USUAL_MS : Math.min(MOST_MS, SECOND_RTX_MS + (roundTripMs ?? 0));
   }
 }

@@ -49,6 +49,11 @@ impl WhipError {
         }
     }
 
+    /// Whether the server has nothing at this URL, which may be so only at present.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == StatusCode::NOT_FOUND)
+    }
+
     /// The time for which the server wants no other offer.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

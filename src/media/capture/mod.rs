@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use self::branches::{BranchInputs, Branches};
 use self::bus::{BusWatcher, ENDED, ErrorContext, STOP, post};
 use self::source_state::{EndOfStream, FrameCounter, SourceRestart};
+use crate::lecture::{Change, SourceFacts, Turn};
 use crate::media::contract::{self, PipelineOutputs};
 use crate::media::encode::branch_spec;
 use crate::media::encode::output::{EncodedOutput, KeyFrameGate, OnFrame, request_key_frame};
@@ -23,7 +24,8 @@ use crate::media::error::MediaError;
 use crate::media::file::Playlist;
 use crate::media::options::{CaptureEvent, CaptureOptions};
 use crate::media::pipelines;
-use crate::media::slides::{SlideShow, Turn};
+use crate::media::scenes::Director;
+use crate::media::slides::SlideShow;
 use crate::media::source::{self, CapturePlan};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 
@@ -75,6 +77,11 @@ impl Prepared {
         self.encodings().into_iter().map(|encoding| (encoding, rate(&encoding))).collect()
     }
 
+    /// What is known of each scene of a lecture.
+    pub fn scene_facts(&self) -> &[SourceFacts] {
+        &self.plan.scene_facts
+    }
+
     pub(in crate::media) fn pipeline(&self) -> &gst::Pipeline {
         &self.pipeline
     }
@@ -112,6 +119,8 @@ pub struct Capture {
     playlist: Option<Playlist>,
     /// The slides that are shown in the pipeline.
     slides: Option<SlideShow>,
+    /// The scenes that are shown in the pipeline.
+    director: Option<Director>,
     builder: Option<JoinHandle<()>>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -199,6 +208,8 @@ impl Capture {
             camera: camera(&prepared).map(SourceRestart::new),
         };
         let slides = slides_config.map(|config| SlideShow::start(config, &pipeline, events.clone())).transpose()?;
+        let director = prepared.plan.director.take();
+        let director = director.map(|config| Director::start(config, &pipeline, events.clone())).transpose()?;
         let playlist = playlist_config.map(|config| Playlist::start(config, &pipeline, events)).transpose()?;
         let mut capture = Self {
             prepared,
@@ -207,6 +218,7 @@ impl Capture {
             frame_counters,
             playlist,
             slides,
+            director,
             builder: None,
             watcher: None,
         };
@@ -266,6 +278,17 @@ impl Capture {
         slides.turn(turn)
     }
 
+    /// Changes what a lecture of scenes shows.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the teacher: there are no scenes.
+    pub(crate) fn change(&self, change: Change) -> Result<(), String> {
+        let director = self.director.as_ref().ok_or("this lecture has no scenes: start it with --lecture FILE")?;
+        director.change(change);
+        Ok(())
+    }
+
     /// Slides send a picture at once where somebody needs a key frame. Other sources send one soon anyway.
     fn refresh_slides(&self, encoding: Encoding, is_new: bool) {
         if let (Track::Screen, Some(slides)) = (encoding.track, &self.slides) {
@@ -282,8 +305,8 @@ impl Capture {
     }
 
     /// Per video source: the frames so far, and the announced frame interval (zero if unknown). A static screen
-    /// delivers frames too. Files and slides are left out: they may show a page for
-    /// minutes.
+    /// delivers frames too. Files, slides and scenes are left out: they may show a page
+    /// for minutes.
     pub fn frame_counts(&self) -> impl Iterator<Item = (Track, u64, Duration)> {
         self.frame_counters.iter().map(|(track, counter)| (*track, counter.count(), counter.interval()))
     }
@@ -304,6 +327,9 @@ impl Drop for Capture {
         if let Some(slides) = &self.slides {
             slides.stop();
         }
+        if let Some(director) = &self.director {
+            director.stop();
+        }
         // Stop building branches first: a branch that joins a stopping pipeline would not be stopped.
         self.branches.stop();
         if let Some(builder) = self.builder.take() {
@@ -314,6 +340,7 @@ impl Drop for Capture {
         // Close the files now that nothing reads from them.
         self.playlist = None;
         self.slides = None;
+        self.director = None;
         if let Some(bus) = self.prepared.pipeline.bus() {
             // In Null the bus drops messages, so reopen it for this one.
             bus.set_flushing(false);
@@ -360,7 +387,8 @@ fn camera(prepared: &Prepared) -> Option<gst::Element> {
 /// Counts frames at the end of each video source: at the tee of raw video, or at the appsink of a user's own encoder.
 fn frame_counters(prepared: &Prepared) -> Vec<(Track, FrameCounter)> {
     let of_list = |track: &Track| prepared.plan.playlist.as_ref().is_some_and(|list| list.tracks.contains(track));
-    let of_file = |track: &Track| of_list(track) || (prepared.plan.slides.is_some() && *track == Track::Screen);
+    let is_drawn = prepared.plan.slides.is_some() || prepared.plan.director.is_some();
+    let of_file = |track: &Track| of_list(track) || (is_drawn && *track == Track::Screen);
     let raw = prepared.outputs.raw_video.iter().map(|(track, tee)| (*track, tee));
     let encoded = prepared.outputs.encoded.iter().filter(|output| output.encoding.tier == Tier::Full);
     let encoded = encoded.map(|output| (output.encoding.track, output.sink.upcast_ref::<gst::Element>()));

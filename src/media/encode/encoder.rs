@@ -88,11 +88,6 @@ pub(in crate::media) const ENCODERS: [Encoder; 7] = [
     },
 ];
 
-/// The rate control buffer after a rest, in milliseconds: x264 spends at most half of it for one frame, and the rest in
-/// the second after that. A page of the low tier must not occupy a narrow link for long.
-const WIDE_MS: u32 = 2_000;
-const WIDE_LOW_MS: u32 = 1_500;
-
 /// The sizes of the rate control buffer.
 pub(super) fn buffer_sizes(config: &EncoderConfig) -> BufferSizes {
     Tuning::of(config).buffer
@@ -130,7 +125,7 @@ impl Tuning {
                 // times as long as one.
                 vp8_threads: (cores / 4).clamp(1, 4),
                 preset: "superfast",
-                buffer: BufferSizes { usual: 350, wide: WIDE_MS },
+                buffer: BufferSizes::of(350, config.bitrate),
                 speed: "8",
                 drop: "0",
                 max_key_frame_percent: 600,
@@ -140,7 +135,7 @@ impl Tuning {
                 threads: 1,
                 vp8_threads: 1,
                 preset: "veryfast",
-                buffer: BufferSizes { usual: 350, wide: WIDE_LOW_MS },
+                buffer: BufferSizes::of(350, config.bitrate),
                 speed: "6",
                 drop: "30",
                 max_key_frame_percent: of_key(config.fps),
@@ -151,7 +146,7 @@ impl Tuning {
                 threads: 1,
                 vp8_threads: 1,
                 preset: "medium",
-                buffer: BufferSizes { usual: (2_000 / config.fps.max(1)).clamp(500, 1_000), wide: WIDE_LOW_MS },
+                buffer: BufferSizes::of((2_000 / config.fps.max(1)).clamp(500, 1_000), config.bitrate),
                 speed: "4",
                 drop: "30",
                 max_key_frame_percent: of_key(config.fps),

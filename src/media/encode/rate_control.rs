@@ -38,6 +38,20 @@ pub(super) struct BufferSizes {
     pub(super) wide: u32,
 }
 
+/// The wide buffer: x264 spends all of it for one frame. A student on a line that just carries the tier gets that frame
+/// within this time; frames that are a second late are dropped. Sent at once, most of a frame of 600 kB was lost in the
+/// sockets of one computer.
+const WIDE_MS: u32 = 1_000;
+const WIDE_BYTES: u32 = 312_500;
+
+impl BufferSizes {
+    /// The sizes for a bit rate. The wide buffer is not smaller than the usual one.
+    pub(super) fn of(usual: u32, bitrate: u32) -> Self {
+        let ms_of_bytes = WIDE_BYTES / (bitrate / 8_000).max(1);
+        Self { usual, wide: ms_of_bytes.min(WIDE_MS).max(usual) }
+    }
+}
+
 /// What to do with a picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Treatment {
@@ -146,6 +160,14 @@ mod tests {
             }
         }
         (kept, control.told)
+    }
+
+    #[test]
+    fn a_page_of_the_wide_buffer_is_bounded_in_time_and_in_bytes() {
+        let wide = |usual, bitrate| BufferSizes::of(usual, bitrate).wide;
+        assert_eq!([wide(350, 450_000), wide(350, 2_500_000), wide(350, 5_000_000)], [1_000, 1_000, 500]);
+        assert_eq!(wide(350, 20_000_000), 350, "never smaller than the usual buffer");
+        assert_eq!(wide(350, 0), 1_000);
     }
 
     #[test]

@@ -46,6 +46,25 @@ enum Inspection {
     },
 }
 
+/// Why a file can't be played.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::media) enum Unusable {
+    /// The cause, for the user.
+    Cause(String),
+    /// No decoder is installed for this media type. `package` has one.
+    NoDecoder { what: String, package: String },
+}
+
+impl Unusable {
+    /// The error about this file, with a cause in other words.
+    pub(in crate::media) fn error(self, path: &Path, words: impl FnOnce(String) -> MediaError) -> MediaError {
+        match self {
+            Self::Cause(cause) => words(cause),
+            Self::NoDecoder { what, package } => MediaError::NoDecoder { path: path.to_owned(), what, package },
+        }
+    }
+}
+
 /// Inspects all files of a list, by the program `inspector` if there is one.
 ///
 /// # Errors
@@ -55,22 +74,38 @@ pub(in crate::media) fn contents(list: &FileList, inspector: Option<&Path>) -> R
     for (index, path) in list.paths.iter().enumerate() {
         check(path).map_err(|cause| list.error(index, cause))?;
     }
-    let process = inspector.and_then(|program| Inspector::start(program, &list.paths));
-    let mut all = Vec::new();
-    for (index, path) in list.paths.iter().enumerate() {
+    let all = inspections(&list.paths, inspector).enumerate().map(|(index, contents)| {
+        contents.map_err(|unusable| unusable.error(&list.paths[index], |cause| list.error(index, cause)))
+    });
+    all.collect()
+}
+
+/// Inspects files one after another, by the program `inspector` if there is one. [`check`] has accepted them.
+pub(in crate::media) fn inspections<'a>(
+    paths: &'a [PathBuf],
+    inspector: Option<&'a Path>,
+) -> impl Iterator<Item = Result<Contents, Unusable>> + 'a {
+    let mut process = inspector.and_then(|program| Inspector::start(program, paths));
+    paths.iter().enumerate().map(move |(index, path)| {
         let inspection = match &process {
-            Some(process) => process.next().map_err(|cause| list.error(index, cause))?,
+            Some(running) => match running.next() {
+                Ok(inspection) => inspection,
+                Err(cause) => {
+                    // The file has ended the process, or keeps it busy.
+                    let rest = &paths[index + 1..];
+                    process =
+                        inspector.filter(|_| !rest.is_empty()).and_then(|program| Inspector::start(program, rest));
+                    Inspection::Unplayable(cause)
+                }
+            },
             None => inspect(path),
         };
         match inspection {
-            Inspection::Plays(contents) => all.push(contents),
-            Inspection::Unplayable(cause) => return Err(list.error(index, cause)),
-            Inspection::NeedsDecoder { what, package } => {
-                return Err(MediaError::NoDecoder { path: path.clone(), what, package });
-            }
+            Inspection::Plays(contents) => Ok(contents),
+            Inspection::Unplayable(cause) => Err(Unusable::Cause(cause)),
+            Inspection::NeedsDecoder { what, package } => Err(Unusable::NoDecoder { what, package }),
         }
-    }
-    Ok(all)
+    })
 }
 
 /// Inspects files and writes one line of JSON per file, for `contents` in another process.
@@ -223,6 +258,7 @@ fn open(path: &Path) -> Result<Inspection, String> {
     });
     let mut streams = std::mem::take(&mut *streams.lock().unwrap_or_else(PoisonError::into_inner));
     let video = streams.video.take().and_then(|pad| pad.current_caps());
+    let length = pipeline.query_duration::<gst::ClockTime>().filter(|length| !length.is_zero());
     // A change to Null always succeeds.
     let _ = pipeline.set_state(gst::State::Null);
     if let Some((width, height)) = streams.too_large {
@@ -241,7 +277,8 @@ fn open(path: &Path) -> Result<Inspection, String> {
     if video.is_none() && !streams.audio {
         return Ok(Inspection::Unplayable("it has neither picture nor sound".into()));
     }
-    Ok(Inspection::Plays(Contents { video, audio: streams.audio }))
+    let length_ms = length.map(gst::ClockTime::mseconds);
+    Ok(Inspection::Plays(Contents { video, audio: streams.audio, length_ms }))
 }
 
 /// Returns a new stream a sink. Without one, opening the file would fail.
@@ -340,7 +377,7 @@ mod tests {
     fn inspections_survive_json() {
         let video = Some(VideoStream { width: 2, height: 1, is_still: true });
         for inspection in [
-            Inspection::Plays(Contents { video, audio: true }),
+            Inspection::Plays(Contents { video, audio: true, length_ms: Some(1_500) }),
             Inspection::Unplayable("why \"so\"".into()),
             Inspection::NeedsDecoder { what: "video/x-h265".into(), package: "p".into() },
         ] {

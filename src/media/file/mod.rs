@@ -22,9 +22,11 @@ use gstreamer::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::feed::black;
-pub(super) use self::inspect::contents;
 pub use self::inspect::inspect_files;
+pub(super) use self::inspect::{Unusable, contents, inspections};
+pub(super) use self::player::Player;
 pub(super) use self::playlist::{Playlist, PlaylistConfig};
+pub(super) use self::timeline::RateLimit;
 
 /// The timeout for opening a file: it may have a large index, or be on a slow network share.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +38,8 @@ pub(super) struct Contents {
     pub video: Option<VideoStream>,
     /// Whether there is an audio stream.
     pub audio: bool,
+    /// The announced length in milliseconds.
+    pub length_ms: Option<u64>,
 }
 
 /// A video stream.
@@ -167,13 +171,13 @@ mod tests {
     use super::*;
 
     fn video(width: u32, height: u32) -> Contents {
-        Contents { video: Some(VideoStream { width, height, is_still: false }), audio: false }
+        Contents { video: Some(VideoStream { width, height, is_still: false }), audio: false, length_ms: None }
     }
 
     #[test]
     fn the_canvas_of_a_list_fits_each_video() {
         const HD: Size = Size { width: 1280, height: 720 };
-        let audio = Contents { video: None, audio: true };
+        let audio = Contents { video: None, audio: true, length_ms: None };
         let list = [audio, video(320, 240), video(1920, 1080), video(1080, 1920)];
         assert_eq!(largest(&list[..3]), Some(Size { width: 1920, height: 1080 }));
         assert_eq!(canvas(&list, HD), Some(HD));

@@ -12,7 +12,7 @@ use crate::media::pipelines;
 use crate::rtp::Track;
 
 /// The opened pipeline of a file. Dropping it closes the file.
-pub(super) struct Player {
+pub(in crate::media) struct Player {
     pipeline: gst::Pipeline,
     sinks: Vec<(Track, gst_app::AppSink)>,
 }
@@ -20,20 +20,40 @@ pub(super) struct Player {
 impl Player {
     /// Opens a file. The pipeline text must have a `uridecodebin` named `file` and an appsink per track. The error is
     /// for the user.
-    pub(super) fn open(path: &Path, text: &str) -> Result<Self, String> {
+    pub(in crate::media) fn open(path: &Path, text: &str) -> Result<Self, String> {
+        Self::open_at(path, text, Duration::ZERO)
+    }
+
+    /// As [`Player::open`]; the playback starts so long after the beginning of the file, and the running time with it.
+    pub(in crate::media) fn open_at(path: &Path, text: &str, start: Duration) -> Result<Self, String> {
         let pipeline = pipelines::parse("of a file", text).map_err(|error| error.to_string())?;
         let source = pipeline.by_name("file").ok_or("the pipeline has no element named file")?;
         source.set_property("uri", uri(path)?);
+        Self::start(pipeline, start)
+    }
+
+    /// Starts a pipeline with sources of its own. The error is for the user.
+    pub(in crate::media) fn of_pipeline(text: &str) -> Result<Self, String> {
+        let pipeline = pipelines::parse("of a scene", text).map_err(|error| error.to_string())?;
+        Self::start(pipeline, Duration::ZERO)
+    }
+
+    fn start(pipeline: gst::Pipeline, start: Duration) -> Result<Self, String> {
         let sink = |track: Track| Some((track, pipeline.by_name(track.name())?.downcast::<gst_app::AppSink>().ok()?));
         let sinks = Track::ALL.into_iter().filter_map(sink).collect();
         let player = Self { pipeline, sinks };
         preroll(&player.pipeline, OPEN_TIMEOUT, &mut |_| {})?;
+        if let Some(start) = gst::ClockTime::try_from(start).ok().filter(|start| !start.is_zero()) {
+            let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+            player.pipeline.seek_simple(flags, start).map_err(|_| "it can't be played from the middle")?;
+            wait_for_data(&player.pipeline, OPEN_TIMEOUT, &mut |_| {})?;
+        }
         player.pipeline.set_state(gst::State::Playing).map_err(|error| error.to_string())?;
         Ok(player)
     }
 
     /// The appsink of a track, if the file has the track.
-    pub(super) fn sink(&self, track: Track) -> Option<&gst_app::AppSink> {
+    pub(in crate::media) fn sink(&self, track: Track) -> Option<&gst_app::AppSink> {
         self.sinks.iter().find(|(of, _)| *of == track).map(|(_, sink)| sink)
     }
 
@@ -43,7 +63,7 @@ impl Player {
     }
 
     /// Why the playback failed, if it did. Waits up to `within`.
-    pub(super) fn error(&self, within: Duration) -> Option<String> {
+    pub(in crate::media) fn error(&self, within: Duration) -> Option<String> {
         let within = gst::ClockTime::try_from(within).unwrap_or(gst::ClockTime::ZERO);
         let message = self.pipeline.bus()?.timed_pop_filtered(within, &[gst::MessageType::Error])?;
         let gst::MessageView::Error(error) = message.view() else { return None };
@@ -65,9 +85,18 @@ pub(super) fn preroll(
     timeout: Duration,
     look: &mut dyn FnMut(&gst::MessageRef),
 ) -> Result<(), String> {
-    let bus = pipeline.bus().ok_or("no bus")?;
     // A failed state change has left its cause on the bus.
     let timeout = if pipeline.set_state(gst::State::Paused).is_ok() { timeout } else { Duration::ZERO };
+    wait_for_data(pipeline, timeout, look)
+}
+
+/// Waits until all sinks have data.
+fn wait_for_data(
+    pipeline: &gst::Pipeline,
+    timeout: Duration,
+    look: &mut dyn FnMut(&gst::MessageRef),
+) -> Result<(), String> {
+    let bus = pipeline.bus().ok_or("no bus")?;
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -8,7 +8,7 @@ use gstreamer::ClockTime;
 
 /// Drops frames down to a maximum rate.
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub(in crate::media) struct RateLimit {
     period: ClockTime,
     due: ClockTime,
 }
@@ -18,12 +18,12 @@ impl RateLimit {
     const TOLERANCE: ClockTime = ClockTime::from_useconds(1_500);
 
     /// At most `fps` frames per second.
-    pub(super) fn new(fps: u32) -> Self {
+    pub(in crate::media) fn new(fps: u32) -> Self {
         Self { period: period(fps), due: ClockTime::ZERO }
     }
 
     /// Whether to keep the frame of this time.
-    pub(super) fn takes(&mut self, time: ClockTime) -> bool {
+    pub(in crate::media) fn takes(&mut self, time: ClockTime) -> bool {
         if time + Self::TOLERANCE < self.due {
             return false;
         }

@@ -1,13 +1,15 @@
 //! Slides as a source: the pages of a PDF document.
 //!
 //! A page is drawn by another process ([`draw`]), so that a document that takes all memory, never ends or breaks the
-//! drawing ends nothing but itself. [`drawer`] is this end of that process, [`position`] the page that is shown, and
-//! [`show`] sends it: once a second, and at once when it changes or somebody needs a key frame. [`office`] makes a PDF
-//! of other presentations.
+//! drawing ends nothing but itself. [`drawer`] is this end of that process, [`pages`] keeps pages drawn before they are
+//! needed, and [`painter`] makes video of them. [`position`] is the page that is shown, and [`show`] sends it: once a
+//! second, and at once when it changes or somebody needs a key frame. [`office`] makes a PDF of other presentations.
 
 mod draw;
 mod drawer;
 mod office;
+mod pages;
+mod painter;
 mod position;
 mod show;
 
@@ -17,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::draw::draw_slides;
 use self::drawer::Drawer;
-pub use self::position::Turn;
+pub(super) use self::pages::{Draw, Pages};
+use self::painter::Painter;
 pub(super) use self::show::{SlideShow, SlideShowConfig};
 use super::error::MediaError;
 use super::options::Size;
@@ -62,6 +65,34 @@ impl Deck {
         let converted = office::converted(path).map_err(failed)?;
         let (drawer, document) = Drawer::open(program, path, converted).map_err(failed)?;
         Ok(Self { path: path.to_owned(), document, drawer })
+    }
+
+    /// The speaker notes of each page; may be empty.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.document.notes
+    }
+
+    /// The path as it was typed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts to draw pages in this size, for a pipeline with these caps. `on_drawn` is called after each page. The
+    /// error is the cause, for the user.
+    pub(super) fn into_pages(
+        self,
+        size: Size,
+        caps: &gstreamer::Caps,
+        on_drawn: impl Fn() + Send + 'static,
+    ) -> Result<Pages, String> {
+        let painter = Painter::new(size, caps).ok_or("no conversion of pictures")?;
+        let (count, bytes) = (self.pages(), size.pixels() as usize * 3 / 2);
+        let mut drawer = self.drawer;
+        let draw: Draw = Box::new(move |index, is_stopping| {
+            let picture = drawer.draw(index, size, is_stopping)?;
+            painter.convert(picture).ok_or_else(|| "no memory for it".to_owned())
+        });
+        Pages::start(count, bytes, draw, on_drawn)
     }
 
     /// The number of pages, at least 1.

@@ -1,21 +1,6 @@
 //! The page that is shown. Pure.
 
-/// An order to show another page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// The following page.
-    Next,
-    /// The page before.
-    Previous,
-    /// The first page.
-    First,
-    /// The last page.
-    Last,
-    /// The page of this number, from 1.
-    Page(usize),
-    /// A black picture, or the page again.
-    Black,
-}
+use crate::lecture::Turn;
 
 /// The page that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Sends the page that is shown, and draws pages before they are needed.
+//! Sends the page that is shown.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,8 +10,10 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use tokio::sync::mpsc;
 
-use super::position::{Position, Turn};
+use super::pages::{Drawn, Pages};
+use super::position::Position;
 use super::{Deck, Document};
+use crate::lecture::Turn;
 use crate::media::error::MediaError;
 use crate::media::file;
 use crate::media::options::{CaptureEvent, Size, SlidePosition};
@@ -28,10 +30,6 @@ const AT_LEAST: Duration = Duration::from_millis(100);
 const OFTEN: Duration = Duration::from_millis(200);
 const OFTEN_FOR: Duration = Duration::from_secs(2);
 
-/// The memory for drawn pages, and the fewest of them: the page, the next one and the one before.
-const MAX_KEPT_BYTES: usize = 64_000_000;
-const MIN_KEPT: usize = 3;
-
 /// What to show, and how large.
 #[derive(Debug)]
 pub(in crate::media) struct SlideShowConfig {
@@ -43,10 +41,11 @@ pub(in crate::media) struct SlideShowConfig {
 /// Running slides. Stop the teaching pipeline before dropping this, so that no push blocks.
 pub(in crate::media) struct SlideShow {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    pages: Arc<Pages>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// What both threads and the teacher change.
+/// What the thread and the teacher change.
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -55,17 +54,12 @@ struct Shared {
 struct State {
     /// The page that the teacher wants.
     position: Position,
-    /// Drawn pages, the latest use last; an error is the cause for the teacher.
-    pages: Vec<(usize, Drawn)>,
     /// Somebody needs a key frame.
     is_needed: bool,
     /// Until when to send often.
     often_until: Option<Instant>,
     is_stopping: bool,
 }
-
-/// A picture, or why there is none.
-type Drawn = Result<gst::Buffer, String>;
 
 impl SlideShow {
     /// Shows the first page in the appsrc `file-screen` of a running pipeline.
@@ -83,19 +77,23 @@ impl SlideShow {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 position: Position::first_of(deck.pages()),
-                pages: Vec::new(),
                 is_needed: false,
                 often_until: None,
                 is_stopping: false,
             }),
             changed: Condvar::new(),
         });
-        let painter = Painter::new(size, &caps).ok_or_else(|| failed("no conversion of pictures".into()))?;
         let (name, document) = (deck.path.display().to_string(), deck.document.clone());
-        let kept = (MAX_KEPT_BYTES / black.size().max(1)).max(MIN_KEPT);
-        let pages = PagesThread { shared: shared.clone(), deck, size, painter, kept };
+        let sender = shared.clone();
+        let on_drawn = move || {
+            // The thread that sends looks for a page while it holds the lock, so it misses no change.
+            drop(sender.lock());
+            sender.changed.notify_all();
+        };
+        let pages = Arc::new(deck.into_pages(size, &caps, on_drawn).map_err(failed)?);
         let send = SendThread {
             shared: shared.clone(),
+            pages: pages.clone(),
             source,
             pipeline: pipeline.clone(),
             caps,
@@ -105,13 +103,9 @@ impl SlideShow {
             events,
             last: None,
         };
-        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(run).map_err(|error| failed(error.to_string()))
-        };
-        let mut show = Self { shared, threads: Vec::new() };
-        show.threads.push(spawn("slides-draw", Box::new(move || pages.run()))?);
-        show.threads.push(spawn("slides-send", Box::new(move || send.run()))?);
-        Ok(show)
+        let thread = std::thread::Builder::new().name("slides-send".into()).spawn(move || send.run());
+        let thread = thread.map_err(|error| failed(error.to_string()))?;
+        Ok(Self { shared, pages, thread: Some(thread) })
     }
 
     /// Shows another page.
@@ -140,13 +134,14 @@ impl SlideShow {
     pub(in crate::media) fn stop(&self) {
         self.shared.lock().is_stopping = true;
         self.shared.changed.notify_all();
+        self.pages.stop();
     }
 }
 
 impl Drop for SlideShow {
     fn drop(&mut self) {
         self.stop();
-        for thread in self.threads.drain(..) {
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
@@ -169,100 +164,10 @@ impl Shared {
     }
 }
 
-impl State {
-    /// The drawn page of this index.
-    fn page(&self, index: usize) -> Option<&Drawn> {
-        self.pages.iter().find(|(of, _)| *of == index).map(|(_, drawn)| drawn)
-    }
-
-    /// The page to draw next: the wanted one, then those that probably follow.
-    fn missing(&self) -> Option<usize> {
-        let Position { index, pages, .. } = self.position;
-        let near = [Some(index), Some(index + 1).filter(|next| *next < pages), index.checked_sub(1)];
-        near.into_iter().flatten().find(|index| self.page(*index).is_none())
-    }
-
-    /// Keeps a page, and forgets those that have not been used for the longest time.
-    fn keep(&mut self, index: usize, drawn: Drawn, most: usize) {
-        self.pages.push((index, drawn));
-        let excess = self.pages.len().saturating_sub(most);
-        self.pages.drain(..excess);
-    }
-
-    /// Notes that a page is used.
-    fn touch(&mut self, index: usize) {
-        if let Some(at) = self.pages.iter().position(|(of, _)| *of == index) {
-            let page = self.pages.remove(at);
-            self.pages.push(page);
-        }
-    }
-}
-
-/// Turns RGBA into the video of the pipeline.
-struct Painter {
-    converter: gst_video::VideoConverter,
-    rgba: gst_video::VideoInfo,
-    video: gst_video::VideoInfo,
-}
-
-impl Painter {
-    fn new(size: Size, caps: &gst::Caps) -> Option<Self> {
-        let video = gst_video::VideoInfo::from_caps(caps).ok()?;
-        let format = gst_video::VideoFormat::Rgba;
-        let rgba = gst_video::VideoInfo::builder(format, size.width, size.height).fps(video.fps()).build().ok()?;
-        let converter = gst_video::VideoConverter::new(&rgba, &video, None).ok()?;
-        Some(Self { converter, rgba, video })
-    }
-
-    /// Converts a picture of four bytes per pixel.
-    fn convert(&self, picture: Vec<u8>) -> Option<gst::Buffer> {
-        let from = gst::Buffer::from_mut_slice(picture);
-        let mut to = gst::Buffer::with_size(self.video.size()).ok()?;
-        {
-            let from = gst_video::VideoFrameRef::from_buffer_ref_readable(&from, &self.rgba).ok()?;
-            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(to.get_mut()?, &self.video).ok()?;
-            self.converter.frame_ref(&from, &mut to);
-        }
-        Some(to)
-    }
-}
-
-/// The thread that draws.
-struct PagesThread {
-    shared: Arc<Shared>,
-    deck: Deck,
-    size: Size,
-    painter: Painter,
-    /// The number of pages to keep.
-    kept: usize,
-}
-
-impl PagesThread {
-    fn run(mut self) {
-        loop {
-            let mut state = self.shared.lock();
-            let index = loop {
-                if state.is_stopping {
-                    return;
-                }
-                match state.missing() {
-                    Some(index) => break index,
-                    None => state = self.shared.wait(state, None),
-                }
-            };
-            drop(state);
-            let shared = &self.shared;
-            let drawn = self.deck.drawer.draw(index, self.size, &|| shared.lock().is_stopping);
-            let drawn = drawn.and_then(|picture| self.painter.convert(picture).ok_or("no memory for it".into()));
-            self.shared.lock().keep(index, drawn, self.kept);
-            self.shared.changed.notify_all();
-        }
-    }
-}
-
 /// The thread that sends.
 struct SendThread {
     shared: Arc<Shared>,
+    pages: Arc<Pages>,
     source: gst_app::AppSrc,
     pipeline: gst::Pipeline,
     caps: gst::Caps,
@@ -310,7 +215,8 @@ impl SendThread {
             }
             let now = Instant::now();
             let wanted = state.position;
-            let drawn = if wanted.is_black { Some(Ok(self.black.clone())) } else { state.page(wanted.index).cloned() };
+            let drawn: Option<Drawn> =
+                if wanted.is_black { Some(Ok(self.black.clone())) } else { self.pages.get(wanted.index) };
             let due = match (&self.last, &drawn) {
                 (None, None) => None,
                 (None, Some(_)) => Some(now),
@@ -334,10 +240,7 @@ impl SendThread {
             }
             state.is_needed = false;
             return match (drawn, &self.last) {
-                (Some(drawn), _) => {
-                    state.touch(wanted.index);
-                    Some((drawn.unwrap_or_else(|_| self.black.clone()), wanted))
-                }
+                (Some(drawn), _) => Some((drawn.unwrap_or_else(|_| self.black.clone()), wanted)),
                 // The page is not drawn yet, so the one before stays.
                 (None, Some((picture, shown, _))) => Some((picture.clone(), *shown)),
                 (None, None) => None,
@@ -355,10 +258,7 @@ impl SendThread {
     /// Tells which page the class sees, or why it sees none.
     fn report(&self, position: Position) {
         let Position { index, pages, is_black } = position;
-        let failed = match self.shared.lock().page(index) {
-            Some(Err(cause)) if !is_black => Some(cause.clone()),
-            _ => None,
-        };
+        let failed = if is_black { None } else { self.pages.get(index).and_then(Result::err) };
         let notes = self.document.notes.get(index).cloned().unwrap_or_default();
         let shown = SlidePosition { page: index + 1, pages, is_black: is_black || failed.is_some(), notes };
         let warning = failed.map(|cause| {
@@ -369,52 +269,5 @@ impl SendThread {
             // If the queue is full or closed, nobody reads events, so drop this one.
             let _ = self.events.try_send(event);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(index: usize, pages: usize) -> State {
-        let position = Position { index, ..Position::first_of(pages) };
-        State { position, pages: Vec::new(), is_needed: false, often_until: None, is_stopping: false }
-    }
-
-    #[test]
-    fn the_wanted_page_is_drawn_first_and_then_its_neighbours() {
-        let mut state = state(4, 6);
-        let mut drawn = Vec::new();
-        while let Some(index) = state.missing() {
-            state.keep(index, Err(String::new()), 10);
-            drawn.push(index);
-        }
-        assert_eq!(drawn, [4, 5, 3]);
-        state.position.index = 5;
-        assert_eq!(state.missing(), None, "the last page has no next one");
-        state.position.index = 0;
-        assert_eq!(state.missing(), Some(0));
-    }
-
-    #[test]
-    fn the_page_that_was_not_used_for_the_longest_time_is_forgotten() {
-        let mut state = state(0, 9);
-        for index in 0..3 {
-            state.keep(index, Err(String::new()), 3);
-        }
-        state.touch(0);
-        state.keep(3, Err(String::new()), 3);
-        assert_eq!([0, 1, 2, 3].map(|index| state.page(index).is_some()), [true, false, true, true]);
-    }
-
-    #[test]
-    fn a_picture_is_converted_to_video() {
-        crate::media::init().unwrap();
-        let size = Size { width: 64, height: 64 };
-        let (_, caps) = file::black(size, 1).unwrap();
-        let painter = Painter::new(size, &caps).unwrap();
-        let white = painter.convert([255, 255, 255, 255].repeat(64 * 64)).unwrap();
-        let map = white.map_readable().unwrap();
-        assert!(map[0] > 230 && map[64 * 64 - 1] > 230 && map[64 * 64].abs_diff(128) < 3, "{:?}", &map[..4]);
     }
 }

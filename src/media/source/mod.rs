@@ -3,6 +3,7 @@
 pub(super) mod demo;
 pub(super) mod devices;
 mod portal;
+mod scenes;
 mod sizing;
 
 use std::os::fd::AsRawFd;
@@ -19,7 +20,9 @@ use super::error::MediaError;
 use super::file::{self, PlaylistConfig};
 use super::options::{CaptureOptions, Content, FileList, MainSource, Size, Wanted};
 use super::pipelines::{self, File, Values};
+use super::scenes::DirectorConfig;
 use super::slides::{Deck, SlideShowConfig};
+use crate::lecture::SourceFacts;
 use crate::rtp::{Codec, Track};
 
 /// The pipeline text, and all that belongs to it.
@@ -33,6 +36,10 @@ pub(super) struct CapturePlan {
     pub playlist: Option<PlaylistConfig>,
     /// Present if slides are shown.
     pub slides: Option<SlideShowConfig>,
+    /// Present if scenes are shown.
+    pub director: Option<DirectorConfig>,
+    /// What is known of each scene.
+    pub scene_facts: Vec<SourceFacts>,
     /// The size of the demo, if it is played.
     pub demo: Option<Size>,
     /// Source elements and their devices, to explain errors.
@@ -179,6 +186,7 @@ impl Planner<'_> {
             }
             MainSource::Files(list) => self.play(list, own_audio),
             MainSource::Slides(path) => self.slides(path).map(|()| false),
+            MainSource::Scenes(sources) => self.scenes(sources, own_audio),
             MainSource::Test => {
                 self.add(Track::Screen, pipelines::TEACH_TEST_VIDEO, "screen: a test picture");
                 if own_audio {

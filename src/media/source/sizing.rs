@@ -99,7 +99,7 @@ pub(super) fn content(options: &CaptureOptions) -> Content {
     options.content.unwrap_or(match options.sources.main {
         _ if options.pipeline.is_some() => Content::Film,
         MainSource::Screen(_) | MainSource::Slides(_) | MainSource::Demo => Content::Text,
-        MainSource::Files(_) | MainSource::Test => Content::Film,
+        MainSource::Files(_) | MainSource::Scenes(_) | MainSource::Test => Content::Film,
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{TcpPeers, at};
+use crate::network::Network;
 use crate::sfu::demux::{Datagram, classify};
 
 /// The time for the first frame, which must be a STUN binding request for a peer of the port.
@@ -72,18 +73,18 @@ impl<S: AsyncRead + AsyncWrite> Opening<S> {
         }
     }
 
-    /// Serves the connection to its end. The port is bound to `local`. All connections wait in line for `arrived`, so a
+    /// Serves the connection to its end. The port is bound to `local`, and the peer is in `network`. All connections wait in line for `arrived`, so a
     /// flood on one of them delays itself. `proved` is called once the peer has proved that it knows our answer.
     pub(in crate::sfu) async fn serve(
         self,
         peers: &TcpPeers,
-        local: SocketAddr,
+        (local, network): (SocketAddr, Network),
         arrived: &mpsc::Sender<TcpPacket>,
         proved: impl FnOnce() + Send,
     ) {
         let Self { first, mut reader, writer } = self;
         sleep(HEAD_START).await;
-        let registered = peers.register(local);
+        let registered = peers.register(local, network);
         let (at, from) = (at(local), registered.from);
         let (newest, mut requests) = watch::channel(BytesMut::new());
         let begun = Instant::now();

@@ -19,11 +19,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 pub(super) use self::connection::{Opening, TcpPacket};
 use self::queue::Queue;
+use crate::network::Network;
 
 /// The stand-ins: part of 240.0.0.0/4, which is reserved (RFC 1112, 4), and 100::/64, which is discarded (RFC 6666).
 const V4_PREFIX: u32 = 0xf000_0000;
@@ -41,13 +42,15 @@ struct Shared {
     /// The number of the next connection.
     next: AtomicU32,
     queues: RwLock<HashMap<SocketAddr, Arc<Queue>>>,
-    /// The bytes that wait for all connections.
+    /// The bytes that wait for all connections, and for those of each network that has some.
     waiting: Arc<AtomicUsize>,
+    of_networks: Mutex<HashMap<Network, Weak<AtomicUsize>>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { next: AtomicU32::new(rand::random()), queues: RwLock::default(), waiting: Arc::default() }
+        let (queues, waiting, of_networks) = Default::default();
+        Self { next: AtomicU32::new(rand::random()), queues, waiting, of_networks }
     }
 }
 
@@ -99,8 +102,22 @@ impl TcpPeers {
         self.0.queues.read().unwrap_or_else(PoisonError::into_inner).get(&of).cloned()
     }
 
-    /// Registers a connection of a peer to a port that is bound to `local`.
-    fn register(&self, local: SocketAddr) -> Registered {
+    /// The bytes that wait for the connections of a network.
+    fn of_network(&self, network: Network) -> Arc<AtomicUsize> {
+        let mut networks = self.0.of_networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if networks.len() > self.count() {
+            networks.retain(|_, bytes| bytes.strong_count() > 0);
+        }
+        let known = networks.get(&network).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let bytes = Arc::default();
+            networks.insert(network, Arc::downgrade(&bytes));
+            bytes
+        })
+    }
+
+    /// Registers a connection of a peer in this network to a port that is bound to `local`.
+    fn register(&self, local: SocketAddr, network: Network) -> Registered {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let ip: IpAddr = match at(local).ip() {
             IpAddr::V4(_) => Ipv4Addr::from_bits(V4_PREFIX | (number & V4_NUMBERS)).into(),
@@ -109,7 +126,8 @@ impl TcpPeers {
                 Ipv6Addr::new(a, b, c, d, 0, 0, high, low).into()
             }
         };
-        let (from, queue) = (SocketAddr::new(ip, PORT), Arc::new(Queue::new(Arc::clone(&self.0.waiting))));
+        let queue = Arc::new(Queue::new(Arc::clone(&self.0.waiting), self.of_network(network)));
+        let from = SocketAddr::new(ip, PORT);
         let mut queues = self.0.queues.write().unwrap_or_else(PoisonError::into_inner);
         queues.insert(from, Arc::clone(&queue));
         Registered { peers: self.clone(), from, queue }

@@ -20,6 +20,10 @@ pub(super) const MAX_WAITING_OF_ALL: usize = 64 << 20;
 /// other one as they have (dynamic thresholds of shared buffers).
 const SHARE: usize = 16;
 
+/// The connections of one network get together at most this many times as much as is free, as connections do: a network
+/// alone gets 48 MB, and however many slow readers it has, those of others have 16 MB.
+const NETWORK_SHARE: usize = 3;
+
 /// A connection that takes nothing for this long, while something waits, is gone.
 const STALLED_FOR: Duration = Duration::from_secs(10);
 
@@ -30,8 +34,9 @@ pub(super) const LENGTH_BYTES: usize = 2;
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Notify,
-    /// The bytes that wait for all connections.
+    /// The bytes that wait for all connections, and for those of the same network.
     of_all: Arc<AtomicUsize>,
+    of_network: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -44,9 +49,9 @@ struct State {
 }
 
 impl Queue {
-    /// An empty queue. `of_all` has the bytes that wait for all connections.
-    pub(super) fn new(of_all: Arc<AtomicUsize>) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), of_all }
+    /// An empty queue. `of_all` has the bytes that wait for all connections, `of_network` those of its network.
+    pub(super) fn new(of_all: Arc<AtomicUsize>, of_network: Arc<AtomicUsize>) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), of_all, of_network }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,11 +69,13 @@ impl Queue {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let free = MAX_WAITING_OF_ALL.saturating_sub(self.of_all.load(Ordering::Relaxed));
-        if state.waiting + bytes > MAX_WAITING.min(free / SHARE) {
+        if state.waiting + bytes > MAX_WAITING.min(free / SHARE)
+            || self.of_network.load(Ordering::Relaxed) + bytes > NETWORK_SHARE * free
+        {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         state.waiting += bytes;
-        self.of_all.fetch_add(bytes, Ordering::Relaxed);
+        self.counters().for_each(|counter| _ = counter.fetch_add(bytes, Ordering::Relaxed));
         for packet in packets.chunks(segment.max(1)) {
             let length = u16::try_from(packet.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
             state.frames.extend_from_slice(&length.to_be_bytes());
@@ -77,6 +84,10 @@ impl Queue {
         drop(state);
         self.changed.notify_one();
         Ok(())
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &AtomicUsize> {
+        [&*self.of_all, &*self.of_network].into_iter()
     }
 
     /// Notes that the peer has been heard.
@@ -122,13 +133,14 @@ impl Queue {
             }
             writer.flush().await?;
             self.lock().waiting -= frames.len();
-            self.of_all.fetch_sub(frames.len(), Ordering::Relaxed);
+            self.counters().for_each(|counter| _ = counter.fetch_sub(frames.len(), Ordering::Relaxed));
         }
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.of_all.fetch_sub(self.lock().waiting, Ordering::Relaxed);
+        let waiting = self.lock().waiting;
+        self.counters().for_each(|counter| _ = counter.fetch_sub(waiting, Ordering::Relaxed));
     }
 }

@@ -20,6 +20,10 @@ use crate::viewer::{IceServers, Incoming, Viewer, ViewerConfig, ViewerEvent};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+fn home() -> Network {
+    Network::of(Ipv4Addr::LOCALHOST.into())
+}
+
 /// A media port that is also reached by TCP, and an SFU.
 struct Port {
     port: MediaPort,
@@ -47,7 +51,7 @@ impl Port {
                 let proved = move || {
                     proved.fetch_add(1, Ordering::Relaxed);
                 };
-                streams.spawn(async move { port.serve_stream(stream, proved).await });
+                streams.spawn(async move { port.serve_stream(stream, home(), proved).await });
             }
         });
         Self { port, sfu, events, proved, _accepting: accepting }
@@ -71,7 +75,7 @@ impl Port {
     fn connect(&self) -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (client, server) = duplex(1 << 16);
         let port = self.port.clone();
-        (client, tokio::spawn(async move { port.serve_stream(server, || {}).await }))
+        (client, tokio::spawn(async move { port.serve_stream(server, home(), || {}).await }))
     }
 }
 
@@ -161,7 +165,7 @@ async fn who_knows_a_user_name_but_no_password_gets_nothing_and_is_closed() {
 #[tokio::test]
 async fn what_does_not_fit_is_refused_as_a_whole_and_never_waits() {
     let of_all = Arc::default();
-    let queue = Arc::new(Queue::new(Arc::clone(&of_all)));
+    let queue = Arc::new(Queue::new(Arc::clone(&of_all), Arc::default()));
     let batch = [7; 50_000];
     let fits = (0..).take_while(|_| queue.push(&batch, 1_200).is_ok()).count();
     assert_eq!(fits, MAX_WAITING / (batch.len() + 2 * 42));
@@ -197,18 +201,38 @@ async fn what_does_not_fit_is_refused_as_a_whole_and_never_waits() {
 }
 
 #[test]
-fn a_hundred_slow_readers_leave_a_share_to_others() {
+fn slow_readers_leave_a_share_to_others_and_to_other_networks() {
     let of_all = Arc::<AtomicUsize>::default();
     let fill = |queue: &Queue| (0..).take_while(|_| queue.push(&[7; 1_000], 1_000).is_ok()).count();
-    let slow: Vec<Queue> = (0..1_000).map(|_| Queue::new(Arc::clone(&of_all))).collect();
-    slow[..100].iter().for_each(|queue| assert!(fill(queue) > 300));
-    assert!(fill(&Queue::new(Arc::clone(&of_all))) > 300);
-    for queue in &slow[100..] {
+    let queue = |of_network: &Arc<AtomicUsize>| Queue::new(Arc::clone(&of_all), Arc::clone(of_network));
+    let (school, other) = (Arc::default(), Arc::default());
+    let slow: Vec<Queue> = (0..1_000).map(|_| queue(&school)).collect();
+    slow[..60].iter().for_each(|queue| assert!(fill(queue) > 300));
+    assert!(fill(&queue(&school)) > 300);
+    for queue in &slow[60..] {
         fill(queue);
     }
-    assert!(of_all.load(Ordering::Relaxed) <= MAX_WAITING_OF_ALL);
-    drop(slow);
-    assert_eq!(of_all.load(Ordering::Relaxed), 0);
+    assert!(of_all.load(Ordering::Relaxed) <= MAX_WAITING_OF_ALL / 4 * 3);
+    // Whatever one network does, the first readers of another one have as much as if they were alone.
+    let others: Vec<Queue> = (0..10).map(|_| queue(&other)).collect();
+    others.iter().for_each(|queue| assert!(fill(queue) > 500));
+    drop((slow, others));
+    assert_eq!([&of_all, &school, &other].map(|bytes| bytes.load(Ordering::Relaxed)), [0; 3]);
+}
+
+#[test]
+fn networks_without_connections_are_forgotten() {
+    let (peers, local) = (TcpPeers::default(), "192.0.2.7:9".parse().unwrap());
+    let network = |n: u8| Network::of(Ipv4Addr::new(192, 0, 2, n).into());
+    let (one, same) = (peers.register(local, network(1)), peers.register(local, network(1)));
+    assert!(peers.send(one.from, &[0; 100], 100).is_ok());
+    assert_eq!(peers.of_network(network(1)).load(Ordering::Relaxed), 102);
+    for n in 2..=255 {
+        drop(peers.register(local, network(n)));
+    }
+    assert!(peers.0.of_networks.lock().unwrap().len() <= 4);
+    drop((one, same));
+    assert_eq!(peers.of_network(network(1)).load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -216,7 +240,7 @@ fn a_stand_in_is_no_address_of_a_network_and_belongs_to_one_connection() {
     let peers = TcpPeers::default();
     for local in ["0.0.0.0:9", "[::]:9", "192.0.2.7:9", "[2001:db8::7]:9"] {
         let local: SocketAddr = local.parse().unwrap();
-        let (one, other) = (peers.register(local), peers.register(local));
+        let (one, other) = (peers.register(local, home()), peers.register(local, home()));
         assert!(TcpPeers::is_stand_in(one.from) && one.from != other.from);
         assert_eq!(at(local).is_ipv4(), one.from.is_ipv4(), "the core pairs addresses of one family");
         assert!(peers.send(one.from, &[1, 2, 3], 3).is_ok());

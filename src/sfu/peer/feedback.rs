@@ -80,6 +80,11 @@ impl Peer {
         response != KeyFrameResponse::Limited
     }
 
+    /// The peer is an edge that passes the media on to so many students.
+    pub(in crate::sfu) fn serves(&mut self, students: u32) {
+        self.adaptation.serves(students);
+    }
+
     /// Adapts what is sent to the peer's path. To be called after feedback and ten times a second. Returns whether the
     /// data channel has a message to send.
     pub(in crate::sfu) fn adapt(&mut self, cx: &mut SendContext<'_>, class: ClassNow<'_>) -> bool {

@@ -28,6 +28,7 @@ use super::ice_tcp::{Opening, TcpPacket, TcpPeers};
 use super::socket::{Arrived, Failure, Socket};
 use super::stun_client::StunServers;
 use super::udp::UdpSender;
+use crate::network::Network;
 
 /// The most packets of TCP peers that wait for the thread of the port. A connection that finds no room waits.
 const TCP_PACKETS: usize = 256;
@@ -173,9 +174,9 @@ impl MediaPort {
         *lock(&self.0.common.tcp) = addresses;
     }
 
-    /// Serves a connection of a peer to its end. `proved` is called once the peer has proved that it knows the answer
-    /// of an SFU. Until then, and after the peer has gone, the connection lasts for some seconds.
-    pub async fn serve_stream<S>(&self, stream: S, proved: impl FnOnce() + Send)
+    /// Serves a connection of a peer in this network to its end. `proved` is called once the peer has proved that it
+    /// knows the answer of an SFU. Until then, and after the peer has gone, the connection lasts for some seconds.
+    pub async fn serve_stream<S>(&self, stream: S, network: Network, proved: impl FnOnce() + Send)
     where
         S: AsyncRead + AsyncWrite + Send,
     {
@@ -184,7 +185,7 @@ impl MediaPort {
         let Some(ufrag) = opening.ufrag().map(str::to_owned) else { return };
         let asked = self.0.commands.send(Command::IsKnown { ufrag, answer });
         if asked.is_ok() && answered.await.unwrap_or(false) {
-            opening.serve(&self.0.tcp, self.0.local, &self.0.tcp_packets, proved).await;
+            opening.serve(&self.0.tcp, (self.0.local, network), &self.0.tcp_packets, proved).await;
         }
     }
 

@@ -66,8 +66,21 @@ pub struct ClusterConfig {
     pub node: Node,
     /// When nodes renew, and when they count as dead. The same at all nodes.
     pub times: Times,
+    /// The rooms that this node may own.
+    pub ownership: Ownership,
     /// Takes sentences for the operator. While it is full, they are dropped.
     pub notices: mpsc::Sender<String>,
+}
+
+/// The rooms that a node may own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// Those that the store leases to the node.
+    Leased,
+    /// All: the others are edges.
+    All,
+    /// None: the node is an edge of an origin.
+    Nothing,
 }
 
 /// The state of this node and of its nodes, for monitoring.
@@ -91,6 +104,7 @@ pub(in crate::signal) struct Cluster {
     pub(in crate::signal) store: Arc<dyn Store>,
     pub(in crate::signal) node: Node,
     times: Times,
+    pub(in crate::signal) ownership: Ownership,
     notices: mpsc::Sender<String>,
     links: Links,
     accepted: Accepted,
@@ -106,11 +120,12 @@ pub(in crate::signal) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(config: ClusterConfig) -> Self {
-        let ClusterConfig { store, node, times, notices } = config;
+        let ClusterConfig { store, node, times, ownership, notices } = config;
         Self {
             store,
             node,
             times,
+            ownership,
             notices,
             links: Links::default(),
             accepted: Accepted::default(),

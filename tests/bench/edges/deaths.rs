@@ -14,11 +14,12 @@ use crate::support::{Classroom, DEADLINE, Lan, Process, has_lan, has_tools, is_p
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What is killed, in this order. What does not come back by itself stays dead.
-const DEATHS: [&str; 8] = [
+const DEATHS: [&str; 9] = [
     "nothing",
     "a TURN server",
     "the other TURN server, the first one is back",
     "a Janus",
+    "the other Janus, the first one is back",
     "a server",
     "Redis, started again at once",
     "an edge",
@@ -132,19 +133,23 @@ impl Hall {
             "nothing" => {}
             "a TURN server" => self.turns[0].kill(),
             "a Janus" => self.januses[0].kill(),
+            other if other.starts_with("the other TURN server") => replace(&mut self.turns),
+            other if other.starts_with("the other Janus") => replace(&mut self.januses),
             "a server" => self.plain.process.kill(),
             "an edge" => self.edges[1].process.kill(),
             "the owner of the room" => self.owner.process.kill(),
-            redis if redis.starts_with("Redis") => {
+            _ => {
                 self.redis.kill();
                 self.redis.restart();
             }
-            _ => {
-                self.turns[0].restart();
-                self.turns[1].kill();
-            }
         }
     }
+}
+
+/// The first one is back, and the second one dies: nobody knows at which of them the students are.
+fn replace([first, second]: &mut [Foreign; 2]) {
+    first.restart();
+    second.kill();
 }
 
 /// Waits until each of these students reads what the first one writes.

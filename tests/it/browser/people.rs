@@ -1,5 +1,5 @@
 //! Modules of the page that run in Node.js: the list of people, the stage as a receiver sees it, the negotiation of a
-//! peer connection and its jitter buffer, calls and meetings, and breakout rooms.
+//! peer connection, calls and meetings, and breakout rooms.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,11 +30,6 @@ fn a_page_counts_the_time_in_which_it_shows_pictures() {
 #[test]
 fn each_speaker_is_received_by_one_connection_that_lasts_as_long_as_the_speaker() {
     passes("stage.test.mjs");
-}
-
-#[test]
-fn the_jitter_buffer_of_a_page_is_as_short_as_the_path_allows() {
-    passes("peer.test.mjs");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::fanout::Fanout;
 use super::{EdgeHost, not_live};
 use crate::commands::edges::Meaning;
 use crate::id::UserId;
-use crate::protocol::ClientMessage;
+use crate::protocol::{ClientMessage, ErrorCode};
 use crate::sfu::SfuEvent;
 
 impl EdgeHost {
@@ -12,7 +12,7 @@ impl EdgeHost {
     pub(super) fn offer_below(&self, edge: UserId, sdp: String) {
         match self.sfu.as_ref().and_then(Fanout::own) {
             Some(sfu) if self.full.is_some() => sfu.sfu().offer_edge(edge, sdp),
-            _ => self.send(not_live(edge)),
+            _ => self.send(not_live(edge, ErrorCode::TargetBusy)),
         }
     }
 

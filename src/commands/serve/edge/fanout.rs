@@ -1,12 +1,11 @@
 //! The sender of a lecture to the students of an edge: an SFU of this process, or a node of an engine.
 
 use super::lecture_sfu::{LectureSfu, rate, tracks};
-use crate::cli::EngineNode;
 use crate::commands::hosted_source::SourceSettings;
-use crate::commands::serve::engine::{EngineEvent, EngineLecture, EngineOrder};
+use crate::commands::serve::engine::{EngineEvent, EngineLecture, EngineOrder, Lines, Node};
 use crate::id::UserId;
 use crate::network::NetworkTag;
-use crate::protocol::channel::SentTiers;
+use crate::protocol::channel::{SentTiers, Viewing};
 use crate::protocol::{ClientMessage, IceCandidate, VideoTrack};
 use crate::rtp::{Codec, Encoding, Frame, Tier, Track};
 use crate::sfu::{Departure, SfuEvent, SfuStats};
@@ -20,6 +19,8 @@ pub(super) enum Fanout {
 
 /// An event of the sender.
 pub(super) enum FanoutEvent {
+    /// Students can be served from now on.
+    Ready,
     Sfu(SfuEvent),
     /// A message for the room.
     Send(ClientMessage),
@@ -38,14 +39,14 @@ impl Fanout {
         publisher: UserId,
         encodings: Vec<Encoding>,
         source: SourceSettings,
-        engine: Option<&EngineNode>,
+        engine: Option<(&Node, Lines)>,
     ) -> Result<Self, String> {
         Ok(match engine {
             None => Self::Sfu(LectureSfu::start(publisher, encodings, source).await?),
-            Some(node) => {
+            Some((node, lines)) => {
                 let tracks = tracks(&encodings);
                 let encodings = encodings.into_iter().map(|encoding| (encoding, rate(encoding))).collect();
-                Self::Engine(Box::new(EngineLecture::start(node, encodings, source.max_receivers)?), tracks)
+                Self::Engine(Box::new(EngineLecture::start(node, encodings, source.max_receivers, lines)?), tracks)
             }
         })
     }
@@ -66,6 +67,7 @@ impl Fanout {
         match self {
             Self::Sfu(sfu) => sfu.next().await.map_or(FanoutEvent::Ended(None), FanoutEvent::Sfu),
             Self::Engine(engine, tracks) => match engine.next().await {
+                EngineEvent::Ready => FanoutEvent::Ready,
                 EngineEvent::Send(message) => FanoutEvent::Send(message),
                 EngineEvent::Connected(user) => FanoutEvent::Connected(user),
                 EngineEvent::Gone(user) => FanoutEvent::Sfu(SfuEvent::Gone { user, why: Departure::Lost }),
@@ -74,6 +76,7 @@ impl Fanout {
                     let codec = tracks.iter().find(|(of, _)| *of == track).map_or(Codec::H264, |(_, codec)| *codec);
                     FanoutEvent::Sfu(SfuEvent::Needed(Encoding { track, tier: Tier::Low, codec }, is_needed))
                 }
+                EngineEvent::Notice(sentence) => FanoutEvent::Sfu(SfuEvent::Notice(sentence)),
                 EngineEvent::Lost(why) => FanoutEvent::Ended(Some(why)),
             },
         }
@@ -93,6 +96,14 @@ impl Fanout {
         match self {
             Self::Sfu(sfu) => Some(sfu),
             Self::Engine(..) => None,
+        }
+    }
+
+    /// Whether students can be served: at an engine, once the lecture has arrived there.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Sfu(_) => true,
+            Self::Engine(engine, _) => engine.is_ready(),
         }
     }
 
@@ -140,10 +151,17 @@ impl Fanout {
         }
     }
 
-    /// The student wants at most these tiers. At an engine everybody gets the tier that the path to it carries.
+    /// The student wants at most these tiers. At an engine it gets those that its line carries.
     pub(super) fn limit(&self, user: UserId, tiers: SentTiers) {
         if let Self::Sfu(sfu) = self {
             sfu.sfu().limit(user, tiers.into());
+        }
+    }
+
+    /// A student says what it has seen.
+    pub(super) fn sees(&self, user: UserId, viewing: Viewing) {
+        if let Self::Engine(engine, _) = self {
+            engine.order(EngineOrder::Sees(user, viewing));
         }
     }
 
@@ -181,8 +199,7 @@ impl Fanout {
     pub(super) async fn close(self) {
         match self {
             Self::Sfu(sfu) => sfu.close().await,
-            // Its task ends with it.
-            Self::Engine(..) => {}
+            Self::Engine(engine, _) => engine.close().await,
         }
     }
 }

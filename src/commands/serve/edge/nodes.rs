@@ -1,7 +1,6 @@
 //! The edges of one lecture at this server: one that sends by itself, and one for each node of an engine.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -9,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{EdgeSettings, Ended};
 use crate::cli::EngineNode;
-use crate::commands::serve::engine;
+use crate::commands::serve::engine::{Lines, Node};
 use crate::signal::LocalEdge;
 
 /// The longest time without students.
@@ -39,45 +38,69 @@ impl Busy {
     }
 }
 
-/// Which nodes have failed, as all lectures of this server have seen. Clones are the same.
+/// The nodes of engines, and which of them have failed, as all lectures of this server have seen. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct NodeStates(Arc<[AtomicBool]>);
+pub(super) struct Nodes(Arc<[(Node, Mutex<NodeState>)]>);
 
-impl NodeStates {
+#[derive(Debug, Default)]
+struct NodeState {
+    has_failed: bool,
+    /// The last reason that the operator knows.
+    told: Option<String>,
+}
+
+impl Nodes {
     /// Nodes that have not failed.
-    pub(super) fn new(nodes: usize) -> Self {
-        Self((0..nodes).map(|_| AtomicBool::new(false)).collect())
+    pub(super) fn new(nodes: Vec<EngineNode>) -> Self {
+        Self(nodes.into_iter().map(|node| (Node::new(node), Mutex::default())).collect())
+    }
+
+    fn state(&self, node: usize) -> Option<MutexGuard<'_, NodeState>> {
+        self.0.get(node).map(|(_, state)| state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn has_failed(&self, node: usize) -> bool {
-        self.0.get(node).is_some_and(|state| state.load(Ordering::Relaxed))
+        self.state(node).is_some_and(|state| state.has_failed)
     }
 
-    fn set(&self, node: usize, has_failed: bool) {
-        if let Some(state) = self.0.get(node) {
-            state.store(has_failed, Ordering::Relaxed);
+    /// The node answers. `has_served`: it has also sent a lecture to students.
+    fn works(&self, node: usize, has_served: bool) {
+        if let Some(mut state) = self.state(node) {
+            state.has_failed = false;
+            if has_served {
+                state.told = None;
+            }
         }
+    }
+
+    /// The node has failed. Returns whether the operator does not know the reason yet.
+    fn fails(&self, node: usize, why: &str) -> bool {
+        self.state(node).is_some_and(|mut state| {
+            state.has_failed = true;
+            state.told.replace(why.to_owned()).as_deref() != Some(why)
+        })
     }
 }
 
 /// Runs all edges of a lecture until nobody needs them, or the server ends.
-pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, states: NodeStates) {
-    let busy = Busy::new(Instant::now());
-    let further = settings.engines.iter().filter_map(|_| edge.another());
+pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, nodes: Nodes) {
+    let (busy, lines) = (Busy::new(Instant::now()), Lines::default());
+    let further = nodes.0.iter().filter_map(|_| edge.another());
     let mut edges: Vec<LocalEdge> = further.collect();
     // The first one is in the room already, before the first offer: a node that works takes it.
     let of_sfu = if settings.has_sfu {
         Some(edge)
     } else {
-        let first = (0..edges.len()).find(|node| !states.has_failed(*node)).unwrap_or(0);
+        let first = (0..edges.len()).find(|node| !nodes.has_failed(*node)).unwrap_or(0);
         if let Some(place) = edges.get_mut(first) {
             *place = edge;
         }
         None
     };
     let mut running = JoinSet::new();
-    for (number, (edge, node)) in edges.into_iter().zip(settings.engines.clone()).enumerate() {
-        running.spawn(run_node(edge, (number, node), settings.clone(), (states.clone(), busy.clone())));
+    for (number, (edge, (node, _))) in edges.into_iter().zip(nodes.0.iter()).enumerate() {
+        let place = (number, node.clone(), lines.clone());
+        running.spawn(run_node(edge, place, settings.clone(), (nodes.clone(), busy.clone())));
     }
     if let Some(edge) = of_sfu {
         super::run(edge, None, settings, busy).await;
@@ -88,20 +111,23 @@ pub(super) async fn run(edge: LocalEdge, settings: EdgeSettings, states: NodeSta
 /// Has the lecture at one node, while the node can be used.
 async fn run_node(
     mut edge: LocalEdge,
-    (number, node): (usize, EngineNode),
+    (number, node, lines): (usize, Node, Lines),
     settings: EdgeSettings,
-    (states, busy): (NodeStates, Busy),
+    (nodes, busy): (Nodes, Busy),
 ) {
     let mut pause = FIRST_PAUSE;
     let reporter = settings.reporter.clone();
     loop {
-        let why = match engine::check(&node).await {
+        let why = match node.check().await {
             Ok(()) => {
-                states.set(number, false);
+                nodes.works(number, false);
+                let began = Instant::now();
                 let (ended, back, has_served) =
-                    super::run(edge, Some(node.clone()), settings.clone(), busy.clone()).await;
+                    super::run(edge, Some((node.clone(), lines.clone())), settings.clone(), busy.clone()).await;
                 edge = back;
-                if has_served {
+                nodes.works(number, has_served);
+                // One that takes students and drops them soon is a disturbance.
+                if has_served && began.elapsed() >= LONGEST_PAUSE {
                     pause = FIRST_PAUSE;
                 }
                 match ended {
@@ -113,10 +139,9 @@ async fn run_node(
         };
         // Students are placed elsewhere meanwhile.
         edge.wait();
-        if !states.has_failed(number) {
+        if nodes.fails(number, &why) {
             reporter.warn(format!("{node} serves no students: {why}"));
         }
-        states.set(number, true);
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if busy.is_idle(Instant::now()) || edge.has_ended() {
@@ -125,5 +150,20 @@ async fn run_node(
             sleep(FIRST_PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_reads_each_reason_once_until_the_node_has_served_students() {
+        let nodes = Nodes::new(vec![EngineNode::Janus("ws://h".parse().unwrap())]);
+        assert!(!nodes.has_failed(0) && nodes.fails(0, "is away") && nodes.clone().has_failed(0));
+        nodes.works(0, false);
+        assert!(!nodes.has_failed(0) && !nodes.fails(0, "is away") && nodes.fails(0, "refuses"));
+        nodes.works(0, true);
+        assert!(nodes.fails(0, "refuses"));
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::pull::{Pull, RETRY};
 use super::{EdgeHost, not_live};
+use crate::protocol::ErrorCode;
 use crate::rtp::Tier;
 
 /// The interval of counts.
@@ -22,7 +23,9 @@ impl EdgeHost {
             }
         }
         for user in self.waiting.expired(now.into_std()) {
-            self.send(not_live(user));
+            // What does not arrive at the node of an engine arrives elsewhere.
+            let code = if self.engine.is_some() { ErrorCode::RoomFull } else { ErrorCode::TargetBusy };
+            self.send(not_live(user, code));
         }
         if !self.students.is_empty() || !self.waiting.is_empty() {
             self.busy.touch(now);

@@ -1,5 +1,8 @@
 //! A lecture at a Janus: a private room of its VideoRoom plugin, with a pin and a secret that nobody else knows.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rand::distr::{Alphanumeric, SampleString};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,6 +21,36 @@ const QUEUE: usize = 1_024;
 /// The characters of a pin, and of a secret: 143 bits.
 const SECRET_CHARS: usize = 24;
 
+/// The most rooms of a node that are remembered.
+const MAX_LEFT: usize = 64;
+
+/// Rooms of ended lectures that could not be destroyed, because their Janus was away: they would stay at Janus as empty
+/// rooms. The next check destroys them. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LeftRooms(Arc<Mutex<VecDeque<JanusRoom>>>);
+
+impl LeftRooms {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<JanusRoom>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, room: JanusRoom) {
+        let mut rooms = self.lock();
+        rooms.push_back(room);
+        if rooms.len() > MAX_LEFT {
+            rooms.pop_front();
+        }
+    }
+
+    fn all(&self) -> Vec<JanusRoom> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn remove(&self, gone: &[JanusRoom]) {
+        self.lock().retain(|room| gone.iter().all(|one| one.id != room.id));
+    }
+}
+
 /// The students of a lecture at a Janus.
 pub(super) struct JanusStudents {
     orders: mpsc::Sender<Subscription>,
@@ -33,9 +66,12 @@ fn server(url: &JanusUrl) -> Result<JanusServer, String> {
     Ok(JanusServer { url: url.clone(), trust, token: None })
 }
 
-/// Checks that a Janus answers.
-pub(super) async fn check(url: &JanusUrl) -> Result<(), String> {
-    janus::check(&server(url)?).await.map_err(|error| error.to_string())
+/// Checks that a Janus answers, and destroys the rooms that are left there.
+pub(super) async fn check(url: &JanusUrl, left: &LeftRooms) -> Result<(), String> {
+    let rooms = left.all();
+    janus::check(&server(url)?, &rooms).await.map_err(|error| error.to_string())?;
+    left.remove(&rooms);
+    Ok(())
 }
 
 impl JanusStudents {
@@ -43,7 +79,7 @@ impl JanusStudents {
     ///
     /// # Errors
     /// If the certificates of this computer can't be read.
-    pub(super) fn start(url: &JanusUrl) -> Result<(Host, Self), String> {
+    pub(super) fn start(url: &JanusUrl, left: LeftRooms) -> Result<(Host, Self), String> {
         let secret = || Some(Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS));
         let room = JanusRoom {
             server: server(url)?,
@@ -57,7 +93,13 @@ impl JanusStudents {
         let (orders, mut order_queue) = mpsc::channel(QUEUE);
         let (sender, events) = mpsc::channel(QUEUE);
         let served = room.clone();
-        let task = tokio::spawn(async move { janus::serve_room(&served, &mut order_queue, &sender).await });
+        let task = tokio::spawn(async move {
+            let served_to_end = janus::serve_room(&served, &mut order_queue, &sender).await;
+            if served_to_end.is_err() {
+                left.push(served);
+            }
+            served_to_end
+        });
         Ok((Host::Janus(Box::new(JanusHost { room })), Self { orders, events, task, ended: None }))
     }
 
@@ -68,8 +110,18 @@ impl JanusStudents {
             EngineOrder::Answer(user, sdp) => Subscription::Answer(user, sdp),
             EngineOrder::Candidate(user, candidate) => Subscription::Candidate(user, candidate),
             EngineOrder::Remove(user) => Subscription::Close(user),
+            EngineOrder::Sees(..) => return,
         };
         _ = self.orders.try_send(order);
+    }
+
+    /// Ends all connections, and destroys the room.
+    pub(super) async fn end(self) {
+        let Self { orders, events, task, .. } = self;
+        drop((orders, events));
+        if !task.is_finished() {
+            _ = task.await;
+        }
     }
 
     /// The next event. Cancel-safe.

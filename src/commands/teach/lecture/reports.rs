@@ -25,6 +25,9 @@ impl Lecture<'_> {
         inputs: &mut Inputs<'_, S>,
     ) -> Option<EndReason> {
         self.check_sources();
+        if let Some(reason) = self.check_class(Instant::now()) {
+            return Some(reason);
+        }
         self.talk.ask_viewing(self.attendance.due_reports(Now::read()), &self.sfu);
         for user in self.waiting.expired(Instant::now()) {
             self.reject_waiting(user);

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
+use super::Ownership;
 use super::frame::{Challenge, FromOwner, Hello, MAX_FROM_OWNER, MAX_TO_OWNER, ToOwner, WELCOME};
 use super::link::{SILENCE, write};
 use crate::id::NodeId;
@@ -182,6 +183,10 @@ impl Streams<'_> {
     async fn join(&mut self, stream: u64, newcomer: Newcomer, frames: &Frames) -> bool {
         if self.members.len() >= MAX_STREAMS || self.members.contains_key(&stream) {
             return false;
+        }
+        if self.core.cluster.as_ref().is_some_and(|cluster| cluster.ownership == Ownership::All) {
+            // Nobody else can open the room. If this fails, the other node tries again.
+            _ = self.core.take(&newcomer.room).await;
         }
         let is_busy = newcomer.is_busy();
         match self.core.join_forwarded(newcomer) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{Cluster, Placements};
+use super::{Cluster, Ownership, Placements};
 use crate::id::{RoomId, UserId};
 use crate::protocol::User;
 use crate::room::RoomSummary;
@@ -166,7 +166,8 @@ impl Cluster {
         let mut strange = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
         strange.retain(|id| others.iter().any(|other| other.node.id == *id));
         for NodeView { node, .. } in &others {
-            if node.settings != self.node.settings && strange.insert(node.id.clone()) {
+            let is_known = self.ownership == Ownership::Leased;
+            if is_known && node.settings != self.node.settings && strange.insert(node.id.clone()) {
                 self.notice(format!(
                     "node {} has other settings: start all nodes with the same teaching key, --auth file, \
                      --turn-secret and --meetings, or clients are let in at one node and refused at another",

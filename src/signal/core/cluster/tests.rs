@@ -1,6 +1,7 @@
 //! Several servers in this process, with a store in memory and real connections between them.
 
 mod attacks;
+mod origin;
 
 use std::net::SocketAddr;
 
@@ -36,12 +37,22 @@ impl Machine {
     }
 
     fn start_within(name: &str, store: &MemoryStore, limits: http::ConnectionLimits) -> Self {
+        let store = store.on_another_line();
+        Self::start_with(name, (&store, Arc::new(store.clone())), Ownership::Leased, limits)
+    }
+
+    /// `memory` is the store of the class, and `store` that of the node.
+    fn start_with(
+        name: &str,
+        (memory, store): (&MemoryStore, Arc<dyn Store>),
+        ownership: Ownership,
+        limits: http::ConnectionLimits,
+    ) -> Self {
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (notices, heard) = mpsc::channel(16);
         let node = node(name, address);
-        let store = store.on_another_line();
-        let cluster = ClusterConfig { store: Arc::new(store.clone()), node, times: TIMES, notices };
+        let cluster = ClusterConfig { store, node, times: TIMES, ownership, notices };
         let server = Server::with(ServerConfig { cluster: Some(cluster), ..ServerConfig::default() });
         let nodes = server.clone();
         let app = axum::Router::new().route(
@@ -53,7 +64,7 @@ impl Machine {
         let serving = tokio::spawn(http::serve(listener, app, limits, async {
             _ = stopped.await;
         }));
-        Self { server, store, address, notices: heard, stop, serving }
+        Self { server, store: memory.clone(), address, notices: heard, stop, serving }
     }
 
     fn join(&self, query: &str, credentials: Credentials) -> LocalMember {
