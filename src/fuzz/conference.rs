@@ -1,4 +1,4 @@
-//! Calls and meetings: what members send to the rooms of a server, in any order.
+//! Calls, meetings, and lectures with breakout rooms: what members send to the rooms of a server, in any order.
 //!
 //! An input is text. Its first line is the kind of the room; each other line is an event:
 //!
@@ -7,7 +7,8 @@
 //! a reload                    member a connects in another process
 //! a lost                      the connection of member a is lost
 //! a {"type":"participate"}    member a sends a message; `@b` in it is the last entry of member b
-//! * {"type":"published",...}  the media host sends a message; `* lost` ends it
+//! * {"type":"published",...}  the media host of conferences sends a message; `* lost` ends it
+//! # {"type":"connected",...}  the same for the media host of a lecture, whose teacher is member a
 //! + 500                       the time passes, in milliseconds
 //! ```
 
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 use crate::id::UserId;
 use crate::network::Network;
 use crate::protocol::{
-    ClientMessage, MAX_MESH, MAX_PARTICIPANTS, MediaHost, Participants, RoomKind, ServerMessage, SessionSecret,
+    ClientKind, ClientMessage, MAX_MESH, MAX_PARTICIPANTS, MediaHost, Participants, RoomKind, ServerMessage,
+    SessionSecret,
 };
 use crate::room::{ConnId, Input, Meetings, Newcomer, Output, RoomLimits, Rooms, Route};
 
@@ -37,8 +39,7 @@ const MAX_TICKS: usize = 1_000;
 pub(super) fn conference(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
-    let kind = lines.next().and_then(RoomKind::from_name).filter(|kind| *kind != RoomKind::Lecture);
-    let Some(mut world) = kind.map(World::new) else { return false };
+    let Some(mut world) = lines.next().and_then(RoomKind::from_name).map(World::new) else { return false };
     lines.take(MAX_EVENTS).for_each(|line| _ = world.event(line));
     world.end();
     world.met
@@ -51,7 +52,8 @@ struct World {
     now: Instant,
     /// The members by their letters.
     members: BTreeMap<char, Member>,
-    host: Option<ConnId>,
+    /// The media hosts by their signs.
+    hosts: BTreeMap<char, ConnId>,
     /// The connections that are open.
     open: BTreeSet<ConnId>,
     last_conn: u64,
@@ -69,13 +71,13 @@ struct Member {
 
 impl World {
     fn new(kind: RoomKind) -> Self {
-        let limits = RoomLimits { meetings: Meetings::Anyone, max_media_rooms: 1, ..RoomLimits::default() };
+        let limits = RoomLimits { meetings: Meetings::Anyone, max_media_rooms: 2, ..RoomLimits::default() };
         Self {
             kind,
             rooms: Rooms::new(limits),
             now: Instant::now(),
             members: BTreeMap::new(),
-            host: None,
+            hosts: BTreeMap::new(),
             open: BTreeSet::new(),
             last_conn: 0,
             entries: BTreeMap::new(),
@@ -88,11 +90,11 @@ impl World {
         let (who, what) = line.split_once(' ')?;
         match (who.chars().next()?, what) {
             ('+', pause) => self.pass(Duration::from_millis(pause.parse().ok()?).min(MAX_PAUSE)),
-            ('*', "lost") => {
-                let host = self.host.take()?;
+            (sign @ ('*' | '#'), "lost") => {
+                let host = self.hosts.remove(&sign)?;
                 self.lose(host);
             }
-            ('*', message) => self.say(self.host?, message)?,
+            (sign @ ('*' | '#'), message) => self.say(*self.hosts.get(&sign)?, message)?,
             (letter @ 'a'..='z', "join") => self.join(letter, 0)?,
             (letter @ 'a'..='z', "reload") => self.join(letter, 1)?,
             (letter @ 'a'..='z', "lost") => {
@@ -170,7 +172,7 @@ impl World {
     fn handle(&mut self, input: Input) {
         let outputs = self.rooms.handle(self.now, input);
         assert!(outputs.len() <= MAX_OUTPUTS, "{} outputs", outputs.len());
-        let mut starts = None;
+        let mut starts = Vec::new();
         for output in outputs {
             match output {
                 Output::Send { to, message } | Output::Relay { to, message, .. } => self.tell(to, &message),
@@ -179,18 +181,18 @@ impl World {
                     assert_eq!(receivers.len(), to.len(), "twice to the same one: {message:?}");
                     to.into_iter().for_each(|to| self.tell(to, &message));
                 }
-                Output::StartHost { room, .. } => starts = Some(room),
+                Output::StartHost { room, publisher } => starts.push((room, publisher)),
                 Output::Close { conn, .. } => {
                     assert!(self.open.remove(&conn), "{conn:?} is closed already");
-                    self.host.take_if(|host| *host == conn);
+                    self.hosts.retain(|_, host| *host != conn);
                 }
             }
         }
-        if let Some(room) = starts {
-            assert_eq!(self.host, None, "one host at a time");
+        for (room, publisher) in starts {
             let conn = self.connection();
-            self.host = Some(conn);
-            self.handle(Input::HostStarted { conn, room, publisher: None });
+            let sign = if publisher.is_some() { '#' } else { '*' };
+            assert_eq!(self.hosts.insert(sign, conn), None, "one host of each at a time");
+            self.handle(Input::HostStarted { conn, room, publisher });
         }
     }
 
@@ -214,7 +216,9 @@ impl World {
         let most = match (self.kind, media) {
             (RoomKind::Call, _) => 2,
             (_, MediaHost::Server) => MAX_PARTICIPANTS,
-            (_, MediaHost::Publisher) => MAX_MESH,
+            // The teacher visits.
+            (RoomKind::Lecture, MediaHost::Publisher) => MAX_MESH + 1,
+            (RoomKind::Meeting, MediaHost::Publisher) => MAX_MESH,
         };
         assert!(participants.len() <= most, "{} take part", participants.len());
         assert!(participants.is_sorted_by(|a, b| a.entry < b.entry), "in the order of their entries: {list:?}");
@@ -232,20 +236,22 @@ impl World {
 
 fn newcomer(letter: char, epoch: u32, kind: RoomKind) -> Option<Newcomer> {
     let session: SessionSecret = letter.to_string().repeat(16).parse().ok()?;
+    let is_lecture = kind == RoomKind::Lecture;
+    let publishes = is_lecture && letter == 'a';
     Some(Newcomer {
         room: "7".parse().ok()?,
         room_name: None,
         user: letter.to_string().parse().ok()?,
         nickname: "".into(),
-        publishes: false,
-        media: MediaHost::Publisher,
+        publishes,
+        media: if publishes { MediaHost::Server } else { MediaHost::Publisher },
         epoch,
         session,
-        client: None,
+        client: Some(ClientKind::Browser),
         network: Network::of("192.0.2.1".parse().ok()?),
-        moderates: false,
+        moderates: publishes,
         code: None,
-        kind: Some(kind),
+        kind: Some(kind).filter(|_| !is_lecture),
         may_teach: false,
         settings: None,
         identity: None,
