@@ -48,7 +48,7 @@ pub(super) struct TypedCluster {
 
     /// Let edges in that show the secret in the first line of this file; with --origin, show it there
     ///
-    /// The secret has 16 to 64 letters and digits. Who has it can join as anybody.
+    /// The secret has 16 to 64 letters and digits. A program that has the secret can join as anybody.
     #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
     edge_secret_file: Option<PathBuf>,
 

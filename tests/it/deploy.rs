@@ -73,7 +73,7 @@ fn what_the_examples_start_is_valid() {
         all.extend(commands.into_iter().map(|more| (path.display().to_string(), [&start[..], &more].concat())));
     }
     for (path, mut command) in all {
-        // Where there are nodes, $CLASSROOM_REDIS says so; here a flag.
+        // The files set $CLASSROOM_REDIS, which a parser without environment gets as a flag.
         if command.iter().any(|word| word == "--edge") {
             command.extend(["--redis".into(), "redis://10.0.0.5".into()]);
         }

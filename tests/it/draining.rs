@@ -28,7 +28,7 @@ async fn a_server_that_drains_is_not_ready_and_a_second_sigterm_ends_it() {
     let mut node = Node::start_with(&class, &redis, "a", &["--drain", "10m"]);
     assert_eq!(curl(&node.address, "/readyz").as_deref(), Some("ok\n"));
 
-    // A teacher that reads nothing, and says that it is alive. What waits for it holds up the server.
+    // A teacher that reads nothing and sends pings: the messages that wait for it delay the end of the server.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let stream = socket.connect(node.address.parse().unwrap()).await.unwrap();

@@ -213,7 +213,7 @@ fn slow_readers_leave_a_share_to_others_and_to_other_networks() {
         fill(queue);
     }
     assert!(of_all.load(Ordering::Relaxed) <= MAX_WAITING_OF_ALL / 4 * 3);
-    // Whatever one network does, the first readers of another one have as much as if they were alone.
+    // The first readers of another network have as much as without this one.
     let others: Vec<Queue> = (0..10).map(|_| queue(&other)).collect();
     others.iter().for_each(|queue| assert!(fill(queue) > 500));
     drop((slow, others));

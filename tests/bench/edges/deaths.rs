@@ -13,7 +13,7 @@ use crate::support::{Classroom, DEADLINE, Lan, Process, has_lan, has_tools, is_p
 /// The time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is killed, in this order. What does not come back by itself stays dead.
+/// The processes that are killed, in this order. Those that nothing restarts stay dead.
 const DEATHS: [&str; 9] = [
     "nothing",
     "a TURN server",

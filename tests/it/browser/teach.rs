@@ -171,7 +171,7 @@ fn a_browser_teaches_a_class_and_changes_what_it_sends_while_on_air() {
     if has_axe("the rules of axe-core before a breakout room") {
         anna.is_accessible("the entrance of a breakout room");
     }
-    // Who has not entered is neither seen nor heard, and sees itself.
+    // A student who has not entered is neither seen nor heard, and sees its own picture.
     ben.clicks("button", "Camera off");
     ben.sees_moving("#breakout-mirror video");
     anna.clicks("button", "Enter the room");

@@ -161,7 +161,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// What the node lets a member send at once, it may send here once a link that stood still goes on.
+    /// A link may stand still for [`SILENCE`]. Then all that the node has let the member send comes at once.
     fn new(conn: ConnId, is_busy: bool) -> Self {
         let (rate, burst) = if is_busy {
             (protocol::PUBLISHER_RATE, protocol::PUBLISHER_BURST)
