@@ -5,6 +5,7 @@ mod announcement;
 mod bench;
 mod breakouts;
 mod call;
+mod capacity;
 mod chat_commands;
 mod client_network;
 mod conference;

@@ -35,6 +35,7 @@ pub(super) use self::script::dry_run;
 use self::server::LectureServer;
 use self::source::{SharedCapture, Source, WhipMedia};
 use self::teacher_views::TeacherViews;
+use super::capacity::class_size;
 use super::client_network::usable;
 use super::hosted_source::SourceSettings;
 use super::ice_servers::ice_servers;
@@ -108,6 +109,7 @@ pub(super) async fn run_with(
     let TaughtMedia { options, script } = media;
     let mut prepared = None;
     if let Some(options) = options {
+        let fps = options.screen.fps;
         // A desktop may ask its user which screen to share, so this may take long and must stay interruptible.
         let done = tokio::select! {
             prepared = blocking(move || Capture::prepare(options)) => prepared?.map_err(|error| match &script {
@@ -117,6 +119,7 @@ pub(super) async fn run_with(
             stopped = &mut stop => return Ok(stopped.reason()),
         };
         done.notices().iter().for_each(|notice| reporter.notice(notice));
+        reporter.notice(class_size(&done.rates(), fps));
         prepared = Some(done);
     }
 

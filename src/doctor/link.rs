@@ -85,31 +85,52 @@ pub fn speeds(links: &[Link]) -> Vec<Check> {
         .collect()
 }
 
-/// The number of students to which this computer can send: by its fastest link, and by its cores.
-pub fn capacity(links: &[Link], cores: NonZeroUsize, memory_bytes: Option<u64>) -> Check {
-    let link = links.iter().filter(|link| link.kind != LinkKind::Virtual).max_by_key(|link| link.mbps);
-    let uplink = link.and_then(|link| link.mbps).map(|mbps| mbps as f64 * 1e6);
-    let lecture = Lecture { students: 1, video_bits: VIDEO.0, fps: VIDEO.1, joining: Duration::from_secs(60) };
-    let machine = Machine {
-        // An unknown link limits nothing here; the sentence says so.
-        uplink: uplink.unwrap_or(1e12),
-        cores: cores.get() as f64,
-        memory: memory_bytes.map_or(4e9, |bytes| bytes as f64),
-    };
-    let Ok(plan) = plan(&lecture, &machine, &Costs::default()) else {
-        let next = "teach with a lower --bitrate and --size, or on another computer";
-        return Check::advice("class", "this computer carries hardly one student", next);
-    };
-    let of = |what| plan.origin.by.iter().find(|(of, _)| *of == what).map_or(0, |(_, students)| *students);
-    let by_link = match link.zip(uplink) {
-        Some((link, _)) => format!("{} students by the link {}", of(Bottleneck::Uplink), link.name),
-        None => "students as far as the link carries, whose speed is unknown".to_owned(),
-    };
-    let by_cpu = of(Bottleneck::Cpu).min(of(Bottleneck::Memory));
-    Check::ok(
-        "class",
-        format!("up to {by_link}, {by_cpu} by its cores, at 2.5 Mbit/s each (classroom plan --measure tells more)"),
-    )
+/// The parts of a computer that limit the size of a class.
+#[derive(Debug, Clone)]
+pub struct Capacity {
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Its cores.
+    pub cores: NonZeroUsize,
+    /// Its memory in bytes, if that is known.
+    pub memory: Option<u64>,
+}
+
+impl Capacity {
+    /// The number of students who get a video of `bits` per second, with `fps` pictures, by the fastest link and by the
+    /// cores, as `up to 340 students by the link eth0, 1900 by its cores`. `None` if the computer carries hardly one.
+    pub fn students(&self, bits: f64, fps: f64) -> Option<String> {
+        let link = self.links.iter().filter(|link| link.kind != LinkKind::Virtual).max_by_key(|link| link.mbps);
+        let uplink = link.and_then(|link| link.mbps).map(|mbps| mbps as f64 * 1e6);
+        let lecture = Lecture { students: 1, video_bits: bits, fps, joining: Duration::from_secs(60) };
+        let machine = Machine {
+            // An unknown link limits nothing here; the sentence says so.
+            uplink: uplink.unwrap_or(1e12),
+            cores: self.cores.get() as f64,
+            memory: self.memory.map_or(4e9, |bytes| bytes as f64),
+        };
+        let plan = plan(&lecture, &machine, &Costs::default()).ok()?;
+        let of = |what| plan.origin.by.iter().find(|(of, _)| *of == what).map_or(0, |(_, students)| *students);
+        let by_link = match link.zip(uplink) {
+            Some((link, _)) => format!("up to {} students by the link {}", of(Bottleneck::Uplink), link.name),
+            None => "as many students as its link of unknown speed carries".to_owned(),
+        };
+        Some(format!("{by_link}, {} by its cores", of(Bottleneck::Cpu).min(of(Bottleneck::Memory))))
+    }
+
+    /// The check of the size of a class with the default encoding.
+    pub fn check(&self) -> Check {
+        match self.students(VIDEO.0, VIDEO.1) {
+            Some(students) => {
+                let advice = "at 2.5 Mbit/s each (classroom plan --measure tells more)";
+                Check::ok("class", format!("{students}, {advice}"))
+            }
+            None => {
+                let next = "teach with a lower --bitrate and --size, or on another computer";
+                Check::advice("class", "this computer carries hardly one student", next)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -144,8 +165,12 @@ mod tests {
 
     #[test]
     fn the_size_of_a_class_follows_from_link_and_cores() {
-        let cores = NonZeroUsize::new(2).unwrap();
-        let found = capacity(&[link(LinkKind::Wire, Some(1_000))], cores, None).found;
+        let capacity = |mbps, bits| {
+            let links = vec![link(LinkKind::Wire, mbps)];
+            let found = Capacity { links, cores: NonZeroUsize::new(2).unwrap(), memory: None };
+            found.students(bits, VIDEO.1)
+        };
+        let found = capacity(Some(1_000), VIDEO.0).unwrap();
         let numbers: Vec<u64> = found
             .split(|c: char| !c.is_ascii_digit())
             .filter_map(|word| word.parse().ok())
@@ -153,7 +178,8 @@ mod tests {
             .collect();
         // 750 Mbit/s of a stream of some 2.8 Mbit/s; 1.15 cores of some 340 packets/s at 4 us each.
         assert!((240..300).contains(&numbers[0]) && (700..1_000).contains(&numbers[1]), "{found}");
-        let unknown = capacity(&[link(LinkKind::Wire, None)], cores, None).found;
+        let unknown = capacity(None, VIDEO.0).unwrap();
         assert!(unknown.contains("unknown"), "{unknown}");
+        assert_eq!(capacity(Some(1), VIDEO.0), None);
     }
 }

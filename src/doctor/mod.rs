@@ -9,7 +9,7 @@ mod watching;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-pub use self::link::{Link, LinkKind, addresses, capacity, speeds};
+pub use self::link::{Capacity, Link, LinkKind, addresses, speeds};
 pub use self::media::{EncoderSpeed, camera, encoder, microphone, sources};
 pub use self::system::{Firewalls, buffers, clock, difference_of_clocks, firewall, port};
 pub use self::watching::{Attempt, watching};

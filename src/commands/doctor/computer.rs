@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use rand::distr::{Alphanumeric, SampleString};
 
 use super::{cause, filled};
 use crate::commands::blocking;
-use crate::doctor::{self, Check, EncoderSpeed, Firewalls, Link, LinkKind, Section};
+use crate::commands::capacity::capacity;
+use crate::doctor::{self, Check, EncoderSpeed, Firewalls, Section};
 use crate::exit::Failure;
 use crate::http::client::{self, Address, ClientError};
 use crate::id::{Nickname, RoomId};
@@ -31,12 +31,11 @@ pub(super) async fn teacher(listen: SocketAddr, fixes: bool) -> Result<Vec<Secti
         raise_buffers()?;
     }
     let samples = blocking(media::device_samples).await??;
-    let links = links();
-    let mut network = vec![doctor::addresses(&links, listen.port())];
-    network.extend(doctor::speeds(&links));
+    let capacity = capacity();
+    let mut network = vec![doctor::addresses(&capacity.links, listen.port())];
+    network.extend(doctor::speeds(&capacity.links));
     network.extend(ports(listen).await);
     network.extend([doctor::firewall(firewalls(), listen.port()), discovery(listen.port()).await, buffers()]);
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let speeds = samples
         .encoder
         .iter()
@@ -49,52 +48,12 @@ pub(super) async fn teacher(listen: SocketAddr, fixes: bool) -> Result<Vec<Secti
     media.extend(cameras.map(|camera| doctor::camera(&camera.label, camera.pictures.map_err(cause))));
     media.extend(samples.microphone.map(|(label, found)| doctor::microphone(&label, found.map_err(cause))));
     let is_synchronised = Path::new("/run/systemd/timesync/synchronized").exists();
-    let computer = vec![doctor::capacity(&links, cores, memory()), doctor::clock(is_synchronised)];
+    let computer = vec![capacity.check(), doctor::clock(is_synchronised)];
     Ok(filled([
         Section { title: "to teach", checks: media },
         Section { title: "network", checks: network },
         Section { title: "computer", checks: computer },
     ]))
-}
-
-/// The interfaces that are up and have addresses that others reach.
-fn links() -> Vec<Link> {
-    let mut links: Vec<Link> = Vec::new();
-    for interface in if_addrs::get_if_addrs().unwrap_or_default() {
-        let ip = interface.ip();
-        if !is_reachable(ip) {
-            continue;
-        }
-        match links.iter_mut().find(|link| link.name == interface.name) {
-            Some(link) => link.addresses.push(ip),
-            None => links.push(link(interface.name, ip)),
-        }
-    }
-    links
-}
-
-fn is_reachable(ip: IpAddr) -> bool {
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    !ip.is_loopback() && !is_link_local
-}
-
-/// The facts of an interface, by the kernel's files (Documentation/ABI/testing/sysfs-class-net).
-fn link(name: String, ip: IpAddr) -> Link {
-    let folder = Path::new("/sys/class/net").join(&name);
-    let kind = if folder.join("wireless").exists() || folder.join("phy80211").exists() {
-        LinkKind::WiFi
-    } else if folder.join("device").exists() {
-        LinkKind::Wire
-    } else {
-        LinkKind::Virtual
-    };
-    // The speed of a link that does not know its speed is -1, or the file can't be read.
-    let number = |file: &str| fs::read_to_string(folder.join(file)).ok()?.trim().parse::<u64>().ok();
-    let mtu = number("mtu").and_then(|mtu| u32::try_from(mtu).ok());
-    Link { name, kind, addresses: vec![ip], mbps: number("speed").filter(|mbps| *mbps > 0), mtu }
 }
 
 /// The server's TCP port, and the UDP port of the media.
@@ -160,12 +119,4 @@ fn raise_buffers() -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The memory of this computer in bytes.
-fn memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kb: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kb * 1024)
 }
