@@ -1,5 +1,5 @@
-//! A server on several machines: its nodes, and the owner of each room, in Redis or in memory. An edge without Redis has
-//! an [`OriginStore`].
+//! A server on several machines: its nodes, and the owner of each room, in Redis or in memory. An edge without Redis
+//! has an [`OriginStore`].
 //!
 //! A node is a process. One node owns a room: it holds the room's [`Lease`], which ends by itself unless it is renewed.
 //! The generation of a lease is larger than that of every earlier lease, so a node that was the owner can't pass for

@@ -6,11 +6,11 @@ import { smallCamera } from './small_camera.mjs';
 import { witness } from './witness.mjs';
 
 /**
- * Two cameras that show a clock, microphones that beep, and a screen, each given without a question, for people who
- * send from a browser.
+ * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who
+ * teach from a browser.
  */
 const devices = [
-  '--use-fake-device-for-media-stream=fps=10,device-count=2,display-media-type=monitor',
+  '--use-fake-device-for-media-stream=fps=10,display-media-type=monitor',
   '--use-fake-ui-for-media-stream',
 ];
 

@@ -1,5 +1,5 @@
-//! The media of the conferences of one room at the server: a meeting and its breakout rooms, or those of a lecture. Each
-//! participant publishes to an SFU of its own, and the others of the same conference receive from there. The room
+//! The media of the conferences of one room at the server: a meeting and its breakout rooms, or those of a lecture.
+//! Each participant publishes to an SFU of its own, and the others of the same conference receive from there. The room
 //! decides who takes part where; this host carries the media, and tells the room whose media it has.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-// A student whom the server has placed at an engine, an SFU of somebody else. The engine answers without a data channel,
-// or it offers, in the teacher's name, and the page's own offer is rolled back. The messages of the data channel travel
-// by signalling.
+// A student whom the server has placed at an engine, an SFU of somebody else. The engine answers without a data
+// channel, or the engine offers, in the teacher's name, and the page's own offer is rolled back. The messages of the
+// data channel travel by signalling.
 
 class TalkChannel {
   readyState = 'open';

@@ -73,8 +73,9 @@ impl<S: AsyncRead + AsyncWrite> Opening<S> {
         }
     }
 
-    /// Serves the connection to its end. The port is bound to `local`, and the peer is in `network`. All connections wait in line for `arrived`, so a
-    /// flood on one of them delays itself. `proved` is called once the peer has proved that it knows our answer.
+    /// Serves the connection to its end. The port is bound to `local`, and the peer is in `network`. All connections
+    /// wait in line for `arrived`, so a flood on one of them delays itself. `proved` is called once the peer has proved
+    /// that it knows our answer.
     pub(in crate::sfu) async fn serve(
         self,
         peers: &TcpPeers,

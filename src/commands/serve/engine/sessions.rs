@@ -188,7 +188,7 @@ mod tests {
             task.tell(SessionEvent::Ended(SessionEnd::Failed("is full".to_owned()))).await;
         });
         let refused = sessions.next().await;
-        let is_elsewhere = |event| matches!(event, EngineEvent::Send(ClientMessage::Reject { code, .. }) if code == ErrorCode::RoomFull);
-        assert!(is_elsewhere(refused));
+        let EngineEvent::Send(ClientMessage::Reject { code, .. }) = refused else { panic!("not refused") };
+        assert_eq!(code, ErrorCode::RoomFull);
     }
 }
