@@ -191,7 +191,7 @@ async fn a_speaker_comes_back_over_the_same_connections_and_leaves_in_three_ways
 
     students[0].say(StudentMessage::StepDown);
     until("a speaker that steps down", || teacher.seen().speakers().is_empty()).await;
-    assert_eq!(students[0].seen().off_stage(), Some(OffStage::SteppedDown));
+    until("the reason", || students[0].seen().off_stage() == Some(OffStage::SteppedDown)).await;
 
     // A microphone alone.
     bring(&teacher, &students, 1003, &[TrackName::Audio]).await;

@@ -105,13 +105,7 @@ impl TrackFeeder {
             self.push(playback, buffer, &caps, until)?;
         }
         playback.update(|progress| progress.ended(self.track_index));
-        let caps = gst::Caps::builder("audio/x-raw")
-            .field("format", "S16LE")
-            .field("layout", "interleaved")
-            .field("rate", 48_000)
-            .field("channels", 2)
-            .field("channel-mask", gst::Bitmask::new(3))
-            .build();
+        let caps = sound_caps();
         let silence = gst::Buffer::from_slice([0u8; SILENCE_BYTES]);
         self.fill(playback, SILENCE, |_, _| (silence.copy(), caps.clone()))
     }
@@ -249,6 +243,17 @@ fn with_rate(caps: &gst::CapsRef, most: u32) -> gst::Caps {
         caps.make_mut().set("framerate", gst::Fraction::new(most, 1));
     }
     caps
+}
+
+/// The sound that the encoder gets: 16 bits, 48 kHz, two channels.
+pub(in crate::media) fn sound_caps() -> gst::Caps {
+    gst::Caps::builder("audio/x-raw")
+        .field("format", "S16LE")
+        .field("layout", "interleaved")
+        .field("rate", 48_000)
+        .field("channels", 2)
+        .field("channel-mask", gst::Bitmask::new(3))
+        .build()
 }
 
 #[cfg(test)]

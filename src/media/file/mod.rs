@@ -21,7 +21,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::feed::black;
+pub(super) use self::feed::{black, sound_caps};
 pub use self::inspect::inspect_files;
 pub(super) use self::inspect::{Unusable, contents, inspections};
 pub(super) use self::player::Player;

@@ -5,6 +5,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::source::Playing;
+use crate::media::file::sound_caps;
 use crate::rtp::Track;
 
 /// How far ahead of time blocks are pushed: a thread that wakes late leaves no gap, and a cut comes soon.
@@ -32,13 +33,7 @@ pub(super) struct AudioOutput {
 
 impl AudioOutput {
     pub(super) fn new(source: gst_app::AppSrc) -> Self {
-        let caps = gst::Caps::builder("audio/x-raw")
-            .field("format", "S16LE")
-            .field("layout", "interleaved")
-            .field("rate", 48_000)
-            .field("channels", 2)
-            .field("channel-mask", gst::Bitmask::new(3))
-            .build();
+        let caps = sound_caps();
         Self { source, caps, silence: gst::Buffer::from_slice([0u8; BLOCK_BYTES]), time: gst::ClockTime::ZERO }
     }
 
