@@ -66,7 +66,7 @@ pub struct Setting {
     pub is_secret: bool,
 }
 
-/// A configuration file that can't be used.
+/// The refusal of a configuration file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}:{line}:{column}: {message}", path.display())]
 pub struct ConfigError {
@@ -190,7 +190,7 @@ pub(super) fn has_settings(verb: &str) -> bool {
     VERBS.contains(&verb) || verb == "config"
 }
 
-/// What a flag takes.
+/// The values that a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,

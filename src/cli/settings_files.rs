@@ -13,7 +13,7 @@ const NAME: &str = "classroom/classroom.toml";
 /// The variable with the path of a file that replaces all others. Without a value no file is read.
 const VARIABLE: &str = "CLASSROOM_CONFIG";
 
-/// What was found on this computer.
+/// The configuration files of this computer.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The files with their contents, the most important one first.
@@ -45,7 +45,7 @@ pub(super) fn find(asked: Option<&Path>, variable: impl Fn(&str) -> Option<OsStr
             for path in standard_paths(variable) {
                 match read(&path) {
                     Ok(text) => found.files.push((path, text)),
-                    // The home directory may be that of another user, who keeps it private.
+                    // Another user's home directory may be private.
                     Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
                         found.absent.push(path);
                     }

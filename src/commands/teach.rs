@@ -79,7 +79,7 @@ pub(super) async fn run(
 
 /// The media of a lecture.
 pub(super) struct TaughtMedia {
-    /// What to capture; `None` if a WHIP client sends the media.
+    /// The sources of the capture; `None` if a WHIP client sends the media.
     pub(super) options: Option<CaptureOptions>,
     /// The lecture of `--lecture`.
     script: Option<Script>,

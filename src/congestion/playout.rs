@@ -12,7 +12,7 @@ const FAR: Duration = Duration::from_millis(25);
 /// A path is clean after this time without a NACK.
 const WITHOUT_NACK: Duration = Duration::from_secs(10);
 
-/// What is known about the cleanness of one peer's path.
+/// The measurements that show whether one peer's path is clean.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CleanPath {
     /// The start of the peer, or its last NACK.

@@ -92,7 +92,7 @@ pub(crate) enum End {
     NextStart,
 }
 
-/// What the file of a source contains.
+/// The facts about the file of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceFacts {
     /// The length of a video; `None` if it is not known.

@@ -23,7 +23,7 @@ pub(crate) struct Row {
     source: String,
     /// The chapter that begins here.
     chapter: Option<String>,
-    /// What would fail.
+    /// The reason for which the scene would fail.
     problem: Option<String>,
 }
 

@@ -77,7 +77,7 @@ impl Prepared {
         self.encodings().into_iter().map(|encoding| (encoding, rate(&encoding))).collect()
     }
 
-    /// What is known of each scene of a lecture.
+    /// The facts about each scene of a lecture.
     pub fn scene_facts(&self) -> &[SourceFacts] {
         &self.plan.scene_facts
     }

@@ -56,7 +56,7 @@ impl State {
         // The first picture is a key frame anyway.
         let Some((before, _)) = before.filter(|(_, of)| *of == info) else { return };
         let map = |buffer| Frame::from_buffer_ref_readable(buffer, &info).ok();
-        // A picture that can't be read is passed on without a word.
+        // A picture that can't be read is passed on unchanged.
         let (Some(before), Some(now)) = (map(&before), map(buffer)) else { return };
         let planes = (0..info.n_planes()).map(|n| plane(&before, n).zip(plane(&now, n)));
         let Some(planes) = planes.collect::<Option<Vec<_>>>() else { return };

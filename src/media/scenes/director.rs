@@ -46,7 +46,7 @@ pub(in crate::media) struct Director {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread is told.
+/// A message to the thread.
 enum Message {
     Change(Change),
     /// A scene has been opened from a time on.

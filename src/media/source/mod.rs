@@ -38,7 +38,7 @@ pub(super) struct CapturePlan {
     pub slides: Option<SlideShowConfig>,
     /// Present if scenes are shown.
     pub director: Option<DirectorConfig>,
-    /// What is known of each scene.
+    /// The facts about each scene.
     pub scene_facts: Vec<SourceFacts>,
     /// The size of the demo, if it is played.
     pub demo: Option<Size>,

@@ -23,7 +23,7 @@ impl EdgeHost {
             }
         }
         for user in self.waiting.expired(now.into_std()) {
-            // What does not arrive at the node of an engine arrives elsewhere.
+            // The lecture has not arrived at the engine in time, so the student is served elsewhere.
             let code = if self.engine.is_some() { ErrorCode::RoomFull } else { ErrorCode::TargetBusy };
             self.send(not_live(user, code));
         }
