@@ -95,11 +95,20 @@ impl Pacer {
 
     /// Whether a packet may be sent now.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
+        self.credit_at(now) > 0.0
+    }
+
+    /// Whether so many bytes may be sent now.
+    pub(crate) fn allows_at_once(&mut self, now: Instant, bytes: usize) -> bool {
+        self.credit_at(now) >= bytes as f64
+    }
+
+    fn credit_at(&mut self, now: Instant) -> f64 {
         let time = now.saturating_duration_since(self.at).as_secs_f64();
         let most = self.bytes_per_second * MAX_SAVED.as_secs_f64();
         self.credit = (self.credit + self.bytes_per_second * time).min(most);
         self.at = now;
-        self.credit > 0.0
+        self.credit
     }
 
     /// Bytes were sent; audio and retransmissions count too.
@@ -132,5 +141,23 @@ mod tests {
             burst += 1_200;
         }
         assert!(burst <= 2_400, "{burst}");
+    }
+
+    #[test]
+    fn a_frame_leaves_at_once_if_it_fits_and_a_page_on_a_wide_path_takes_some_time() {
+        let start = Instant::now();
+        let mut pace = Pacer::new(start, PathCapacity { bits_per_second: WIDE, queue: Duration::ZERO });
+        assert!(pace.allows_at_once(start, 90_000) && !pace.allows_at_once(start, 300_000));
+        let mut left = 600_000_usize;
+        let mut at = start;
+        while left > 0 {
+            while left > 0 && pace.allows(at) {
+                pace.sent(1_200);
+                left = left.saturating_sub(1_200);
+            }
+            at += Duration::from_millis(5);
+        }
+        assert!(((start + Duration::from_millis(70))..(start + Duration::from_millis(110))).contains(&at));
+        assert!(!pace.allows_at_once(at, 90_000) && pace.allows_at_once(at + MAX_SAVED, 90_000));
     }
 }
