@@ -158,6 +158,16 @@ impl Page<'_> {
         self.wait_until(&format!("no {track} of {user}"), &format!("!witness.visible('{video}')"));
     }
 
+    /// Chooses a second camera in the settings: the last one, whose pictures Chromium encodes.
+    #[track_caller]
+    pub fn chooses_second_camera(&self) {
+        self.wait_until("a second camera", "document.querySelectorAll('#second-choice option').length > 2");
+        self.value(
+            "(() => { const choice = document.querySelector('#second-choice'); choice.selectedIndex = 2; \
+             choice.dispatchEvent(new Event('change')); })()",
+        );
+    }
+
     /// Clicks on a link that saves a file; returns the name under which the browser saves it, and its bytes.
     #[track_caller]
     pub fn saves(&self, link: &str) -> (String, Vec<u8>) {

@@ -208,6 +208,9 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ben.shows("With the server for ten minutes");
     dan.closes();
     cleo.has_large(None);
+    ben.chooses_second_camera();
+    cleo.sees(1002, "screen");
+    cleo.sees(1002, "camera");
     cleo.was_calm(&lab.site());
 }
 
