@@ -166,6 +166,10 @@ function checkOne({ userId, page }, group, media, wrong) {
   for (const other of group) {
     const link = server.host.links.get(`${userId} ${other.userId}`);
     if (link?.connectionState !== 'connected') wrong.push(`the server's link ${userId} ${other.userId} is not there`);
+    // Nobody gets back what it sends.
+    const direction = other.userId === userId ? 'sendonly' : 'recvonly';
+    const ways = link ? network.otherOf(link)?.getTransceivers().map((one) => one.direction) : [];
+    if (ways?.some((way) => way !== direction)) wrong.push(`${userId} has ${ways} with ${other.userId}`);
   }
 }
 

@@ -195,6 +195,16 @@ impl Page<'_> {
         });
     }
 
+    /// Waits until the page plays the sound of these users, and of nobody else: not its own either.
+    #[track_caller]
+    pub fn plays_only(&self, users: &[u32]) {
+        let wanted: Vec<String> = users.iter().map(ToString::to_string).collect();
+        let played = "[...document.querySelectorAll('audio, video')] \
+            .filter(({ muted, srcObject }) => !muted && srcObject?.getAudioTracks().length > 0) \
+            .map((one) => one.closest('.tile')?.dataset.user ?? 'nobody').sort()";
+        self.wait(&format!("the sound of {wanted:?} alone"), played, |played| *played == json!(wanted));
+    }
+
     /// Waits until both see and hear each other.
     #[track_caller]
     pub fn sees_and_hears(&self, users: &[u32]) {
