@@ -4,16 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::access::{JoinCode, TeachingKey, TurnSecret};
-use crate::cli::{CodeChoice, Signalling, Teach};
+use crate::cli::{CodeChoice, EngineNode, Signalling, Teach};
 use crate::commands::access::{ServerAccess, teaching_key};
 use crate::commands::announcement::LiveAnnouncement;
+use crate::commands::hosted_source::SourceSettings;
 use crate::commands::ice_servers::ice_servers;
 use crate::commands::ice_tcp::{OwnTcpPort, PagesPort, TcpMedia};
 use crate::commands::listen;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::own_turn::{OwnMedia, OwnTurnServer};
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
-use crate::commands::serve::{RunningServer, ServerSettings, start_tls};
+use crate::commands::serve::{RunningServer, ServerSettings, start_tls, with_key};
 use crate::commands::trust::ClientTrust;
 use crate::commands::whip::{WhipDoor, WhipPort};
 use crate::exit::Failure;
@@ -49,6 +50,8 @@ pub(super) struct LectureServer {
     own_media: OwnMedia,
     /// The ways to that media by TCP.
     tcp_media: TcpMedia,
+    /// The nodes of engines that send the lecture to students.
+    via: Vec<EngineNode>,
 }
 
 impl LectureServer {
@@ -69,7 +72,8 @@ impl LectureServer {
                 let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
                 let whip = whip.map(WhipPort::start).transpose()?;
                 let own_media = OwnMedia::default();
-                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip, own_media, tcp_media });
+                let (embedded, via) = (None, Vec::new());
+                return Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media, via });
             }
         };
         let (host, media_ip) = match address.ip() {
@@ -102,9 +106,10 @@ impl LectureServer {
             cluster: None,
             via: Vec::new(),
         };
+        let via = with_key(teach.via.clone(), reporter)?;
         let embedded = RunningServer::start(listener, settings)?;
         let (embedded, whip, key) = (Some(embedded), None, None);
-        Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media })
+        Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media, via })
     }
 
     /// The media port is bound. Also returns the TCP port for media alone, if the flags ask for one.
@@ -113,6 +118,13 @@ impl LectureServer {
         let has_proxy = teach.site.public_url.is_some();
         let pages = self.embedded.as_ref().map(|embedded| PagesPort { address: embedded.address(), has_proxy });
         self.tcp_media.start(port, pages)
+    }
+
+    /// The media can be received: places students at nodes of engines, if there are any.
+    pub(super) fn serve_by_engines(&mut self, source: &SourceSettings, reporter: &Reporter) {
+        if let Some(embedded) = self.embedded.as_mut().filter(|_| !self.via.is_empty()) {
+            embedded.serve_by_engines(std::mem::take(&mut self.via), source.clone(), reporter);
+        }
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.
