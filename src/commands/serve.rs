@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use self::cluster::ClusterNode;
 use self::edge::{EdgeSettings, RunningEdges};
-pub(super) use self::engine::with_key;
+pub(super) use self::engine::engine_nodes;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
 use super::hosted_source::SourceSettings;
@@ -141,7 +141,7 @@ async fn start(serve: Serve, reporter: &Reporter) -> Result<Serving, Failure> {
         whip: None,
         media,
         cluster,
-        via: with_key(serve.via, reporter)?,
+        via: engine_nodes(serve.via, reporter)?,
     };
     let server = RunningServer::start(listener, settings)?;
     let (ws, page) = server.urls();

@@ -43,7 +43,7 @@ use super::janus::janus_room;
 use super::media_meter::MediaMeter;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::negotiation::stun_addresses;
-use super::serve::RunningServer;
+use super::serve::{RunningServer, engine_nodes};
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::traces::Traces;
@@ -103,6 +103,7 @@ pub(super) async fn run_with(
     let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
     let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
     let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
+    let nodes = engine_nodes(teach.via.clone(), reporter)?;
     let attendance_file = teach.attendance.list.as_deref().map(AttendanceFile::check).transpose()?;
     let roster = teach.attendance.roster.as_deref().map(Roster::read).transpose()?.unwrap_or_default();
     reporter.status("preparing");
@@ -138,7 +139,7 @@ pub(super) async fn run_with(
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     sfu.trace(tracer.in_room(&teach.room));
     let source_settings = source_settings(&teach, port);
-    server.serve_by_engines(&source_settings, reporter);
+    server.serve_by_engines(nodes, &source_settings, reporter);
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),

@@ -14,7 +14,7 @@ use crate::commands::listen;
 use crate::commands::metrics::MetricsStore;
 use crate::commands::own_turn::{OwnMedia, OwnTurnServer};
 use crate::commands::room_link::{other_hosts, room_page, show_code, show_qr};
-use crate::commands::serve::{RunningServer, ServerSettings, start_tls, with_key};
+use crate::commands::serve::{RunningServer, ServerSettings, start_tls};
 use crate::commands::trust::ClientTrust;
 use crate::commands::whip::{WhipDoor, WhipPort};
 use crate::exit::Failure;
@@ -50,8 +50,6 @@ pub(super) struct LectureServer {
     own_media: OwnMedia,
     /// The ways to that media by TCP.
     tcp_media: TcpMedia,
-    /// The nodes of engines that send the lecture to students.
-    via: Vec<EngineNode>,
 }
 
 impl LectureServer {
@@ -72,8 +70,7 @@ impl LectureServer {
                 let (url, token, media_ip) = (url.clone(), token(url), Ipv4Addr::UNSPECIFIED.into());
                 let whip = whip.map(WhipPort::start).transpose()?;
                 let own_media = OwnMedia::default();
-                let (embedded, via) = (None, Vec::new());
-                return Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media, via });
+                return Ok(Self { embedded: None, whip, url, token, trust, key, code, media_ip, own_media, tcp_media });
             }
         };
         let (host, media_ip) = match address.ip() {
@@ -106,10 +103,9 @@ impl LectureServer {
             cluster: None,
             via: Vec::new(),
         };
-        let via = with_key(teach.via.clone(), reporter)?;
         let embedded = RunningServer::start(listener, settings)?;
         let (embedded, whip, key) = (Some(embedded), None, None);
-        Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media, via })
+        Ok(Self { embedded, whip, url, token, trust, key, code, media_ip, own_media, tcp_media })
     }
 
     /// The media port is bound. Also returns the TCP port for media alone, if the flags ask for one.
@@ -120,10 +116,10 @@ impl LectureServer {
         self.tcp_media.start(port, pages)
     }
 
-    /// The media can be received: places students at nodes of engines, if there are any.
-    pub(super) fn serve_by_engines(&mut self, source: &SourceSettings, reporter: &Reporter) {
-        if let Some(embedded) = self.embedded.as_mut().filter(|_| !self.via.is_empty()) {
-            embedded.serve_by_engines(std::mem::take(&mut self.via), source.clone(), reporter);
+    /// From now on these nodes of engines, if there are any, send the lecture to students.
+    pub(super) fn serve_by_engines(&mut self, nodes: Vec<EngineNode>, source: &SourceSettings, reporter: &Reporter) {
+        if let Some(embedded) = self.embedded.as_mut().filter(|_| !nodes.is_empty()) {
+            embedded.serve_by_engines(nodes, source.clone(), reporter);
         }
     }
 
