@@ -13,6 +13,9 @@ use crate::usage::used;
 /// The students of the first measurement, half of whom decode.
 const FEW: usize = 10;
 
+/// The engine that makes the offers, which emulated students can't answer: all its students decode.
+const OFFERS: &str = "Janus";
+
 /// What sends the lecture to students.
 struct Engine {
     name: &'static str,
@@ -34,7 +37,7 @@ pub fn print(students: usize, decoding: usize, length: Duration) {
         measure(&class, &Engine { name, node, foreign: Some(pid) }, (students, decoding), length);
     };
     if let Some(janus) = JanusServer::start("engines", &class.directory().join("janus-of-the-bench"), "") {
-        over("Janus", janus.pid(), &["--via", &format!("janus={}", janus.url())]);
+        over(OFFERS, janus.pid(), &["--via", &format!("janus={}", janus.url())]);
     }
     if let Some(livekit) = LiveKit::start(class.directory()) {
         let key = class.directory().join("livekit.key");
@@ -58,11 +61,13 @@ fn measure(class: &Classroom, engine: &Engine, (students, decoding): (usize, usi
     let at = || vec![engine.node.address.clone()];
     let mut seen: Vec<Process> = Vec::new();
     for (all, decode) in [(FEW, FEW / 2), (students, decoding)] {
+        let all = if engine.name == OFFERS { decode } else { all };
         let more = seen.len()..decode;
         seen.extend(more.map(|n| watch(class, &(1001 + n).to_string(), at(), &[])));
-        let crowd = Students::enter(all.saturating_sub(seen.len()), &[&engine.node], Ipv4Addr::LOCALHOST);
+        let emulated = all.saturating_sub(seen.len());
+        let crowd = (emulated > 0).then(|| Students::enter(emulated, &[&engine.node], Ipv4Addr::LOCALHOST));
         row(engine, &teacher, (all, &seen), length);
-        crowd.leave();
+        crowd.into_iter().for_each(Students::leave);
     }
 }
 

@@ -14,7 +14,7 @@
 //!   Janus. Their connections go to another server when theirs is dead. Each kind of process is killed in turn.
 //! - `hall`: a teacher with few bits per second, a server and three edges: first with ten students, then with all.
 //! - `engines`: the same with an edge, and over a Janus, a LiveKit and a MediaMTX, as far as this machine has them: ten
-//!   students, then all; some are processes that decode.
+//!   students, then all; some are processes that decode, and at Janus there are no others.
 //!
 //! It needs redis-server, janus and coturn, and takes what tests/livekit/build.sh and tests/mediamtx/build.sh make.
 //! `$CLASSROOM_BINARY` is not read: the program of this build is measured.
