@@ -144,8 +144,8 @@ async fn send_pli(remote: &dyn TrackRemote) {
     }
 }
 
-/// A picture loss indication (RFC 4585, 6.3.1). Janus ignores RTCP whose sender has the SSRC 0; libwebrtc has 1 where it
-/// sends no media.
+/// A picture loss indication (RFC 4585, 6.3.1). Janus ignores RTCP from a sender with the SSRC 0. libwebrtc has 1 where
+/// it sends no media.
 fn pli(media_ssrc: u32) -> PictureLossIndication {
     PictureLossIndication { sender_ssrc: 1, media_ssrc }
 }
