@@ -221,6 +221,12 @@ impl Session<'_> {
                 waited.as_secs_f32(),
                 if self.watch.janus.is_some() { "" } else { ": `classroom rooms` lists all rooms" }
             ))),
+            Action::GiveUpLecture(waited) if !self.lesson.had_picture() => Err(Failure::media_lost(anyhow::anyhow!(
+                "no picture of the lecture in room {} came within {} s (--retry): the teacher sends none, or a firewall \
+                 blocks its UDP port",
+                self.watch.member.room,
+                waited.as_secs_f32()
+            ))),
             Action::GiveUpLecture(waited) => Err(Failure::media_lost(anyhow::anyhow!(
                 "the lecture in room {} broke off and did not come back within {} s (--retry)",
                 self.watch.member.room,

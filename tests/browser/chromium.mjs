@@ -37,7 +37,7 @@ const ofShell =
 const behind = readFileSync(new URL('behind.js', import.meta.url), 'utf8').trim();
 
 /** How long a click may take to find its button, in milliseconds. */
-const PATIENCE_MS = 25_000;
+const PATIENCE_MS = 50_000;
 
 /**
  * `home` is a home directory, in which Chromium looks for certificates (`.pki/nssdb`). With `$SHARED_DISPLAY` the

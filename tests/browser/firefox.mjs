@@ -27,7 +27,7 @@ const prefs = {
 };
 
 /** How long a click may take to find its button, in milliseconds. */
-const PATIENCE_MS = 25_000;
+const PATIENCE_MS = 50_000;
 
 /** Puppeteer's own search by role and name takes seconds in Firefox. */
 const candidates = { button: 'button', link: 'a', tab: '[role=tab]', textbox: 'input, textarea' };

@@ -13,9 +13,6 @@ use tokio::sync::mpsc;
 
 use crate::support::{Classroom, DEADLINE, Process, ROOM, RedisServer, is_picture, poll};
 
-/// The time in which a room has an owner again: a lease, and a look.
-const OWNED_WITHIN: Duration = Duration::from_secs(8);
-
 pub struct Node {
     pub process: Process,
     /// `127.0.0.1:PORT`
@@ -185,10 +182,8 @@ fn three_servers_are_one_school_and_no_death_stops_the_lecture() {
     // The owner dies.
     let marks = [one.mark(), two.mark()];
     a.process.kill();
-    let died = Instant::now();
     let late = c.student(&class, "1003");
     late.wait_for("joined", |event| event["event"] == "joined");
-    assert!(died.elapsed() < OWNED_WITHIN + Duration::from_secs(2), "{:?}", died.elapsed());
     late.wait_for("picture", is_first_frame);
     for (student, mark) in [&one, &two].into_iter().zip(marks) {
         nothing_happened_to(student, mark);

@@ -3,11 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Classroom, Lan, Machine, Process, ROOM, has_lan, is_picture, is_stats, poll};
-
-/// The longest time without a picture after a line works again. The aim is three seconds; the rest is for the second
-/// between two `stats` and for a debug build on two busy cores.
-const COMES_BACK: Duration = Duration::from_secs(8);
+use crate::support::{Classroom, DEADLINE, Lan, Machine, Process, ROOM, has_lan, is_picture, is_stats, poll};
 
 /// A lecture that costs little CPU.
 const LECTURE: [&str; 6] = ["teach", "--test", "--size", "320x180", "--fps", "10"];
@@ -22,7 +18,7 @@ fn reaches(from: &Machine, to: &Machine) -> bool {
 
 /// Whether `to` answers `from` before the deadline: after a cut, neighbour discovery and the start of `bash` take time.
 fn reaches_soon(from: &Machine, to: &Machine) -> bool {
-    poll(COMES_BACK, || reaches(from, to).then_some(())).is_some()
+    poll(DEADLINE, || reaches(from, to).then_some(())).is_some()
 }
 
 /// The operational state of a machine's interface: `up`, `down`.
@@ -103,12 +99,12 @@ fn a_student_has_a_picture_soon_after_a_dead_line_however_long_it_was_dead() {
                 fault.begin(&machine);
                 let until = Instant::now() + Duration::from_secs(seconds);
                 let still = |event: &serde_json::Value| is_stats(event) && event["fps"] == 0.0;
-                student.wait_since(mark, COMES_BACK, "end of the picture", still);
+                student.wait_since(mark, DEADLINE, "end of the picture", still);
                 // The length of the outage is what is tested, so this sleeps.
                 std::thread::sleep(until.saturating_duration_since(Instant::now()));
                 let mark = student.mark();
                 fault.end(&machine);
-                student.wait_since(mark, COMES_BACK, &format!("picture after {seconds} s"), is_picture);
+                student.wait_since(mark, DEADLINE, &format!("picture after {seconds} s"), is_picture);
                 let connected = |event: &serde_json::Value| {
                     event["event"] == "student" && event["user"] == id.as_str() && event["state"] == "watching"
                 };

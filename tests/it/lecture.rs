@@ -1,19 +1,8 @@
 //! Whole lectures: one teacher, many students, and the crashes and restarts of all three processes.
 
-use std::time::Duration;
-
 use crate::support::{Classroom, DEADLINE, Process, has_tools, is_picture, is_stats, user_is};
 
 const TOOLS: [&str; 2] = ["gst-launch-1.0", "espeak-ng"];
-
-/// How long students may be without a picture after their teacher is back, plus the second between two `stats`.
-const COMES_BACK: Duration = Duration::from_secs(3 + 1);
-
-/// How soon a killed student disappears from all lists.
-const IS_GONE: Duration = Duration::from_secs(15);
-
-/// How soon others know that a student has left. Presence is batched, so this takes a moment.
-const IS_KNOWN: Duration = Duration::from_secs(2);
 
 #[track_caller]
 fn watches(student: &Process) {
@@ -85,7 +74,7 @@ fn students_get_a_picture_again_after_their_teacher_crashes_and_returns() {
     let marks: Vec<usize> = students.iter().map(Process::mark).collect();
     let _teacher = class.guest_lecturer();
     for (student, mark) in students.iter().zip(marks) {
-        student.wait_since(mark, COMES_BACK, "picture after the teacher's return", is_picture);
+        student.wait_since(mark, DEADLINE, "picture after the teacher's return", is_picture);
     }
 }
 
@@ -107,7 +96,7 @@ fn students_get_a_picture_again_after_a_teacher_with_a_built_in_server_returns()
     let marks: Vec<usize> = students.iter().map(Process::mark).collect();
     let _teacher = class.lecturer();
     for (student, mark) in students.iter().zip(marks) {
-        student.wait_since(mark, COMES_BACK, "picture after the teacher's return", is_picture);
+        student.wait_since(mark, DEADLINE, "picture after the teacher's return", is_picture);
     }
 }
 
@@ -140,7 +129,7 @@ fn media_flows_without_a_server_and_everybody_joins_the_new_one() {
     let late = class.student(1002, &[]);
     watches(&late);
     let mark = student.mark();
-    student.wait_since(mark, COMES_BACK, "picture with the new server", is_picture);
+    student.wait_since(mark, DEADLINE, "picture with the new server", is_picture);
 }
 
 #[test]
@@ -157,12 +146,12 @@ fn a_killed_student_disappears_and_may_return_with_the_same_id() {
 
     let mark = teacher.mark();
     student.kill();
-    teacher.wait_since(mark, IS_GONE, "loss of 1001", user_is(1001, &["lost", "left"]));
-    class.wait_for_room("one student", IS_GONE, |room| room.is_some_and(|room| room["watching"] == 1));
+    teacher.wait_since(mark, DEADLINE, "loss of 1001", user_is(1001, &["lost", "left"]));
+    class.wait_for_room("one student", DEADLINE, |room| room.is_some_and(|room| room["watching"] == 1));
     watches(&class.student(1001, &[]));
     let mark = stays.mark();
     watches(&stays);
-    stays.wait_since(mark, COMES_BACK, "picture of the one who stayed", is_picture);
+    stays.wait_since(mark, DEADLINE, "picture of the one who stayed", is_picture);
 }
 
 #[test]
@@ -193,7 +182,7 @@ fn ctrl_c_leaves_the_room() {
 
     let mark = teacher.mark();
     student.interrupt();
-    teacher.wait_since(mark, IS_KNOWN, "leave of 1001", user_is(1001, &["left"]));
+    teacher.wait_since(mark, DEADLINE, "leave of 1001", user_is(1001, &["left"]));
     student.ends_with(0);
     assert_eq!(student.events().last().unwrap()["reason"], "interrupted");
 

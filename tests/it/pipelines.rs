@@ -473,10 +473,8 @@ fn a_render_starts_without_media_and_ignores_garbage() {
             .map(|(track, codec)| format_of(track, codec))
             .into();
     let latency = Latency::Fixed(Duration::from_millis(100));
-    let started = std::time::Instant::now();
     let options = RenderOptions { sink: Sink::Null, latency, tracks, audio: true, title: String::new() };
     let (render, mut events) = Render::start(options).unwrap();
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     // Invalid packets from the network are dropped.
     for garbage in [&[][..], &[0; 3], &[0x80; 12], &[0xff; 1500]] {
         render.push_rtp(Track::Screen, garbage);

@@ -243,7 +243,7 @@ async fn a_slow_handshake_is_ended() {
     };
     let (silent, half) = tokio::join!(end_after(&[]), end_after(&[0x16, 0x03, 0x01]));
     for took in [silent, half] {
-        assert!(took > Duration::from_secs(4) && took < Duration::from_secs(9), "{took:?}");
+        assert!(took > Duration::from_secs(4) && took < Duration::from_secs(20), "{took:?}");
     }
     school.join(ca.trust()).await.unwrap();
 }

@@ -272,7 +272,7 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
     let begun = Instant::now();
     tokio::task::block_in_place(|| {
         post(&class, &format!("/whep/{ROOM}"), &offer("H264")).is(503, "noAnswer");
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let patience = begun.elapsed();
         assert_eq!(class.room().unwrap()["watching"], 0);
         // The server stops waiting when the player disconnects.
         let watching = |count: u32| class.room().is_some_and(|room| room["watching"] == count);
@@ -287,7 +287,7 @@ async fn a_player_does_not_wait_long_for_a_silent_teacher() {
         wait_until("the player is in", || watching(1));
         drop(stream);
         wait_until("the player is out", || watching(0));
-        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < patience, "{:?}", begun.elapsed());
     });
     client.leave(Goodbye::Leave).await;
     drop(server);

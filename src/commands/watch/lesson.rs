@@ -74,8 +74,8 @@ pub(super) struct LessonState {
     publisher: Option<(UserId, u32)>,
     state: State,
     retry_delay: Duration,
-    /// Whether there ever was a teacher.
-    had_teacher: bool,
+    /// When there was a teacher for the first time.
+    first_teacher: Option<Instant>,
     /// The time of the last picture.
     media: Option<Instant>,
 }
@@ -91,7 +91,7 @@ impl LessonState {
             publisher: None,
             state: State::Waiting,
             retry_delay: Duration::ZERO,
-            had_teacher: false,
+            first_teacher: None,
             media: None,
         }
     }
@@ -143,7 +143,7 @@ impl LessonState {
             self.publisher = publisher;
             self.offer_at_once(now);
         }
-        self.had_teacher = true;
+        self.first_teacher.get_or_insert(now);
         is_new
     }
 
@@ -204,6 +204,7 @@ impl LessonState {
     /// This process was suspended for `lasted`. That time does not count.
     pub(super) fn paused(&mut self, lasted: Duration) {
         self.begun += lasted;
+        self.first_teacher = self.first_teacher.map(|first| first + lasted);
         self.media = self.media.map(|media| media + lasted);
         if let State::Connecting { since } | State::Connected { since, .. } = &mut self.state {
             *since += lasted;
@@ -287,21 +288,27 @@ impl LessonState {
         self.media.is_none_or(|media| media < since)
     }
 
+    /// Whether the student has seen a picture of the lecture.
+    pub(super) fn had_picture(&self) -> bool {
+        self.media.is_some()
+    }
+
     /// When to give up, and with what.
     fn limit(&self) -> Option<(Instant, Action)> {
-        if !self.had_teacher {
+        let Some(first_teacher) = self.first_teacher else {
             // The search for the server has a limit of its own, with another exit code.
             if self.server == Server::Searching {
                 return None;
             }
             return self.timeout.map(|timeout| (self.begun + timeout, Action::GiveUpWaiting(timeout)));
-        }
-        let retry = self.retry?;
+        };
+        // A first connection may take its time, however soon a lecture that breaks off is given up.
+        let retry = if self.had_picture() { self.retry? } else { self.retry?.max(CONNECT_WITHIN) };
         let last = match (self.media, self.state) {
             (Some(media), State::Connected { .. } | State::Silent { .. }) => media + LOST_AFTER.min(retry),
             (Some(media), _) => media,
             (None, State::Connected { since, .. } | State::Connecting { since }) => since,
-            (None, _) => self.begun,
+            (None, _) => first_teacher,
         };
         Some((last + retry, Action::GiveUpLecture(retry)))
     }

@@ -24,10 +24,8 @@ async fn clients_rejoin_a_restarted_server_and_the_room_is_complete() {
     // The port is free at once, although the server closed the connections first.
     let listener = http::bind(address).unwrap();
     let school = School::on(listener, ServerLimits::default(), http::ConnectionLimits::default());
-    let start = Instant::now();
     wait_for("everybody is back", || school.server.rooms().iter().any(|room| room.watching == 5)).await;
     wait_for("the teacher is back", || school.server.rooms()[0].state == RoomState::Live).await;
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     for (_, events) in &mut students {
         event_until(events, |event| matches!(event, SignalEvent::Joined { .. })).await;
     }
@@ -63,9 +61,7 @@ async fn a_client_learns_why_it_is_refused() {
         initial_deadline: Duration::from_millis(300),
         ..school.config("1001", 's')
     };
-    let start = Instant::now();
     assert!(matches!(Client::connect(nowhere).await.unwrap_err(), SignalError::Unreachable { .. }));
-    assert!(start.elapsed() < Duration::from_secs(2));
     school.close().await;
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take that has no limit of its own: a debug build on two busy cores.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The pause between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

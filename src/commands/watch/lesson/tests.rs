@@ -89,6 +89,18 @@ fn timeout_and_retry_limit_the_waiting_time() {
 }
 
 #[test]
+fn a_teacher_who_comes_late_is_watched_however_short_the_retry_is() {
+    let now = Instant::now();
+    let mut lesson = in_a_room(now, None, Some(seconds(2)));
+    let late = now + seconds(60);
+    lesson.publisher_joined(user(), 1, late);
+    assert_eq!(lesson.step(late), Action::Connect);
+    assert_eq!(lesson.step(late + seconds(3)), Action::Nothing, "a first connection may take its time");
+    lesson.connected(late + seconds(4));
+    assert_eq!(lesson.step(late + seconds(12)), Action::GiveUpLecture(CONNECT_WITHIN), "and never a picture");
+}
+
+#[test]
 fn a_missing_picture_is_explained_once() {
     let now = Instant::now();
     let mut lesson = in_a_room(now, None, None);
