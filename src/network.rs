@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -135,15 +136,15 @@ pub struct Rate {
 /// The most networks with a bucket of their own. Beyond that, full buckets are dropped, and then the oldest ones.
 const MAX_NETWORKS: usize = 8_192;
 
-/// Limits one kind of request by network.
+/// Limits one kind of request by network. `N` is [`Network`] or [`NetworkTag`].
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct RateLimit<N = Network> {
     rate: Rate,
     all: TokenBucket,
-    each: HashMap<Network, (TokenBucket, Instant)>,
+    each: HashMap<N, (TokenBucket, Instant)>,
 }
 
-impl RateLimit {
+impl<N: Copy + Eq + Hash> RateLimit<N> {
     /// A limit that nobody has used yet.
     pub fn new(rate: Rate) -> Self {
         Self { rate, all: TokenBucket::new(rate.all_per_second, rate.all_burst), each: HashMap::new() }
@@ -151,7 +152,7 @@ impl RateLimit {
 
     /// Allows one request of the network, or returns the time until the next one. A request beyond the network's own
     /// share takes nothing from the others.
-    pub fn take(&mut self, now: Instant, network: Network) -> Result<(), Duration> {
+    pub fn take(&mut self, now: Instant, network: N) -> Result<(), Duration> {
         if self.each.len() >= MAX_NETWORKS && !self.each.contains_key(&network) {
             self.forget_idle(now);
         }

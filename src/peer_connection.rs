@@ -1,6 +1,7 @@
 //! A peer connection of the async `webrtc` API with its data channel: what viewers, publishers and pairs share.
 
 mod file_channel;
+mod handshake_socket;
 mod local_path;
 
 use std::future::Future;
@@ -25,6 +26,7 @@ use webrtc::peer_connection::{
 };
 
 pub use self::file_channel::{FileChannel, FileChannelEvent, FileDigest};
+use self::handshake_socket::HandshakeRuntime;
 pub(crate) use self::local_path::{Link, LinkClient, LocalPath, PathLimits};
 use crate::protocol::channel::CHANNEL_LABEL;
 use crate::protocol::{FILE_CHANNEL_LABEL, PairFileId};
@@ -122,6 +124,7 @@ impl<E: From<ConnectionEvent> + Send + 'static> Connection<E> {
             .with_setting_engine(settings)
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
+            .with_runtime(Arc::new(HandshakeRuntime))
             .with_udp_addrs(bind)
             .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
             .build();

@@ -1,5 +1,6 @@
 //! A token bucket: a rate per second, and a burst.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Allows a burst, and then a number of tokens per second.
@@ -32,6 +33,27 @@ impl TokenBucket {
         let passes = left >= needed;
         self.left = Some((if passes { left - 1.0 } else { left }, now));
         if passes { Ok(()) } else { Err(Duration::from_secs_f64((needed - left) / self.per_second)) }
+    }
+}
+
+/// A token bucket that several owners share.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedTokenBucket(Arc<Mutex<TokenBucket>>);
+
+impl SharedTokenBucket {
+    /// A full bucket.
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+        Self(Arc::new(Mutex::new(TokenBucket::new(per_second, burst))))
+    }
+
+    /// Takes a token; see [`TokenBucket::take`].
+    pub(crate) fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+
+    /// Takes all tokens.
+    pub(crate) fn empty(&self, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).left = Some((0.0, now));
     }
 }
 

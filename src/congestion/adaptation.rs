@@ -5,9 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::budgets::RequestBudgets;
 use super::common::CommonTrouble;
 use super::estimate::{Estimate, PathTrouble};
-use super::key_frames::KeyFrameRecovery;
+use super::key_frame_recovery::KeyFrameRecovery;
 use super::layers::{Layers, Offered, Rates};
 use super::pacer::{BestPace, PathCapacity};
 use super::playout::CleanPath;
@@ -64,7 +65,9 @@ pub(crate) struct Adaptation {
     paced_until: Option<Instant>,
     best_pace: BestPace,
     is_delayed: bool,
-    retransmissions: RetransmissionBudget,
+    budgets: RequestBudgets,
+    /// What the budget of retransmissions has earned since the last NACK.
+    earned: RetransmissionBudget,
     retransmitted: RecentRetransmissions,
     key_frames: KeyFrameRecovery,
     clean: CleanPath,
@@ -81,11 +84,18 @@ impl Adaptation {
             paced_until: None,
             best_pace: BestPace::default(),
             is_delayed: false,
-            retransmissions: RetransmissionBudget::default(),
+            budgets: RequestBudgets::default(),
+            earned: RetransmissionBudget::empty(),
             retransmitted: RecentRetransmissions::default(),
             key_frames: KeyFrameRecovery::default(),
             clean: CleanPath::new(now),
         }
+    }
+
+    /// From now on requests count for these budgets of a user.
+    pub(crate) fn share(&mut self, budgets: &RequestBudgets) {
+        self.budgets = budgets.clone();
+        self.key_frames.share(budgets);
     }
 
     /// The peer is connected. Returns whether video starts at once; with `probes_first` video waits for a startup
@@ -103,7 +113,7 @@ impl Adaptation {
     /// Media packets were sent for the first time.
     pub(crate) fn on_media_sent(&mut self, packets: usize) {
         let path = PathState { is_delayed: self.is_delayed, lost: self.selection.estimate().lost() };
-        self.retransmissions.sent(packets, path);
+        self.earned.sent(packets, path);
     }
 
     /// The first startup probe, returned once. Call this as soon as padding can be sent.
@@ -158,7 +168,8 @@ impl Adaptation {
         let is_paced = self.reason.is_some() || self.paced_until.is_some_and(|until| now < until);
         let nominal = self.selection.nominal(rates);
         let best = self.best_pace.update(now, self.selection.estimate(), nominal);
-        actions.pace = if is_paced { self.pace(now, rates) } else { best };
+        let pace = if is_paced { self.pace(now, rates) } else { best };
+        actions.pace = self.selection.brake(rates).or(pace);
         actions
     }
 
@@ -166,7 +177,8 @@ impl Adaptation {
         // A REMB is at most 1.5 times the received rate: video paced to it could stay below it forever.
         let least = if self.selection.estimate().knows_every_packet() { 0 } else { self.selection.cost(rates) };
         let estimate = self.selection.estimate();
-        let queue = estimate.queue();
+        // The newest packet tells more about the queue than a whole window.
+        let queue = estimate.backlog(Duration::ZERO).map_or(estimate.queue(), |(_, queue)| queue);
         estimate.bits_per_second(now).map(|bits| PathCapacity { bits_per_second: bits.max(least), queue })
     }
 
@@ -178,7 +190,7 @@ impl Adaptation {
             Reason::Down(trouble) => Some(trouble),
             Reason::Up | Reason::Offer => self.reason.filter(|_| has_less),
         };
-        self.key_frames.on_layer_change();
+        self.key_frames.on_layer_change(now);
         Change { layers, is_urgent, reason: self.reason.filter(|_| has_less), estimate_kbps }
     }
 
@@ -194,7 +206,10 @@ impl Adaptation {
         find: impl FnOnce() -> Option<T>,
     ) -> Option<(T, usize)> {
         self.clean.on_nack(now);
-        if !self.retransmissions.has(class) {
+        let mut budgets = self.budgets.lock();
+        let budget = &mut budgets.retransmissions;
+        budget.collect(&mut self.earned);
+        if !budget.has(class) {
             return None;
         }
         let found = find()?;
@@ -204,7 +219,7 @@ impl Adaptation {
             LastRetransmission::Lost => 2,
         };
         self.retransmitted.note(now, ssrc, sequence_number);
-        Some((found, (0..copies).filter(|_| self.retransmissions.take(class)).count()))
+        Some((found, (0..copies).filter(|_| budget.take(class)).count()))
     }
 
     /// A receiver report: the highest fraction lost in 256ths, and the round-trip time if known.
@@ -214,6 +229,11 @@ impl Adaptation {
             self.clean.on_round_trip(time);
         }
         self.selection.estimate().on_report(now, fraction_lost, round_trip);
+    }
+
+    /// Whether video may start with a new key frame that does not count for the peer's budget of requests.
+    pub(crate) fn may_start(&mut self, now: Instant) -> bool {
+        self.budgets.lock().may_start(now)
     }
 
     /// The peer passes the media on to so many students, and has the budget of key frames that they have together.

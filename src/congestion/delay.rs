@@ -44,6 +44,17 @@ struct Open {
     bytes: u32,
 }
 
+/// The packets that arrived one after another out of a queue, by the peer's clock.
+#[derive(Debug, Clone, Copy)]
+struct Backlog {
+    first: i64,
+    newest: i64,
+    /// Without the first packet.
+    bytes: u32,
+    /// How long the newest packet waited, in milliseconds.
+    queue: u32,
+}
+
 /// One-way delay above its minimum, and the arrival rate, both from the peer's arrival times.
 #[derive(Debug, Default)]
 pub(super) struct QueuingDelay {
@@ -54,6 +65,7 @@ pub(super) struct QueuingDelay {
     /// Newest first.
     windows: [Window; WINDOWS],
     count: usize,
+    backlog: Option<Backlog>,
 }
 
 impl QueuingDelay {
@@ -67,6 +79,13 @@ impl QueuingDelay {
             None => (delay, delay, sent),
             Some((current, _, since)) if sent > since + FLOOR_FOR => (delay, current, sent),
             Some((current, before, since)) => (current.min(delay), before, since),
+        });
+        self.backlog = self.floor().and_then(|floor| {
+            let queue = (delay.saturating_sub(floor) / 1000).clamp(0, i64::from(u32::MAX)) as u32;
+            let backlog = self.backlog.unwrap_or(Backlog { first: arrived, newest: arrived, bytes: 0, queue });
+            let bytes = if self.backlog.is_some() { backlog.bytes.saturating_add(bytes) } else { 0 };
+            let newest = backlog.newest.max(arrived);
+            (queue > QUEUED).then_some(Backlog { newest, bytes, queue, ..backlog })
         });
         match &mut self.open {
             None => self.open = Some(Open { began: arrived, newest: arrived, least: delay, bytes: 0 }),
@@ -123,6 +142,15 @@ impl QueuingDelay {
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
 
+    /// The rate at which packets have left a queue for at least so many microseconds without a break, in bits per second,
+    /// and how long the newest one waited, in milliseconds. This is known long before [`is_trouble`](Self::is_trouble).
+    pub(super) fn backlog(&self, micros: i64) -> Option<(u32, u32)> {
+        let backlog = self.backlog?;
+        let span = backlog.newest.saturating_sub(backlog.first);
+        let rate = (u64::from(backlog.bytes) * 8_000_000).checked_div(u64::try_from(span).ok()?)?;
+        (span >= micros).then_some((rate.min(u32::MAX.into()) as u32, backlog.queue))
+    }
+
     /// Accepts the present delay as that of an empty path.
     pub(super) fn believe(&mut self) {
         if let Some((current, before, _)) = &mut self.floor {
@@ -130,6 +158,7 @@ impl QueuingDelay {
             let floor = (*current).min(*before).saturating_add(micros);
             (*current, *before) = (floor, floor);
             self.count = 0;
+            self.backlog = None;
         }
     }
 
@@ -137,6 +166,7 @@ impl QueuingDelay {
     pub(super) fn forget_windows(&mut self) {
         self.open = None;
         self.count = 0;
+        self.backlog = None;
     }
 
     fn windows(&self) -> &[Window] {

@@ -77,6 +77,9 @@ pub(crate) struct Estimate {
     interval: u64,
 }
 
+/// A queue that has stood for this long shows the rate of the link.
+pub(super) const FULL_FOR: Duration = Duration::from_millis(80);
+
 impl Estimate {
     /// For a path about which nothing is known.
     pub(crate) fn new(now: Instant) -> Self {
@@ -169,7 +172,7 @@ impl Estimate {
     /// The capacity of the path in bits per second, if known: the rate out of a saturated link, otherwise from probe
     /// clusters or REMB.
     pub(crate) fn bits_per_second(&self, now: Instant) -> Option<u32> {
-        self.full_link().or_else(|| self.capacity(now))
+        self.link_rate().or_else(|| self.capacity(now))
     }
 
     /// The same in kbit/s, for people. `None` for a path that is too fast to measure.
@@ -251,6 +254,20 @@ impl Estimate {
         self.delay.rate_of_full_link()
     }
 
+    /// The rate out of a saturated link, also if its queue is new.
+    pub(super) fn link_rate(&self) -> Option<u32> {
+        self.full_link().or_else(|| self.backlog(FULL_FOR).map(|(rate, _)| rate))
+    }
+
+    /// The rate out of a queue that has stood for at least this long, and how long a new packet will wait in it.
+    pub(super) fn backlog(&self, time: Duration) -> Option<(u32, Duration)> {
+        let (rate, queue) = self.delay.backlog(time.as_micros().min(1 << 40) as i64)?;
+        // The packets in flight wait as well, and the newest of them for longest.
+        let in_flight = self.history.as_ref().map_or(0, TwccHistory::in_flight);
+        let drains = (in_flight * 8_000).checked_div(rate.into()).unwrap_or(0).min(10_000);
+        Some((rate, Duration::from_millis(u64::from(queue).max(drains))))
+    }
+
     /// The arrival rate over the last windows, in bits per second.
     pub(super) fn received(&self) -> Option<u32> {
         self.delay.rate()
@@ -276,7 +293,7 @@ impl Estimate {
     /// Drops the clusters if the link is saturated at a far lower rate than they measured: the link has changed.
     pub(super) fn doubt_capacity(&mut self, now: Instant) {
         let told = self.clusters.rate(self.micros(now));
-        if self.full_link().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
+        if self.link_rate().zip(told).is_some_and(|(line, told)| line.saturating_mul(CONTRADICTION) < told) {
             self.clusters.forget();
         }
     }

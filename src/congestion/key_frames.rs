@@ -1,8 +1,8 @@
-//! The key frames that one peer may request: each one costs every viewer of the same encoding.
+//! The key frames that one user may request: each one costs every viewer of the same encoding.
 
 use std::time::{Duration, Instant};
 
-use crate::rtp::{Encoding, PerTrack, Tier};
+use crate::rtp::Tier;
 
 /// Key frames that a peer may request at once: the one it starts with, and one more.
 const KEYS_AT_ONCE: u32 = 2;
@@ -23,10 +23,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// After this long without a request the interval is the first one again.
 const PEACE: Duration = Duration::from_secs(60);
 
-/// The budget of one peer. Requests it allows go to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which merges
+/// The budget of one user. Requests it allows go to [`KeyFrameRequests`](crate::rtp::KeyFrameRequests), which merges
 /// the requests of the class.
 #[derive(Debug)]
-struct KeyFrameBudget {
+pub(super) struct KeyFrameBudget {
     /// When everything taken is earned again.
     earned: Option<Instant>,
     /// How many intervals it takes to earn the next one.
@@ -48,7 +48,7 @@ impl Default for KeyFrameBudget {
 
 impl KeyFrameBudget {
     /// The peer needs a key frame of this tier: returns whether the budget allows it.
-    fn wants(&mut self, now: Instant, tier: Tier) -> bool {
+    pub(super) fn wants(&mut self, now: Instant, tier: Tier) -> bool {
         if self.asked.replace(now).is_none_or(|at| now.saturating_duration_since(at) >= PEACE) {
             self.intervals = 1;
         }
@@ -56,7 +56,7 @@ impl KeyFrameBudget {
     }
 
     /// Pays for a key frame; returns false if the budget does not allow it.
-    fn take(&mut self, now: Instant, tier: Tier) -> bool {
+    pub(super) fn take(&mut self, now: Instant, tier: Tier) -> bool {
         let passes = self.has(now, tier);
         if passes && !std::mem::take(&mut self.is_free) {
             let before = self.earned.filter(|at| *at > now);
@@ -69,13 +69,19 @@ impl KeyFrameBudget {
     }
 
     /// The peer gets other layers and may lose the key frame they start with: one request is free.
-    fn on_layer_change(&mut self) {
+    pub(super) fn on_layer_change(&mut self) {
         self.is_free = true;
+    }
+
+    /// Uses up the budget.
+    pub(super) fn empty(&mut self, now: Instant) {
+        self.earned = Some(now + KEY_INTERVAL * KEYS_AT_ONCE);
+        self.is_free = false;
     }
 
     /// The peer passes the media on to so many students, and has the budget that they have together: each who comes has
     /// a free request, as each starts with a key frame at an SFU.
-    fn serves(&mut self, students: u32) {
+    pub(super) fn serves(&mut self, students: u32) {
         self.is_free |= students > self.students;
         self.students = students;
     }
@@ -102,120 +108,9 @@ fn interval(tier: Tier) -> Duration {
     }
 }
 
-/// The key frames that one peer needs because its video broke, within its budget.
-#[derive(Debug, Default)]
-pub(super) struct KeyFrameRecovery {
-    budget: KeyFrameBudget,
-    /// By track: the tier whose key frame is awaited and was requested.
-    requested: PerTrack<Option<Tier>>,
-}
-
-impl KeyFrameRecovery {
-    /// Key frames of these were requested without charge.
-    pub(super) fn requested(&mut self, encodings: impl IntoIterator<Item = Encoding>) {
-        encodings.into_iter().for_each(|encoding| self.requested[encoding.track] = Some(encoding.tier));
-    }
-
-    /// The peer gets other layers.
-    pub(super) fn on_layer_change(&mut self) {
-        self.budget.on_layer_change();
-    }
-
-    /// The peer passes the media on to so many students.
-    pub(super) fn serves(&mut self, students: u32) {
-        self.budget.serves(students);
-    }
-
-    /// The peer cannot decode (PLI, FIR): returns whether it may restart from a key frame.
-    pub(super) fn may_restart(&mut self, now: Instant, tier: Tier) -> bool {
-        self.budget.wants(now, tier)
-    }
-
-    /// The peer restarted.
-    pub(super) fn restarted(&mut self, now: Instant, tier: Tier) {
-        self.budget.take(now, tier);
-    }
-
-    /// `awaited` are the encodings that cannot continue without a key frame, because frames were late or rejected.
-    /// Requests those not requested yet, now or in a later call once the budget allows it.
-    pub(super) fn request(
-        &mut self,
-        now: Instant,
-        awaited: impl Iterator<Item = Encoding>,
-        key_frames: &mut Vec<Encoding>,
-    ) {
-        let mut requested = PerTrack::default();
-        for encoding in awaited {
-            let Encoding { track, tier, .. } = encoding;
-            let is_requested = self.requested[track] == Some(tier);
-            if is_requested || (self.budget.wants(now, tier) && self.budget.take(now, tier)) {
-                requested[track] = Some(tier);
-            }
-            if !is_requested && requested[track].is_some() {
-                key_frames.push(encoding);
-            }
-        }
-        self.requested = requested;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::{Codec, Track};
-
-    const SCREEN: Encoding = Encoding { track: Track::Screen, tier: Tier::Full, codec: Codec::Vp8 };
-
-    /// Checks one peer 50 times a second for a minute. Each requested key frame arrives 100 ms later, and the video
-    /// breaks again `breaks_after` milliseconds after that. Returns the times of the requests, in milliseconds.
-    fn asked(recovery: &mut KeyFrameRecovery, began: Instant, breaks_after: u64) -> Vec<u64> {
-        let (mut awaits_since, mut key) = (Some(0), None);
-        let mut all = Vec::new();
-        for millis in (0..60_000).step_by(20) {
-            let mut key_frames = Vec::new();
-            if key.is_some_and(|at| at <= millis) {
-                (awaits_since, key) = (Some(millis + breaks_after), None);
-            }
-            let awaited = awaits_since.is_some_and(|since| since <= millis).then_some(SCREEN);
-            recovery.request(began + Duration::from_millis(millis), awaited.into_iter(), &mut key_frames);
-            if !key_frames.is_empty() {
-                assert_eq!(key_frames, [SCREEN]);
-                all.push(millis);
-                key = Some(millis + 100);
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn repeatedly_late_video_costs_no_more_than_repeated_plis() {
-        let now = Instant::now();
-        // Late again one second after each key frame, as for a peer that reports an overloaded path.
-        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 1_000), [0, 1_100, 4_000, 12_000, 28_000, 44_000]);
-        // A peer that rarely needs one gets it at once.
-        assert_eq!(asked(&mut KeyFrameRecovery::default(), now, 9_900), [0, 10_000, 20_000, 30_000, 40_000, 50_000]);
-    }
-
-    #[test]
-    fn a_requested_key_frame_is_not_requested_again() {
-        let (mut recovery, now) = (KeyFrameRecovery::default(), Instant::now());
-        let low = SCREEN.with(Tier::Low);
-        let ask = |recovery: &mut KeyFrameRecovery, awaited: Option<Encoding>| {
-            let mut key_frames = Vec::new();
-            recovery.request(now, awaited.into_iter(), &mut key_frames);
-            key_frames
-        };
-        recovery.requested([SCREEN]);
-        assert_eq!(ask(&mut recovery, Some(SCREEN)), [], "somebody else did");
-        assert_eq!(ask(&mut recovery, Some(low)), [low], "another encoding");
-        assert_eq!(ask(&mut recovery, Some(low)), []);
-        assert_eq!(ask(&mut recovery, None), [], "it came");
-        assert_eq!(ask(&mut recovery, Some(low)), [low]);
-        assert_eq!(ask(&mut recovery, None), []);
-        assert_eq!(ask(&mut recovery, Some(low)), [], "beyond the budget");
-        recovery.on_layer_change();
-        assert_eq!(ask(&mut recovery, Some(low)), [low], "the first after a change of layers");
-    }
 
     /// The seconds at which a peer that asks 50 times a second gets key frames.
     fn begged(budget: &mut KeyFrameBudget, start: Instant, seconds: u64, tier: Tier) -> Vec<f64> {

@@ -28,9 +28,12 @@
 //! they are known to fit.
 
 mod adaptation;
+mod budgets;
+mod collapse;
 mod common;
 mod delay;
 mod estimate;
+mod key_frame_recovery;
 mod key_frames;
 mod layers;
 mod loss;
@@ -48,6 +51,7 @@ mod startup;
 mod tests;
 
 pub(crate) use adaptation::{Actions, Adaptation, Change};
+pub(crate) use budgets::RequestBudgets;
 pub(crate) use common::CommonTrouble;
 pub(crate) use estimate::{Estimate, PathTrouble};
 pub(crate) use layers::{Layers, Offered, Rate, Rates};

@@ -14,11 +14,15 @@ const MAX_SAVED: Duration = Duration::from_millis(15);
 /// The share of the capacity that is used; less while packets queue, so that the queue drains.
 const SHARE: f64 = 1.05;
 const SHARE_WHEN_DELAYED: f64 = 0.9;
+const SHARE_WHEN_FULL: f64 = 0.5;
 
 /// A longer queue must drain.
 const LONG_QUEUE: Duration = Duration::from_millis(80);
 
-/// The minimum rate: a frame must get through.
+/// A longer queue must drain soon: audio waits in it, too.
+const FULL_QUEUE: Duration = Duration::from_millis(150);
+
+/// The minimum rate unless the queue is full: a frame must get through.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
 
 /// A wider path is paced to this, in bits per second: it carries the key frame of a page within 100 ms. Sent at once,
@@ -67,8 +71,13 @@ pub(crate) struct PathCapacity {
 
 impl PathCapacity {
     fn bytes_per_second(self) -> f64 {
-        let share = if self.queue > LONG_QUEUE { SHARE_WHEN_DELAYED } else { SHARE };
-        f64::from(self.bits_per_second.max(LEAST_BITS_PER_SECOND)) / 8.0 * share
+        let share = match self.queue {
+            queue if queue > FULL_QUEUE => SHARE_WHEN_FULL,
+            queue if queue > LONG_QUEUE => SHARE_WHEN_DELAYED,
+            _ => SHARE,
+        };
+        let least = if self.queue > FULL_QUEUE { 0 } else { LEAST_BITS_PER_SECOND };
+        f64::from(self.bits_per_second.max(least)) / 8.0 * share
     }
 }
 

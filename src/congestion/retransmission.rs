@@ -68,7 +68,7 @@ pub(super) struct PathState {
     pub(super) lost: f32,
 }
 
-/// The retransmission budget of one peer.
+/// The retransmission budget of one user, or what one of its peers has earned for it.
 #[derive(Debug)]
 pub(super) struct RetransmissionBudget {
     own: f32,
@@ -83,6 +83,18 @@ impl Default for RetransmissionBudget {
 }
 
 impl RetransmissionBudget {
+    /// An empty budget.
+    pub(super) fn empty() -> Self {
+        Self { own: 0.0, of_class: 0.0 }
+    }
+
+    /// Takes over what a peer has earned.
+    pub(super) fn collect(&mut self, earned: &mut Self) {
+        let Self { own, of_class } = std::mem::replace(earned, Self::empty());
+        self.own = (self.own + own).min(BURST);
+        self.of_class = (self.of_class + of_class).min(BURST_OF_CLASS);
+    }
+
     /// Packets were sent for the first time.
     pub(super) fn sent(&mut self, packets: usize, path: PathState) {
         let (own, of_class) = match path {
@@ -242,6 +254,22 @@ mod tests {
             let [_, asked, retransmitted] = class(60, packets, true, &|peer, _| if peer < 3 { 1.0 } else { 0.05 });
             assert_eq!(asked[3..], retransmitted[3..], "also where other peers ask for everything");
         }
+    }
+
+    #[test]
+    fn what_several_peers_of_a_user_earn_fills_one_budget() {
+        let (mut budget, mut class) = (RetransmissionBudget::default(), ClassRetransmissions::default());
+        let mut taken = |earned: &mut RetransmissionBudget| {
+            budget.collect(earned);
+            (0..1_000).filter(|_| budget.take(&mut class)).count()
+        };
+        let [mut first, mut second] = [(); 2].map(|()| RetransmissionBudget::empty());
+        assert_eq!(taken(&mut first), BURST as usize);
+        assert_eq!(taken(&mut second), 0, "another connection gets no budget of its own");
+        second.sent(200, PathState::default());
+        assert_eq!(taken(&mut second), 30);
+        first.sent(10_000, PathState::default());
+        assert_eq!(taken(&mut first), BURST as usize);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::collapse;
 use super::common::CommonTrouble;
 use super::estimate::{Estimate, Evidence, PathTrouble};
 use super::layers::{LayerIndex, Layers, Offered, Rates};
+use super::pacer::PathCapacity;
 use super::probe::Probe;
 
 /// A step down takes effect within this time: the other tier needs a key frame, and the queue must drain.
@@ -240,7 +242,7 @@ impl LayerSelection {
 
     /// The new layers, if they change. Call this after each feedback packet and ten times a second.
     pub(crate) fn decide(&mut self, now: Instant, rates: &Rates, common: &CommonTrouble) -> Option<Decision> {
-        let trouble = self.estimate.trouble(now);
+        let trouble = self.estimate.trouble(now).or_else(|| collapse::trouble(&self.estimate, self.cost(rates)));
         let trouble = trouble.filter(|trouble| *trouble != PathTrouble::Delay || !self.queue_will_pass(now, rates));
         self.troubled_since = trouble.map(|_| self.troubled_since.unwrap_or(now));
         let is_ours = since(self.on_suspension, now) < RECOVERS_WITHIN
@@ -259,6 +261,11 @@ impl LayerSelection {
         let reason = reason.unwrap_or(Reason::Offer);
         let estimate_kbps = self.told_kbps(now, rates, reason);
         Some(Decision { layers, reason, estimate_kbps })
+    }
+
+    /// The pace of video on a link that seems to have collapsed.
+    pub(crate) fn brake(&self, rates: &Rates) -> Option<PathCapacity> {
+        collapse::brake(&self.estimate, self.cost(rates)).filter(|_| !self.stays)
     }
 
     /// The capacity in kbit/s for people. A peer with fewer layers is told only a capacity that explains them: no
@@ -384,7 +391,7 @@ impl LayerSelection {
         };
         self.index = index;
         self.down = Some(now);
-        self.carried = self.estimate.full_link().or(self.estimate.received());
+        self.carried = self.estimate.link_rate().or(self.estimate.received());
         self.estimate.doubt_capacity(now);
         true
     }

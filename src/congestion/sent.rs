@@ -95,6 +95,15 @@ impl TwccHistory {
         }
     }
 
+    /// The bytes sent after the newest packet that feedback covers.
+    pub(super) fn in_flight(&self) -> u64 {
+        let newest_first = (1..=PACKETS as u16).map(|n| self.next.wrapping_sub(n));
+        let packets = newest_first.map(|sequence| (place(sequence), self.packets[place(sequence).0]));
+        let in_flight =
+            packets.take_while(|((_, round), packet)| packet.round == *round && packet.status == Status::InFlight);
+        in_flight.map(|(_, packet)| u64::from(packet.bytes)).sum()
+    }
+
     /// Later feedback on the packets in flight is ignored.
     pub(super) fn forget_under_way(&mut self) {
         for packet in
@@ -198,6 +207,20 @@ mod tests {
         let mut arrivals = Vec::new();
         history.acknowledge(now, base, 1_000_000, statuses.iter().copied(), |arrival| arrivals.push(arrival));
         arrivals
+    }
+
+    #[test]
+    fn what_no_feedback_covers_yet_is_in_flight() {
+        let mut history = TwccHistory::new(65_530);
+        let number = |n: u16| 65_530u16.wrapping_add(n);
+        (0..10).for_each(|n| history.sent(u64::from(n), number(n), 1_000));
+        assert_eq!(history.in_flight(), 10_000);
+        history.acknowledge(20, number(0), 0, [Some(1), None, Some(1)], |_| {});
+        assert_eq!(history.in_flight(), 7_000);
+        (10..5_000).for_each(|n| history.sent(n.into(), number(n), 1));
+        assert_eq!(history.in_flight(), PACKETS as u64);
+        history.forget_under_way();
+        assert_eq!(history.in_flight(), 0);
     }
 
     #[test]

@@ -31,6 +31,10 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
+/// The type of a ClientHello (RFC 5246, 7.4), and where the type of the first message of a datagram is.
+const CLIENT_HELLO: u8 = 1;
+const TYPE_OFFSET: usize = 13;
+
 /// A datagram of our last flight: source, destination and content.
 pub(crate) type FlightDatagram = (SocketAddr, SocketAddr, Bytes);
 
@@ -47,6 +51,8 @@ pub(crate) struct Handshake {
     retransmissions: u32,
     /// The shortest and the last round trip time.
     round_trips: Option<(Duration, Duration)>,
+    /// Whether we have sent a ClientHello.
+    is_client: bool,
     over: bool,
 }
 
@@ -56,7 +62,7 @@ impl Handshake {
         datagram.first().is_some_and(|first| (20..=63).contains(first))
     }
 
-    /// Handles a DTLS datagram that the core has written. Returns whether to send it.
+    /// Handles a DTLS datagram that the core has written. Returns false for a retransmission, which the SFU does not send.
     pub(crate) fn on_send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
         if self.over || !matches!(datagram.first(), Some(&(HANDSHAKE | CHANGE_CIPHER_SPEC))) {
             return true;
@@ -71,6 +77,7 @@ impl Handshake {
                 self.next = Some(now + self.timeout());
             }
         }
+        self.is_client |= datagram[0] == HANDSHAKE && datagram.get(TYPE_OFFSET) == Some(&CLIENT_HELLO);
         self.flight.push((from, to, Bytes::copy_from_slice(datagram)));
         true
     }
@@ -82,8 +89,8 @@ impl Handshake {
             self.round_trips = Some((self.round_trips.map_or(time, |(least, _)| least.min(time)), time));
         }
         self.answered = true;
-        // A peer that sends application data has the whole handshake.
-        if datagram.first() == Some(&APPLICATION_DATA) {
+        // A peer that sends application data has the whole handshake, and so has a server that changes to the new keys.
+        if datagram.first() == Some(&APPLICATION_DATA) || self.is_client && changes_cipher(datagram) {
             self.over = true;
             self.next = None;
             self.flight = Vec::new();
@@ -117,6 +124,20 @@ impl Handshake {
     pub(crate) fn is_near(&self) -> bool {
         self.round_trips.is_some_and(|(least, _)| least < NEAR)
     }
+}
+
+/// Whether one of the records of a datagram is a ChangeCipherSpec. Each has a header of 13 bytes, which ends with the
+/// length of the body.
+fn changes_cipher(mut datagram: &[u8]) -> bool {
+    while let Some(kind) = datagram.first() {
+        if *kind == CHANGE_CIPHER_SPEC {
+            return true;
+        }
+        let Some(length) = datagram.get(11..13) else { return false };
+        let end = 13 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+        datagram = datagram.get(end..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]

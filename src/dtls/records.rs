@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::SharedTokenBucket;
 
 /// The most records in a datagram: a flight has five.
 const MAX_RECORDS: usize = 16;
@@ -55,16 +55,26 @@ pub(crate) struct Records {
     fragments: usize,
     sealed: usize,
     early: usize,
-    pace: TokenBucket,
+    pace: SharedTokenBucket,
 }
 
 impl Default for Records {
     fn default() -> Self {
-        Self { fragments: 0, sealed: 0, early: 0, pace: TokenBucket::new(PER_SECOND, BURST) }
+        Self { fragments: 0, sealed: 0, early: 0, pace: pace() }
     }
 }
 
+/// The datagrams that the core reads of one user.
+pub(crate) fn pace() -> SharedTokenBucket {
+    SharedTokenBucket::new(PER_SECOND, BURST)
+}
+
 impl Records {
+    /// From now on the datagrams count for this bucket of [`pace`].
+    pub(crate) fn share(&mut self, pace: &SharedTokenBucket) {
+        self.pace = pace.clone();
+    }
+
     /// Whether the core may read a DTLS datagram. `is_connected` means that the handshake is over.
     pub(crate) fn admit(&mut self, now: Instant, is_connected: bool, datagram: &[u8]) -> bool {
         self.pace.take(now).is_ok() && self.walk(is_connected, datagram).is_some()

@@ -12,10 +12,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::SharedTokenBucket;
 
 /// An address that has not proved itself gets at most this many bytes for each byte that came from it.
 const FACTOR: usize = 3;
@@ -31,7 +30,7 @@ const MAX_CREDITED: usize = 32;
 const MAX_AWAITED: usize = 128;
 const MAX_PAIRS: usize = 512;
 
-/// The checks without credit of one peer: its highest pairs are checked at once. A second check of the same pair comes
+/// The checks without credit of one user: the highest pairs are checked at once. A second check of the same pair comes
 /// after [`REPEAT`], the next ones after twice as long each: a NAT keeps its binding for 30 s.
 const CHECKS_PER_SECOND: u32 = 4;
 const CHECK_BURST: u32 = 16;
@@ -41,19 +40,29 @@ const REPEAT: Duration = Duration::from_millis(250);
 const ALL_PER_SECOND: u32 = 64;
 const ALL_BURST: u32 = 640;
 
-/// The budget of all peers for checks without credit.
+/// A budget for checks without credit. The default one is that of all peers.
 #[derive(Debug, Clone)]
-pub(super) struct CheckBudget(Arc<Mutex<TokenBucket>>);
+pub(super) struct CheckBudget(SharedTokenBucket);
 
 impl Default for CheckBudget {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(TokenBucket::new(ALL_PER_SECOND, ALL_BURST))))
+        Self(SharedTokenBucket::new(ALL_PER_SECOND, ALL_BURST))
     }
 }
 
 impl CheckBudget {
+    /// That of one user.
+    pub(super) fn of_a_user() -> Self {
+        Self(SharedTokenBucket::new(CHECKS_PER_SECOND, CHECK_BURST))
+    }
+
+    /// Uses up the budget.
+    pub(super) fn empty(&self, now: Instant) {
+        self.0.empty(now);
+    }
+
     fn take(&self, now: Instant) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now).is_ok()
+        self.0.take(now).is_ok()
     }
 }
 
@@ -68,7 +77,7 @@ pub(super) struct AmplificationLimit {
     awaited: VecDeque<(SocketAddr, [u8; 12])>,
     /// For each pair that was checked without credit: the time of the next such check, and the number of past ones.
     pairs: HashMap<(SocketAddr, SocketAddr), (Instant, u32)>,
-    checks: TokenBucket,
+    of_user: CheckBudget,
     all: CheckBudget,
 }
 
@@ -80,9 +89,14 @@ impl AmplificationLimit {
             credits: VecDeque::new(),
             awaited: VecDeque::new(),
             pairs: HashMap::new(),
-            checks: TokenBucket::new(CHECKS_PER_SECOND, CHECK_BURST),
+            of_user: CheckBudget::of_a_user(),
             all,
         }
+    }
+
+    /// From now on the checks without credit count for this budget of a user.
+    pub(super) fn share(&mut self, of_user: &CheckBudget) {
+        self.of_user = of_user.clone();
     }
 
     /// Records a datagram of the peer.
@@ -145,7 +159,7 @@ impl AmplificationLimit {
 
     fn may_check(&mut self, now: Instant, pair: (SocketAddr, SocketAddr)) -> bool {
         let (due, count) = self.pairs.get(&pair).copied().unwrap_or((now, 0));
-        let may = due <= now && self.checks.take(now).is_ok() && self.all.take(now);
+        let may = due <= now && self.of_user.take(now) && self.all.take(now);
         if may {
             if self.pairs.len() == MAX_PAIRS {
                 self.pairs.clear();

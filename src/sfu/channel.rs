@@ -10,7 +10,7 @@ use rtc::peer_connection::event::RTCDataChannelEvent;
 
 use crate::protocol::channel::{CHANNEL_LABEL, MAX_CHANNEL_MESSAGE_BYTES};
 use crate::protocol::edge::MAX_EDGE_MESSAGE_BYTES;
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::SharedTokenBucket;
 
 /// The most channels that a student may open before it is disconnected. One is used.
 const MAX_CHANNELS: usize = 8;
@@ -36,6 +36,11 @@ const READ_BURST: u32 = 100;
 const EDGE_READ_PER_SECOND: u32 = 5_000;
 const EDGE_READ_BURST: u32 = 20_000;
 
+/// The messages that are read of one user.
+pub(super) fn pace() -> SharedTokenBucket {
+    SharedTokenBucket::new(READ_PER_SECOND, READ_BURST)
+}
+
 /// Whether an event of the connection opened the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
@@ -59,7 +64,7 @@ pub(super) struct Channel {
     /// The most bytes of a message that are read.
     most_read: usize,
     /// Limits the messages that are read.
-    limit: TokenBucket,
+    limit: SharedTokenBucket,
     /// Messages that were dropped because the student did not read them.
     pub(super) dropped: u64,
 }
@@ -74,18 +79,23 @@ impl Default for Channel {
             most: (MAX_WAITING_MESSAGES, MAX_WAITING_BYTES),
             // One byte more than the limit is enough for the message to be refused with a reason.
             most_read: MAX_CHANNEL_MESSAGE_BYTES + 1,
-            limit: TokenBucket::new(READ_PER_SECOND, READ_BURST),
+            limit: pace(),
             dropped: 0,
         }
     }
 }
 
 impl Channel {
+    /// From now on the messages that are read count for this bucket of [`pace`].
+    pub(super) fn share(&mut self, pace: &SharedTokenBucket) {
+        self.limit = pace.clone();
+    }
+
     /// From now on the channel carries the messages of many students, for an edge.
     pub(super) fn carry_many(&mut self) {
         self.most = (MAX_EDGE_WAITING_MESSAGES, MAX_EDGE_WAITING_BYTES);
         self.most_read = MAX_EDGE_MESSAGE_BYTES;
-        self.limit = TokenBucket::new(EDGE_READ_PER_SECOND, EDGE_READ_BURST);
+        self.limit = SharedTokenBucket::new(EDGE_READ_PER_SECOND, EDGE_READ_BURST);
     }
 
     /// Handles an event of the connection.

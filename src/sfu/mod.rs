@@ -45,6 +45,7 @@ mod timeline;
 mod transport;
 mod udp;
 mod unconnected;
+mod user_budgets;
 mod watchdog;
 mod worker;
 

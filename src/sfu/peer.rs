@@ -23,6 +23,7 @@ use super::senders::{RetransmissionRequest, Senders};
 use super::stats::{PeerStats, SentPicture};
 use super::transport::{SendContext, Transport};
 use super::udp::UdpSender;
+use super::user_budgets::UserBudgets;
 use crate::congestion::{Adaptation, Probe};
 use crate::dtls::sctp::Violation;
 use crate::id::UserId;
@@ -207,6 +208,13 @@ impl Peer {
             #[cfg(test)]
             panics: false,
         }
+    }
+
+    /// From now on the budgets of its user apply to the peer, instead of budgets of its own.
+    pub(super) fn share(&mut self, budgets: &UserBudgets) {
+        self.transport.share(&budgets.checks, &budgets.records);
+        self.adaptation.share(&budgets.requests);
+        self.channel.share(&budgets.messages);
     }
 
     /// Whether ICE and DTLS are done.

@@ -15,19 +15,12 @@ use super::event::OfferRefusal;
 use super::places::{PeerPlace, Places};
 use super::port::Announcer;
 use super::unconnected::{Origin, UnconnectedPeers};
+use super::user_budgets::{BudgetTable, Role, StunKind, UserBudgets};
 use crate::id::UserId;
 use crate::network::NetworkTag;
-use crate::token_bucket::TokenBucket;
 
 /// The least time between two offers of one user: an answer takes milliseconds, and nobody needs two.
 const OFFER_INTERVAL: Duration = Duration::from_millis(300);
-
-/// The rate and the burst of STUN messages of one peer and kind: each message costs an HMAC or two, a turn of the core
-/// and two datagrams. A browser sends some ten checks a second for each candidate pair while it connects, and six
-/// addresses at both ends make 36 pairs; later it sends one every few seconds. Further messages are dropped, and the
-/// peer retransmits them.
-const STUN_PER_SECOND: u32 = 100;
-const STUN_BURST: u32 = 300;
 
 /// Sending to one peer takes as much CPU as receiving and routing the datagrams of this many peers: with 120 students
 /// on two workers the router's thread used 45 jiffies while the other one used 40.
@@ -47,7 +40,8 @@ pub(super) struct Known {
     origin: Origin,
     is_connected: bool,
     place: PeerPlace,
-    stun: StunBudget,
+    role: Role,
+    pub(super) budgets: UserBudgets,
 }
 
 /// The older peer of a user, which a new one replaces.
@@ -79,6 +73,7 @@ pub(super) struct PeerTable {
     /// Tells a shared port of the addresses.
     announcer: Option<Announcer>,
     unconnected: UnconnectedPeers,
+    budgets: BudgetTable,
     /// The number of peers of each worker.
     of_worker: Vec<usize>,
     /// STUN messages of peers that exceeded the limit and were dropped.
@@ -96,6 +91,7 @@ impl PeerTable {
             addresses: AddressTable::new(MAX_OF_A_PEER),
             announcer,
             unconnected: UnconnectedPeers::default(),
+            budgets: BudgetTable::default(),
             of_worker: vec![0; workers],
             stun_dropped: 0,
         }
@@ -139,10 +135,24 @@ impl PeerTable {
         self.of_worker[worker] += 1;
         self.by_ufrag.insert(ufrag.clone(), id);
         self.by_user.insert(user.clone(), id);
-        let stun = StunBudget::default();
-        let (is_named, is_connected) = (false, false);
-        let known = Known { user, ufrag, password, is_named, created: now, worker, origin, is_connected, place, stun };
-        self.peers.insert(id, known);
+        let role = Role::Student;
+        let budgets = self.budgets.begin(now, &user, role, &origin);
+        self.peers.insert(
+            id,
+            Known {
+                user,
+                ufrag,
+                password,
+                is_named: false,
+                created: now,
+                worker,
+                origin,
+                is_connected: false,
+                place,
+                role,
+                budgets,
+            },
+        );
         Added { id, worker, evicted }
     }
 
@@ -161,10 +171,24 @@ impl PeerTable {
         self.next_id += 1;
         self.of_worker[worker] += 1;
         self.name(id, &ufrag);
-        let (origin, stun) = (Origin::of(&user, network), StunBudget::default());
-        let (is_named, is_connected) = (true, false);
-        let known = Known { user, ufrag, password, is_named, created: now, worker, origin, is_connected, place, stun };
-        self.peers.insert(id, known);
+        let (origin, role) = (Origin::of(&user, network), Role::Publisher);
+        let budgets = self.budgets.begin(now, &user, role, &origin);
+        self.peers.insert(
+            id,
+            Known {
+                user,
+                ufrag,
+                password,
+                is_named: true,
+                created: now,
+                worker,
+                origin,
+                is_connected: false,
+                place,
+                role,
+                budgets,
+            },
+        );
         id
     }
 
@@ -204,6 +228,7 @@ impl PeerTable {
         let known = self.peers.remove(&id)?;
         self.of_worker[known.worker] -= 1;
         known.place.give_up();
+        self.budgets.end(Instant::now(), &known.user, known.role);
         self.unconnected.remove(&known.origin, id);
         let free = self.addresses.forget(id);
         if let Some(announcer) = &self.announcer {
@@ -276,7 +301,7 @@ impl PeerTable {
 
     /// Whether one more STUN message of this kind is accepted; counts those that are not.
     fn takes_stun(&mut self, now: Instant, id: PeerId, kind: StunKind) -> bool {
-        let takes = self.peers.get_mut(&id).is_some_and(|known| known.stun.take(now, kind));
+        let takes = self.peers.get(&id).is_some_and(|known| known.budgets.stun.take(now, kind));
         self.stun_dropped += u64::from(!takes);
         takes
     }
@@ -297,61 +322,10 @@ fn is_authentic(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) -> bool {
         && MessageIntegrity::check(&mut message, password.as_bytes(), crypto).is_ok()
 }
 
-/// The STUN budget of one peer. Each kind has its own budget: a stranger who has overheard a peer's user name fragment
-/// must not use up what the peer itself needs for its consent (RFC 7675).
-#[derive(Debug)]
-struct StunBudget {
-    from_path: TokenBucket,
-    from_elsewhere: TokenBucket,
-    responses: TokenBucket,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StunKind {
-    /// A request from an address that the peer claims or owns.
-    FromPath,
-    /// A request from another address.
-    FromElsewhere,
-    /// A response to a check from the SFU, or a message that looks like one.
-    Response,
-}
-
-impl Default for StunBudget {
-    fn default() -> Self {
-        let full = || TokenBucket::new(STUN_PER_SECOND, STUN_BURST);
-        Self { from_path: full(), from_elsewhere: full(), responses: full() }
-    }
-}
-
-impl StunBudget {
-    /// Whether one more message of this kind is accepted.
-    fn take(&mut self, now: Instant, kind: StunKind) -> bool {
-        let bucket = match kind {
-            StunKind::FromPath => &mut self.from_path,
-            StunKind::FromElsewhere => &mut self.from_elsewhere,
-            StunKind::Response => &mut self.responses,
-        };
-        bucket.take(now).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sfu::demux::classify;
-
-    #[test]
-    fn a_flood_is_limited_and_does_not_use_the_budget_of_other_kinds() {
-        let (mut budget, start) = (StunBudget::default(), Instant::now());
-        let flood = |budget: &mut StunBudget, kind| {
-            (0..50_000u32).filter(|n| budget.take(start + Duration::from_micros(20) * *n, kind)).count()
-        };
-        let most = (STUN_BURST + STUN_PER_SECOND) as usize;
-        assert!((most - 1..=most).contains(&flood(&mut budget, StunKind::FromElsewhere)), "a second of 50,000");
-        assert!((most - 1..=most).contains(&flood(&mut budget, StunKind::FromPath)), "these are others");
-        let connecting = (0..100).all(|n| budget.take(start + Duration::from_millis(10) * n, StunKind::Response));
-        assert!(connecting, "one that connects by ten pairs");
-    }
 
     fn add(table: &mut PeerTable, users: std::ops::Range<u32>) -> Vec<PeerId> {
         let add = |n: u32| {
@@ -400,6 +374,20 @@ mod tests {
         assert_eq!(table.admit(now, &user(1), &places).unwrap(), Some(older));
         let soon = Instant::now();
         assert!(matches!(table.admit(soon, &user(1), &places), Err(OfferRefusal::TooFast(_))));
+    }
+
+    #[test]
+    fn a_user_that_offers_again_has_the_budget_that_is_left() {
+        let (mut table, now) = (PeerTable::new(1, None), Instant::now());
+        let mut first = None;
+        for _ in 0..3 {
+            let id = add(&mut table, 1..2)[0];
+            let budgets = table.get(id).unwrap().budgets.clone();
+            let taken = (0..1_000).filter(|_| budgets.stun.take(now, StunKind::FromPath)).count();
+            assert_eq!(taken > 0, first.is_none(), "{taken}");
+            first.get_or_insert(taken);
+            table.remove(id);
+        }
     }
 
     #[test]

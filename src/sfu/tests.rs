@@ -94,6 +94,31 @@ async fn a_panic_in_the_turn_of_a_student_ends_only_that_connection() {
     sfu.close().await;
 }
 
+#[tokio::test]
+async fn a_student_that_connects_again_has_no_fresh_budget_of_messages() {
+    let (sfu, mut events) = sfu_of(vec![(Encoding::full(Track::Screen, Codec::Vp8), 1_000_000)]);
+    let (mut began, mut heard) = (None, 0);
+    // The first connection uses up the budget of 100 messages, which grows by 50 a second.
+    for most in [100, 150] {
+        let (link, _) = student(&sfu, &mut events, "1001").await;
+        let began = *began.get_or_insert_with(Instant::now);
+        let says = async {
+            while heard < most {
+                link.say("hello").await;
+                let heard_now = |event| matches!(event, SfuEvent::Heard { .. }).then_some(());
+                let waits = timeout(Duration::from_millis(2), next(&mut events, heard_now));
+                heard += usize::from(waits.await.is_ok());
+            }
+        };
+        timeout(Duration::from_secs(60), says).await.unwrap();
+        let allowed = 100.0 + 50.0 * began.elapsed().as_secs_f64();
+        assert!(heard as f64 <= allowed + 1.0, "{heard}, {allowed}");
+        link.close().await;
+        next(&mut events, |event| matches!(event, SfuEvent::Gone { .. }).then_some(())).await;
+    }
+    sfu.close().await;
+}
+
 /// The end of a lecture must not wait for a thread that is blocked forever.
 #[tokio::test]
 async fn closing_does_not_wait_for_a_thread_that_does_not_answer() {

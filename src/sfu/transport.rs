@@ -18,7 +18,7 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::Rings;
 use super::addresses::CONFIRM_EVERY;
-use super::amplification::AmplificationLimit;
+use super::amplification::{AmplificationLimit, CheckBudget};
 use super::encoders::EncoderRequests;
 use super::nomination::Nomination;
 use super::udp::{Sent, UdpSender};
@@ -28,6 +28,7 @@ use crate::dtls::records::Records;
 use crate::dtls::sctp::Violation;
 use crate::rtp::{OutgoingPacket, TwccSequenceNumber};
 use crate::srtp::{Opener, RtpOpener, Sealing, SessionKeys, TAG_BYTES, is_rtcp};
+use crate::token_bucket::SharedTokenBucket;
 
 /// The outcome of decrypting a publisher's datagram.
 pub(super) enum Opened<'a> {
@@ -116,6 +117,12 @@ impl Transport {
             opened_from: None,
             confirmed: None,
         }
+    }
+
+    /// From now on these budgets of a user apply: for checks to addresses that have not proved themselves, and for DTLS.
+    pub(super) fn share(&mut self, checks: &CheckBudget, records: &SharedTokenBucket) {
+        self.limit.share(checks);
+        self.records.share(records);
     }
 
     /// Whether the SFU has the session key and encrypts RTP.

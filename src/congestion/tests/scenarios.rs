@@ -56,6 +56,23 @@ fn a_link_that_carries_the_low_tier_settles_on_it() {
     assert!(outcome.since(LOW, 20.0, 60.0).is_some_and(|at| at < 21.0), "{:?}", outcome.changes);
 }
 
+/// What waits in front of the link delays audio, and the first picture of the low tier.
+#[test]
+fn a_link_that_collapses_gets_few_further_bits() {
+    for (rate, most) in [(600_000, 900), (1_000_000, 450)] {
+        for (seed, interval) in (0..6).flat_map(|seed| [(seed, 50), (seed, 100)]) {
+            for good in [wide().round_trip(50), Link::of(5 * M).round_trip(50)] {
+                let at = 20.0 + f64::from(seed as u32) * 0.037;
+                let narrow = Link::of(rate).round_trip(50).queue(2_000);
+                let outcome = Setup::over(good).then(at, narrow).every(interval).seed(seed).run();
+                let changed = outcome.changes.first().map_or(60.0, |(at, _)| *at) - at;
+                let queue = outcome.queue(at, at + 3.0);
+                assert!(changed < 0.35 && queue < most, "{rate} {seed} {interval}: {changed} s, {queue} ms");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_link_that_carries_only_audio_gets_only_audio() {
     for seed in 0..4 {

@@ -113,9 +113,15 @@ impl Peer {
         change.is_some()
     }
 
-    /// Starts video, each track with a key frame.
+    /// Starts video, each track with a key frame. If the user has started too often, key frames that are not in the ring
+    /// count as requests, which [`Peer::send`] makes.
     pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
+        let requested = cx.requests.key_frames.len();
         self.senders.start_video(cx);
+        if cx.requests.key_frames.len() > requested && !self.adaptation.may_start(cx.now) {
+            cx.requests.key_frames.truncate(requested);
+            return;
+        }
         self.adaptation.key_frames_requested(self.senders.awaiting_key_frame());
     }
 

@@ -48,9 +48,6 @@ impl Router {
         let answering = || {
             Peer::answer(user.clone(), sdp, &tracks, &tiers, context, addresses, now).map(|(mut peer, answer)| {
                 candidates.into_iter().for_each(|candidate| peer.add_candidate(candidate));
-                if is_edge {
-                    peer.channel.carry_many();
-                }
                 (peer, answer)
             })
         };
@@ -67,6 +64,12 @@ impl Router {
         peer.join = join;
         let credentials = (peer.ufrag.clone(), peer.password.clone());
         let Added { id, worker, evicted } = self.peers.add(now, user.clone(), credentials, origin, peer.place.clone());
+        if let Some(known) = self.peers.get(id) {
+            peer.share(&known.budgets);
+        }
+        if is_edge {
+            peer.channel.carry_many();
+        }
         if let Some((id, worker)) = evicted.and_then(|id| Some((id, self.peers.get(id)?.worker))) {
             // It is announced gone once its worker has closed it.
             self.give(worker, WorkerCommand::Evict { id });

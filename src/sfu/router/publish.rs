@@ -60,10 +60,13 @@ impl Router {
             peer.set_session(session);
             Ok((peer, answer, encodings))
         };
-        let (peer, answer, encodings) =
+        let (mut peer, answer, encodings) =
             caught(answering).ok_or_else(|| OfferRefusal::Unanswerable("it can't be processed".to_owned()))??;
         let credentials = (peer.ufrag.clone(), peer.password.clone());
         let id = self.peers.add_publisher(now, user.clone(), network, credentials, peer.place.clone());
+        if let Some(known) = self.peers.get(id) {
+            peer.share(&known.budgets);
+        }
         for displaced in self.publishing.begin(Publication::new(id, user.clone(), session, encodings)) {
             self.remove_peer(displaced.id, 0);
             let (why, number) = (Departure::NeverConnected, displaced.session.map(|session| session.number));
