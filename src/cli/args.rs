@@ -23,7 +23,6 @@ use super::media::TypedServeMedia;
 use super::meetings::TypedMeetingsFlag;
 use super::plan::{PLAN_EXAMPLE, PLAN_HELP, TypedPlan};
 use super::rooms::TypedRooms;
-use super::secrets::Secret;
 use super::servers::{StunServer, TypedClientRelays, TypedRelays};
 use super::sink::TypedSinkArgs;
 use super::site::TypedSite;
@@ -32,7 +31,7 @@ use super::stage::TypedStage;
 use super::tls::{TypedCertificate, TypedTrust};
 use super::token::TypedTokenVerb;
 use super::values::{self, TypedServer};
-use super::via::Via;
+use super::via::TypedVia;
 use super::whip_flags::TypedWhipOut;
 use crate::access::JoinCode;
 use crate::expect::Expectation;
@@ -336,6 +335,9 @@ pub(super) struct TypedTeach {
 
     #[command(flatten)]
     pub(super) janus: TypedTaughtJanus,
+
+    #[command(flatten)]
+    pub(super) via: TypedVia,
 }
 
 #[derive(Debug, Args)]
@@ -466,25 +468,8 @@ pub(super) struct TypedServe {
     #[command(flatten)]
     pub(super) certificate: TypedCertificate,
 
-    /// Send the media of lectures to students over these nodes of an engine, for example
-    /// janus=ws://10.0.0.5:8188,ws://10.0.0.6:8188
-    ///
-    /// This server gets each lecture once for each node, and publishes it there. It tells students where the media is;
-    /// students whose node dies get it from another one, or from the process that has it. docs/engines.md has examples.
-    #[arg(long, value_name = "ENGINE=URL,...", help_heading = "Media", hide_short_help = true)]
-    pub(super) via: Vec<Via>,
-
-    /// The API key of --via livekit=..., as KEY: SECRET
-    ///
-    /// Other users of this computer see the arguments of a program, so use the variable CLASSROOM_LIVEKIT_KEY or
-    /// --livekit-key-file instead. All nodes have the same key.
-    #[arg(long, value_name = "KEY", env = "CLASSROOM_LIVEKIT_KEY", hide_env_values = true, hide_short_help = true)]
-    #[arg(help_heading = "Media")]
-    pub(super) livekit_key: Option<Secret>,
-
-    /// Read the API key of --via livekit=... from the first line of this file
-    #[arg(long, value_name = "FILE", help_heading = "Media", hide_short_help = true)]
-    pub(super) livekit_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) via: TypedVia,
 
     /// Print the configuration of a MediaMTX server that gets lectures from this one for many more players, and end
     #[arg(long, help_heading = "Output", hide_short_help = true)]

@@ -84,6 +84,11 @@ pub(super) enum Conflict {
         "--turn is for the built-in server, but --server uses another server: start that server with --turn instead"
     )]
     TurnForAnotherServer,
+    #[error(
+        "--via places students of the built-in server, but --server uses another server: start that server with \
+         classroom serve --via instead, or remove --server"
+    )]
+    ViaOfAnotherServer,
     #[error("{0} is about a Janus server: add --janus ws://HOST:8188, or remove {0}")]
     JanusFlagWithoutJanus(&'static str),
     #[error(

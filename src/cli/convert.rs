@@ -9,14 +9,11 @@ use super::capture::{TypedEncoding, TypedSources};
 use super::conflict::Conflict;
 use super::connect::{Relays, chat_input, nickname, server_trust};
 use super::demo::TypedDemo;
-use super::janus::SecretSource;
 use super::meaning::{
     Cluster, Demo, DemoLecture, Device, MainSource, Member, Serve, ServerTrust, Signalling, Sources, Teach, Video,
     Watch,
 };
-use super::secrets::Secret;
 use super::values::Bitrate;
-use super::via::{EngineNode, Engines, Via};
 use crate::media::{FileList, Tiers};
 use crate::protocol::DEFAULT_PORT;
 use crate::protocol::channel::Allowed;
@@ -44,7 +41,8 @@ impl TypedTeach {
         let is_typed = server_source == Some(ValueSource::CommandLine);
         let link = self.server.as_ref().map(|server| server.1.clone()).unwrap_or_default();
         // So do flags of the built-in server.
-        let runs_here = self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some();
+        let runs_here =
+            self.listen.is_some() || self.certificate.is_typed() || self.policy.auth.is_some() || self.via.is_typed();
         let server = self.server.and_then(|server| server.0).filter(|_| is_typed || !runs_here);
         let trust = match (self.trust.first_flag(), &server) {
             // A CA may be that of a WHIP server.
@@ -82,6 +80,9 @@ impl TypedTeach {
         }
         if self.policy.auth.is_some() && is_remote {
             return Err(Conflict::SiteOfAnotherServer("--auth"));
+        }
+        if self.via.is_typed() && is_remote {
+            return Err(Conflict::ViaOfAnotherServer);
         }
         let (audio, exit_when_empty) = (!self.sources.no_audio, self.sources.lecture.exit_when_empty);
         let sources = Sources::try_from(self.sources)?;
@@ -130,6 +131,7 @@ impl TypedTeach {
             stage: self.stage.into(),
             whip: self.whip.convert()?,
             janus: self.janus.convert(),
+            via: self.via.convert(),
         })
     }
 }
@@ -246,15 +248,10 @@ impl TryFrom<TypedServe> for Serve {
         if media.is_none() && cluster.as_deref().is_some_and(|cluster: &Cluster| cluster.edge) {
             return Err(Conflict::EdgeWithoutMedia);
         }
-        let nodes: Vec<EngineNode> = typed.via.into_iter().flat_map(|Via(nodes)| nodes).collect();
-        if media.is_none() && !nodes.is_empty() {
+        if media.is_none() && typed.via.is_typed() {
             return Err(Conflict::MediaFlagWithoutMedia("--via"));
         }
-        let livekit_key = match (typed.livekit_key_file, typed.livekit_key.and_then(Secret::given)) {
-            (Some(file), _) => Some(SecretSource::File(file)),
-            (None, given) => given.map(SecretSource::Given),
-        };
-        let via = Engines { nodes, livekit_key };
+        let via = typed.via.convert();
         let (listen, stun, site) = (typed.listen, typed.stun, typed.site.into());
         let (otlp, print_mediamtx) = (typed.traces.otlp, typed.print_mediamtx);
         Ok(Serve {

@@ -123,6 +123,8 @@ pub struct Teach {
     pub whip: WhipOut,
     /// The VideoRoom of a Janus server that gets the lecture as well.
     pub janus: Option<TaughtJanus>,
+    /// The nodes of engines that send the media to students of the embedded server.
+    pub via: Engines,
 }
 
 impl Teach {

@@ -1,9 +1,13 @@
 //! `--via`: the media of lectures over nodes of an engine, an SFU of somebody else.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::Args;
+
 use super::janus::SecretSource;
+use super::secrets::Secret;
 use crate::http::whip_client::WhipUrl;
 use crate::janus::JanusUrl;
 use crate::livekit::{LiveKitKey, LiveKitUrl};
@@ -25,6 +29,46 @@ pub enum EngineNode {
     },
     /// A MediaMTX: the origin of its WebRTC server.
     MediaMtx(WhipUrl),
+}
+
+/// The flags, which `serve` and `teach` share.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Media")]
+pub(super) struct TypedVia {
+    /// Send the media of lectures to students over these nodes of an engine, for example
+    /// janus=ws://10.0.0.5:8188,ws://10.0.0.6:8188
+    ///
+    /// Each node gets a lecture once. This server, which for teach is the built-in one, places students at the nodes;
+    /// students whose node dies get the lecture from another one, or from the process that has the media.
+    /// docs/engines.md has examples.
+    #[arg(long, value_name = "ENGINE=URL,...", hide_short_help = true)]
+    via: Vec<Via>,
+
+    /// The API key of --via livekit=..., as KEY: SECRET
+    ///
+    /// Other users of this computer see the arguments of a program, so use the variable CLASSROOM_LIVEKIT_KEY or
+    /// --livekit-key-file instead. All nodes have the same key.
+    #[arg(long, value_name = "KEY", env = "CLASSROOM_LIVEKIT_KEY", hide_env_values = true, hide_short_help = true)]
+    livekit_key: Option<Secret>,
+
+    /// Read the API key of --via livekit=... from the first line of this file
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    livekit_key_file: Option<PathBuf>,
+}
+
+impl TypedVia {
+    /// Whether there are nodes.
+    pub(super) fn is_typed(&self) -> bool {
+        !self.via.is_empty()
+    }
+
+    pub(super) fn convert(self) -> Engines {
+        let livekit_key = match (self.livekit_key_file, self.livekit_key.and_then(Secret::given)) {
+            (Some(file), _) => Some(SecretSource::File(file)),
+            (None, given) => given.map(SecretSource::Given),
+        };
+        Engines { nodes: self.via.into_iter().flat_map(|Via(nodes)| nodes).collect(), livekit_key }
+    }
 }
 
 /// The nodes of engines, and the secrets for them.
@@ -80,6 +124,19 @@ impl fmt::Display for EngineNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Command, Signalling};
+
+    #[test]
+    fn the_server_with_the_nodes_runs_in_this_process() {
+        let parse = |line: &str| crate::cli::parse(line.split(' ')).map(|cli| cli.command);
+        let teach = match parse("classroom teach --room 1 --via janus=ws://a") {
+            Ok(Command::Teach(teach)) => teach,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((teach.via.nodes.len(), matches!(teach.signalling, Signalling::Embedded { .. })), (1, true));
+        let error = parse("classroom teach --room 1 --server ws://b --via janus=ws://a").unwrap_err().to_string();
+        assert!(error.contains("classroom serve --via"), "{error}");
+    }
 
     #[test]
     fn an_engine_has_nodes() {

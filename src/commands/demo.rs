@@ -9,8 +9,8 @@ use super::room_link::room_page;
 use super::stop::Stop;
 use super::{stop, teach, watch};
 use crate::cli::{
-    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, IceTcp, Member, Output, RoomAccess, ServerTrust,
-    Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
+    self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, Engines, IceTcp, Member, Output, RoomAccess,
+    ServerTrust, Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
 };
 use crate::exit::Failure;
 use crate::http::Site;
@@ -84,6 +84,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         stage: StageOptions { most: 0, sink: StageSink::None },
         whip: WhipOut::default(),
         janus: None,
+        via: Engines::default(),
     };
     // People see the status line of the student, and only warnings of the teacher. Scripts get all events of both.
     let aside = match output {

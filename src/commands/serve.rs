@@ -21,11 +21,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::cluster::ClusterNode;
-use self::edge::RunningEdges;
+use self::edge::{EdgeSettings, RunningEdges};
+pub(super) use self::engine::engine_nodes;
 use self::media::{MediaServer, RunningMedia};
 use super::access::ServerAccess;
+use super::hosted_source::SourceSettings;
 use super::ice_servers::ice_servers;
 use super::ice_tcp::{OwnTcpPort, PagesPort, TcpMedia};
+use super::media_meter::MediaMeter;
 use super::metrics::MetricsStore;
 use super::negotiation::stun_addresses;
 use super::own_turn::{OwnMedia, OwnTurnServer, RunningTurn};
@@ -138,7 +141,7 @@ async fn start(serve: Serve, reporter: &Reporter) -> Result<Serving, Failure> {
         whip: None,
         media,
         cluster,
-        via: engine::with_key(serve.via, reporter)?,
+        via: engine_nodes(serve.via, reporter)?,
     };
     let server = RunningServer::start(listener, settings)?;
     let (ws, page) = server.urls();
@@ -367,6 +370,13 @@ impl RunningServer {
             let _ = ended.await;
         }));
         Ok(Self { server, metrics, media, edges, _turn: turn, address, tls, public_url, _access: access, end, task })
+    }
+
+    /// From now on these nodes of engines send the lecture of this process to students. `source` has the limits.
+    pub(super) fn serve_by_engines(&mut self, nodes: Vec<EngineNode>, source: SourceSettings, reporter: &Reporter) {
+        let settings = EdgeSettings::new(self.address.ip(), source, MediaMeter::default(), nodes, reporter.clone());
+        self.metrics.set_edges(settings.meter.clone());
+        self.edges = Some(RunningEdges::start(settings, self.server.edges(EdgeRole::ServesByEngine, 1)));
     }
 
     /// The local address.

@@ -43,7 +43,7 @@ use super::janus::janus_room;
 use super::media_meter::MediaMeter;
 use super::metrics::{MetricsPort, MetricsStore};
 use super::negotiation::stun_addresses;
-use super::serve::RunningServer;
+use super::serve::{RunningServer, engine_nodes};
 use super::stage::{StageMedia, StageSettings};
 use super::stop::Stop;
 use super::traces::Traces;
@@ -103,6 +103,7 @@ pub(super) async fn run_with(
     let trust = Trust::roots(teach.trust.ca.as_deref()).map_err(Failure::usage)?;
     let whip_hosts = whip_out::endpoints(&teach.whip, &trust)?.into_iter().map(Host::Whip);
     let hosts: Vec<Host> = whip_hosts.chain(janus_host(&teach, reporter)?).collect();
+    let nodes = engine_nodes(teach.via.clone(), reporter)?;
     let attendance_file = teach.attendance.list.as_deref().map(AttendanceFile::check).transpose()?;
     let roster = teach.attendance.roster.as_deref().map(Roster::read).transpose()?.unwrap_or_default();
     reporter.status("preparing");
@@ -128,7 +129,7 @@ pub(super) async fn run_with(
 
     let (door, whip_requests) = WhipDoor::new(teach.room.clone());
     let (tracer, traces) = Traces::start(teach.otlp.clone(), reporter);
-    let server = LectureServer::start(&teach, prepared.is_none().then_some(door), &tracer, reporter)?;
+    let mut server = LectureServer::start(&teach, prepared.is_none().then_some(door), &tracer, reporter)?;
     let metrics = server.metrics();
     let metrics_port = teach.metrics.map(|address| MetricsPort::start(listen_for_metrics(address)?, &metrics));
     let metrics_port = metrics_port.transpose()?;
@@ -137,6 +138,8 @@ pub(super) async fn run_with(
     let config = sfu_config(&teach, port.clone(), prepared.as_ref());
     let (sfu, sfu_events) = Sfu::start(config).map_err(Failure::internal)?;
     sfu.trace(tracer.in_room(&teach.room));
+    let source_settings = source_settings(&teach, port);
+    server.serve_by_engines(nodes, &source_settings, reporter);
     let (client, signals) = tokio::select! {
         joined = Client::connect(server.client_config(&teach)) => joined.map_err(signal_failure)?,
         stopped = &mut stop => return Ok(stopped.reason()),
@@ -183,7 +186,7 @@ pub(super) async fn run_with(
     }
     let media = MediaEvents { sfu: sfu_events, port: port_notices, source: source_events };
     let inputs = Inputs::new(&teach, reporter, stop, media, signals);
-    let stage = stage_media(&teach, port, &metrics);
+    let stage = stage_media(&teach, source_settings, &metrics);
     let views = TeacherViews::new(&teach, server.media_ip, reporter);
     let relays = usable(ice_servers(&teach.stun, &teach.turn));
     let whip_out = WhipServers::start(&teach.whip, hosts, &rates, &relays, outputs);
@@ -263,10 +266,10 @@ fn sfu_config(teach: &Teach, port: MediaPort, prepared: Option<&Prepared>) -> Sf
     }
 }
 
-/// The media of the speakers, at the port of the lecture.
-fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageMedia {
+/// The settings of media at the port of the lecture.
+fn source_settings(teach: &Teach, port: MediaPort) -> SourceSettings {
     let (advertise, workers) = (teach.advertise.clone(), teach.workers);
-    let source = SourceSettings {
+    SourceSettings {
         port,
         advertise,
         workers,
@@ -274,7 +277,11 @@ fn stage_media(teach: &Teach, port: MediaPort, metrics: &MetricsStore) -> StageM
         floor: None,
         threads: None,
         tracer: Tracer::default(),
-    };
+    }
+}
+
+/// The media of the speakers.
+fn stage_media(teach: &Teach, source: SourceSettings, metrics: &MetricsStore) -> StageMedia {
     let meter = MediaMeter::default();
     if teach.stage.most > 0 {
         metrics.set_stage(meter.clone());

@@ -34,7 +34,7 @@ pub(crate) struct Actions {
     pub(crate) change: Option<Change>,
     /// Video starts, after the startup probe. Any `change` is made first.
     pub(crate) starts_video: bool,
-    /// The capacity that video is paced to; `None` if video is not paced: the path is wide, or unknown.
+    /// The capacity that video is paced to; `None` if video is not paced: the path is unknown.
     pub(crate) pace: Option<PathCapacity>,
     /// Padding to be sent at once.
     pub(crate) probe: Option<Probe>,

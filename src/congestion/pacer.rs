@@ -1,4 +1,4 @@
-//! The send rate of video to one peer whose path is known not to be wide.
+//! The send rate of video to one peer.
 //!
 //! A key frame of the low tier occupies a narrow link for half a second, and that of a new page of text in the full
 //! tier occupies a link of 5 Mbit/s for 0.4 s. Sent at once it fills the queue in front of the link, its last packets
@@ -25,7 +25,8 @@ const FULL_QUEUE: Duration = Duration::from_millis(150);
 /// The minimum rate unless the queue is full: a frame must get through.
 const LEAST_BITS_PER_SECOND: u32 = 100_000;
 
-/// A wider path is not paced, in bits per second: it carries the key frame of a page within 40 ms.
+/// A wider path is paced to this, in bits per second: it carries the key frame of a page within 100 ms. Sent at once,
+/// such a key frame is larger than the receive buffer of a socket, and the rest is lost there.
 const WIDE: u32 = 50_000_000;
 
 /// The clusters of this time make a capacity reliable.
@@ -42,7 +43,7 @@ pub(super) struct BestPace {
 }
 
 impl BestPace {
-    /// The pace; `None` if the path is wide or unknown. The encoders are set to `nominal` bits per second. Video is
+    /// The pace; `None` if the path is unknown. The encoders are set to `nominal` bits per second. Video is
     /// never paced below that: a path that carries less must show it by a queue, or the peer would keep layers that it
     /// can't get.
     pub(super) fn update(&mut self, now: Instant, estimate: &Estimate, nominal: u32) -> Option<PathCapacity> {
@@ -55,7 +56,7 @@ impl BestPace {
             self.bits_per_second = estimate.bits_per_second(now).or(self.bits_per_second);
             self.is_sure |= is_sure;
         }
-        let bits = self.bits_per_second.filter(|bits| *bits < WIDE)?;
+        let bits = self.bits_per_second?.min(WIDE);
         Some(PathCapacity { bits_per_second: bits.max(nominal), queue: estimate.queue() })
     }
 }
@@ -103,11 +104,20 @@ impl Pacer {
 
     /// Whether a packet may be sent now.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
+        self.credit_at(now) > 0.0
+    }
+
+    /// Whether so many bytes may be sent now.
+    pub(crate) fn allows_at_once(&mut self, now: Instant, bytes: usize) -> bool {
+        self.credit_at(now) >= bytes as f64
+    }
+
+    fn credit_at(&mut self, now: Instant) -> f64 {
         let time = now.saturating_duration_since(self.at).as_secs_f64();
         let most = self.bytes_per_second * MAX_SAVED.as_secs_f64();
         self.credit = (self.credit + self.bytes_per_second * time).min(most);
         self.at = now;
-        self.credit > 0.0
+        self.credit
     }
 
     /// Bytes were sent; audio and retransmissions count too.
@@ -140,5 +150,23 @@ mod tests {
             burst += 1_200;
         }
         assert!(burst <= 2_400, "{burst}");
+    }
+
+    #[test]
+    fn a_frame_leaves_at_once_if_it_fits_and_a_page_on_a_wide_path_takes_some_time() {
+        let start = Instant::now();
+        let mut pace = Pacer::new(start, PathCapacity { bits_per_second: WIDE, queue: Duration::ZERO });
+        assert!(pace.allows_at_once(start, 90_000) && !pace.allows_at_once(start, 300_000));
+        let mut left = 600_000_usize;
+        let mut at = start;
+        while left > 0 {
+            while left > 0 && pace.allows(at) {
+                pace.sent(1_200);
+                left = left.saturating_sub(1_200);
+            }
+            at += Duration::from_millis(5);
+        }
+        assert!(((start + Duration::from_millis(70))..(start + Duration::from_millis(110))).contains(&at));
+        assert!(!pace.allows_at_once(at, 90_000) && pace.allows_at_once(at + MAX_SAVED, 90_000));
     }
 }

@@ -24,7 +24,9 @@ pub(crate) enum Datagram<'a> {
 const STUN_HEADER: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 const BINDING_REQUEST: u16 = 0x0001;
+const BINDING_SUCCESS: u16 = 0x0101;
 const USERNAME: u16 = 0x0006;
+const USE_CANDIDATE: u16 = 0x0025;
 
 /// The longest USERNAME that RFC 8489, 14.3 allows.
 const MAX_USERNAME: usize = 508;
@@ -47,6 +49,33 @@ pub(crate) fn classify(bytes: &[u8]) -> Datagram<'_> {
         }
         _ => Datagram::Unknown,
     }
+}
+
+/// A message of an ICE check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// A request that selects the pair of addresses (USE-CANDIDATE; RFC 8445, 7.1.1).
+    Nominates,
+    /// The answer to a request of ours.
+    Answers,
+}
+
+/// Which message of an ICE check a datagram is. None for all others.
+pub(super) fn check(bytes: &[u8]) -> Option<Check> {
+    if bytes.len() > MAX_STUN_BYTES || bytes.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    match be16(bytes, 0)? {
+        BINDING_SUCCESS => return Some(Check::Answers),
+        BINDING_REQUEST => {}
+        _ => return None,
+    }
+    let mut attributes = bytes.get(STUN_HEADER..)?;
+    while be16(attributes, 0)? != USE_CANDIDATE {
+        let size = usize::from(be16(attributes, 2)?);
+        attributes = attributes.get(4 + size.next_multiple_of(4)..)?;
+    }
+    Some(Check::Nominates)
 }
 
 fn stun(bytes: &[u8]) -> Option<Datagram<'_>> {

@@ -23,6 +23,7 @@ mod ice_tcp;
 mod input;
 mod limits;
 mod local_media;
+mod nomination;
 mod peer;
 mod peer_table;
 mod pending_offers;

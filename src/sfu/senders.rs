@@ -221,8 +221,11 @@ impl Senders {
                 self.is_behind = true;
                 break;
             }
+            let is_split = is_video
+                && transport.is_paced()
+                && !ring.get(due).is_some_and(|frame| transport.may_send_at_once(cx.now, frame.bytes()));
             let Some(mut packets) = sender.subscription.take(ring) else { break };
-            if is_video && transport.is_paced() {
+            if is_split {
                 let Some(first) = packets.next().map(|packet| packet.index) else { continue };
                 let end = first + 1 + packets.count() as u64;
                 count += (end - first) as usize;

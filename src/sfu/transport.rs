@@ -20,6 +20,7 @@ use super::Rings;
 use super::addresses::CONFIRM_EVERY;
 use super::amplification::{AmplificationLimit, CheckBudget};
 use super::encoders::EncoderRequests;
+use super::nomination::Nomination;
 use super::udp::{Sent, UdpSender};
 use crate::congestion::{ClassRetransmissions, Estimate, Pacer, PathCapacity};
 use crate::dtls::flights::Handshake;
@@ -65,6 +66,7 @@ pub(super) struct Transport {
     /// used it.
     path: Option<(SocketAddr, SocketAddr)>,
     handshake: Handshake,
+    nomination: Nomination,
     /// Limits what is sent to addresses that have not proved themselves.
     limit: AmplificationLimit,
     /// The transport-wide sequence number of the next packet, if the peer negotiated the header extension.
@@ -102,6 +104,7 @@ impl Transport {
             keys,
             path: None,
             handshake: Handshake::default(),
+            nomination: Nomination::default(),
             limit,
             next_number: twcc.map(|id| TwccSequenceNumber { id, number: 0 }),
             pacer: None,
@@ -153,6 +156,11 @@ impl Transport {
     /// Whether video is sent at a limited rate.
     pub(super) fn is_paced(&self) -> bool {
         self.pacer.is_some()
+    }
+
+    /// Whether the pacer allows so many bytes of video now.
+    pub(super) fn may_send_at_once(&mut self, now: Instant, bytes: usize) -> bool {
+        self.pacer.as_mut().is_none_or(|pacer| pacer.allows_at_once(now, bytes))
     }
 
     /// Whether the pacer allows another packet of video now.
@@ -361,8 +369,16 @@ impl Transport {
         }
         self.limit.on_receive(peer_addr, &datagram);
         let opened = self.keys.opened();
-        // A datagram that the core can't read was forged or is not for us; the core's state is unchanged.
-        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: datagram });
+        let nomination = if is_connected {
+            self.nomination.forget();
+            None
+        } else {
+            self.nomination.on_receive(path, &datagram)
+        };
+        for message in [Some(datagram), nomination].into_iter().flatten() {
+            // A datagram that the core can't read was forged or is not for us; the core's state is unchanged.
+            let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message });
+        }
         if self.keys.opened() > opened {
             self.opened_from = Some(peer_addr);
         }

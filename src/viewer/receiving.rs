@@ -137,9 +137,25 @@ impl ReceivingHalf {
     }
 }
 
-/// Sends a picture loss indication (RFC 4585, 6.3.1).
+/// Sends a picture loss indication.
 async fn send_pli(remote: &dyn TrackRemote) {
     if let Some(media_ssrc) = remote.ssrcs().await.first().copied() {
-        let _ = remote.write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc })]).await;
+        let _ = remote.write_rtcp(vec![Box::new(pli(media_ssrc))]).await;
+    }
+}
+
+/// A picture loss indication (RFC 4585, 6.3.1). Janus ignores RTCP from a sender with the SSRC 0. libwebrtc has 1 where
+/// it sends no media.
+fn pli(media_ssrc: u32) -> PictureLossIndication {
+    PictureLossIndication { sender_ssrc: 1, media_ssrc }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn janus_takes_our_requests_for_key_frames() {
+        assert_ne!(pli(7).sender_ssrc, 0);
     }
 }

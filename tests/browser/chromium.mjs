@@ -6,11 +6,11 @@ import { smallCamera } from './small_camera.mjs';
 import { witness } from './witness.mjs';
 
 /**
- * A camera that shows a clock, a microphone that beeps, and a screen, each given without a question, for those who
- * teach from a browser.
+ * Cameras that show a clock, microphones that beep, and a screen, each given without a question, for people who send
+ * from a browser. The second of these cameras gives pictures in Y16, which Chromium shows and does not encode.
  */
 const devices = [
-  '--use-fake-device-for-media-stream=fps=10,display-media-type=monitor',
+  '--use-fake-device-for-media-stream=fps=10,device-count=3,display-media-type=monitor',
   '--use-fake-ui-for-media-stream',
 ];
 

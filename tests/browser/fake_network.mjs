@@ -72,6 +72,18 @@ export class FakeNetwork {
     }
   }
 
+  /** The statistics of a connection: packets and pictures arrive as long as its way works. */
+  statsOf(pc) {
+    const way = this.#wayOf(pc);
+    const isOpen = way && !way.isDead && this.#time.now >= way.silentUntil;
+    if (isOpen && pc.connectionState === 'connected') pc.heardAt = Math.ceil(this.#time.now);
+    const arrived = { bytesReceived: pc.heardAt ?? 0, responsesReceived: pc.heardAt ?? 0 };
+    return new Map([
+      ['path', { type: 'candidate-pair', nominated: true, ...arrived }],
+      ['video', { type: 'inbound-rtp', kind: 'video', framesDecoded: pc.heardAt ?? 0 }],
+    ]);
+  }
+
   closed(pc) {
     this.open.delete(pc);
     const way = this.#wayOf(pc);
@@ -87,7 +99,7 @@ export class FakeNetwork {
   }
 
   #wayOf(pc) {
-    return [...this.#ways].find(({ ends }) => ends.includes(pc));
+    return this.#ways.has(pc.way) ? pc.way : undefined;
   }
 
   /** Whether the newest descriptions have connected these two, and the way lives. */
@@ -99,7 +111,9 @@ export class FakeNetwork {
   #connect(pc, other) {
     for (const end of [pc, other]) this.#ways.delete(this.#wayOf(end));
     const ends = [pc, other];
-    this.#ways.add({ ends, credentials: credentialsOf(ends), isDead: false, silentUntil: 0 });
+    const way = { ends, credentials: credentialsOf(ends), isDead: false, silentUntil: 0 };
+    this.#ways.add(way);
+    for (const end of ends) end.way = way;
     for (const end of ends) end.becomes('connected');
     for (const end of ends) end.openChannel();
   }

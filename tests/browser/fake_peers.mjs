@@ -76,12 +76,16 @@ export class FakePeerConnection {
   }
 
   async getStats() {
-    return new Map();
+    return this.#network.statsOf(this);
   }
 
   restartIce() {
     this.#restarts = true;
     this.#ask();
+  }
+
+  createOffer() {
+    return this.#chain(() => this.#describe('offer'));
   }
 
   createAnswer() {

@@ -2,6 +2,7 @@
 
 import { begin, reduce } from '../../src/http/page/conference.js';
 import { Mesh } from '../../src/http/page/mesh.js';
+import { ServerMedia } from '../../src/http/page/server_media.js';
 
 /** How long a message takes, in milliseconds. */
 const LATENCY_MS = [5, 80];
@@ -15,7 +16,7 @@ let connections = 0;
 let epochs = 0;
 
 export class Client {
-  /** The page: `{ state, mesh }`; `null` while there is none. */
+  /** The page: `{ state, mesh, server, breakout }`; `null` while there is none. */
   page = null;
   /** Whether this person has entered the meeting and not left it. */
   isHere = false;
@@ -65,6 +66,11 @@ export class Client {
     this.#act({ type: 'enter', sends: SENDS });
   }
 
+  /** A person's click, as a message to the server. */
+  says(message) {
+    return this.#send(message);
+  }
+
   vanish() {
     this.isHere = false;
     this.#close(false);
@@ -104,11 +110,19 @@ export class Client {
       check() {},
       send: (message) => this.#send(message),
     };
-    const room = { userId: this.userId, iceServers: [], signalling, tracks: () => ({}) };
-    const mesh = new Mesh(room, { changed: () => this.page?.mesh === mesh && this.#look() });
-    this.page = { epoch: epochs, mesh, state: begin(this.userId, 'meeting') };
-    this.page.beat = setInterval(() => this.#act({ type: 'time' }), 1_000);
+    const changed = () => this.page?.mesh === mesh && this.#look();
+    const room = { userId: this.userId, iceServers: [], signalling, content: 'text', tracks: () => ({}), changed };
+    const mesh = new Mesh(room, { changed });
+    const server = new ServerMedia(room, mesh);
+    this.page = { epoch: epochs, mesh, server, breakout: 0, state: begin(this.userId, 'meeting') };
+    this.page.beat = setInterval(() => this.#second(), 1_000);
     this.#open();
+  }
+
+  async #second() {
+    const { page } = this;
+    await Promise.all([page.mesh.second(), page.server.second()]);
+    if (page === this.page) this.#act({ type: 'time' });
   }
 
   /** A page takes a socket for sure until it has heard nothing for a second. */
@@ -145,6 +159,7 @@ export class Client {
     if (page) {
       clearInterval(page.beat);
       page.mesh.end();
+      page.server.end();
     }
     if (!socket) return;
     // The server hears of it after the messages before; a page that vanishes may be missed later.
@@ -159,16 +174,35 @@ export class Client {
       this.#socket.isJoined = true;
       const isFirst = page.state.phase === 'outside';
       this.#act({ type: 'message', message });
-      if (isFirst) this.#act({ type: 'enter', sends: SENDS });
-      else page.mesh.mend();
-    } else if (['offer', 'answer', 'candidate'].includes(message.type)) {
-      if (this.#world.draw() >= this.#world.loss) page.mesh.signalled(message);
-    } else this.#act({ type: 'message', message });
+      if (isFirst) return this.#act({ type: 'enter', sends: SENDS });
+      page.mesh.mend();
+      page.server.mend();
+    } else if (['offer', 'answer', 'candidate', 'hangup'].includes(message.type)) {
+      if (this.#world.draw() < this.#world.loss) return;
+      if (message.entry === undefined) page.server.signalled(message);
+      else page.mesh.signalled(message);
+    } else {
+      if (message.type === 'error') page.server.failed(message);
+      this.#act({ type: 'message', message });
+    }
   }
 
   #look() {
-    const states = [...this.page.mesh.peers].map(([userId, { state }]) => [userId, state]);
+    const { state, mesh } = this.page;
+    const others = state.participants.filter(({ userId }) => userId !== this.userId);
+    const states = others.map(({ userId }) => [userId, mesh.source(userId).state]);
     this.#act({ type: 'media', states: Object.fromEntries(states) });
+  }
+
+  /** Who takes part, as `ConferenceMedia` is told; nobody, if this user does not. */
+  #told(message) {
+    const { page } = this;
+    const isIn = message.participants.some(({ userId }) => userId === this.userId);
+    page.breakout = message.breakout ?? 0;
+    if (isIn) page.mesh.participants(message);
+    else page.mesh.end();
+    if (isIn) page.server.participants(message);
+    else page.server.end();
   }
 
   #act(event) {
@@ -177,8 +211,7 @@ export class Client {
     page.state = state;
     for (const { do: what, message } of commands) {
       if (what === 'send') this.#send(message);
-      else if (what === 'participants') page.mesh.participants(message);
-      else page.mesh.end();
+      else this.#told(what === 'participants' ? message : { participants: [] });
     }
   }
 

@@ -5,7 +5,9 @@ const turn = globalThis.setImmediate;
 
 export class VirtualTime {
   now = 0;
+  /** The timers by id, and a binary heap of them, which also has those that were cleared or have fired. */
   #timers = new Map();
+  #heap = [];
   #ids = 0;
 
   /** Replaces the timers and the clock of this process. */
@@ -29,7 +31,7 @@ export class VirtualTime {
     for (let next = this.#next(); next && next.at <= end; next = this.#next()) {
       this.now = next.at;
       this.#timers.delete(next.id);
-      if (next.every) this.#timers.set(next.id, { ...next, at: this.now + next.every, order: (this.#ids += 1) });
+      if (next.every) this.#put({ ...next, at: this.now + next.every, order: (this.#ids += 1) });
       next.work();
       await this.#settle();
     }
@@ -38,22 +40,46 @@ export class VirtualTime {
 
   #add(work, ms, every) {
     const id = (this.#ids += 1);
-    this.#timers.set(id, { id, work, every, at: this.now + Math.max(0, ms), order: id });
+    this.#put({ id, work, every, at: this.now + Math.max(0, ms), order: id });
     return id;
   }
 
-  #next() {
-    let first = null;
-    for (const timer of this.#timers.values()) {
-      if (!first || timer.at < first.at || (timer.at === first.at && timer.order < first.order)) first = timer;
+  #put(timer) {
+    this.#timers.set(timer.id, timer);
+    const heap = this.#heap;
+    let at = heap.push(timer) - 1;
+    for (let up = (at - 1) >> 1; at > 0 && isBefore(timer, heap[up]); up = (at - 1) >> 1) {
+      heap[at] = heap[up];
+      at = up;
     }
-    return first;
+    heap[at] = timer;
+  }
+
+  #next() {
+    while (this.#heap.length > 0 && this.#timers.get(this.#heap[0].id) !== this.#heap[0]) this.#takeFirst();
+    return this.#heap[0];
+  }
+
+  #takeFirst() {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (heap.length === 0) return;
+    let at = 0;
+    for (let down = 1; down < heap.length; down = 2 * at + 1) {
+      if (down + 1 < heap.length && isBefore(heap[down + 1], heap[down])) down += 1;
+      if (!isBefore(heap[down], last)) break;
+      heap[at] = heap[down];
+      at = down;
+    }
+    heap[at] = last;
   }
 
   #settle() {
     return new Promise((done) => turn(done));
   }
 }
+
+const isBefore = (one, two) => one.at < two.at || (one.at === two.at && one.order < two.order);
 
 /** Random numbers that a seed determines (mulberry32). */
 export function random(seed) {

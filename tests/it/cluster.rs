@@ -33,7 +33,16 @@ impl Node {
     /// Starts `serve` with these flags on free ports.
     pub fn serve(class: &Classroom, name: &str, more: &[&str]) -> Self {
         let flags = ["serve", "--listen", "127.0.0.1:0", "--udp-port", "0"];
-        let process = Process::start(name, class.command(&[&flags, more].concat()));
+        Self::listens(Process::start(name, class.command(&[&flags, more].concat())))
+    }
+
+    /// Starts `teach` with the built-in server on free ports.
+    pub fn teach(class: &Classroom, more: &[&str]) -> Self {
+        let flags = ["teach", "--room", ROOM, "--test", "--size", "320x180", "--listen", "127.0.0.1:0", "--end-class"];
+        Self::listens(Process::start("teacher", class.command(&[&flags, more].concat())))
+    }
+
+    fn listens(process: Process) -> Self {
         let listening = process.wait_for("listening", |event| event["event"] == "listening");
         let url = listening["ws"].as_str().unwrap();
         let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();

@@ -147,8 +147,8 @@ mod rooms;
 // A thousand joins and leaves.
 mod churn;
 
-// A meeting of six at random, in virtual time.
-mod mesh;
+// Meetings at random, in virtual time.
+mod random_meetings;
 
 // `classroom bench`: its table, and that it leaves nothing behind.
 mod bench;

@@ -104,6 +104,8 @@ async fn a_file_survives_the_move_to_the_server_and_no_pair_does() {
     }
     let mark = ben.mark();
     ben.wait_since(mark, DEADLINE, "picture from the server", has_frames("1001", "camera"));
+    let is_own = |event: &Event| event["event"] == "participant-stats" && event["user"] == "1001";
+    assert!(!ada.events().iter().any(is_own), "nobody sees or hears itself");
 
     // Over the server: what fits, resumed in parts, and under a name of its own.
     ada.types(&format!("/send {}", large.display()));

@@ -204,6 +204,24 @@ async fn a_wide_path_starts_with_the_full_tier_whatever_its_delay() {
     class.sfu.close().await;
 }
 
+/// The SFU of one participant of a meeting, whom two others watch: a bad line of one of them is that one's own affair.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrow_path_lowers_the_picture_of_its_own_user_alone() {
+    let mut class = Class::start();
+    let path = PathConfig { rate: Some(600_000), delay: Duration::from_millis(25), ..PathConfig::default() };
+    let near = class.join("1001", None).await;
+    let narrow = class.join("1002", Some(path)).await;
+    class.teach_until("20 video packets", &narrow, |received| received.tiers.len() >= 20).await;
+    assert!(narrow.received.lock().unwrap().tiers.iter().all(|tier| *tier == Tier::Low));
+    let full = |received: &Received| received.tiers.iter().filter(|tier| **tier == Tier::Full).count();
+    let enough = full(&near.received.lock().unwrap()) + 10 * FULL_PACKETS;
+    class.teach_until("ten more pictures", &near, |received| full(received) >= enough).await;
+    for student in [near, narrow] {
+        student.viewer.close().await;
+    }
+    class.sfu.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_for_audio_only_starts_with_audio_and_one_change_of_layer() {
     let mut class = Class::start();

@@ -17,6 +17,9 @@ use tokio::time::timeout;
 
 use crate::support::{DEADLINE, until};
 
+/// The size of a key frame; other frames have 5 packets.
+const KEY_FRAME_PACKETS: usize = 40;
+
 pub(crate) fn user(n: usize) -> UserId {
     n.to_string().parse().unwrap()
 }
@@ -83,6 +86,9 @@ pub(crate) struct Events {
     pub(crate) gone: Mutex<Vec<UserId>>,
     /// Whether the next frame is to be a key frame.
     wants_key_frame: AtomicBool,
+    /// Whether the encoder makes no key frame for now.
+    holds_key_frames: AtomicBool,
+    key_frames: AtomicU64,
     key_frame_requests: AtomicU64,
 }
 
@@ -139,8 +145,10 @@ impl Class {
             let mut pace = tokio::time::interval(Duration::from_millis(33));
             loop {
                 pace.tick().await;
-                let key = of_source.wants_key_frame.swap(false, Ordering::Relaxed);
-                input.push(source.frame(key, if key { 40 } else { 5 }));
+                let key = !of_source.holds_key_frames.load(Ordering::Relaxed)
+                    && of_source.wants_key_frame.swap(false, Ordering::Relaxed);
+                of_source.key_frames.fetch_add(key.into(), Ordering::Relaxed);
+                input.push(source.frame(key, if key { KEY_FRAME_PACKETS } else { 5 }));
             }
         });
         Self { sfu: Arc::new(sfu), events: noted, teaching }
@@ -218,8 +226,8 @@ async fn a_student_gets_every_packet_in_order_from_a_key_frame() {
     let sequence = received.sequence.lock().unwrap().clone();
     assert!(sequence.windows(2).all(|w| w[1].0 == w[0].0.wrapping_add(1)), "a gap");
     assert!(sequence.windows(2).all(|w| w[1].1.wrapping_sub(w[0].1) < 1 << 31), "time went back");
-    let requests = class.events.key_frame_requests.load(Ordering::Relaxed);
-    assert_eq!(sequence[0].2, 1, "the first packet is of the key frame in the ring; {requests} requests");
+    let first = sequence.iter().filter(|(_, timestamp, _)| *timestamp == sequence[0].1).count();
+    assert_eq!(first, KEY_FRAME_PACKETS, "the first frame is a whole key frame");
     viewer.close().await;
     until("the student is gone", || class.events.gone.lock().unwrap().contains(&user(1001))).await;
     class.end().await;
@@ -240,12 +248,19 @@ async fn thirty_at_once(workers: usize) {
     // The age of the key frame is what is tested, so this sleeps: nobody may start from a key frame of that age.
     tokio::time::sleep(classroom::rtp::REPLAY_AGE).await;
     assert!(!class.events.wants_key_frame.load(Ordering::Relaxed), "the source has sent its key frame");
+    // A busy machine takes longer for the thirty handshakes than an encoder for a key frame.
+    class.events.holds_key_frames.store(true, Ordering::Relaxed);
+    let before = class.events.key_frames.load(Ordering::Relaxed);
     let joins = futures_util::future::join_all((0..30).map(|n| class.join(n))).await;
     let students: Vec<_> = joins.into_iter().map(Result::unwrap).collect();
+    until("a request", || class.events.key_frame_requests.load(Ordering::Relaxed) > 0).await;
+    class.events.holds_key_frames.store(false, Ordering::Relaxed);
     for (_, received) in &students {
         until("packets", || received.packets.load(Ordering::Relaxed) > 60).await;
     }
-    assert_eq!(class.events.key_frame_requests.load(Ordering::Relaxed), 1);
+    // A request may be repeated at the moment at which the key frame is made.
+    let made = class.events.key_frames.load(Ordering::Relaxed) - before;
+    assert!((1..=2).contains(&made), "{made} key frames");
     let stats = class.sfu.stats().await.unwrap();
     assert_eq!((stats.students, stats.dropped, stats.refused), (30, 0, 0));
     // Each student receives every packet once, from whichever thread; retransmissions come late.

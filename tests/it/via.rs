@@ -66,3 +66,20 @@ fn the_first_student_of_a_lecture_gets_it_from_mediamtx_and_talks() {
         member.wait_for("chat", says("1001", "hello over MediaMTX"));
     }
 }
+
+#[test]
+fn the_built_in_server_of_teach_places_students_at_janus() {
+    let class = Classroom::new();
+    let Some(mut janus) = JanusServer::start("teach --via", class.directory(), "") else { return };
+    let via = format!("janus={}", janus.url());
+    let teacher = Node::teach(&class, &["--via", &via]);
+    let mut student = teacher.student(&class, "1001");
+    student.wait_for("first frame", is_first_frame);
+    let at_janus = format!("classroom_engine_students{{node=\"{}\"}}", janus.url());
+    until("the student is at Janus", || teacher.metric(&at_janus) == Some(1.0));
+    student.types("hello over Janus");
+    teacher.process.wait_for("chat", says("1001", "hello over Janus"));
+    janus.kill();
+    until("nobody is at Janus", || teacher.metric(&at_janus) == Some(0.0));
+    student.wait_since(student.mark(), DEADLINE, "picture from the teacher", is_picture);
+}

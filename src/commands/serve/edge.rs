@@ -11,6 +11,7 @@ mod pull;
 mod students;
 mod timers;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +24,7 @@ use self::nodes::{Busy, Nodes};
 use self::pull::{Pull, PullEvent, RETRY};
 use self::students::Students;
 use crate::cli::EngineNode;
-use crate::commands::client_network::usable;
+use crate::commands::client_network::{self, usable};
 use crate::commands::edge_meter::{EdgeMeter, LectureMeter};
 use crate::commands::edges::Edges;
 use crate::commands::hosted_source::SourceSettings;
@@ -61,6 +62,22 @@ pub(super) struct EdgeSettings {
     pub(super) has_sfu: bool,
     /// The nodes of engines.
     pub(super) engines: Vec<EngineNode>,
+}
+
+impl EdgeSettings {
+    /// The settings of a server that listens at `ip` and has `engines`; `media` counts what its SFUs send.
+    pub(super) fn new(
+        ip: IpAddr,
+        source: SourceSettings,
+        media: MediaMeter,
+        engines: Vec<EngineNode>,
+        reporter: Reporter,
+    ) -> Self {
+        // Without a network there is only the loopback interface.
+        let loopback = ip.is_loopback().then(|| SocketAddr::new(ip, 0).to_string());
+        let bind = loopback.into_iter().chain(client_network::bind_addresses(None)).collect();
+        Self { source, bind, meter: EdgeMeter::default(), media, reporter, has_sfu: false, engines }
+    }
 }
 
 /// The edges of a running server.
@@ -115,7 +132,7 @@ async fn run(
     settings.reporter.detail(format!("the server is an edge of room {}", edge.room()));
     let mut host = EdgeHost {
         member: Some(member),
-        meter: settings.meter.lecture(),
+        meter: settings.meter.lecture(engine.as_ref().map(|(node, _)| node.to_string())),
         source_meter: settings.media.room(),
         settings,
         engine,

@@ -141,7 +141,7 @@ impl fmt::Display for Node {
 ///
 /// # Errors
 /// If there is no key, or its file can't be read.
-pub(super) fn with_key(engines: Engines, reporter: &Reporter) -> Result<Vec<EngineNode>, Failure> {
+pub(in crate::commands) fn engine_nodes(engines: Engines, reporter: &Reporter) -> Result<Vec<EngineNode>, Failure> {
     let Engines { mut nodes, livekit_key } = engines;
     let usage = |sentence: String| Failure::usage(anyhow::anyhow!(sentence));
     for node in &mut nodes {

@@ -12,8 +12,6 @@ use super::host::{self, HostSettings};
 use super::meeting;
 use super::whip::WhipRooms;
 use crate::cli::{EngineNode, ServeMedia};
-use crate::commands::client_network;
-use crate::commands::edge_meter::EdgeMeter;
 use crate::commands::hosted_source::SourceSettings;
 use crate::commands::media_meter::MediaMeter;
 use crate::commands::stage::StageSettings;
@@ -116,10 +114,7 @@ impl MediaServer {
     /// The settings of the edges of this server, which listens at `ip`.
     pub(super) fn edges(&self, ip: IpAddr, has_sfu: bool, engines: Vec<EngineNode>) -> EdgeSettings {
         let HostSettings { source, meter: media, reporter, .. } = self.settings.clone();
-        // Without a network there is only the loopback interface.
-        let loopback = ip.is_loopback().then(|| SocketAddr::new(ip, 0).to_string());
-        let bind = loopback.into_iter().chain(client_network::bind_addresses(None)).collect();
-        EdgeSettings { source, bind, meter: EdgeMeter::default(), media, reporter, has_sfu, engines }
+        EdgeSettings { has_sfu, ..EdgeSettings::new(ip, source, media, engines, reporter) }
     }
 
     /// Runs the hosts that come from the server.

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::access::{JoinCode, TeachingKey, TurnSecret};
-use crate::cli::{CodeChoice, Signalling, Teach};
+use crate::cli::{CodeChoice, EngineNode, Signalling, Teach};
 use crate::commands::access::{ServerAccess, teaching_key};
 use crate::commands::announcement::LiveAnnouncement;
+use crate::commands::hosted_source::SourceSettings;
 use crate::commands::ice_servers::ice_servers;
 use crate::commands::ice_tcp::{OwnTcpPort, PagesPort, TcpMedia};
 use crate::commands::listen;
@@ -113,6 +114,13 @@ impl LectureServer {
         let has_proxy = teach.site.public_url.is_some();
         let pages = self.embedded.as_ref().map(|embedded| PagesPort { address: embedded.address(), has_proxy });
         self.tcp_media.start(port, pages)
+    }
+
+    /// From now on these nodes of engines, if there are any, send the lecture to students.
+    pub(super) fn serve_by_engines(&mut self, nodes: Vec<EngineNode>, source: &SourceSettings, reporter: &Reporter) {
+        if let Some(embedded) = self.embedded.as_mut().filter(|_| !nodes.is_empty()) {
+            embedded.serve_by_engines(nodes, source.clone(), reporter);
+        }
     }
 
     /// The page of the room, for students on other computers. The fragment with the join code never reaches a server.

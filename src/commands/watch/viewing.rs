@@ -29,8 +29,8 @@ impl ViewingCounter {
         if self.since_picture.is_some_and(|seconds| seconds < RECENT_SECONDS) {
             self.viewing.seen_ms += 1_000;
         }
-        // A new render counts from 0.
-        let new = if freezes >= self.freezes { freezes - self.freezes } else { freezes };
+        // A new render counts from 0. A freeze that turns out to be a lost connection is taken back.
+        let new = freezes.saturating_sub(self.freezes);
         self.freezes = freezes;
         self.viewing.freezes = self.viewing.freezes.saturating_add(new.try_into().unwrap_or(u32::MAX));
     }
@@ -57,5 +57,6 @@ mod tests {
         assert_eq!([second(false, 1), second(false, 1), second(false, 1)], [(4, 1), (5, 1), (5, 1)], "lost");
         assert_eq!(second(true, 0), (6, 1), "a new render");
         assert_eq!(second(true, 1), (7, 2));
+        assert_eq!([second(true, 4), second(true, 3), second(true, 4)], [(8, 5), (9, 5), (10, 6)], "taken back");
     }
 }

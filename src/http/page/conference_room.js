@@ -372,7 +372,7 @@ class ConferenceRoom {
     const { sends } = own;
     // Where there is no space for the header, the sentence stands on the pictures.
     for (const id of ['room-state', 'live-here']) {
-      write(id, isIn ? say(liveKey(sends)) : '');
+      write(id, isIn ? say(liveKey(sends, Boolean(this.own.sources.secondCamera))) : '');
       $(id).classList.toggle('live-badge', sends.length > 0);
     }
     for (const kind of ['live', 'waiting', 'ended']) $('room-state').classList.remove(kind);
@@ -401,10 +401,11 @@ class ConferenceRoom {
   }
 }
 
-/** The key of the sentence about what is live. */
-function liveKey(sends) {
-  const live = ['audio', 'camera', 'screen'].filter((role) => sends.includes(role));
-  return live.length > 0 ? `live${live.join('')}` : 'liveNothing';
+/** The key of the sentence about what is live. A second camera is sent in place of the screen. */
+function liveKey(sends, hasSecondCamera) {
+  const live = ['audio', 'camera', 'screen'].filter((role) => sends.includes(role)).join('');
+  const key = hasSecondCamera ? live.replace('camerascreen', 'cameras').replace('screen', 'camera') : live;
+  return key ? `live${key}` : 'liveNothing';
 }
 
 function write(id, text) {

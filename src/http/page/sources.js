@@ -1,4 +1,4 @@
-// The sources of a lecture: camera, microphone, and a shared screen, window or tab.
+// The sources of a lecture: camera, microphone, and a shared screen, window or tab, or a second camera in its place.
 
 import { keepBlur } from './camera_blur.js';
 import { store } from './dom.js';
@@ -42,6 +42,8 @@ export class Sources {
   #chosen = { content: 'text', hasCamera: true, ...store.get('teaching', {}) };
   /** The newest request for each kind of source is the one that counts. */
   #requests = { camera: 0, microphone: 0, screen: 0 };
+  /** The track of the second camera. */
+  #second = null;
   #on;
   #timer = 0;
 
@@ -59,7 +61,7 @@ export class Sources {
 
   /** The content of the screen: `text`, which stays sharp, or `video`, which keeps moving. */
   get content() {
-    return this.#chosen.content;
+    return this.secondCamera ? 'video' : this.#chosen.content;
   }
 
   set content(content) {
@@ -71,6 +73,11 @@ export class Sources {
   /** The id of the device in use, or of the chosen one. */
   deviceOf(kind) {
     return this[kind]?.getSettings().deviceId ?? this.#chosen[kind] ?? '';
+  }
+
+  /** The id of the camera that is sent in place of the screen; empty without one. */
+  get secondCamera() {
+    return (this.screen && this.screen === this.#second && this.screen.getSettings().deviceId) || '';
   }
 
   /** Whether a whole screen is shared, in which this page may be seen. */
@@ -165,6 +172,25 @@ export class Sources {
     }
   }
 
+  /** Sends this camera in place of the screen. An empty id ends that. */
+  async useSecondCamera(deviceId) {
+    if (!deviceId) return this.unshare();
+    const request = ++this.#requests.screen;
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { ...CAMERA, deviceId: { exact: deviceId } } });
+      const [track] = stream.getVideoTracks();
+      if (request !== this.#requests.screen) return track.stop();
+      this.tabSound?.stop();
+      this.tabSound = null;
+      this.#second = track;
+      this.#use('screen', track);
+    } catch {
+      if (request !== this.#requests.screen) return;
+      this.#on.told('secondCameraFailed');
+      this.#on.changed('screen');
+    }
+  }
+
   /** Stops sharing. */
   unshare() {
     this.#requests.screen += 1;
@@ -230,8 +256,9 @@ export class Sources {
   /** A device was unplugged, or the browser's own button stopped the sharing. */
   async #ended(kind, track) {
     if (kind === 'screen') {
+      const wasCamera = track === this.#second;
       this.unshare();
-      this.#on.told('sharingEnded');
+      this.#on.told(wasCamera ? 'secondCameraLost' : 'sharingEnded', { lost: track.label });
       return;
     }
     this[kind] = null;
@@ -266,7 +293,7 @@ export class Sources {
   /** Tells the browser's encoder what the picture is. */
   #hint() {
     if (this.camera) this.camera.contentHint = 'motion';
-    if (this.screen) this.screen.contentHint = this.#chosen.content === 'text' ? 'detail' : 'motion';
+    if (this.screen) this.screen.contentHint = this.content === 'text' ? 'detail' : 'motion';
   }
 
   #remember(more) {

@@ -37,6 +37,7 @@ export class Studio {
       if (sources.camera) await setBlur(sources.camera, target.checked);
       this.drawDevices();
     });
+    $('second-choice').addEventListener('change', ({ target }) => sources.useSecondCamera(target.value));
     $('content-choice').addEventListener('change', ({ target }) => (sources.content = target.value));
     $('show-screen').addEventListener('click', () => {
       this.#showsScreen = true;
@@ -85,10 +86,24 @@ export class Studio {
       select.replaceChildren(...options.map(([name, id]) => new Option(name, id, false, id === used)));
       select.disabled = devices.length === 0;
     }
+    this.#drawSecondCamera();
     $('content-choice').value = this.#sources.content;
+    $('content-choice').disabled = this.#sources.secondCamera !== '';
     const blur = blurOf(this.#sources.camera);
     $('blur-line').hidden = blur === null;
     $('camera-blur').checked = blur === true;
+  }
+
+  /** Lists the cameras that are not in use as the first one. Phones open one camera at a time. */
+  #drawSecondCamera() {
+    const { devices, camera, secondCamera } = this.#sources;
+    const first = camera?.getSettings().deviceId;
+    const others = devices.camera.filter(({ id }) => id === secondCamera || id !== first);
+    const options = others.map(({ id, label: name }, n) => [name || say('unnamedDevice', { n: n + 1 }), id]);
+    options.unshift([say('noSecondCamera'), '']);
+    const choices = options.map(([name, id]) => new Option(name, id, false, id === secondCamera));
+    $('second-choice').replaceChildren(...choices);
+    $('second-part').hidden = devices.camera.length < 2 || !canShare();
   }
 
   #buttons() {

@@ -17,7 +17,7 @@ use super::config::Reduction;
 use super::encoder::buffer_sizes;
 use super::frame_dropper::FrameDropper;
 use super::output::{EncodedOutput, request_key_frame, request_key_frame_from};
-use super::rate_control::RateControl;
+use super::rate_control::{Limits, RateControl};
 use super::screen_monitor::ScreenMonitor;
 use crate::media::error::MediaError;
 use crate::media::options::Size;
@@ -120,8 +120,9 @@ fn unlink(source: &gst::Pad, entry: &gst::GhostPad) {
     }
 }
 
-/// The property of an encoder with the size of its rate control buffer in milliseconds, if it can change while the
-/// encoder runs.
+/// The properties of an encoder with its bit rate in kbit/s and the size of its rate control buffer in milliseconds. An
+/// encoder that has the second one (x264enc) takes both while it runs.
+const RATE_PROPERTY: &str = "bitrate";
 const BUFFER_PROPERTY: &str = "vbv-buf-capacity";
 
 /// What an encoder does with a new page and with a still picture.
@@ -153,12 +154,7 @@ impl Pages {
     /// Whether to encode the picture that the branch gets now.
     fn keeps(&self, pad: &gst::GhostPad, time: gst::ClockTime, dropper: &FrameDropper) -> bool {
         let state = self.monitor.state();
-        let treatment = self.control().on_picture(time.into(), state);
-        if let Some(ms) = treatment.buffer_ms
-            && self.encoder.has_property(BUFFER_PROPERTY)
-        {
-            self.encoder.set_property(BUFFER_PROPERTY, ms);
-        }
+        let may_rest = self.control().on_picture(time.into(), state);
         // Where a key frame was requested already, as at the start of a file, a second request would make another one.
         let is_new = self.scenes.swap(state.scenes, Ordering::Relaxed) != state.scenes;
         if is_new && !dropper.is_awaited() {
@@ -169,11 +165,30 @@ impl Pages {
             // The entry's queue may hold an older picture, which must not become the key frame.
             request_key_frame_from(&self.sink, running_time);
         }
-        let keeps = dropper.keeps(Some(time), treatment.may_rest);
+        let keeps = dropper.keeps(Some(time), may_rest);
         if keeps {
-            self.control().on_kept(time.into());
+            let limits = self.control().on_kept(time.into());
+            limits.into_iter().for_each(|limits| self.limit(limits));
         }
         keeps
+    }
+
+    /// Tells the encoder what it may spend. Its thread may take the new values one by one, so the smaller bit rate or
+    /// buffer comes first: both large ones together would allow a frame of any size.
+    fn limit(&self, limits: Limits) {
+        if !self.encoder.has_property(BUFFER_PROPERTY) {
+            return;
+        }
+        let kbps = (limits.bitrate / 1000).max(1);
+        let set_buffer = || self.encoder.set_property(BUFFER_PROPERTY, limits.buffer_ms);
+        let grows = kbps > self.encoder.property::<u32>(RATE_PROPERTY);
+        if grows {
+            set_buffer();
+        }
+        self.encoder.set_property(RATE_PROPERTY, kbps);
+        if !grows {
+            set_buffer();
+        }
     }
 
     fn control(&self) -> MutexGuard<'_, RateControl> {

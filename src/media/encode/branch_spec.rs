@@ -64,7 +64,7 @@ impl VideoTrack {
         };
         let values = Values::default()
             .set("tier.name", &name)
-            .set("tier.encoder", encoder.text(&format!("{name}-encoder"), &config))
+            .set("tier.encoder", encoder.text(&format!("{name}-encoder"), &config, self.content))
             .set("tier.out", payloader(&name, encoder.codec, self.timestamp_offset));
         let encoding = Encoding { track: self.track, tier, codec: encoder.codec };
         let content = self.content;
@@ -101,7 +101,10 @@ impl VideoTrack {
                     raw_video_of(track)
                 ),
             )
-            .set(names[4], format!("videoconvert ! {}", encoder.text(&format!("{track}-encoder"), &self.full)))
+            .set(
+                names[4],
+                format!("videoconvert ! {}", encoder.text(&format!("{track}-encoder"), &self.full, Content::Film)),
+            )
             .set(names[5], payloader(track.name(), encoder.codec, self.timestamp_offset))
     }
 }

@@ -23,6 +23,10 @@ const SCENE_SHARE: f64 = 0.08;
 /// The screen is calm after this time without a busy picture.
 const CALM: Duration = Duration::from_millis(300);
 
+/// A screen that moved has come to rest after this time without a busy picture: longer than from one line of output to
+/// the next, and short, because the page is unreadable until then.
+const SETTLES_AFTER: Duration = Duration::from_millis(120);
+
 /// The least time between two scene changes: each costs a key frame.
 const SCENE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -126,6 +130,8 @@ pub(super) fn has_moved(before: Plane<'_>, now: Plane<'_>) -> bool {
 pub(super) struct PictureState {
     /// The number of scene changes so far, including this picture.
     pub(super) scenes: u64,
+    /// How often a screen has come to rest after changes that were no scene: movement, or pages in quick succession.
+    pub(super) rests: u64,
     /// No pixel differs from the picture before.
     pub(super) is_unchanged: bool,
     /// Much has changed since the picture before.
@@ -141,6 +147,8 @@ pub(super) struct SceneDetector {
     /// The last picture of which much had changed.
     busy: Option<Duration>,
     changed: Option<Duration>,
+    /// The last busy picture was no scene, and the screen has not come to rest since.
+    is_restless: bool,
 }
 
 impl SceneDetector {
@@ -168,6 +176,12 @@ impl SceneDetector {
         if share >= SCENE_SHARE && !was_busy && !within(self.changed, SCENE_INTERVAL) && !has_moved() {
             self.changed = Some(time);
             self.state.scenes += 1;
+            self.is_restless = false;
+        } else if is_busy {
+            self.is_restless = true;
+        } else if self.is_restless && !within(self.busy, SETTLES_AFTER) {
+            self.is_restless = false;
+            self.state.rests += 1;
         }
         self.state
     }
@@ -252,6 +266,26 @@ mod tests {
         assert_eq!(scenes(calm(30).chain([Share(0.8); 90]).chain(calm(12))), (1, false), "and ends");
         let cursor = (0..200).map(|n| if n % 15 == 0 { Share(0.001) } else { None });
         assert_eq!(scenes(cursor), (0, false));
+    }
+
+    #[test]
+    fn a_screen_rests_after_movement_and_not_between_lines_of_output() {
+        use Difference::{None, Share};
+        let rests = |differences: &[Difference]| {
+            let mut detector = SceneDetector::default();
+            let mut state = PictureState::default();
+            for (n, difference) in differences.iter().enumerate() {
+                state = detector.on_picture(Duration::from_secs(1) * n as u32 / 30, *difference, || false);
+            }
+            state.rests
+        };
+        let of = |parts: &[&[Difference]]| rests(&parts.concat());
+        let (calm, film) = ([None; 30], [Share(0.8); 30]);
+        assert_eq!(of(&[&calm, &[Share(0.5)], &calm]), 0, "a page after some calm has a key frame");
+        assert_eq!(of(&[&calm, &film, &calm]), 1, "the end of a film");
+        assert_eq!(of(&[&calm, &film, &calm[..3], &film, &calm[..4]]), 1, "120 ms are 4 pictures");
+        assert_eq!(of(&[&calm, &[Share(0.2), None, None].repeat(20)]), 0, "a line of output every 100 ms");
+        assert_eq!(of(&[&calm, &[Share(0.5)], &calm[..15], &[Share(0.5)], &calm]), 1, "a page soon after another");
     }
 
     #[test]

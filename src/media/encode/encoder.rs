@@ -2,11 +2,21 @@
 
 use super::config::{EncoderConfig, Reduction};
 use super::rate_control::BufferSizes;
+use crate::media::options::Content;
 use crate::rtp::Codec;
 
 /// Seconds between unrequested key frames, as in libwebrtc. To 1,000 students a key frame is a burst of 0.1 s. Students
 /// request key frames when they join or lose too much; a recording requests one every ten seconds.
 const KEY_FRAME_SECONDS: u32 = 100;
+
+/// x264 aims at the mean bit rate, whatever that does to the quality.
+const X264_FILM: &str = "option-string=scenecut=0";
+
+/// x264 aims at this quality (CRF), and the rate control buffer (VBV) keeps the bit rate below the limit. The picture
+/// after movement has this quality as soon as the buffer has the bits; aiming at a bit rate, x264 lowers the quantizer
+/// by four a frame. And a still page has been refined, at 45 dB, when the quality is reached: otherwise x264 refines
+/// without end. The dead zones let small residues be refined.
+const X264_TEXT: &str = "pass=qual quantizer=16 option-string=scenecut=0:qcomp=1:deadzone-inter=6:deadzone-intra=6";
 
 /// A GStreamer encoder element and its pipeline text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +26,8 @@ pub(in crate::media) struct Encoder {
     /// The name in messages.
     pub label: &'static str,
     /// The pipeline text from I420 video to the encoder's output caps. Placeholders: `{name}`, `{kbps}`, `{bps}`,
-    /// `{key}` (frames between key frames; `{key-va}` is limited to 1,024), `{threads}`, `{preset}` and `{buffer}`
-    /// (x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (libvpx).
+    /// `{key}` (frames between key frames; `{key-va}` is limited to 1,024), `{threads}`, `{preset}`, `{buffer}` and
+    /// `{quality}` (x264), `{vp8-threads}`, `{speed}`, `{drop}` and `{most-key}` (libvpx).
     text: &'static str,
 }
 
@@ -65,7 +75,7 @@ pub(in crate::media) const ENCODERS: [Encoder; 7] = [
         codec: Codec::H264,
         label: "x264",
         text: "x264enc name={name} bitrate={kbps} tune=zerolatency speed-preset={preset} key-int-max={key} bframes=0 \
-               vbv-buf-capacity={buffer} threads={threads} byte-stream=true aud=false option-string=scenecut=0 \
+               vbv-buf-capacity={buffer} threads={threads} byte-stream=true aud=false {quality} \
                ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au",
     },
     Encoder {
@@ -157,7 +167,11 @@ impl Tuning {
 
 impl Encoder {
     /// The pipeline text with all placeholders set. The element gets the given name.
-    pub(in crate::media) fn text(&self, name: &str, config: &EncoderConfig) -> String {
+    pub(in crate::media) fn text(&self, name: &str, config: &EncoderConfig, content: Content) -> String {
+        let quality = match content {
+            Content::Text => X264_TEXT,
+            Content::Film => X264_FILM,
+        };
         let tuning = Tuning::of(config);
         let key = config.fps.saturating_mul(KEY_FRAME_SECONDS);
         self.text
@@ -169,6 +183,7 @@ impl Encoder {
             .replace("{threads}", &tuning.threads.to_string())
             .replace("{vp8-threads}", &tuning.vp8_threads.to_string())
             .replace("{preset}", tuning.preset)
+            .replace("{quality}", quality)
             .replace("{buffer}", &tuning.buffer.usual.to_string())
             .replace("{speed}", tuning.speed)
             .replace("{drop}", tuning.drop)

@@ -248,6 +248,44 @@ fn a_new_page_after_a_rest_is_a_large_key_frame() {
     assert!(is.bytes() > was.bytes() * 3 / 2, "{} bytes before, {} now", was.bytes(), is.bytes());
 }
 
+/// The same picture, moved up by so many lines.
+fn moved(picture: &gst::Buffer, lines: usize) -> gst::Buffer {
+    let mut bytes = picture.map_readable().unwrap().to_vec();
+    bytes[..SIZE.pixels() as usize].rotate_left(lines % SIZE.height as usize * SIZE.width as usize);
+    gst::Buffer::from_mut_slice(bytes)
+}
+
+#[test]
+fn a_page_right_after_scrolling_gets_its_bits_at_once() {
+    init().unwrap();
+    let Some(encoder) = x264() else { return };
+    const MOVES: usize = FPS as usize;
+    let (first, second) = (page(0), page(3));
+    let scrolling = (0..MOVES).map(|n| moved(&first, n * 40));
+    let source: Vec<gst::Buffer> = scrolling.chain(std::iter::repeat_n(second, FPS as usize)).collect();
+    let bitrate = 4_600_000;
+    let video = VideoTrack {
+        track: Track::Screen,
+        full: EncoderConfig::full(SIZE, FPS as u32, bitrate),
+        bounds: SIZE,
+        content: Content::Text,
+        low_bitrate: None,
+        timestamp_offset: 0,
+    };
+    let full = video.branch_spec(Tier::Full, encoder, true).unwrap();
+    let change = (MOVES as u64 * 90_000 / FPS) as u32;
+    let after = |frames: Vec<Frame>| -> Vec<usize> {
+        frames.iter().filter(|frame| frame.timestamp >= change).map(Frame::bytes).collect()
+    };
+    let without = after(encode(&full, &source));
+    let with = after(encode_with(&full, &source, |tee| Some(ScreenMonitor::watch(tee))));
+    let soon = |bytes: &[usize]| bytes.iter().take(8).sum::<usize>();
+    println!("{without:?}, now {with:?}");
+    assert!(soon(&with) > soon(&without) * 3 / 2, "within 270 ms: {} and {}", soon(&without), soon(&with));
+    // A second's worth at once, that of the second itself, and what the usual buffer allows.
+    assert!(with.iter().sum::<usize>() < bitrate as usize / 8 * 5 / 2, "{} bytes", with.iter().sum::<usize>());
+}
+
 #[test]
 #[ignore = "measures for a minute, for people"]
 fn how_legible_each_low_tier_is() {

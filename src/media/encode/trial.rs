@@ -10,6 +10,7 @@ use gstreamer::prelude::*;
 use super::config::EncoderConfig;
 use super::encoder::{ENCODERS, Encoder};
 use crate::media::error::{MediaError, package_of};
+use crate::media::options::Content;
 use crate::media::pipelines;
 use crate::rtp::Codec;
 
@@ -36,7 +37,7 @@ pub(in crate::media) fn measure_encode_time(encoder: &Encoder, config: &EncoderC
         config.size.width,
         config.size.height,
         config.fps,
-        encoder.text("trial", config)
+        encoder.text("trial", config, Content::Film)
     );
     let pipeline = pipelines::parse(encoder.element, &text).ok()?;
     let element = pipeline.by_name("trial")?;
@@ -96,7 +97,7 @@ impl Encoder {
             config.size.width,
             config.size.height,
             config.fps,
-            self.text("trial", config)
+            self.text("trial", config, Content::Film)
         );
         match pipelines::parse(self.element, &text).and_then(|pipeline| run(&pipeline, TRIAL_FRAMES)) {
             Ok(()) => Verdict::Works,

@@ -18,7 +18,7 @@ const DEATHS: [&str; 9] = [
     "nothing",
     "a TURN server",
     "the other TURN server, the first one is back",
-    "a Janus",
+    "a Janus with students",
     "the other Janus, the first one is back",
     "a server",
     "Redis, started again at once",
@@ -128,13 +128,32 @@ impl Hall {
         [&self.owner, &self.edges[0], &self.edges[1], &self.plain]
     }
 
+    /// Kills a Janus that has students; it is the first one from then on.
+    fn kill_busy_janus(&mut self) {
+        let students = |janus: &Foreign| {
+            let metric = format!("classroom_engine_students{{node=\"ws://{}\"}}", janus.address);
+            self.via.metric(&metric).unwrap_or_default()
+        };
+        let has_students = self.januses.each_ref().map(|janus| students(janus) > 0.0);
+        assert!(has_students[0] || has_students[1], "no students at Janus");
+        if !has_students[0] {
+            self.januses.swap(0, 1);
+        }
+        self.januses[0].kill();
+    }
+
     fn kill(&mut self, what: &str) {
         match what {
             "nothing" => {}
             "a TURN server" => self.turns[0].kill(),
-            "a Janus" => self.januses[0].kill(),
+            "a Janus with students" => self.kill_busy_janus(),
             other if other.starts_with("the other TURN server") => replace(&mut self.turns),
-            other if other.starts_with("the other Janus") => replace(&mut self.januses),
+            other if other.starts_with("the other Janus") => {
+                self.januses[0].restart();
+                let both = || self.via.metric("classroom_edge_lectures") == Some(2.0);
+                until("both nodes of Janus have the lecture", DEADLINE, both);
+                self.januses[1].kill();
+            }
             "a server" => self.plain.process.kill(),
             "an edge" => self.edges[1].process.kill(),
             "the owner of the room" => self.owner.process.kill(),

@@ -1,22 +1,27 @@
 //! The cost of students at each kind of server that sends a lecture on: for the teacher, and for that server.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::class::{Node, teacher, watch};
 use crate::crowd::Students;
-use crate::support::{Classroom, JanusServer, Process, RedisServer, is_picture};
+use crate::livekit::LiveKit;
+use crate::support::{Classroom, JanusServer, Process, RedisServer, is_picture, mediamtx};
 use crate::usage::used;
 
 /// The students of the first measurement, half of whom decode.
 const FEW: usize = 10;
 
+/// The engine that makes the offers, which emulated students can't answer: all its students decode.
+const OFFERS: &str = "Janus";
+
 /// What sends the lecture to students.
 struct Engine {
     name: &'static str,
     node: Node,
-    /// A process of somebody else.
-    foreign: Option<JanusServer>,
+    /// The process of somebody else.
+    foreign: Option<u32>,
 }
 
 pub fn print(students: usize, decoding: usize, length: Duration) {
@@ -27,9 +32,28 @@ pub fn print(students: usize, decoding: usize, length: Duration) {
     let url = redis.url();
     let edge = Node::start(&class, "edge", &["--redis", &url, "--edge"], None);
     measure(&class, &Engine { name: "an edge", node: edge, foreign: None }, (students, decoding), length);
-    let Some(janus) = JanusServer::start("engines", &class.directory().join("janus-of-the-bench"), "") else { return };
-    let via = Node::start(&class, "via", &["--via", &format!("janus={}", janus.url())], None);
-    measure(&class, &Engine { name: "Janus", node: via, foreign: Some(janus) }, (students, decoding), length);
+    let over = |name, pid, flags: &[&str]| {
+        let node = Node::start(&class, name, flags, None);
+        measure(&class, &Engine { name, node, foreign: Some(pid) }, (students, decoding), length);
+    };
+    if let Some(janus) = JanusServer::start("engines", &class.directory().join("janus-of-the-bench"), "") {
+        over(OFFERS, janus.pid(), &["--via", &format!("janus={}", janus.url())]);
+    }
+    if let Some(livekit) = LiveKit::start(class.directory()) {
+        let key = class.directory().join("livekit.key");
+        std::fs::write(&key, livekit.key()).unwrap();
+        let flags = ["--via", &format!("livekit={}", livekit.url()), "--livekit-key-file", path(&key)];
+        over("LiveKit", livekit.pid(), &flags);
+    }
+    if let Some(program) = mediamtx::program("MediaMTX") {
+        let mediamtx = mediamtx::start(&program, class.directory(), "paths:\n  all_others:\n");
+        let via = format!("mediamtx={}", mediamtx.url("").trim_end_matches('/'));
+        over("MediaMTX", mediamtx.pid(), &["--via", &via]);
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 fn measure(class: &Classroom, engine: &Engine, (students, decoding): (usize, usize), length: Duration) {
@@ -37,18 +61,20 @@ fn measure(class: &Classroom, engine: &Engine, (students, decoding): (usize, usi
     let at = || vec![engine.node.address.clone()];
     let mut seen: Vec<Process> = Vec::new();
     for (all, decode) in [(FEW, FEW / 2), (students, decoding)] {
+        let all = if engine.name == OFFERS { decode } else { all };
         let more = seen.len()..decode;
         seen.extend(more.map(|n| watch(class, &(1001 + n).to_string(), at(), &[])));
-        let crowd = Students::enter(all.saturating_sub(seen.len()), &[&engine.node], Ipv4Addr::LOCALHOST);
+        let emulated = all.saturating_sub(seen.len());
+        let crowd = (emulated > 0).then(|| Students::enter(emulated, &[&engine.node], Ipv4Addr::LOCALHOST));
         row(engine, &teacher, (all, &seen), length);
-        crowd.leave();
+        crowd.into_iter().for_each(Students::leave);
     }
 }
 
 fn row(engine: &Engine, teacher: &Process, (all, seen): (usize, &[Process]), length: Duration) {
-    let foreign = engine.foreign.as_ref().map(JanusServer::pid);
     let cpu = || {
-        [Some(teacher.pid()), Some(engine.node.process.pid()), foreign].map(|pid| pid.map_or(0.0, |pid| used(pid).cpu))
+        let pids = [Some(teacher.pid()), Some(engine.node.process.pid()), engine.foreign];
+        pids.map(|pid| pid.map_or(0.0, |pid| used(pid).cpu))
     };
     let marks: Vec<usize> = seen.iter().map(Process::mark).collect();
     let (before, begun) = (cpu(), Instant::now());

@@ -13,9 +13,11 @@
 //!   students watches at the four servers; two `classroom watch` at each of them, two more by TURN alone, and two by
 //!   Janus. Their connections go to another server when theirs is dead. Each kind of process is killed in turn.
 //! - `hall`: a teacher with few bits per second, a server and three edges: first with ten students, then with all.
-//! - `engines`: the same with an edge, and with a Janus: ten students, then all; some are processes that decode.
+//! - `engines`: the same with an edge, and over a Janus, a LiveKit and a MediaMTX, as far as this machine has them: ten
+//!   students, then all; some are processes that decode, and at Janus there are no others.
 //!
-//! It needs redis-server, janus and coturn. `$CLASSROOM_BINARY` is not read: the program of this build is measured.
+//! It needs redis-server, janus and coturn, and takes what tests/livekit/build.sh and tests/mediamtx/build.sh make.
+//! `$CLASSROOM_BINARY` is not read: the program of this build is measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +32,7 @@ mod crowd;
 mod deaths;
 mod engines;
 mod hall;
+mod livekit;
 mod machines;
 #[path = "../../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use the rest")]

@@ -123,6 +123,12 @@ fn in_a_call_people_change_what_they_send_and_write_to_each_other() {
     ada.sees_no(1002, "screen");
     ben.presses("v");
     ada.sees(1002, "camera");
+    ben.chooses_second_camera();
+    ada.sees(1002, "screen");
+    ada.sees(1002, "camera");
+    ben.shows("Both cameras and the microphone are on");
+    ben.clicks("button", "Stop sharing");
+    ada.sees_no(1002, "screen");
     ben.presses("m");
     let sign = "witness.visible('.tile[data-user=\"1002\"] .tile-name .icon')";
     ada.wait_until("the sign of a microphone that is off", sign);

@@ -158,6 +158,16 @@ impl Page<'_> {
         self.wait_until(&format!("no {track} of {user}"), &format!("!witness.visible('{video}')"));
     }
 
+    /// Chooses a second camera in the settings: the last one, whose pictures Chromium encodes.
+    #[track_caller]
+    pub fn chooses_second_camera(&self) {
+        self.wait_until("a second camera", "document.querySelectorAll('#second-choice option').length > 2");
+        self.value(
+            "(() => { const choice = document.querySelector('#second-choice'); choice.selectedIndex = 2; \
+             choice.dispatchEvent(new Event('change')); })()",
+        );
+    }
+
     /// Clicks on a link that saves a file; returns the name under which the browser saves it, and its bytes.
     #[track_caller]
     pub fn saves(&self, link: &str) -> (String, Vec<u8>) {
@@ -183,6 +193,16 @@ impl Page<'_> {
             let (Some(energy), Some(seconds)) = (number("energy"), number("seconds")) else { return false };
             heard.borrow_mut()(energy, seconds)
         });
+    }
+
+    /// Waits until the page plays the sound of these users, and of nobody else: not its own either.
+    #[track_caller]
+    pub fn plays_only(&self, users: &[u32]) {
+        let wanted: Vec<String> = users.iter().map(ToString::to_string).collect();
+        let played = "[...document.querySelectorAll('audio, video')] \
+            .filter(({ muted, srcObject }) => !muted && srcObject?.getAudioTracks().length > 0) \
+            .map((one) => one.closest('.tile')?.dataset.user ?? 'nobody').sort()";
+        self.wait(&format!("the sound of {wanted:?} alone"), played, |played| *played == json!(wanted));
     }
 
     /// Waits until both see and hear each other.

@@ -67,6 +67,7 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
         page.tiles_are(&users);
         let others: Vec<u32> = users.into_iter().filter(|user| *user != me).collect();
         page.sees_and_hears(&others);
+        page.plays_only(&others);
     }
     let [ada, ben, cleo, dan] = pages;
     is_readable(&ada);
@@ -194,6 +195,7 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     for page in [&ben, &cleo] {
         page.sees(1004, "camera");
     }
+    ben.plays_only(&[1003, 1004]);
     dan.presses("b");
     for page in [&ben, &cleo] {
         page.has_large(Some(1004));
@@ -208,6 +210,9 @@ fn four_in_a_meeting_see_and_hear_each_other_through_a_reload_and_a_loss() {
     ben.shows("With the server for ten minutes");
     dan.closes();
     cleo.has_large(None);
+    ben.chooses_second_camera();
+    cleo.sees(1002, "screen");
+    cleo.sees(1002, "camera");
     cleo.was_calm(&lab.site());
 }
 

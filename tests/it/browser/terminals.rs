@@ -96,4 +96,5 @@ fn two_pages_and_a_terminal_meet() {
     for guest in &guests {
         recorded.has(f64::from(90 * guest.number), f64::from(400 * guest.number));
     }
+    recorded.has_no_tone(TERMINAL_TONE);
 }

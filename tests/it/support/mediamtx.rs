@@ -17,6 +17,12 @@ impl MediaMtx {
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}/{path}", self.port)
     }
+
+    /// The id of the process.
+    #[allow(dead_code, reason = "a bench measures it")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for MediaMtx {

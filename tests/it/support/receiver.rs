@@ -81,6 +81,8 @@ impl Receiver {
                         client.send(ClientMessage::Candidate { entry, target_uid, candidate, source }).unwrap();
                     }
                     Some(ViewerEvent::BeginningMissed(track)) => viewer.request_key_frame(track).await,
+                    // A busy machine was silent for a while.
+                    Some(ViewerEvent::Disturbed) => {}
                     other => panic!("student {user}: {other:?}"),
                 },
             }

@@ -87,7 +87,17 @@ impl Recorded {
     pub fn has(&self, hue: f64, tone: f64) {
         let apart = |seen: &f64| ((seen - hue + 540.0).rem_euclid(360.0) - 180.0).abs();
         assert!(self.hues.iter().any(|seen| apart(seen) < 25.0), "a hue of {hue} in {self:?}");
-        assert!(self.tones.iter().any(|heard| (heard - tone).abs() < 12.0), "a tone of {tone} Hz in {self:?}");
+        assert!(self.hears(tone), "a tone of {tone} Hz in {self:?}");
+    }
+
+    /// Asserts that nobody is heard with this tone.
+    #[track_caller]
+    pub fn has_no_tone(&self, tone: f64) {
+        assert!(!self.hears(tone), "no tone of {tone} Hz in {self:?}");
+    }
+
+    fn hears(&self, tone: f64) -> bool {
+        self.tones.iter().any(|heard| (heard - tone).abs() < 12.0)
     }
 }
 

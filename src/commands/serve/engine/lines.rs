@@ -18,8 +18,11 @@ pub(super) const ASK_EVERY: Duration = Duration::from_secs(10);
 /// A picture that has stood still so often between two answers does not fit the line.
 const FREEZES: u32 = 2;
 
-/// Answers that are further apart say nothing about now.
-const MAX_BETWEEN: Duration = Duration::from_secs(30);
+/// Answers that are further apart say nothing about now. A question waits on a line that is full of media.
+const MAX_BETWEEN: Duration = Duration::from_secs(60);
+
+/// Answers that are closer say too little: the publisher asks, too, and a student counts in seconds.
+const MIN_BETWEEN: Duration = Duration::from_secs(5);
 
 /// How long a student has the low tier without any freeze before it gets the full one again: at first, and at most. The
 /// time doubles with each full tier that does not last as long.
@@ -49,9 +52,10 @@ impl Lines {
         lines.entry(user.clone()).or_insert_with(|| Line::new(now)).connected(now, tier)
     }
 
-    /// A student says what it has seen. Returns whether it needs a connection for another tier.
-    pub(super) fn sees(&self, now: Instant, user: &UserId, viewing: Viewing) -> bool {
-        self.lock().get_mut(user).is_some_and(|line| line.sees(now, viewing))
+    /// A student says what it has seen of a lecture that has had pictures without a pause since then. Returns whether
+    /// it needs a connection for another tier.
+    pub(super) fn sees(&self, now: Instant, user: &UserId, viewing: Viewing, pictures_since: Option<Instant>) -> bool {
+        self.lock().get_mut(user).is_some_and(|line| line.sees(now, viewing, pictures_since))
     }
 }
 
@@ -80,24 +84,32 @@ impl Line {
         (before, tier) != (Tier::Full, Tier::Full)
     }
 
-    fn sees(&mut self, now: Instant, viewing: Viewing) -> bool {
+    fn sees(&mut self, now: Instant, viewing: Viewing, pictures_since: Option<Instant>) -> bool {
+        if self.heard.is_some_and(|(at, _)| now.saturating_duration_since(at) < MIN_BETWEEN) {
+            return false;
+        }
         // The first answer may be about an earlier connection.
         let Some((at, before)) = self.heard.replace((now, viewing)) else { return false };
+        let between = now.saturating_duration_since(at);
         // A hidden tab shows no pictures, whatever the line does.
-        let says_something = now.saturating_duration_since(at) <= MAX_BETWEEN && viewing.away_ms == before.away_ms;
+        let says_something = between <= MAX_BETWEEN && viewing.away_ms == before.away_ms;
         // A page that was loaded again counts from 0.
         let new = viewing.freezes.checked_sub(before.freezes).filter(|_| says_something).unwrap_or_default();
+        // A freeze that does not end counts once at most, however long the picture stands still.
+        let had_pictures = says_something && pictures_since.is_some_and(|since| since <= at);
+        let seen = viewing.seen_ms.checked_sub(before.seen_ms).filter(|_| had_pictures).map(Duration::from_millis);
+        let stands_still = seen.is_some_and(|seen| seen < between / 2);
         let quiet = now.saturating_duration_since(self.quiet_since);
-        if new > 0 {
+        if new > 0 || stands_still {
             self.quiet_since = now;
         }
         match self.tier {
-            Tier::Full if new >= FREEZES => {
+            Tier::Full if new >= FREEZES || stands_still => {
                 self.low_lasts = if quiet < self.low_lasts { self.low_lasts * 2 } else { FIRST_LOW }.min(LONGEST_LOW);
                 self.tier = Tier::Low;
                 true
             }
-            Tier::Low if new == 0 && quiet >= self.low_lasts => {
+            Tier::Low if new == 0 && !stands_still && quiet >= self.low_lasts => {
                 self.tier = Tier::Full;
                 true
             }
@@ -119,7 +131,7 @@ mod tests {
             if bad.contains(&second) && line.tier == Tier::Full {
                 freezes += per_answer;
             }
-            if line.sees(now, Viewing { freezes, ..Viewing::default() }) {
+            if line.sees(now, Viewing { freezes, ..Viewing::default() }, None) {
                 changes.push((second, line.tier));
                 line.connected(now, line.tier);
             }
@@ -149,24 +161,42 @@ mod tests {
         assert_eq!(changes(&mut Line::new(start), start, 1, 0..3_000), []);
         let mut line = Line::new(start);
         let at = |second, freezes: u32, line: &mut Line| {
-            line.sees(start + Duration::from_secs(second), Viewing { freezes, ..Viewing::default() })
+            line.sees(start + Duration::from_secs(second), Viewing { freezes, ..Viewing::default() }, None)
         };
         assert!(!at(0, 40, &mut line) && !at(10, 0, &mut line) && !at(20, 1, &mut line));
         assert!(!at(100, 50, &mut line), "the answers are too far apart");
         let hidden = Viewing { freezes: 70, away_ms: 5_000, ..Viewing::default() };
-        assert!(!line.sees(start + Duration::from_secs(110), hidden));
-        assert!(!line.sees(start + Duration::from_secs(120), Viewing { freezes: 71, ..hidden }));
-        assert!(line.sees(start + Duration::from_secs(130), Viewing { freezes: 73, ..hidden }));
+        assert!(!line.sees(start + Duration::from_secs(110), hidden, None));
+        assert!(!line.sees(start + Duration::from_secs(120), Viewing { freezes: 71, ..hidden }, None));
+        assert!(!line.sees(start + Duration::from_secs(122), Viewing { freezes: 75, ..hidden }, None), "too soon");
+        assert!(line.sees(start + Duration::from_secs(130), Viewing { freezes: 75, ..hidden }, None));
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_all_the_time_is_one_freeze_and_a_bad_line() {
+        let start = Instant::now();
+        let sees = |line: &mut Line, second, seen_ms, pictures_since: Option<u64>| {
+            let viewing = Viewing { seen_ms, freezes: 1, ..Viewing::default() };
+            let since = pictures_since.map(|second| start + Duration::from_secs(second));
+            line.sees(start + Duration::from_secs(second), viewing, since)
+        };
+        let mut line = Line::new(start);
+        assert!(!sees(&mut line, 10, 9_000, Some(0)) && !sees(&mut line, 20, 16_000, Some(0)), "some of them came");
+        assert!(!sees(&mut line, 30, 16_000, None) && !sees(&mut line, 40, 16_000, Some(35)), "there was none to see");
+        assert!(sees(&mut line, 75, 18_000, Some(35)), "the question waited in the queue of the line");
+        line.connected(start + Duration::from_secs(76), Tier::Low);
+        let still_bad = (80..200).step_by(10).any(|second| sees(&mut line, second, 18_000, Some(35)));
+        assert!(!still_bad && line.tier == Tier::Low, "the full tier would be worse");
     }
 
     #[test]
     fn the_tier_is_known_at_every_node_of_the_lecture() {
         let (lines, now, user): (_, _, UserId) = (Lines::default(), Instant::now(), "1001".parse().unwrap());
         let other = lines.clone();
-        assert!(!lines.sees(now, &user, Viewing::default()), "not connected");
+        assert!(!lines.sees(now, &user, Viewing::default(), None), "not connected");
         assert!(!lines.connected(now, &user, Tier::Full), "that is what it expects");
-        assert!(!lines.sees(now, &user, Viewing::default()));
-        assert!(lines.sees(now + ASK_EVERY, &user, Viewing { freezes: FREEZES, ..Viewing::default() }));
+        assert!(!lines.sees(now, &user, Viewing::default(), None));
+        assert!(lines.sees(now + ASK_EVERY, &user, Viewing { freezes: FREEZES, ..Viewing::default() }, None));
         assert_eq!(other.tier(&user), Tier::Low);
         assert!(other.connected(now, &user, Tier::Low) && lines.connected(now, &user, Tier::Full), "it is told");
         assert_eq!(other.tier(&"1002".parse().unwrap()), Tier::Full);

@@ -227,7 +227,8 @@ impl Task {
             }
             EngineOrder::Sees(user, viewing) => {
                 let is_here = !self.is_low_out && self.of(&user).is_some();
-                if !is_here || !self.lines.sees(Instant::now(), &user, viewing) {
+                let now = Instant::now();
+                if !is_here || !self.lines.sees(now, &user, viewing, self.outputs.pictures_since(now)) {
                     return Vec::new();
                 }
                 // Its next offer is for the other tier.

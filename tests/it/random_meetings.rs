@@ -1,9 +1,10 @@
-//! A meeting of six at random: the rules of rooms, and the modules of the page in Node.js, in virtual time.
+//! Meetings at random: the rules of rooms, and the modules of the page in Node.js, in virtual time.
 //!
 //! `tests/browser/simulation.mjs` makes people join, leave, load their pages again and vanish, loses messages, and lets
 //! sockets and paths die. Each line of its output is an event for the rooms here, and each line of its input is what
-//! they do.
+//! they do. The media host of a meeting over the server is in the simulation, too.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,13 +33,18 @@ enum Event {
     Message { at: u64, conn: u64, text: String },
     Lost { at: u64, conn: u64 },
     Tick { at: u64 },
-    End { failure: Option<String>, counts: Option<serde_json::Value>, seconds: Option<u64> },
+    End { failure: Option<String>, counts: Option<BTreeMap<String, u32>>, seconds: Option<u64> },
 }
+
+/// The number of the first connection of a media host. Those of participants have lower numbers.
+const HOSTS: u64 = 1 << 32;
 
 /// The rooms in virtual time.
 struct Server {
     rooms: Rooms,
     start: Instant,
+    /// Media hosts so far.
+    hosts: u64,
 }
 
 impl Server {
@@ -46,6 +52,7 @@ impl Server {
         let rate = Rate { per_second: 10_000, burst: 10_000, all_per_second: 10_000, all_burst: 10_000 };
         let limits = RoomLimits {
             meetings: Meetings::Anyone,
+            max_media_rooms: 1,
             resume_grace: GRACE,
             conference_grace: GRACE,
             joins: rate,
@@ -54,30 +61,38 @@ impl Server {
             conference_offers: rate,
             ..RoomLimits::default()
         };
-        Self { rooms: Rooms::new(limits), start: Instant::now() }
+        Self { rooms: Rooms::new(limits), start: Instant::now(), hosts: 0 }
     }
 
     /// Applies an event, and returns the line with what the rooms do.
     fn handle(&mut self, at: u64, input: Input) -> String {
         let now = self.start + Duration::from_millis(at);
-        let (mut sent, mut closed) = (Vec::new(), Vec::new());
-        for output in self.rooms.handle(now, input) {
-            match output {
-                Output::Send { to, message } | Output::Relay { to, message, .. } => {
-                    sent.push((to.0, message.to_json()));
+        let (mut sent, mut closed, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.rooms.handle(now, input) {
+                match output {
+                    Output::Send { to, message } | Output::Relay { to, message, .. } => {
+                        sent.push((to.0, message.to_json()));
+                    }
+                    Output::Broadcast { to, message } => {
+                        let text = message.to_json();
+                        sent.extend(to.into_iter().map(|to| (to.0, text.clone())));
+                    }
+                    Output::Close { conn, .. } => closed.push(conn.0),
+                    Output::StartHost { room, publisher } => {
+                        let conn = ConnId(HOSTS + self.hosts);
+                        self.hosts += 1;
+                        hosts.push(conn.0);
+                        inputs.push_back(Input::HostStarted { conn, room, publisher });
+                    }
                 }
-                Output::Broadcast { to, message } => {
-                    let text = message.to_json();
-                    sent.extend(to.into_iter().map(|to| (to.0, text.clone())));
-                }
-                Output::Close { conn, .. } => closed.push(conn.0),
-                Output::StartHost { .. } => panic!("six participants need no media host"),
             }
         }
         let due = self.rooms.next_tick().map(|due| due.saturating_duration_since(self.start));
         // Rounded up, as a tick that comes early changes nothing.
         let tick_at = due.map(|due| due.as_millis() as u64 + 1);
-        json!({ "sent": sent, "closed": closed, "tickAt": tick_at }).to_string()
+        json!({ "sent": sent, "closed": closed, "hosts": hosts, "tickAt": tick_at }).to_string()
     }
 }
 
@@ -104,13 +119,14 @@ fn newcomer(user: UserId, epoch: u32) -> Newcomer {
     }
 }
 
-/// Runs the simulation with a seed; its failure names the time and what is wrong.
+/// Runs the simulation of this kind of meeting with a seed; returns how often each event happened, and how many
+/// conferences were checked. A failure names the time and what is wrong.
 #[track_caller]
-fn holds(seed: u64) {
+fn holds(kind: &str, seed: u64) -> BTreeMap<String, u32> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/simulation.mjs");
     let mut node = Command::new("node")
         .arg(script)
-        .args([seed.to_string(), EVENTS.to_string()])
+        .args([&seed.to_string(), &EVENTS.to_string(), kind])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -140,8 +156,10 @@ fn holds(seed: u64) {
     }
     node.wait().unwrap();
     let (failure, counts, seconds) = end.expect("an end of the simulation");
-    assert!(failure.is_none(), "seed {seed}: {}", failure.unwrap_or_default());
-    println!("seed {seed}: {} in {} s of virtual time", counts.unwrap_or_default(), seconds.unwrap_or_default());
+    assert!(failure.is_none(), "{kind}, seed {seed}: {}", failure.unwrap_or_default());
+    let counts = counts.unwrap_or_default();
+    println!("{kind}, seed {seed}: {counts:?} in {} s of virtual time", seconds.unwrap_or_default());
+    counts
 }
 
 #[test]
@@ -150,6 +168,23 @@ fn a_thousand_random_events_leave_one_connection_between_every_two_participants(
         return;
     }
     for seed in [1, 2, 3] {
-        holds(seed);
+        assert_eq!(holds("mesh", seed)["checkedOverServer"], 0, "six participants need no server");
     }
+}
+
+#[test]
+fn a_thousand_random_events_leave_one_connection_to_the_server_for_each_way() {
+    if !has_tools("a simulated meeting over the server", &["node"]) {
+        return;
+    }
+    assert!(holds("server", 1)["checkedOverServer"] > EVENTS / 40, "eight participants need the server");
+}
+
+#[test]
+fn a_thousand_random_events_leave_everybody_in_one_breakout_room_with_all_others_there() {
+    if !has_tools("simulated breakout rooms", &["node"]) {
+        return;
+    }
+    let counts = holds("breakouts", 1);
+    assert!(counts["checkedRooms"] > EVENTS / 40 && counts["checkedOverServer"] > 0, "{counts:?}");
 }
