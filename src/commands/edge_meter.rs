@@ -80,9 +80,9 @@ mod tests {
         let meter = EdgeMeter::default();
         let [mut a, mut b] = ["ws://a", "ws://b"].map(|node| meter.lecture(Some(node.to_owned())));
         let mut own = meter.lecture(None);
-        for (lecture, students) in [(&mut a, 3), (&mut b, 2), (&mut own, 4)] {
-            lecture.update(students, 0);
-        }
+        a.update(3, 0);
+        b.update(2, 0);
+        own.update(4, 0);
         a.update(1, 0);
         drop(b);
         let EdgeMetrics { students, at_nodes, .. } = meter.metrics();
