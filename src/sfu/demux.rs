@@ -71,11 +71,13 @@ pub(super) fn check(bytes: &[u8]) -> Option<Check> {
         _ => return None,
     }
     let mut attributes = bytes.get(STUN_HEADER..)?;
-    while be16(attributes, 0)? != USE_CANDIDATE {
-        let size = usize::from(be16(attributes, 2)?);
+    loop {
+        let (kind, size) = (be16(attributes, 0)?, usize::from(be16(attributes, 2)?));
+        if kind == USE_CANDIDATE {
+            return Some(Check::Nominates);
+        }
         attributes = attributes.get(4 + size.next_multiple_of(4)..)?;
     }
-    Some(Check::Nominates)
 }
 
 fn stun(bytes: &[u8]) -> Option<Datagram<'_>> {

@@ -14,9 +14,9 @@ const X264_FILM: &str = "option-string=scenecut=0";
 
 /// x264 aims at this quality (CRF), and the rate control buffer (VBV) keeps the bit rate below the limit. The picture
 /// after movement has this quality as soon as the buffer has the bits; aiming at a bit rate, x264 lowers the quantizer
-/// by four a frame. And a still page has been refined, at 45 dB, when the quality is reached: otherwise x264 refines
-/// without end. The dead zones let small residues be refined.
-const X264_TEXT: &str = "pass=qual quantizer=16 option-string=scenecut=0:qcomp=1:deadzone-inter=6:deadzone-intra=6";
+/// by four a frame. And a still page is refined only up to this quality, 42 dB for small text and 50 dB for slides:
+/// otherwise x264 refines without end, at 1.4 Mbit/s for small text at 1920x1080.
+const X264_TEXT: &str = "pass=qual quantizer=16 option-string=scenecut=0:qcomp=1";
 
 /// A GStreamer encoder element and its pipeline text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,9 @@
 //! spend them at once, and the buffer fills again. In motion the buffer is small, so that no burst delays others.
 //!
 //! A page right after motion finds nothing saved. When the screen has come to rest, the encoder gets a loan: for one
-//! picture the encoder is told a bit rate that fills a large buffer, and the next pictures may spend that. Then the bit
-//! rate is half the usual one until the loan is paid back. The limit is a line that just carries the usual rate: what
-//! waits in front of such a line never takes longer than the wide buffer.
+//! picture the encoder is told a bit rate that fills a large buffer, and the next pictures may spend that. The limit is a
+//! line that just carries the usual rate: what waits in front of such a line never takes longer than the wide buffer. A
+//! still page pays its bits back when nothing is left to refine; in motion the bit rate is half the usual one until then.
 
 use std::time::Duration;
 
@@ -80,8 +80,6 @@ enum Loan {
     Wanted,
     /// So many pictures more may spend it.
     Granted(u32),
-    /// The encoder has a lower bit rate meanwhile.
-    PaidBack,
 }
 
 /// The rate control of one encoder.
@@ -96,6 +94,7 @@ pub(super) struct RateControl {
     told: Limits,
     at: Option<Duration>,
     is_saving: bool,
+    is_moving: bool,
     empty_since: Option<Duration>,
     /// The encoder has rested since the last large change.
     is_refined: bool,
@@ -118,6 +117,7 @@ impl RateControl {
             told: Limits { bitrate, buffer_ms: sizes.usual },
             at: None,
             is_saving: false,
+            is_moving: false,
             empty_since: None,
             is_refined: false,
             kept: None,
@@ -132,6 +132,7 @@ impl RateControl {
         let passed = self.at.and_then(|at| time.checked_sub(at)).unwrap_or_default();
         self.at = Some(time);
         self.queue = (self.queue - passed.as_secs_f64() * self.bytes_per_second()).max(0.0);
+        self.is_moving = picture.is_moving;
         if picture.is_moving {
             self.saved = Duration::from_millis(self.sizes.usual.into());
         } else if self.is_saving {
@@ -140,7 +141,9 @@ impl RateControl {
             self.saved = self.saved.min(Duration::from_millis(self.sizes.wide.into()));
         }
         let comes_to_rest = self.rests.replace(picture.rests).is_some_and(|rests| rests != picture.rests);
-        if comes_to_rest && self.room() >= LEAST_LOAN * self.wide_bytes() {
+        if picture.is_busy {
+            self.loan = Loan::None;
+        } else if comes_to_rest && self.room() >= LEAST_LOAN * self.wide_bytes() {
             self.loan = Loan::Wanted;
         }
         if !picture.is_unchanged {
@@ -168,9 +171,8 @@ impl RateControl {
                 let ms = self.loan_bytes() * 1_000.0 / self.bytes_per_second();
                 Limits { bitrate: self.bitrate, buffer_ms: (ms as u32).max(self.sizes.usual) }
             }
-            Loan::Granted(_) | Loan::PaidBack if self.queue > self.usual_bytes() => {
-                self.loan = Loan::PaidBack;
-                self.saved = Duration::from_millis(self.sizes.usual.into());
+            _ if self.is_moving && self.queue > self.usual_bytes() => {
+                self.loan = Loan::None;
                 Limits { bitrate: self.bitrate / 2, buffer_ms: self.sizes.usual }
             }
             _ => {
@@ -334,18 +336,20 @@ mod tests {
         let sizes = BufferSizes::of(350, 2_400_000);
         let mut control = RateControl::new(sizes, 2_400_000, 30);
         run(&mut control, 0, 2, MOVING, 10_000);
-        let mut bytes = vec![10_000, 200_000, 60_000];
-        bytes.extend([2_000; 60]);
-        let limits = after_motion(&mut control, 2_000, &bytes);
+        let limits = after_motion(&mut control, 2_000, &[10_000, 200_000, 60_000, 2_000, 2_000]);
         // The fill of one picture is the size of the buffer, twice the 300 kB of a second.
         assert_eq!((limits[0].bitrate / 240 * 34 / 1_000, limits[0].buffer_ms), (20_400, 34));
         assert_eq!(limits[1].bitrate, 2_400_000);
         assert!((1_900..2_000).contains(&limits[1].buffer_ms), "{limits:?}");
         assert!((650..800).contains(&limits[2].buffer_ms), "what is left: {limits:?}");
-        assert_eq!(limits[4], Limits { bitrate: 1_200_000, buffer_ms: 350 }, "{limits:?}");
-        let half = limits.iter().filter(|limits| limits.bitrate == 1_200_000).count();
-        assert!((10..30).contains(&half), "{half} pictures");
-        assert_eq!(limits.last().unwrap().bitrate, 2_400_000);
+        assert_eq!(limits[4].bitrate, 2_400_000, "a still page is refined: {limits:?}");
+        // Much more motion begins before anything has been paid back.
+        after_motion(&mut control, 5_000, &[10_000, 250_000, 10_000]);
+        control.on_picture(Duration::from_millis(5_100), MOVING);
+        let half = Limits { bitrate: 1_200_000, buffer_ms: 350 };
+        assert_eq!(control.on_kept(Duration::from_millis(5_100)), Some(half));
+        run(&mut control, 6, 8, MOVING, 5_000);
+        assert_eq!(control.told, Limits { bitrate: 2_400_000, buffer_ms: 350 });
     }
 
     #[test]
@@ -353,9 +357,9 @@ mod tests {
         let mut control = RateControl::new(BufferSizes::of(350, 2_400_000), 2_400_000, 30);
         run(&mut control, 0, 2, MOVING, 10_000);
         after_motion(&mut control, 2_000, &[10_000, 290_000, 10_000, 10_000, 10_000]);
-        assert_eq!(control.loan, Loan::PaidBack);
-        let limits = after_motion(&mut control, 2_200, &[10_000]);
-        assert_eq!((control.loan, limits[0].bitrate), (Loan::PaidBack, 1_200_000));
+        assert_eq!(control.loan, Loan::None, "nothing is left");
+        after_motion(&mut control, 2_200, &[10_000]);
+        assert_eq!(control.loan, Loan::None);
         // An encoder that has just been made has seen no motion.
         let mut fresh = RateControl::new(BufferSizes::of(350, 2_400_000), 2_400_000, 30);
         fresh.on_picture(Duration::ZERO, PictureState { rests: 7, ..STILL });
