@@ -100,6 +100,8 @@
 //! - A room has one owner among the nodes that reach the store, and a message of an earlier owner reaches nobody: each
 //!   member's stream to an owner has a number of its own.
 //! - Signalling may come and go while media flows: only a student's own goodbye, or the silence of its media, ends it.
+//! - Budgets are those of a user, and of a network where users are made up; they outlive connections
+//!   (`sfu::user_budgets`).
 //! - What is sent to one student does not depend on how another one fares, except for key frames within budgets.
 //! - Under one key an SSRC is sealed by exactly one side, the core or the SFU (`srtp::seal`).
 //! - A source address proves nothing: a sealed packet goes to every student that may have sent it, and counts for the

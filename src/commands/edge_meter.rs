@@ -80,7 +80,10 @@ mod tests {
         let meter = EdgeMeter::default();
         let [mut a, mut b] = ["ws://a", "ws://b"].map(|node| meter.lecture(Some(node.to_owned())));
         let mut own = meter.lecture(None);
-        (a.update(3, 0), b.update(2, 0), own.update(4, 0), a.update(1, 0));
+        a.update(3, 0);
+        b.update(2, 0);
+        own.update(4, 0);
+        a.update(1, 0);
         drop(b);
         let EdgeMetrics { students, at_nodes, .. } = meter.metrics();
         let at_nodes: Vec<_> = at_nodes.iter().map(|(node, count)| (node.as_str(), *count)).collect();

@@ -222,8 +222,8 @@ impl Session<'_> {
                 if self.watch.janus.is_some() { "" } else { ": `classroom rooms` lists all rooms" }
             ))),
             Action::GiveUpLecture(waited) if !self.lesson.had_picture() => Err(Failure::media_lost(anyhow::anyhow!(
-                "no picture of the lecture in room {} came within {} s (--retry): the teacher sends none, or a firewall \
-                 blocks its UDP port",
+                "no picture of the lecture in room {} came within {} s (--retry): the teacher sends none, or a \
+                 firewall blocks its UDP port",
                 self.watch.member.room,
                 waited.as_secs_f32()
             ))),

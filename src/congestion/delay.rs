@@ -16,6 +16,9 @@ const WINDOWS: usize = 8;
 /// A delay above this is a queue and not jitter, in milliseconds.
 const QUEUED: u32 = 50;
 
+/// A queue grows by at least this part of the time if packets leave it far more slowly than they were sent.
+const GROWN: i64 = 4;
+
 /// A longer queue that grows is trouble, in milliseconds.
 const LONG: u32 = 100;
 
@@ -51,7 +54,8 @@ struct Backlog {
     newest: i64,
     /// Without the first packet.
     bytes: u32,
-    /// How long the newest packet waited, in milliseconds.
+    /// How long the first and the newest packet waited, in milliseconds.
+    first_queue: u32,
     queue: u32,
 }
 
@@ -82,8 +86,11 @@ impl QueuingDelay {
         });
         self.backlog = self.floor().and_then(|floor| {
             let queue = (delay.saturating_sub(floor) / 1000).clamp(0, i64::from(u32::MAX)) as u32;
-            let backlog = self.backlog.unwrap_or(Backlog { first: arrived, newest: arrived, bytes: 0, queue });
-            let bytes = if self.backlog.is_some() { backlog.bytes.saturating_add(bytes) } else { 0 };
+            let fresh = Backlog { first: arrived, newest: arrived, bytes: 0, first_queue: queue, queue };
+            // A queue that has shrunk begins anew.
+            let known = self.backlog.filter(|backlog| backlog.first_queue <= queue);
+            let backlog = known.unwrap_or(fresh);
+            let bytes = if known.is_some() { backlog.bytes.saturating_add(bytes) } else { 0 };
             let newest = backlog.newest.max(arrived);
             (queue > QUEUED).then_some(Backlog { newest, bytes, queue, ..backlog })
         });
@@ -142,11 +149,16 @@ impl QueuingDelay {
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
 
-    /// The rate at which packets have left a queue for at least so many microseconds without a break, in bits per second,
-    /// and how long the newest one waited, in milliseconds. This is known long before [`is_trouble`](Self::is_trouble).
+    /// The rate at which packets have left a growing queue for at least so many microseconds without a break, in bits per
+    /// second, and how long the newest one waited, in milliseconds. This is known long before [`is_trouble`](Self::is_trouble).
     pub(super) fn backlog(&self, micros: i64) -> Option<(u32, u32)> {
         let backlog = self.backlog?;
         let span = backlog.newest.saturating_sub(backlog.first);
+        // On a path that has become longer, packets arrive as they were sent, which says nothing about the link.
+        let grown = backlog.queue.saturating_sub(backlog.first_queue);
+        if i64::from(grown) * 1_000 < span / GROWN {
+            return None;
+        }
         let rate = (u64::from(backlog.bytes) * 8_000_000).checked_div(u64::try_from(span).ok()?)?;
         (span >= micros).then_some((rate.min(u32::MAX.into()) as u32, backlog.queue))
     }
@@ -224,6 +236,16 @@ mod tests {
     fn jitter_and_bursts_are_not_a_queue() {
         assert_eq!(fed(60_000, |at| at * 7919 % 31).1, None);
         assert_eq!(fed(60_000, |at| (at % 100) * 3).1, None);
+    }
+
+    #[test]
+    fn a_growing_queue_tells_the_rate_of_the_link_before_it_is_trouble_and_a_longer_path_tells_nothing() {
+        let (delay, trouble) = fed(1_200, |at| at.saturating_sub(1_000));
+        let (rate, queue) = delay.backlog(80_000).unwrap();
+        assert!((490_000..510_000).contains(&rate) && (185..=190).contains(&queue), "{rate} {queue}");
+        assert_eq!((trouble, delay.backlog(1_000_000)), (None, None));
+        assert_eq!(fed(2_000, |at| if at < 1_000 { 20 } else { 120 }).0.backlog(0), None);
+        assert_eq!(fed(2_000, |at| at * 7919 % 31).0.backlog(0), None);
     }
 
     #[test]

@@ -175,6 +175,8 @@ impl Viewer {
         let offered = offered_tracks(&sdp, &answer.sdp, tracks)?;
         // Media may arrive as soon as the answer is applied.
         self.receiving.learn(&offered);
+        // Our own SFU answers, and makes no offers.
+        self.receiving.set_foreign();
         let sdp = self.connection.apply_answer(answer).await?;
         Ok(ViewerAnswer { sdp, tracks: offered.into_iter().map(|a| (a.track, a.codec, a.payload_type)).collect() })
     }

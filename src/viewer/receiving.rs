@@ -1,12 +1,15 @@
 //! The receiving half of a connection: its interceptors, and the tracks that arrive.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
+use rtc::rtcp::Packet;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -22,6 +25,9 @@ use crate::sdp::engine;
 /// on a LAN.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 8;
+
+/// Our SSRC as a receiver that sends no media, as that of libwebrtc.
+const OWN_SSRC: u32 = 1;
 
 /// The interval of transport-wide feedback.
 pub(crate) const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
@@ -43,13 +49,15 @@ pub(crate) struct ReceivingHalf {
     rtx: Arc<RwLock<RtxStreams>>,
     nacked: Arc<AtomicU64>,
     plis: Arc<AtomicU64>,
+    /// Whether requests for key frames follow a report, see [`pli`].
+    reports: Arc<AtomicBool>,
 }
 
 impl ReceivingHalf {
     /// Nothing has arrived yet.
     pub(crate) fn new(events: mpsc::Sender<ViewerEvent>) -> Self {
         let (tracks, by_ssrc, rtx) = (Arc::default(), Arc::default(), Arc::default());
-        Self { events, tracks, by_ssrc, rtx, nacked: Arc::default(), plis: Arc::default() }
+        Self { events, tracks, by_ssrc, rtx, nacked: Arc::default(), plis: Arc::default(), reports: Arc::default() }
     }
 
     /// Adds the interceptors, which pass packets to `sink`.
@@ -96,8 +104,13 @@ impl ReceivingHalf {
             remote
         });
         if let Some(remote) = remote {
-            send_pli(&*remote).await;
+            send_pli(&*remote, self.reports.load(Ordering::Relaxed)).await;
         }
+    }
+
+    /// The other side is an SFU of somebody else.
+    pub(crate) fn set_foreign(&self) {
+        self.reports.store(true, Ordering::Relaxed);
     }
 
     /// The current counters.
@@ -128,9 +141,10 @@ impl ReceivingHalf {
         });
         // The interceptor has delivered the packets; here they are discarded so that they do not pile up. Callbacks run
         // on the driver's task, which must not wait for a track.
+        let has_report = self.reports.load(Ordering::Relaxed);
         tokio::spawn(async move {
             if wanted {
-                send_pli(&*remote).await;
+                send_pli(&*remote, has_report).await;
             }
             while remote.poll().await.is_some() {}
         });
@@ -138,16 +152,20 @@ impl ReceivingHalf {
 }
 
 /// Sends a picture loss indication.
-async fn send_pli(remote: &dyn TrackRemote) {
+async fn send_pli(remote: &dyn TrackRemote, has_report: bool) {
     if let Some(media_ssrc) = remote.ssrcs().await.first().copied() {
-        let _ = remote.write_rtcp(vec![Box::new(pli(media_ssrc))]).await;
+        let _ = remote.write_rtcp(pli(media_ssrc, has_report)).await;
     }
 }
 
-/// A picture loss indication (RFC 4585, 6.3.1). Janus ignores RTCP from a sender with the SSRC 0. libwebrtc has 1 where
-/// it sends no media.
-fn pli(media_ssrc: u32) -> PictureLossIndication {
-    PictureLossIndication { sender_ssrc: 1, media_ssrc }
+/// A picture loss indication (RFC 4585, 6.3.1), perhaps after a report. Janus 1.1.2 finds the stream by the sender's
+/// SSRC, which must not be 0, and otherwise by the first report block: it ignores a PLI without a report.
+fn pli(media_ssrc: u32, has_report: bool) -> Vec<Box<dyn Packet>> {
+    let pli = PictureLossIndication { sender_ssrc: OWN_SSRC, media_ssrc };
+    let block = ReceptionReport { ssrc: media_ssrc, ..ReceptionReport::default() };
+    let report = ReceiverReport { ssrc: OWN_SSRC, reports: vec![block], ..ReceiverReport::default() };
+    let report = has_report.then(|| Box::new(report) as Box<dyn Packet>);
+    report.into_iter().chain([Box::new(pli) as Box<dyn Packet>]).collect()
 }
 
 #[cfg(test)]
@@ -155,7 +173,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn janus_takes_our_requests_for_key_frames() {
-        assert_ne!(pli(7).sender_ssrc, 0);
+    fn a_request_for_a_key_frame_names_the_stream_where_janus_looks() {
+        let sent = pli(7, true);
+        let report = sent[0].as_any().downcast_ref::<ReceiverReport>().unwrap();
+        assert!(report.ssrc != 0 && report.reports[0].ssrc == 7);
+        assert_eq!((sent.len(), pli(7, false).len()), (2, 1), "our own SFU reads reports");
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::network::NetworkTag;
 use crate::rtp::payload_offset;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Full and low tier of the screen of the publisher.
 fn screen() -> (Encoding, Encoding) {
