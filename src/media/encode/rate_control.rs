@@ -5,9 +5,10 @@
 //! spend them at once, and the buffer fills again. In motion the buffer is small, so that no burst delays others.
 //!
 //! A page right after motion finds nothing saved. When the screen has come to rest, the encoder gets a loan: for one
-//! picture the encoder is told a bit rate that fills a large buffer, and the next pictures may spend that. The limit is a
-//! line that just carries the usual rate: what waits in front of such a line never takes longer than the wide buffer. A
-//! still page pays its bits back when nothing is left to refine; in motion the bit rate is half the usual one until then.
+//! picture the encoder is told a bit rate that fills a large buffer, and the next pictures may spend that. The limit is
+//! a line that just carries the usual rate: what waits in front of such a line never takes longer than the wide buffer.
+//! A still page pays its bits back when nothing is left to refine; in motion the bit rate is half the usual one until
+//! then.
 
 use std::time::Duration;
 
