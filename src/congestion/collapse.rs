@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::estimate::{Estimate, FULL_FOR, PathTrouble};
 use super::pacer::PathCapacity;
 
-/// A link has collapsed if packets leave its queue at less than this share of the rate of the layers for [`FULL_FOR`]. A
-/// burst of our own leaves at the rate of the link, and after jitter packets arrive together.
+/// A link has collapsed if packets leave its queue at less than this share of the rate of the layers for [`FULL_FOR`].
+/// A burst of our own leaves at the rate of the link, and after jitter packets arrive together.
 const COLLAPSED: f64 = 0.75;
 
 /// Video is braked after this time, because that costs little if the link has not collapsed.

@@ -149,8 +149,9 @@ impl QueuingDelay {
         if queued < 2 { None } else { rate(&self.windows[..queued]) }
     }
 
-    /// The rate at which packets have left a growing queue for at least so many microseconds without a break, in bits per
-    /// second, and how long the newest one waited, in milliseconds. This is known long before [`is_trouble`](Self::is_trouble).
+    /// The rate at which packets have left a growing queue for at least so many microseconds without a break, in bits
+    /// per second, and how long the newest one waited, in milliseconds. This is known long before
+    /// [`is_trouble`](Self::is_trouble).
     pub(super) fn backlog(&self, micros: i64) -> Option<(u32, u32)> {
         let backlog = self.backlog?;
         let span = backlog.newest.saturating_sub(backlog.first);

@@ -62,7 +62,8 @@ impl Handshake {
         datagram.first().is_some_and(|first| (20..=63).contains(first))
     }
 
-    /// Handles a DTLS datagram that the core has written. Returns false for a retransmission, which the SFU does not send.
+    /// Handles a DTLS datagram that the core has written. Returns false for a retransmission, which the SFU does not
+    /// send.
     pub(crate) fn on_send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
         if self.over || !matches!(datagram.first(), Some(&(HANDSHAKE | CHANGE_CIPHER_SPEC))) {
             return true;

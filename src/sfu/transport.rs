@@ -119,7 +119,8 @@ impl Transport {
         }
     }
 
-    /// From now on these budgets of a user apply: for checks to addresses that have not proved themselves, and for DTLS.
+    /// From now on these budgets of a user apply: for checks to addresses that have not proved themselves, and for
+    /// DTLS.
     pub(super) fn share(&mut self, checks: &CheckBudget, records: &SharedTokenBucket) {
         self.limit.share(checks);
         self.records.share(records);

@@ -113,8 +113,8 @@ impl Peer {
         change.is_some()
     }
 
-    /// Starts video, each track with a key frame. If the user has started too often, key frames that are not in the ring
-    /// count as requests, which [`Peer::send`] makes.
+    /// Starts video, each track with a key frame. If the user has started too often, key frames that are not in the
+    /// ring count as requests, which [`Peer::send`] makes.
     pub(super) fn start_video(&mut self, cx: &mut SendContext<'_>) {
         let requested = cx.requests.key_frames.len();
         self.senders.start_video(cx);
