@@ -231,7 +231,7 @@ pub(super) struct TypedTeach {
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     pub(super) no_qr: bool,
 
-    /// End after this time [default: until Ctrl-C or the end of the file]
+    /// End after this time on the air [default: until Ctrl-C or the end of the file]
     #[arg(
         long = "for", value_name = "DURATION", value_parser = values::duration, help_heading = "Lecture",
         hide_short_help = true

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::room_link::room_page;
 use super::stop::Stop;
-use super::{stop, teach, watch};
+use super::{or_never, stop, teach, watch};
 use crate::cli::{
     self, AccessPolicy, AttendanceFiles, ChatInput, Demo, DemoLecture, Engines, IceTcp, Member, Output, RoomAccess,
     ServerTrust, Signalling, StageOptions, StageSink, Teach, Verbosity, Video, Watch, WhipOut,
@@ -99,7 +99,7 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
     };
     let mut teaching =
         tokio::spawn(async move { teach::run_with(taught, options.into(), &aside, ends, Some(ready)).await });
-    let mut stopped = std::pin::pin!(stop(demo.length));
+    let mut stopped = std::pin::pin!(stop(None));
     let server: ServerUrl = tokio::select! {
         Ok(server) = server => server,
         // A teacher who ends before the lecture is live has failed.
@@ -135,6 +135,12 @@ pub(super) async fn run(demo: Demo, output: Output, reporter: &Reporter) -> Resu
         expect: Vec::new(),
         speaking: None,
         janus: None,
+    };
+    let stopped = async {
+        tokio::select! {
+            reason = stopped => reason,
+            () = or_never(demo.length.map(tokio::time::sleep)) => EndReason::Duration,
+        }
     };
     let watched = watch::run(watched, reporter, stopped).await;
     let _ = end.send(());

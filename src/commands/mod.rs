@@ -130,8 +130,8 @@ async fn run_verb(command: Command, output: Output, reporter: &Reporter) -> Opti
             teach::dry_run(&teach, reporter).await
         }
         Command::Teach(teach) => {
-            let stop = stop_cause(teach.length);
-            return Some(Box::pin(teach::run(*teach, reporter, stop)).await);
+            // The time of `--for` begins with the lecture.
+            return Some(Box::pin(teach::run(*teach, reporter, stop_cause())).await);
         }
         Command::Watch(watch) => {
             let stop = stop(watch.length);

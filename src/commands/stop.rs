@@ -34,32 +34,30 @@ impl Stop {
     }
 }
 
-/// Completes on a signal, or after `length`.
-pub(super) async fn stop_cause(length: Option<Duration>) -> Stop {
-    let signalled = async {
-        let kinds = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
-        match (signal(kinds.0), signal(kinds.1), signal(kinds.2)) {
-            (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
-                tokio::select! {
-                    _ = interrupt.recv() => Stop::Interrupt,
-                    _ = terminate.recv() => Stop::Signal,
-                    // The terminal was closed.
-                    _ = hangup.recv() => Stop::Signal,
-                }
+/// Completes on a signal.
+pub(super) async fn stop_cause() -> Stop {
+    let kinds = (SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup());
+    match (signal(kinds.0), signal(kinds.1), signal(kinds.2)) {
+        (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) => {
+            tokio::select! {
+                _ = interrupt.recv() => Stop::Interrupt,
+                _ = terminate.recv() => Stop::Signal,
+                // The terminal was closed.
+                _ = hangup.recv() => Stop::Signal,
             }
-            // Without handlers the signals end the process by themselves.
-            _ => std::future::pending().await,
         }
-    };
-    tokio::select! {
-        stop = signalled => stop,
-        () = super::or_never(length.map(tokio::time::sleep)) => Stop::Duration,
+        // Without handlers the signals end the process by themselves.
+        _ => std::future::pending().await,
     }
 }
 
-/// Like [`stop_cause`], for commands that treat all signals alike.
+/// Completes on a signal, or after `length`, for commands that treat all signals alike.
 pub(super) async fn stop(length: Option<Duration>) -> EndReason {
-    stop_cause(length).await.reason()
+    let stop = tokio::select! {
+        stop = stop_cause() => stop,
+        () = super::or_never(length.map(tokio::time::sleep)) => Stop::Duration,
+    };
+    stop.reason()
 }
 
 /// Reports fatal assertions of GStreamer as failures, so that the process ends with an exit code of its own and an

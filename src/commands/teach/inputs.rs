@@ -59,6 +59,8 @@ pub(super) enum SourceEvents {
 /// The sources of the inputs.
 pub(super) struct Inputs<'a, S> {
     stop: Pin<&'a mut S>,
+    /// When the time of `--for` is over, which begins with the lecture.
+    ends: Option<Instant>,
     /// `None` until the teacher is asked. While the question is open, `stop` has completed and is not polled.
     question: Option<EndQuestion>,
     sfu: mpsc::Receiver<SfuEvent>,
@@ -82,13 +84,15 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
         const SECOND: Duration = Duration::from_secs(1);
         let mut second = interval_at(Instant::now() + SECOND, SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ends = teach.length.map(|length| Instant::now() + length);
         let stdin = StdinLines::start(teach.chat, TeacherInput::commands(), reporter);
         let MediaEvents { sfu, port, source } = media;
         let (captured, whip) = match source {
             SourceEvents::Capture(captured) => (Some(captured), None),
             SourceEvents::Whip(whip) => (None, Some(whip)),
         };
-        Self { stop, question: None, sfu, port: Some(port), signals: Some(signals), captured, whip, stdin, second }
+        let (port, signals) = (Some(port), Some(signals));
+        Self { stop, ends, question: None, sfu, port, signals, captured, whip, stdin, second }
     }
 
     /// Waits for the next input, or until `talk_tick`.
@@ -96,6 +100,9 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
         loop {
             tokio::select! {
                 stop = &mut self.stop, if self.question.is_none() => return Input::Stop(stop),
+                () = or_never(self.ends.map(sleep_until)), if self.question.is_none() => {
+                    return Input::Stop(Stop::Duration);
+                }
                 goodbye = or_never(self.question.as_mut().map(EndQuestion::answered)) => return Input::Answer(goodbye),
                 event = self.sfu.recv() => return event.map_or(Input::SfuEnded, Input::Sfu),
                 event = or_never(self.signals.as_mut().map(mpsc::Receiver::recv)) => match event {
@@ -138,6 +145,7 @@ impl<'a, S: Future<Output = Stop>> Inputs<'a, S> {
     pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
         tokio::select! {
             stop = &mut self.stop, if self.question.is_none() => Err(stop),
+            () = or_never(self.ends.map(sleep_until)), if self.question.is_none() => Err(Stop::Duration),
             done = work => Ok(done),
         }
     }
