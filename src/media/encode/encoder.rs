@@ -12,11 +12,9 @@ const KEY_FRAME_SECONDS: u32 = 100;
 /// x264 aims at the mean bit rate, whatever that does to the quality.
 const X264_FILM: &str = "option-string=scenecut=0";
 
-/// x264 aims at this quality (CRF), and the rate control buffer (VBV) keeps the bit rate below the limit. The picture
-/// after movement has this quality as soon as the buffer has the bits; aiming at a bit rate, x264 lowers the quantizer
-/// by four a frame. And a still page is refined only up to this quality, 42 dB for small text and 50 dB for slides:
-/// otherwise x264 refines without end, at 1.4 Mbit/s for small text at 1920x1080.
-const X264_TEXT: &str = "pass=qual quantizer=16 option-string=scenecut=0:qcomp=1";
+/// As for a film, and a page is refined up to this quantizer: otherwise x264 refines a still page without end. Aiming
+/// at a quality instead (`pass=qual`), x264 leaves parts of a film's frames without bits.
+const X264_TEXT: &str = "option-string=scenecut=0:qpmin=16";
 
 /// A GStreamer encoder element and its pipeline text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
